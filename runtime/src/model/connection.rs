@@ -1,0 +1,43 @@
+//! A customer's authorisation.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConnectionKey, EnvironmentId, IntegrationId, JsonObject, Sealed};
+
+/// One customer's authorisation for one integration.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    pub key: ConnectionKey,
+    pub environment_id: EnvironmentId,
+    pub integration_id: IntegrationId,
+    /// The integration's unique key.
+    pub provider_config_key: String,
+    /// The provider's name in the catalogue.
+    pub provider: String,
+    /// What customers call the connection-id: unique within the integration.
+    pub connection_id: String,
+    /// Sealed JSON, see [`crate::credentials::Credentials`].
+    pub credentials: Sealed,
+    /// Sealed JSON object: subdomain and the like. Sealed because it may hold secrets.
+    pub connection_config: Sealed,
+    pub metadata: JsonObject,
+    pub tags: BTreeMap<String, String>,
+    pub end_user: Option<EndUser>,
+    pub created_at_ms: i64,
+    pub updated_at_ms: i64,
+}
+
+/// Whom of the customer's users the connection belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndUser {
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+}

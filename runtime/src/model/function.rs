@@ -1,0 +1,97 @@
+//! Deployed functions and what a component says of itself.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{DeploymentId, EnvironmentId, IntegrationId};
+
+/// Models one sync may declare.
+pub const MODELS_MAX: usize = 64;
+
+/// One uploaded component, immutable.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    pub id: DeploymentId,
+    pub environment_id: EnvironmentId,
+    pub integration_id: IntegrationId,
+    /// SHA-256 of the component's bytes, in lower-case hex.
+    pub digest: String,
+    pub component_bytes_len: i64,
+    pub created_at_ms: i64,
+}
+
+/// A function of an integration in one of its versions.
+#[derive(Clone, Debug)]
+pub struct Function {
+    pub environment_id: EnvironmentId,
+    pub integration_id: IntegrationId,
+    pub provider_config_key: String,
+    pub name: String,
+    /// Counts from 1 for each function; a deployment with the same digest makes no new version.
+    pub version: i64,
+    /// The version that is run; equals `version` for what `Store::active_function` gives.
+    pub active_version: i64,
+    pub deployment_id: DeploymentId,
+    pub digest: String,
+    pub manifest: FunctionManifest,
+    pub deployed_at_ms: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FunctionKind {
+    Action,
+    Sync,
+}
+
+impl FunctionKind {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Action => "action",
+            Self::Sync => "sync",
+        }
+    }
+}
+
+/// What the component's export `describe` gives.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    pub functions: Vec<FunctionManifest>,
+    #[serde(default)]
+    pub sdk: Option<Sdk>,
+}
+
+/// The library a component was built with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Sdk {
+    pub name: String,
+    pub version: String,
+}
+
+/// What a component says of one of its functions.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FunctionManifest {
+    pub name: String,
+    pub kind: FunctionKind,
+    #[serde(default)]
+    pub description: String,
+    /// JSON Schema of an action's input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Value>,
+    /// JSON Schema of an action's output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+    /// How often a sync runs, for example `every hour`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frequency: Option<String>,
+    /// JSON Schemas of the models a sync writes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<String, Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Value>,
+}

@@ -1,0 +1,38 @@
+//! Environments, their API keys, and integrations.
+
+use super::{ApiKeyId, EnvironmentId, IntegrationId, Sealed};
+
+/// A namespace with its own API keys, integrations and connections.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    pub id: EnvironmentId,
+    pub name: String,
+    pub created_at_ms: i64,
+}
+
+/// A bearer key of an environment. The key itself is not stored.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    pub id: ApiKeyId,
+    pub environment_id: EnvironmentId,
+    pub name: String,
+    /// SHA-256 of the key. Keys are random UUIDs of 122 bits, so no slow hash is needed against guessing.
+    pub sha256: [u8; 32],
+    pub created_at_ms: i64,
+}
+
+/// A configured provider. Its `unique_key` is the provider-config-key.
+#[derive(Clone, Debug)]
+pub struct Integration {
+    pub id: IntegrationId,
+    pub environment_id: EnvironmentId,
+    pub unique_key: String,
+    /// The provider's name in the catalogue.
+    pub provider: String,
+    pub display_name: String,
+    /// OAuth client id and secret and the like, and the `custom` map of generic providers, as one sealed JSON object.
+    pub secrets: Option<Sealed>,
+    pub forward_webhooks: bool,
+    pub created_at_ms: i64,
+    pub updated_at_ms: i64,
+}

@@ -1,0 +1,73 @@
+//! The log: an operation for each unit of work, holding messages.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{EnvironmentId, OperationId, RunId};
+
+/// One REST proxy call, run, deploy or the like.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    pub id: OperationId,
+    pub environment_id: EnvironmentId,
+    pub kind: OperationKind,
+    pub state: OperationState,
+    pub provider_config_key: Option<String>,
+    pub connection_id: Option<String>,
+    pub function: Option<String>,
+    pub run_id: Option<RunId>,
+    pub message: String,
+    pub started_at_ms: i64,
+    pub ended_at_ms: Option<i64>,
+    pub duration_us: Option<i64>,
+}
+
+/// Names of Nango's operation types, `type:action`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OperationKind {
+    #[serde(rename = "proxy:call")]
+    ProxyCall,
+    #[serde(rename = "action:run")]
+    ActionRun,
+    #[serde(rename = "sync:run")]
+    SyncRun,
+    #[serde(rename = "deploy:custom")]
+    Deploy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OperationState {
+    Running,
+    Success,
+    Failed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// One line of an operation. Secrets are masked before a message is made.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub operation_id: OperationId,
+    pub created_at_us: i64,
+    pub level: Level,
+    /// `user` for what a function wrote, `internal` for the rest.
+    pub source: Source,
+    pub text: String,
+    /// Fields: request, response, retry, error, and what a function gave along.
+    pub fields: Option<Value>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    User,
+    Internal,
+}

@@ -1,0 +1,32 @@
+//! The nouns of the product, as plain data: no I/O, no async, no clock. Everyone may use them; they use nothing.
+
+pub mod connection;
+pub mod execution;
+pub mod function;
+pub mod id;
+pub mod integration;
+pub mod log;
+pub mod record;
+pub mod run;
+
+pub use connection::{Connection, EndUser};
+pub use execution::ExecutionContext;
+pub use function::{Deployment, Function, FunctionKind, FunctionManifest, Manifest, MODELS_MAX};
+pub use id::{ApiKeyId, ConnectionKey, DeploymentId, EnvironmentId, IntegrationId, OperationId, RunId, SyncId};
+pub use integration::{ApiKey, Environment, Integration};
+pub use log::{Level, Message, Operation, OperationKind, OperationState};
+pub use record::{Checkpoint, Counts, Record, RecordAction, RecordFilter};
+pub use run::{Run, RunError, RunState, Sync, SyncState, Trigger};
+
+/// Bytes that only the holder of the encryption key can read. The layout is that of [`crate::encryption`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sealed(pub Vec<u8>);
+
+impl std::fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sealed({} bytes)", self.0.len())
+    }
+}
+
+/// A JSON object.
+pub type JsonObject = serde_json::Map<String, serde_json::Value>;

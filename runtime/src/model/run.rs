@@ -1,0 +1,89 @@
+//! Executions of functions, and syncs as what is executed again and again.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{ConnectionKey, Counts, EnvironmentId, FunctionKind, IntegrationId, RunId, SyncId};
+
+/// One execution of a function for one connection.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub id: RunId,
+    pub environment_id: EnvironmentId,
+    pub integration_id: IntegrationId,
+    pub connection_key: ConnectionKey,
+    pub function: String,
+    pub kind: FunctionKind,
+    pub version: i64,
+    /// The sync this run belongs to.
+    pub sync_id: Option<SyncId>,
+    pub trigger: Trigger,
+    pub state: RunState,
+    pub error: Option<RunError>,
+    /// What a sync did to records, by model.
+    pub result: std::collections::BTreeMap<String, Counts>,
+    pub created_at_ms: i64,
+    pub started_at_ms: Option<i64>,
+    pub ended_at_ms: Option<i64>,
+    pub duration_us: Option<i64>,
+}
+
+/// What made a run start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// A call of the HTTP API, the CLI or the embedding program.
+    Api,
+    Schedule,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    Queued,
+    Running,
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+/// Why a run failed, in the words its caller gets.
+#[derive(Clone, Debug, Serialize, Deserialize, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct RunError {
+    /// One of the codes of the error table, for example `action_script_runtime_error`.
+    pub code: String,
+    pub message: String,
+    /// What the function or the upstream gave along, JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Box<RawValue>>,
+    /// For `script_http_error`: `{status, headers, body}` of the upstream's answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<Box<RawValue>>,
+}
+
+/// One sync of one connection in one variant: its position, its state and its last runs.
+#[derive(Clone, Debug)]
+pub struct Sync {
+    pub id: SyncId,
+    pub environment_id: EnvironmentId,
+    pub integration_id: IntegrationId,
+    pub connection_key: ConnectionKey,
+    /// The customer's name of the connection.
+    pub connection_id: String,
+    pub function: String,
+    /// `base` unless it is an extra instance.
+    pub variant: String,
+    pub state: SyncState,
+    /// Milliseconds between scheduled runs; none when the sync runs only when triggered.
+    pub frequency_ms: Option<i64>,
+    pub next_due_at_ms: Option<i64>,
+    pub last_run: Option<Run>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncState {
+    Started,
+    Paused,
+}
