@@ -32,7 +32,10 @@ impl Clock {
     /// A clock that stands still at `now_ms` until the returned handle moves it.
     #[must_use]
     pub fn manual(now_ms: i64) -> (Self, ManualClock) {
-        let manual = ManualClock { now_ms: Arc::new(AtomicI64::new(now_ms)), moved: Arc::new(watch::Sender::new(())) };
+        let manual = ManualClock {
+            now_ms: Arc::new(AtomicI64::new(now_ms)),
+            moved: Arc::new(watch::Sender::new(())),
+        };
         (Self(Source::Manual(manual.clone())), manual)
     }
 
@@ -115,7 +118,10 @@ impl Entropy {
     /// A cryptographically secure generator, seeded by the operating system.
     #[must_use]
     pub fn system() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "the one place that draws from the operating system")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that draws from the operating system"
+        )]
         let seed: [u8; 32] = rand::random();
         Self(Arc::new(std::sync::Mutex::new(StdRng::from_seed(seed))))
     }
@@ -129,7 +135,10 @@ impl Entropy {
     /// Fills `bytes` with random bytes.
     pub fn fill(&self, bytes: &mut [u8]) {
         // A poisoned generator is still a generator: no draw can panic half-way.
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).fill_bytes(bytes);
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .fill_bytes(bytes);
     }
 
     /// `N` random bytes.

@@ -11,7 +11,7 @@ pub mod run;
 
 pub use connection::{Connection, EndUser};
 pub use execution::ExecutionContext;
-pub use function::{Deployment, Function, FunctionKind, FunctionManifest, Manifest, MODELS_MAX};
+pub use function::{Deployment, Function, FunctionKind, FunctionManifest, MODELS_MAX, Manifest};
 pub use id::{ApiKeyId, ConnectionKey, DeploymentId, EnvironmentId, IntegrationId, OperationId, RunId, SyncId};
 pub use integration::{ApiKey, Environment, Integration};
 pub use log::{Level, Message, Operation, OperationKind, OperationState};
