@@ -1,0 +1,194 @@
+//! Deployed functions by name, and calling an action.
+
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+
+use super::{InvokeError, Runtime};
+use crate::model::{EnvironmentId, ExecutionContext, Function, FunctionKind, OperationId, RunId};
+use crate::executor::RunRequest;
+use crate::store::{Store, StoreError};
+
+/// Functions held in memory.
+const CACHED_FUNCTIONS_MAX: usize = 10_000;
+/// How long another node's deploy may stay unseen.
+const CACHE_TTL_MS: i64 = 5_000;
+
+/// Active functions, cached: an action is called far more often than deployed.
+pub(super) struct Functions {
+    store: Store,
+    cache: Cache<Name, Cached>,
+}
+
+#[derive(Clone)]
+struct Cached {
+    function: Arc<Function>,
+    read_at_ms: i64,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Name {
+    environment_id: EnvironmentId,
+    provider_config_key: Box<str>,
+    function: Box<str>,
+}
+
+/// The borrowed form of [`Name`], so that a look-up allocates nothing. Field order as there: both must hash alike.
+#[derive(Hash)]
+struct NameRef<'a> {
+    environment_id: &'a EnvironmentId,
+    provider_config_key: &'a str,
+    function: &'a str,
+}
+
+impl quick_cache::Equivalent<Name> for NameRef<'_> {
+    fn equivalent(&self, name: &Name) -> bool {
+        *self.function == *name.function
+            && *self.provider_config_key == *name.provider_config_key
+            && *self.environment_id == name.environment_id
+    }
+}
+
+impl Functions {
+    pub fn new(store: Store) -> Self {
+        Self { store, cache: Cache::new(CACHED_FUNCTIONS_MAX) }
+    }
+
+    pub async fn active(
+        &self,
+        environment_id: &EnvironmentId,
+        provider_config_key: &str,
+        function: &str,
+        now_ms: i64,
+    ) -> Result<Option<Arc<Function>>, StoreError> {
+        let name = NameRef { environment_id, provider_config_key, function };
+        if let Some(cached) = self.cache.get(&name)
+            && now_ms - cached.read_at_ms < CACHE_TTL_MS
+        {
+            return Ok(Some(cached.function));
+        }
+        let Some(found) = self.store.active_function(environment_id, provider_config_key, function).await? else {
+            self.forget(environment_id, provider_config_key, function);
+            return Ok(None);
+        };
+        let found = Arc::new(found);
+        let name = Name {
+            environment_id: environment_id.clone(),
+            provider_config_key: provider_config_key.into(),
+            function: function.into(),
+        };
+        self.cache.insert(name, Cached { function: Arc::clone(&found), read_at_ms: now_ms });
+        Ok(Some(found))
+    }
+
+    pub fn forget(&self, environment_id: &EnvironmentId, provider_config_key: &str, function: &str) {
+        self.cache.remove(&NameRef { environment_id, provider_config_key, function });
+    }
+
+    pub fn forget_all(&self) {
+        self.cache.clear();
+    }
+}
+
+impl Runtime {
+    /// Active functions, of one integration or of all.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn functions(
+        &self,
+        environment: &EnvironmentId,
+        provider_config_key: Option<&str>,
+    ) -> Result<Vec<Function>, StoreError> {
+        self.0.store.functions(environment, provider_config_key).await
+    }
+
+    /// All versions of one function, newest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn function_versions(
+        &self,
+        environment: &EnvironmentId,
+        provider_config_key: &str,
+        name: &str,
+    ) -> Result<Vec<Function>, StoreError> {
+        self.0.store.function_versions(environment, provider_config_key, name).await
+    }
+
+    /// Makes the given version active, or the newest one older than the active one. None when there is no such version.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn rollback(
+        &self,
+        environment: &EnvironmentId,
+        provider_config_key: &str,
+        name: &str,
+        version: Option<i64>,
+    ) -> Result<Option<Function>, StoreError> {
+        let version = match version {
+            Some(version) => version,
+            None => {
+                let versions = self.0.store.function_versions(environment, provider_config_key, name).await?;
+                let Some(previous) = versions.iter().find(|it| it.version < it.active_version) else {
+                    return Ok(None);
+                };
+                previous.version
+            }
+        };
+        let function = self.0.store.activate_version(environment, provider_config_key, name, version).await?;
+        self.0.functions.forget(environment, provider_config_key, name);
+        Ok(function)
+    }
+
+    /// Runs an action for a connection and gives its output, JSON text. `input` is JSON text; `null` when there is none.
+    ///
+    /// # Errors
+    /// [`InvokeError`]: what is unknown, what does not fit, or how the run failed.
+    pub async fn invoke(
+        &self,
+        environment: &EnvironmentId,
+        provider_config_key: &str,
+        connection_id: &str,
+        action: &str,
+        input: String,
+    ) -> Result<String, InvokeError> {
+        let parts = &self.0;
+        let target = parts.connections.target(environment, provider_config_key, connection_id).await?;
+        let now_ms = parts.clock.now_ms();
+        let function = parts
+            .functions
+            .active(environment, provider_config_key, action, now_ms)
+            .await?
+            .filter(|function| function.manifest.kind == FunctionKind::Action)
+            .ok_or_else(|| InvokeError::UnknownFunction {
+                provider_config_key: provider_config_key.into(),
+                kind: FunctionKind::Action.as_str(),
+                function: action.into(),
+            })?;
+        parts
+            .schemas
+            .check(&function, &input)
+            .map_err(|faults| InvokeError::InvalidInput { function: action.into(), faults })?;
+        let outcome = parts
+            .executor
+            .run(RunRequest {
+                ctx: ExecutionContext {
+                    environment_id: environment.clone(),
+                    provider_config_key: provider_config_key.into(),
+                    connection_id: connection_id.into(),
+                    run_id: Some(RunId::new(now_ms, parts.entropy.bytes())),
+                    operation_id: OperationId::new(now_ms, parts.entropy.bytes()),
+                },
+                function,
+                provider: target.provider.name.as_str().into(),
+                environment_name: Arc::clone(&parts.environment_name),
+                connection_key: target.connection.key.clone(),
+                input,
+                sync: None,
+            })
+            .await;
+        Ok(outcome.output?)
+    }
+}

@@ -1,0 +1,186 @@
+//! From settings to a running runtime, and back down again. Everything that can be wrong with an installation is found here,
+//! before a port is opened, and changes nothing.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::task::JoinHandle;
+
+use super::functions::Functions;
+use super::keys::Keys;
+use super::{Parts, Runtime};
+use crate::clock::{Clock, Entropy};
+use crate::config::Config;
+use crate::connections::Connections;
+use crate::data_dir::{DataDir, DataDirError};
+use crate::deploy::Deploy;
+use crate::encryption::{self, EncryptionError, Keyring};
+use crate::executor::{Executor, ExecutorError, ExecutorParts};
+use crate::logs::Logs;
+use crate::provider::{Catalogue, CatalogueError};
+use crate::proxy::{Proxy, ProxyError, ProxyOptions};
+use crate::records::Records;
+use crate::scheduler::{Scheduler, SchedulerParts};
+use crate::schema::SchemaCache;
+use crate::store::{Store, StoreError};
+
+const DATABASE_FILE: &str = "nango.sqlite";
+/// Holds a sealed constant: whoever cannot open it has the wrong encryption key.
+const ENCRYPTION_CHECK: &str = "encryption_check";
+/// How long [`Runtime::shutdown`] waits for syncs before it leaves them to be resumed at the next start.
+const SHUTDOWN_WAIT_MS: u64 = 10_000;
+const RETENTION_INTERVAL_MS: u64 = 600_000;
+
+/// Why the runtime does not start. Nothing was changed but that the data folder, the key and the database may have been created.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    Encryption(#[from] EncryptionError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    #[error(transparent)]
+    Executor(#[from] ExecutorError),
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+}
+
+/// The loops behind a runtime.
+#[derive(Default)]
+pub(super) struct Background(Mutex<Vec<JoinHandle<()>>>);
+
+impl Background {
+    fn add(&self, task: JoinHandle<()>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+    }
+
+    fn stop(&self) {
+        for task in self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            task.abort();
+        }
+    }
+}
+
+impl Runtime {
+    /// Opens the data folder and the database, checks the encryption key, builds the engine and starts the background work.
+    ///
+    /// # Errors
+    /// [`StartError`]: what is wrong with the installation and what to do about it.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_with(config, Clock::system(), Entropy::system()).await
+    }
+
+    /// As [`Runtime::start`], with time and randomness from elsewhere: for tests.
+    ///
+    /// # Errors
+    /// As [`Runtime::start`].
+    pub async fn start_with(config: Config, clock: Clock, entropy: Entropy) -> Result<Self, StartError> {
+        let data_dir = DataDir::open(&config.data_dir)?;
+        let catalogue = Arc::new(Catalogue::load(&config.providers)?);
+        let key = encryption::load_or_create_key(data_dir.path(), config.encryption_key.as_ref(), &entropy)?;
+        let code_key: [u8; 32] = Sha256::new().chain_update(b"compiled code").chain_update(key.expose()).finalize().into();
+        let keyring = Keyring::new(key, entropy.clone());
+        let store = Store::open(&database_url(&config, &data_dir)).await?;
+        let stored = store.insert_setting(ENCRYPTION_CHECK, &keyring.check_value().0).await?;
+        keyring.verify(&crate::model::Sealed(stored))?;
+        let keys = Keys::load(&store, &clock, &entropy, config.secret_key.as_ref()).await?;
+
+        let connections = Connections::new(store.clone(), catalogue, keyring, clock.clone(), entropy.clone());
+        let logs = Logs::start(store.clone(), clock.clone());
+        let records = Records::new(store.clone(), clock.clone());
+        let proxy =
+            Proxy::new(connections.clone(), logs.clone(), clock.clone(), entropy.clone(), proxy_options(&config))?;
+        let executor = Executor::new(ExecutorParts {
+            proxy: proxy.clone(),
+            connections: connections.clone(),
+            records: records.clone(),
+            store: store.clone(),
+            logs: logs.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            limits: config.limits.clone(),
+            compiled_dir: data_dir.path().join("compiled"),
+            code_key,
+        })?;
+        let environment_name: Arc<str> = keys.default_environment.name.as_str().into();
+        let scheduler = Scheduler::new(SchedulerParts {
+            store: store.clone(),
+            executor: executor.clone(),
+            connections: connections.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            environment_name: Arc::clone(&environment_name),
+            sync_runs_max: config.limits.concurrent_runs,
+        });
+        if config.database_url.is_none() {
+            // The lock of the data folder says that whoever held these leases is dead.
+            store.release_leases().await?;
+        }
+        let runtime = Self(Arc::new(Parts {
+            deploy: Deploy::new(executor.clone(), store.clone(), connections.clone(), clock.clone(), entropy.clone()),
+            functions: Functions::new(store.clone()),
+            schemas: SchemaCache::new(),
+            background: Background::default(),
+            config,
+            keys,
+            environment_name,
+            store,
+            connections,
+            proxy,
+            executor,
+            records,
+            logs,
+            scheduler,
+            clock,
+            entropy,
+            _data_dir: data_dir,
+        }));
+        runtime.start_background();
+        Ok(runtime)
+    }
+
+    fn start_background(&self) {
+        let scheduler = self.0.scheduler.clone();
+        self.0.background.add(tokio::spawn(async move { scheduler.run().await }));
+        let (logs, clock) = (self.0.logs.clone(), self.0.clock.clone());
+        let days = self.0.config.limits.log_retention_days;
+        self.0.background.add(tokio::spawn(async move {
+            loop {
+                logs.tick(clock.now_ms(), days).await;
+                clock.sleep(Duration::from_millis(RETENTION_INTERVAL_MS)).await;
+            }
+        }));
+    }
+
+    /// Stops taking syncs, waits for those that run (10 s at most; the rest is resumed at the next start from its checkpoint) and
+    /// writes what is left of the log.
+    pub async fn shutdown(&self) {
+        self.0.background.stop();
+        if !self.0.scheduler.drain(SHUTDOWN_WAIT_MS).await {
+            tracing::warn!("Some syncs did not end within {SHUTDOWN_WAIT_MS} ms; they are resumed at the next start");
+        }
+        self.0.logs.flush().await;
+    }
+}
+
+fn database_url(config: &Config, data_dir: &DataDir) -> String {
+    match &config.database_url {
+        Some(url) => url.clone(),
+        None => format!("sqlite:{}", data_dir.path().join(DATABASE_FILE).display()),
+    }
+}
+
+fn proxy_options(config: &Config) -> ProxyOptions {
+    ProxyOptions {
+        egress_allow: config.egress_allow.clone(),
+        connect_timeout_ms: config.limits.proxy_connect_timeout_ms,
+        first_byte_timeout_ms: config.limits.proxy_first_byte_timeout_ms,
+        total_timeout_ms: config.limits.proxy_total_timeout_ms,
+        rate_limit_retries_max: 3,
+        retry_wait_ms_max: 60_000,
+    }
+}

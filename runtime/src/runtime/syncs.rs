@@ -1,0 +1,190 @@
+//! Triggering syncs and telling how they are.
+
+use super::{InvokeError, Runtime};
+use crate::deploy::frequency;
+use crate::model::{
+    Checkpoint, Connection, EnvironmentId, Function, FunctionKind, Run, RunId, RunState, Sync, SyncId, SyncState,
+    Trigger,
+};
+use crate::store::ConnectionQuery;
+
+/// The variant every sync has.
+pub const BASE_VARIANT: &str = "base";
+/// Connections whose syncs one call triggers or shows; a page of that size at a time.
+const CONNECTIONS_PAGE: i64 = 1_000;
+
+/// One sync with what `GET /sync/status` shows of it.
+#[derive(Debug)]
+pub struct SyncStatus {
+    pub sync: Sync,
+    /// Undeleted records, by model.
+    pub record_counts: Vec<(String, i64)>,
+    pub checkpoint: Option<Checkpoint>,
+}
+
+impl Runtime {
+    /// Queues a run of each sync (`name` or `name::variant`; all of the integration when empty), for one connection or for all.
+    /// A sync that is queued or running already is left alone. Gives the runs queued. Nothing is queued unless all names are known.
+    ///
+    /// # Errors
+    /// [`InvokeError`]: an unknown integration, connection or sync.
+    pub async fn trigger_syncs(
+        &self,
+        environment: &EnvironmentId,
+        provider_config_key: &str,
+        syncs: &[String],
+        connection_id: Option<&str>,
+    ) -> Result<Vec<RunId>, InvokeError> {
+        let now_ms = self.0.clock.now_ms();
+        let mut queued = Vec::new();
+        for sync in self.selected_syncs(environment, provider_config_key, syncs, connection_id).await? {
+            let run = Run {
+                id: RunId::new(now_ms, self.0.entropy.bytes()),
+                environment_id: environment.clone(),
+                integration_id: sync.integration_id.clone(),
+                connection_key: sync.connection_key.clone(),
+                function: sync.function.clone(),
+                kind: FunctionKind::Sync,
+                version: 0,
+                sync_id: Some(sync.id.clone()),
+                trigger: Trigger::Api,
+                state: RunState::Queued,
+                error: None,
+                result: Default::default(),
+                created_at_ms: now_ms,
+                started_at_ms: None,
+                ended_at_ms: None,
+                duration_us: None,
+            };
+            if self.0.store.enqueue_sync_run(&run).await? {
+                queued.push(run.id);
+            }
+        }
+        self.0.scheduler.wake();
+        Ok(queued)
+    }
+
+    /// How the syncs are; all of the integration when `syncs` is empty or holds `*`.
+    ///
+    /// # Errors
+    /// [`InvokeError`]: an unknown integration, connection or sync.
+    pub async fn sync_status(
+        &self,
+        environment: &EnvironmentId,
+        provider_config_key: &str,
+        syncs: &[String],
+        connection_id: Option<&str>,
+    ) -> Result<Vec<SyncStatus>, InvokeError> {
+        let all = syncs.iter().any(|name| name == "*");
+        let names = if all { &[] } else { syncs };
+        let mut statuses = Vec::new();
+        for sync in self.selected_syncs(environment, provider_config_key, names, connection_id).await? {
+            let mut record_counts = self.0.store.record_counts(&sync.connection_key).await?;
+            let function =
+                self.0.functions.active(environment, provider_config_key, &sync.function, self.0.clock.now_ms()).await?;
+            if let Some(function) = function {
+                record_counts.retain(|(model, _)| is_of(model, &function, &sync.variant));
+            }
+            let key = format!("sync:{}:{}", sync.function, sync.variant);
+            let checkpoint = self.0.store.checkpoint(&sync.connection_key, &key).await?;
+            statuses.push(SyncStatus { sync, record_counts, checkpoint });
+        }
+        Ok(statuses)
+    }
+
+    /// The syncs named, made where they are not there yet, each with its last run.
+    async fn selected_syncs(
+        &self,
+        environment: &EnvironmentId,
+        provider_config_key: &str,
+        names: &[String],
+        connection_id: Option<&str>,
+    ) -> Result<Vec<Sync>, InvokeError> {
+        self.0.connections.integration(environment, provider_config_key).await?;
+        let deployed = self.0.store.functions(environment, Some(provider_config_key)).await?;
+        let deployed: Vec<Function> =
+            deployed.into_iter().filter(|function| function.manifest.kind == FunctionKind::Sync).collect();
+        let wanted = wanted(names, &deployed, provider_config_key)?;
+        let mut syncs = Vec::new();
+        for connection in self.selected_connections(environment, provider_config_key, connection_id).await? {
+            for (function, variant) in &wanted {
+                let sync = self.new_sync(function, variant, &connection);
+                syncs.push(self.0.store.ensure_sync(&sync).await?);
+            }
+        }
+        Ok(syncs)
+    }
+
+    async fn selected_connections(
+        &self,
+        environment: &EnvironmentId,
+        provider_config_key: &str,
+        connection_id: Option<&str>,
+    ) -> Result<Vec<Connection>, InvokeError> {
+        if let Some(connection_id) = connection_id {
+            let target = self.0.connections.target(environment, provider_config_key, connection_id).await?;
+            return Ok(vec![Connection::clone(&target.connection)]);
+        }
+        let mut connections = Vec::new();
+        for page in 0.. {
+            let query = ConnectionQuery {
+                integration_ids: vec![provider_config_key.into()],
+                limit: CONNECTIONS_PAGE,
+                page,
+                ..ConnectionQuery::default()
+            };
+            let found = self.0.connections.list(environment, &query).await?;
+            let last = i64::try_from(found.len()).unwrap_or(i64::MAX) < CONNECTIONS_PAGE;
+            connections.extend(found);
+            if last {
+                break;
+            }
+        }
+        Ok(connections)
+    }
+
+    fn new_sync(&self, function: &Function, variant: &str, connection: &Connection) -> Sync {
+        Sync {
+            id: SyncId::new(self.0.clock.now_ms(), self.0.entropy.bytes()),
+            environment_id: connection.environment_id.clone(),
+            integration_id: connection.integration_id.clone(),
+            connection_key: connection.key.clone(),
+            connection_id: connection.connection_id.clone(),
+            function: function.name.clone(),
+            variant: variant.into(),
+            state: SyncState::Started,
+            // Checked at deploy; a sync without a frequency runs only when triggered.
+            frequency_ms: function.manifest.frequency.as_deref().and_then(|text| frequency::parse_ms(text).ok()),
+            next_due_at_ms: None,
+            last_run: None,
+        }
+    }
+}
+
+fn wanted<'a>(
+    names: &'a [String],
+    deployed: &'a [Function],
+    provider_config_key: &str,
+) -> Result<Vec<(&'a Function, &'a str)>, InvokeError> {
+    if names.is_empty() {
+        return Ok(deployed.iter().map(|function| (function, BASE_VARIANT)).collect());
+    }
+    names
+        .iter()
+        .map(|full_name| {
+            let (name, variant) = full_name.split_once("::").unwrap_or((full_name, BASE_VARIANT));
+            let function = deployed.iter().find(|function| function.name == name);
+            function.map(|function| (function, variant)).ok_or_else(|| InvokeError::UnknownFunction {
+                provider_config_key: provider_config_key.into(),
+                kind: FunctionKind::Sync.as_str(),
+                function: name.into(),
+            })
+        })
+        .collect()
+}
+
+/// Whether a stored model, which names its variant unless it is the base, belongs to the sync in that variant.
+fn is_of(model: &str, function: &Function, variant: &str) -> bool {
+    let (name, of_variant) = model.split_once("::").unwrap_or((model, BASE_VARIANT));
+    of_variant == variant && function.manifest.models.contains_key(name)
+}
