@@ -272,7 +272,9 @@ fn remove_refresh_tokens(value: &mut Value) {
 
 fn is_refresh_token(key: &str) -> bool {
     let letters = key.chars().filter(char::is_ascii_alphanumeric);
-    letters.map(|letter| letter.to_ascii_lowercase()).eq("refreshtoken".chars())
+    letters
+        .map(|letter| letter.to_ascii_lowercase())
+        .eq("refreshtoken".chars())
 }
 
 #[cfg(test)]
@@ -308,7 +310,10 @@ mod tests {
         ] {
             assert_eq!(Credentials::from_json(&value).unwrap().to_json(), value);
         }
-        assert!(matches!(Credentials::from_json(&json!({"type": "NONE"})), Ok(Credentials::None)));
+        assert!(matches!(
+            Credentials::from_json(&json!({"type": "NONE"})),
+            Ok(Credentials::None)
+        ));
     }
 
     #[test]
@@ -336,10 +341,19 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         for (value, message) in [
-            (json!("x"), "must be a JSON object such as {\"type\": \"API_KEY\", \"apiKey\": …}"),
-            (json!({"apiKey": "x"}), "`type` is missing; it names the auth mode, for example \"API_KEY\""),
+            (
+                json!("x"),
+                "must be a JSON object such as {\"type\": \"API_KEY\", \"apiKey\": …}",
+            ),
+            (
+                json!({"apiKey": "x"}),
+                "`type` is missing; it names the auth mode, for example \"API_KEY\"",
+            ),
             (json!({"type": "API_KEY"}), "`apiKey` is missing"),
-            (json!({"type": "API_KEY", "apiKey": ""}), "`apiKey` must be text that is not empty"),
+            (
+                json!({"type": "API_KEY", "apiKey": ""}),
+                "`apiKey` must be text that is not empty",
+            ),
             (json!({"type": "API_KEY", "apiKey": 5}), "`apiKey` must be text"),
             (
                 json!({"type": "API_KEY", "api_key": "x"}),

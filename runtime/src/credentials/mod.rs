@@ -124,6 +124,9 @@ mod tests {
     #[test]
     fn debug_shows_no_secret() {
         let shown = format!("{:?}", oauth2());
-        assert!(!shown.contains("at\"") && !shown.contains("rt") && !shown.contains("T1"), "{shown}");
+        assert!(
+            !shown.contains("at\"") && !shown.contains("rt") && !shown.contains("T1"),
+            "{shown}"
+        );
     }
 }
