@@ -62,7 +62,7 @@ impl Connections {
             created_at_ms: now_ms,
             updated_at_ms: now_ms,
         };
-        inner.seal_integration(&mut integration, secrets);
+        inner.seal_integration(&mut integration, &secrets);
         let inserted = inner.store.insert_integration(&integration).await;
         inner.caches.forget_integration(environment_id, &integration.unique_key);
         if inserted? {
@@ -95,7 +95,7 @@ impl Connections {
             if let Some(values) = patch.custom {
                 secrets.custom = custom(&provider, values)?;
             }
-            inner.seal_integration(&mut integration, secrets);
+            inner.seal_integration(&mut integration, &secrets);
         }
         integration.forward_webhooks = patch.forward_webhooks.unwrap_or(integration.forward_webhooks);
         integration.updated_at_ms = inner.clock.now_ms();

@@ -48,9 +48,9 @@ impl Inner {
     /// Puts both secrets of a connection into its row.
     pub(super) fn seal_connection(&self, row: &mut Connection, credentials: &Credentials, config: JsonObject) {
         let credentials = Secret::new(credentials.to_json());
-        row.credentials = self.seal_json(&connection_place(row, "credentials"), credentials);
+        row.credentials = self.seal_json(&connection_place(row, "credentials"), &credentials);
         let config = Secret::new(Value::Object(config));
-        row.connection_config = self.seal_json(&connection_place(row, "connection_config"), config);
+        row.connection_config = self.seal_json(&connection_place(row, "connection_config"), &config);
     }
 
     pub(super) fn integration_secrets(
@@ -68,12 +68,12 @@ impl Inner {
         })
     }
 
-    pub(super) fn seal_integration(&self, row: &mut Integration, secrets: IntegrationSecrets) {
+    pub(super) fn seal_integration(&self, row: &mut Integration, secrets: &IntegrationSecrets) {
         row.secrets = if secrets.credentials.is_none() && secrets.custom.is_empty() {
             None
         } else {
             let json = json!({"credentials": secrets.credentials, "custom": secrets.custom});
-            Some(self.seal_json(&integration_place(row), Secret::new(json)))
+            Some(self.seal_json(&integration_place(row), &Secret::new(json)))
         };
     }
 
@@ -97,7 +97,7 @@ impl Inner {
         }
     }
 
-    fn seal_json(&self, place: &str, json: Secret<Value>) -> Sealed {
+    fn seal_json(&self, place: &str, json: &Secret<Value>) -> Sealed {
         let text = Secret::new(json.expose().to_string());
         self.keyring.seal(place, text.expose().as_bytes())
     }

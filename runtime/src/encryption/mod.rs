@@ -66,14 +66,16 @@ impl Keyring {
     /// From 32 bytes.
     #[must_use]
     pub fn new(key: Secret<[u8; KEY_BYTES]>, entropy: Entropy) -> Self {
-        Self::with_older(&key, &[], entropy)
+        Self::with_older(key, Vec::new(), entropy)
     }
 
     /// Seals with `key`; opens what `key` or one of the `older` keys sealed.
     #[must_use]
-    pub fn with_older(key: &Secret<[u8; KEY_BYTES]>, older: &[Secret<[u8; KEY_BYTES]>], entropy: Entropy) -> Self {
+    pub fn with_older(key: Secret<[u8; KEY_BYTES]>, older: Vec<Secret<[u8; KEY_BYTES]>>, entropy: Entropy) -> Self {
+        let mut keys = vec![key];
+        keys.extend(older);
         Self {
-            keys: std::iter::once(key).chain(older).map(Key::new).collect(),
+            keys: keys.iter().map(Key::new).collect(),
             entropy,
         }
     }
@@ -243,8 +245,8 @@ mod tests {
     #[test]
     fn an_older_key_still_opens() {
         let old = keyring(1).seal("here", b"secret");
-        let older = [Secret::new([1; KEY_BYTES])];
-        let both = Keyring::with_older(&Secret::new([2; KEY_BYTES]), &older, Entropy::seeded(0));
+        let older = vec![Secret::new([1; KEY_BYTES])];
+        let both = Keyring::with_older(Secret::new([2; KEY_BYTES]), older, Entropy::seeded(0));
         assert_eq!(both.open("here", &old).unwrap().expose(), b"secret");
         assert!(keyring(2).open("here", &both.seal("here", b"new")).is_ok());
     }
