@@ -111,8 +111,8 @@ mod tests {
     use super::*;
     use crate::provider::Catalogue;
 
-    fn object(value: Value) -> JsonObject {
-        value.as_object().unwrap().clone()
+    fn object(mut value: Value) -> JsonObject {
+        std::mem::take(value.as_object_mut().unwrap())
     }
 
     #[test]

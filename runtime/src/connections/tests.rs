@@ -235,6 +235,7 @@ async fn secrets_are_sealed_in_the_database() {
     assert_eq!(opened["client_secret"], "s3cret");
     // The same bytes under another connection's name do not open.
     let mut moved = row;
+    moved.key = ConnectionKey::from("con_moved");
     moved.connection_id = "c2".to_owned();
     fixture.store.upsert_connection(&moved).await.unwrap();
     let error = fixture

@@ -74,7 +74,8 @@ fn refuse_exposed(file: &File, path: &Path) -> Result<(), KeyError> {
     use std::os::unix::fs::PermissionsExt as _;
     let metadata = file.metadata().map_err(|source| failed(path, "read", source))?;
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 {
+    let of_others = mode & 0o077;
+    if of_others == 0 {
         Ok(())
     } else {
         Err(KeyError::Exposed {

@@ -31,9 +31,13 @@ const CHECK_PLAINTEXT: &[u8] = b"nango-runtime";
 /// The keys of this installation: one that seals, and older ones that still open. Cheap to clone.
 #[derive(Clone)]
 pub struct Keyring {
-    /// Never empty; the first one seals.
-    keys: Arc<[Key]>,
+    keys: Arc<Keys>,
     entropy: Entropy,
+}
+
+struct Keys {
+    current: Key,
+    older: Vec<Key>,
 }
 
 struct Key {
@@ -72,10 +76,13 @@ impl Keyring {
     /// Seals with `key`; opens what `key` or one of the `older` keys sealed.
     #[must_use]
     pub fn with_older(key: Secret<[u8; KEY_BYTES]>, older: Vec<Secret<[u8; KEY_BYTES]>>, entropy: Entropy) -> Self {
-        let mut keys = vec![key];
-        keys.extend(older);
+        let keys = Keys {
+            current: Key::new(&key),
+            older: older.iter().map(Key::new).collect(),
+        };
+        drop((key, older));
         Self {
-            keys: keys.iter().map(Key::new).collect(),
+            keys: Arc::new(keys),
             entropy,
         }
     }
@@ -85,20 +92,9 @@ impl Keyring {
     /// Nonces are random: with one key, no more than 2^32 values should be sealed (NIST SP 800-38D, 8.3).
     #[must_use]
     pub fn seal(&self, place: &str, plaintext: &[u8]) -> Sealed {
-        #[expect(
-            clippy::expect_used,
-            reason = "constructors take a key, and encryption fails only beyond 64 GiB"
-        )]
-        let (key, ciphertext, nonce) = {
-            let key = self.keys.first().expect("a keyring has a key");
-            let nonce: [u8; NONCE_BYTES] = self.entropy.bytes();
-            let payload = Payload {
-                msg: plaintext,
-                aad: place.as_bytes(),
-            };
-            let ciphertext = key.cipher.encrypt(&nonce.into(), payload);
-            (key, ciphertext.expect("a value to seal is smaller than 64 GiB"), nonce)
-        };
+        let key = &self.keys.current;
+        let nonce: [u8; NONCE_BYTES] = self.entropy.bytes();
+        let ciphertext = key.encrypt(nonce, place, plaintext);
         let mut sealed = Vec::with_capacity(1 + KEY_ID_BYTES + NONCE_BYTES + ciphertext.len());
         sealed.push(VERSION);
         sealed.extend_from_slice(&key.id.0);
@@ -113,8 +109,8 @@ impl Keyring {
             place: place.to_owned(),
         };
         let (key_id, nonce, ciphertext) = split(&sealed.0).ok_or_else(corrupt)?;
-        let Some(key) = self.keys.iter().find(|key| key.id == key_id) else {
-            let ids: Vec<String> = self.keys.iter().map(|key| key.id.to_string()).collect();
+        let Some(key) = self.keys.all().find(|key| key.id == key_id) else {
+            let ids: Vec<String> = self.keys.all().map(|key| key.id.to_string()).collect();
             return Err(EncryptionError::WrongKey {
                 place: place.to_owned(),
                 sealed_with: key_id.to_string(),
@@ -151,8 +147,14 @@ impl Keyring {
 
 impl std::fmt::Debug for Keyring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let ids = self.keys.iter().map(|key| key.id.to_string());
+        let ids = self.keys.all().map(|key| key.id.to_string());
         f.debug_list().entries(ids).finish()
+    }
+}
+
+impl Keys {
+    fn all(&self) -> impl Iterator<Item = &Key> {
+        std::iter::once(&self.current).chain(&self.older)
     }
 }
 
@@ -164,6 +166,17 @@ impl Key {
             id: KeyId([a, b, c, d]),
             cipher: Aes256Gcm::new(key.expose().into()),
         }
+    }
+
+    fn encrypt(&self, nonce: [u8; NONCE_BYTES], place: &str, plaintext: &[u8]) -> Vec<u8> {
+        let payload = Payload {
+            msg: plaintext,
+            aad: place.as_bytes(),
+        };
+        #[expect(clippy::expect_used, reason = "AES-GCM refuses only values beyond 64 GiB")]
+        self.cipher
+            .encrypt(&nonce.into(), payload)
+            .expect("a value to seal is smaller than 64 GiB")
     }
 }
 

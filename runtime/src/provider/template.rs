@@ -6,6 +6,8 @@
 //! again, so a value holding `${…}` or `||` is just text; nobody should pass a caller's text in as template. What needs a
 //! clock, randomness or the whole request (`now`, `random`, `awsSigV4` …) is recognised and refused when rendered.
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
@@ -118,7 +120,11 @@ impl Function {
             Self::Base64 => STANDARD.encode(argument),
             Self::Sha256Hex => {
                 let digest = Sha256::digest(argument);
-                digest.iter().map(|byte| format!("{byte:02x}")).collect()
+                digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
+                    // Writing to a String does not fail.
+                    let _ = write!(hex, "{byte:02x}");
+                    hex
+                })
             }
             Self::Sha256Base64 => STANDARD.encode(Sha256::digest(argument)),
         }
@@ -150,7 +156,9 @@ impl<'a> Parser<'a> {
             alternatives.push(self.parts(End::Template, 0)?);
         }
         if alternatives.len() > 1 {
-            alternatives.iter_mut().for_each(|parts| trim(parts));
+            for parts in &mut alternatives {
+                trim(parts);
+            }
         }
         Ok(alternatives)
     }
