@@ -1,9 +1,18 @@
-//! The catalogue of providers, as data in the schema of Nango's `providers.yaml`.
+//! The catalogue of providers, as data in the schema of Nango's `providers.yaml`. Differences between providers are data:
+//! nothing here or elsewhere asks for a provider's name. What a key means is up to whom it concerns: here only `auth_mode`
+//! and `proxy` are understood, everything else is kept as it is.
 
+mod entry;
+mod load;
+mod shipped;
 pub mod template;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use serde_json::Value;
+
+pub use load::{CatalogueError, FILE_BYTES_MAX};
 
 /// All providers known to this installation, by name.
 #[derive(Clone, Debug, Default)]
@@ -19,11 +28,12 @@ pub struct Provider {
     pub auth_mode: AuthMode,
     /// How requests to its API are made; none for providers without an API of their own.
     pub proxy: Option<ProxySpec>,
-    /// The whole entry as JSON, for `GET /providers/:provider`.
-    pub json: serde_json::Value,
+    /// The whole entry as JSON with its `name`, aliases resolved, for `GET /providers/:provider`.
+    pub json: Value,
 }
 
-/// How requests to a provider's API are made. Strings are templates, see [`template`].
+/// How requests to a provider's API are made. Strings are templates, see [`template`]; that they parse was checked when
+/// they were loaded.
 #[derive(Clone, Debug, Default)]
 pub struct ProxySpec {
     pub base_url: Option<String>,
@@ -54,23 +64,35 @@ pub enum AuthMode {
     Basic,
     OAuth2,
     None,
-    /// A mode whose connections cannot be made yet; its entries still load.
+    /// A mode whose connections cannot be made yet; its entries still load. Its name is [`Provider::auth_mode_name`].
     Unsupported,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum CatalogueError {
-    #[error("the provider file {path} cannot be read")]
-    Read {
-        path: String,
-        #[source]
-        source: std::io::Error,
-    },
+impl Catalogue {
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Arc<Provider>> {
+        self.providers.get(name)
+    }
 }
 
-impl Catalogue {
-    /// The providers that ship with the binary, with those of `files` added or put in their place.
-    pub fn load(_files: &[std::path::PathBuf]) -> Result<Self, CatalogueError> {
-        todo!()
+impl Provider {
+    /// The auth mode as the entry spells it, for messages: `OAUTH2`, `TWO_STEP` …
+    #[must_use]
+    pub fn auth_mode_name(&self) -> &str {
+        self.json.get("auth_mode").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The rules of the fields below `section` (`connection_config`, `integration_config`, `credentials`), by field. Each
+    /// is an object with `type`, `pattern`, `format`, `enum`, `optional` and the like.
+    pub fn fields(&self, section: &str) -> impl Iterator<Item = (&str, &Value)> {
+        let fields = self.json.get(section).and_then(Value::as_object);
+        fields.into_iter().flatten().map(|(name, rules)| (name.as_str(), rules))
+    }
+
+    /// What an integration asks for when nobody says which scopes.
+    #[must_use]
+    pub fn default_scopes(&self) -> Vec<&str> {
+        let scopes = self.json.get("default_scopes").and_then(Value::as_array);
+        scopes.into_iter().flatten().filter_map(Value::as_str).collect()
     }
 }

@@ -1,0 +1,192 @@
+//! Checks values against the fields a provider declares: `connection_config` of connections, `integration_config` of
+//! integrations. The rules are the provider's data (`type`, `pattern`, `format`, `enum`, `optional` …).
+
+use serde_json::{Value, json};
+
+use super::ConnectionsError;
+use crate::model::JsonObject;
+use crate::provider::Provider;
+use crate::provider::template::Template;
+
+/// Values of a connection. What the provider does not declare is the customer's own and kept as it is; what is missing is
+/// told when a template needs it.
+pub(super) fn connection_config(provider: &Provider, values: &JsonObject) -> Result<(), ConnectionsError> {
+    for (name, rules) in provider.fields("connection_config") {
+        if let Some(value) = values.get(name) {
+            check(&format!("connection_config.{name}"), rules, value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Values of an integration, given as `custom`. All must be declared, and what is not optional must be there.
+pub(super) fn integration_config(provider: &Provider, values: &JsonObject) -> Result<(), ConnectionsError> {
+    let declared: Vec<&str> = provider.fields("integration_config").map(|(name, _)| name).collect();
+    if let Some(unknown) = values.keys().find(|name| !declared.contains(&name.as_str())) {
+        let message = if declared.is_empty() {
+            format!("provider {:?} has no values to configure", provider.name)
+        } else {
+            format!("provider {:?} knows only {}", provider.name, declared.join(", "))
+        };
+        return Err(ConnectionsError::invalid(format!("custom.{unknown}"), message));
+    }
+    for (name, rules) in provider.fields("integration_config") {
+        let field = format!("custom.{name}");
+        match values.get(name) {
+            Some(value) => check(&field, rules, value)?,
+            None if is_set(rules, "optional") || rules.get("default_value").is_some() => {}
+            None => {
+                let message = format!("is missing; provider {:?} needs it", provider.name);
+                return Err(ConnectionsError::invalid(field, message));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check(field: &str, rules: &Value, value: &Value) -> Result<(), ConnectionsError> {
+    let Some(text) = value.as_str() else {
+        // What the runtime or a customer's back end fills in may be a list or a number; people type text.
+        return if is_set(rules, "automated") {
+            Ok(())
+        } else {
+            Err(ConnectionsError::invalid(field, "must be text"))
+        };
+    };
+    if text.is_empty() && is_set(rules, "optional") {
+        return Ok(());
+    }
+    if let Some(allowed) = rules.get("enum").and_then(Value::as_array)
+        && !allowed.contains(value)
+    {
+        let allowed: Vec<&str> = allowed.iter().filter_map(Value::as_str).collect();
+        return Err(ConnectionsError::invalid(
+            field,
+            format!("must be one of {}", allowed.join(", ")),
+        ));
+    }
+    for keyword in ["pattern", "format"] {
+        if let Some(rule) = rules.get(keyword).and_then(Value::as_str) {
+            check_keyword(field, keyword, rule, rules, value)?;
+        }
+    }
+    Ok(())
+}
+
+/// `pattern` and `format` mean what they mean in JSON Schema; `format: template` is the language of provider data.
+fn check_keyword(field: &str, keyword: &str, rule: &str, rules: &Value, value: &Value) -> Result<(), ConnectionsError> {
+    if (keyword, rule) == ("format", "template") {
+        let parsed = Template::parse(value.as_str().unwrap_or_default());
+        return parsed
+            .map(|_| ())
+            .map_err(|error| ConnectionsError::invalid(field, error.to_string()));
+    }
+    let schema = json!({ keyword: rule });
+    let validator = jsonschema::options().should_validate_formats(true).build(&schema);
+    let Ok(validator) = validator else {
+        let message = format!("cannot be checked: the provider's {keyword} {rule:?} is malformed");
+        return Err(ConnectionsError::invalid(field, message));
+    };
+    if validator.is_valid(value) {
+        return Ok(());
+    }
+    // The value is not repeated: it may be a secret.
+    let example = match rules.get("example").and_then(Value::as_str) {
+        Some(example) => format!(", for example {example}"),
+        None => String::new(),
+    };
+    let message = match keyword {
+        "format" => format!("must be a {rule}{example}"),
+        _ => format!("must match {rule}{example}"),
+    };
+    Err(ConnectionsError::invalid(field, message))
+}
+
+fn is_set(rules: &Value, flag: &str) -> bool {
+    rules.get(flag).and_then(Value::as_bool).unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::Catalogue;
+
+    fn object(mut value: Value) -> JsonObject {
+        std::mem::take(value.as_object_mut().unwrap())
+    }
+
+    #[test]
+    fn connection_config_is_checked_where_the_provider_says_how() {
+        let catalogue = Catalogue::shipped().unwrap();
+        let bearer = catalogue.get("private-api-bearer").unwrap();
+        let check = |value| connection_config(bearer, &object(value)).map_err(|error| error.to_string());
+        assert_eq!(
+            check(json!({"baseUrl": "https://a.test/v1", "own": {"x": [1]}})),
+            Ok(())
+        );
+        assert_eq!(check(json!({})), Ok(()));
+        assert_eq!(check(json!({"baseUrl": ""})), Ok(()));
+        assert_eq!(
+            check(json!({"baseUrl": "ftp://a.test"})),
+            Err("connection_config.baseUrl: must match ^https?://, for example https://api.example.com/v1".to_owned())
+        );
+        assert_eq!(
+            check(json!({"baseUrl": 5})),
+            Err("connection_config.baseUrl: must be text".to_owned())
+        );
+        let github = catalogue.get("github").unwrap();
+        assert!(connection_config(github, &object(json!({"sub": "x", "version": "2026-03-10"}))).is_ok());
+        assert!(connection_config(github, &object(json!({"version": "newest"}))).is_err());
+    }
+
+    #[test]
+    fn a_generic_api_says_where_it_is_and_where_its_key_goes() {
+        let catalogue = Catalogue::shipped().unwrap();
+        let generic = catalogue.get("private-api-generic").unwrap();
+        let check = |value| integration_config(generic, &object(value)).map_err(|error| error.to_string());
+        assert_eq!(
+            check(json!({"baseUrl": "https://a.test", "keyName": "x-api-key"})),
+            Ok(())
+        );
+        let all = json!({"baseUrl": "http://127.0.0.1:9/v1", "keyName": "key", "keyPlacement": "query",
+            "valueTemplate": "Token ${base64(${apiKey})}"});
+        assert_eq!(check(all), Ok(()));
+        for (change, part) in [
+            (json!({"keyName": null}), "custom.keyName: must be text"),
+            (
+                json!({"keyPlacement": "body"}),
+                "custom.keyPlacement: must be one of header, query",
+            ),
+            (json!({"keyName": "a b"}), "custom.keyName: must match"),
+            (json!({"baseUrl": "not a url"}), "custom.baseUrl: must match"),
+            (json!({"valueTemplate": "plain"}), "custom.valueTemplate: must match"),
+            (
+                json!({"valueTemplate": "Token ${apiKey"}),
+                "custom.valueTemplate: the template",
+            ),
+            (
+                json!({"baseURL": "x"}),
+                "custom.baseURL: provider \"private-api-generic\" knows only baseUrl, keyName,",
+            ),
+        ] {
+            let mut values = object(json!({"baseUrl": "https://a.test", "keyName": "x-api-key"}));
+            values.append(&mut object(change));
+            let error = check(Value::Object(values)).unwrap_err();
+            assert!(error.starts_with(part), "{error}");
+        }
+        assert_eq!(
+            check(json!({"baseUrl": "https://a.test"})),
+            Err("custom.keyName: is missing; provider \"private-api-generic\" needs it".to_owned())
+        );
+    }
+
+    #[test]
+    fn other_providers_take_no_values() {
+        let catalogue = Catalogue::shipped().unwrap();
+        let github = catalogue.get("github").unwrap();
+        let error = integration_config(github, &object(json!({"x": 1})))
+            .unwrap_err()
+            .to_string();
+        assert_eq!(error, "custom.x: provider \"github\" has no values to configure");
+    }
+}

@@ -1,0 +1,143 @@
+//! Importing a connection: checking what is given, then creating it or overwriting the one with the same id.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::validation::{self, CONFIG_BYTES_MAX, METADATA_BYTES_MAX};
+use super::{Connections, ConnectionsError, NewConnection, Target, fields};
+use crate::credentials::{Credentials, CredentialsError};
+use crate::model::{Connection, ConnectionKey, EnvironmentId, Sealed};
+use crate::provider::{AuthMode, Provider};
+
+impl Connections {
+    /// Creates or overwrites.
+    pub async fn import(
+        &self,
+        environment_id: &EnvironmentId,
+        new: NewConnection,
+    ) -> Result<Arc<Target>, ConnectionsError> {
+        let inner = &self.0;
+        let integration = self.integration(environment_id, &new.provider_config_key).await?;
+        let provider = inner.provider(&integration.provider)?;
+        let connection_id = match new.connection_id {
+            Some(id) => {
+                validation::connection_id("connection_id", &id)?;
+                id
+            }
+            None => uuid::Builder::from_random_bytes(inner.entropy.bytes())
+                .into_uuid()
+                .to_string(),
+        };
+        let credentials = credentials(&provider, &new.credentials)?;
+        validation::size("connection_config", &new.connection_config, CONFIG_BYTES_MAX)?;
+        fields::connection_config(&provider, &new.connection_config)?;
+        validation::size("metadata", &new.metadata, METADATA_BYTES_MAX)?;
+        let now_ms = inner.clock.now_ms();
+        let mut connection = Connection {
+            key: ConnectionKey::new(now_ms, inner.entropy.bytes()),
+            environment_id: environment_id.clone(),
+            integration_id: integration.id.clone(),
+            provider_config_key: integration.unique_key.clone(),
+            provider: integration.provider.clone(),
+            connection_id,
+            credentials: Sealed(Vec::new()),
+            connection_config: Sealed(Vec::new()),
+            metadata: new.metadata,
+            tags: validation::tags("tags", new.tags)?,
+            end_user: new.end_user.map(validation::end_user).transpose()?,
+            created_at_ms: now_ms,
+            updated_at_ms: now_ms,
+        };
+        inner.seal_connection(&mut connection, &credentials, new.connection_config);
+        let stored = inner.store.upsert_connection(&connection).await;
+        inner.caches.forget_connection(
+            environment_id,
+            &connection.provider_config_key,
+            &connection.connection_id,
+        );
+        Ok(Arc::new(inner.open(integration, stored?)?))
+    }
+}
+
+/// Credentials of the provider's auth mode and of no other.
+pub(super) fn credentials(provider: &Provider, given: &Value) -> Result<Credentials, ConnectionsError> {
+    let auth_mode = provider.auth_mode_name();
+    if provider.auth_mode == AuthMode::Unsupported {
+        return Err(ConnectionsError::UnsupportedAuthMode {
+            provider: provider.name.clone(),
+            auth_mode: auth_mode.to_owned(),
+        });
+    }
+    if let Some(given) = given.get("type").and_then(Value::as_str)
+        && given != auth_mode
+    {
+        return Err(ConnectionsError::CredentialsType {
+            provider: provider.name.clone(),
+            auth_mode: auth_mode.to_owned(),
+            given: given.chars().take(64).collect(),
+        });
+    }
+    let credentials = match given {
+        Value::Null if provider.auth_mode == AuthMode::None => Ok(Credentials::None),
+        given => Credentials::from_json(given),
+    };
+    match credentials {
+        // `{}` reads as no credentials at all.
+        Ok(Credentials::None) if provider.auth_mode != AuthMode::None => Err(invalid(&CredentialsError::MissingType)),
+        Ok(credentials) => Ok(credentials),
+        Err(error) => Err(invalid(&error)),
+    }
+}
+
+fn invalid(error: &CredentialsError) -> ConnectionsError {
+    let field = match error.field() {
+        Some(field) => format!("credentials.{field}"),
+        None => "credentials".to_owned(),
+    };
+    ConnectionsError::invalid(field, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::provider::Catalogue;
+
+    fn check(provider: &str, given: &Value) -> Result<Credentials, String> {
+        let catalogue = Catalogue::shipped().unwrap();
+        credentials(catalogue.get(provider).unwrap(), given).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn credentials_are_of_the_providers_mode() {
+        assert!(check("github", &json!({"type": "OAUTH2", "access_token": "t"})).is_ok());
+        assert!(check("github-pat", &json!({"type": "API_KEY", "apiKey": "t"})).is_ok());
+        assert!(check("unauthenticated", &json!({"type": "NONE"})).is_ok());
+        assert!(check("unauthenticated", &json!({})).is_ok());
+        assert!(check("unauthenticated", &Value::Null).is_ok());
+        for (provider, given, message) in [
+            (
+                "github",
+                json!({"type": "API_KEY", "apiKey": "x"}),
+                "provider \"github\" takes OAUTH2 credentials, not API_KEY",
+            ),
+            ("github", json!({}), "credentials.type: `type` is missing"),
+            ("github", Value::Null, "credentials: must be a JSON object"),
+            (
+                "github",
+                json!({"type": "OAUTH2"}),
+                "credentials.access_token: `access_token` is missing",
+            ),
+            (
+                "unauthenticated",
+                json!({"type": "NONE", "x": 1}),
+                "credentials.x: `x` is not a field of NONE",
+            ),
+        ] {
+            let error = check(provider, &given).unwrap_err();
+            assert!(error.starts_with(message), "{error}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Integrations and connections with their secrets opened: cached, checked, sealed. The one place that turns stored rows into
+//! something a request can be built from. It does not send anything: whether credentials work shows when they are used.
+
+mod cache;
+mod error;
+mod fields;
+mod import;
+mod input;
+mod integrations;
+mod sealing;
+#[cfg(test)]
+mod tests;
+mod validation;
+
+use std::sync::Arc;
+
+pub use cache::{CACHE_TTL_MS, INTEGRATIONS_MAX, TARGETS_MAX};
+pub use error::ConnectionsError;
+pub use input::{IntegrationPatch, NewConnection, NewIntegration};
+pub use integrations::{CLIENT_ID_CHARS_MAX, CLIENT_SECRET_CHARS_MAX};
+pub use validation::{CONFIG_BYTES_MAX, METADATA_BYTES_MAX, NAME_CHARS_MAX, TAG_KEY_CHARS_MAX, TAGS_MAX};
+
+use cache::Caches;
+
+use crate::clock::{Clock, Entropy};
+use crate::credentials::Credentials;
+use crate::encryption::Keyring;
+use crate::model::{Connection, EnvironmentId, Integration, JsonObject};
+use crate::provider::{Catalogue, Provider};
+use crate::store::{ConnectionQuery, Store};
+
+/// Connections listed by one call, at most.
+pub const LIST_LIMIT_MAX: i64 = 2_000;
+/// Connections whose metadata one call may set.
+pub const METADATA_CONNECTIONS_MAX: usize = 1_000;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Connections(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    catalogue: Arc<Catalogue>,
+    keyring: Keyring,
+    clock: Clock,
+    entropy: Entropy,
+    caches: Caches,
+}
+
+/// Everything a request for one connection is built from.
+pub struct Target {
+    pub integration: Arc<Integration>,
+    pub provider: Arc<Provider>,
+    pub connection: Arc<Connection>,
+    pub credentials: Credentials,
+    pub connection_config: JsonObject,
+    /// The integration's `custom` map and, as `clientId`, its client id: for templates and generic providers.
+    pub integration_config: JsonObject,
+}
+
+/// Leaves out both configs: they may hold secrets.
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Target")
+            .field("integration", &self.integration.unique_key)
+            .field("provider", &self.provider.name)
+            .field("connection", &self.connection)
+            .field("credentials", &self.credentials)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connections {
+    #[must_use]
+    pub fn new(store: Store, catalogue: Arc<Catalogue>, keyring: Keyring, clock: Clock, entropy: Entropy) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            catalogue,
+            keyring,
+            caches: Caches::new(clock.clone()),
+            clock,
+            entropy,
+        }))
+    }
+
+    #[must_use]
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.0.catalogue
+    }
+
+    /// From the cache where possible: no database on the hot path.
+    pub async fn target(
+        &self,
+        environment_id: &EnvironmentId,
+        provider_config_key: &str,
+        connection_id: &str,
+    ) -> Result<Arc<Target>, ConnectionsError> {
+        let inner = &self.0;
+        if let Some(target) = inner.caches.target(environment_id, provider_config_key, connection_id) {
+            return Ok(target);
+        }
+        let integration = self.integration(environment_id, provider_config_key).await?;
+        let ticket = inner.caches.ticket();
+        let connection = self.stored(environment_id, provider_config_key, connection_id).await?;
+        let target = Arc::new(inner.open(integration, connection)?);
+        inner.caches.keep_target(ticket, &target);
+        Ok(target)
+    }
+
+    /// Newest first.
+    pub async fn list(
+        &self,
+        environment_id: &EnvironmentId,
+        query: &ConnectionQuery,
+    ) -> Result<Vec<Connection>, ConnectionsError> {
+        if !(1..=LIST_LIMIT_MAX).contains(&query.limit) {
+            let message = format!("must be 1 to {LIST_LIMIT_MAX}, not {}", query.limit);
+            return Err(ConnectionsError::invalid("limit", message));
+        }
+        if query.page < 0 {
+            return Err(ConnectionsError::invalid("page", "must be 0 or more"));
+        }
+        Ok(self.0.store.connections(environment_id, query).await?)
+    }
+
+    /// Deletes it with its syncs, checkpoints and records.
+    pub async fn delete(
+        &self,
+        environment_id: &EnvironmentId,
+        provider_config_key: &str,
+        connection_id: &str,
+    ) -> Result<(), ConnectionsError> {
+        let inner = &self.0;
+        self.integration(environment_id, provider_config_key).await?;
+        let connection = self.stored(environment_id, provider_config_key, connection_id).await?;
+        let deleted = inner.store.delete_connection(&connection.key).await;
+        inner
+            .caches
+            .forget_connection(environment_id, provider_config_key, connection_id);
+        if deleted? {
+            Ok(())
+        } else {
+            Err(unknown_connection(provider_config_key, connection_id))
+        }
+    }
+
+    /// Replaces (or merges into) the metadata of all the connections, or of none. Gives the new metadata in order.
+    pub async fn set_metadata(
+        &self,
+        environment_id: &EnvironmentId,
+        provider_config_key: &str,
+        connection_ids: &[String],
+        metadata: &JsonObject,
+        merge: bool,
+    ) -> Result<Vec<JsonObject>, ConnectionsError> {
+        let inner = &self.0;
+        if connection_ids.len() > METADATA_CONNECTIONS_MAX {
+            let message = format!(
+                "at most {METADATA_CONNECTIONS_MAX} ids are allowed, not {}",
+                connection_ids.len()
+            );
+            return Err(ConnectionsError::invalid("connection_id", message));
+        }
+        validation::size("metadata", metadata, METADATA_BYTES_MAX)?;
+        let mut keys = Vec::with_capacity(connection_ids.len());
+        for connection_id in connection_ids {
+            let connection = self.stored(environment_id, provider_config_key, connection_id).await?;
+            if merge {
+                let mut merged = connection.metadata;
+                merged.append(&mut metadata.clone());
+                validation::size("metadata", &merged, METADATA_BYTES_MAX)?;
+            }
+            keys.push(connection.key);
+        }
+        let set = inner
+            .store
+            .set_metadata(&keys, metadata, merge, inner.clock.now_ms())
+            .await;
+        for connection_id in connection_ids {
+            inner
+                .caches
+                .forget_connection(environment_id, provider_config_key, connection_id);
+        }
+        set?.ok_or_else(|| unknown_connection(provider_config_key, &connection_ids.join(", ")))
+    }
+
+    /// The row as it is now.
+    async fn stored(
+        &self,
+        environment_id: &EnvironmentId,
+        provider_config_key: &str,
+        connection_id: &str,
+    ) -> Result<Connection, ConnectionsError> {
+        let store = &self.0.store;
+        let connection = store
+            .connection(environment_id, provider_config_key, connection_id)
+            .await?;
+        connection.ok_or_else(|| unknown_connection(provider_config_key, connection_id))
+    }
+}
+
+fn unknown_connection(provider_config_key: &str, connection_id: &str) -> ConnectionsError {
+    ConnectionsError::UnknownConnection {
+        provider_config_key: provider_config_key.to_owned(),
+        connection_id: connection_id.to_owned(),
+    }
+}

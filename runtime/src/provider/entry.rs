@@ -1,0 +1,381 @@
+//! One entry of a provider file, from JSON to [`Provider`]. Reads what is understood and reports what is malformed with the
+//! place it is at; does not touch the keys that others understand.
+
+use std::collections::BTreeMap;
+
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::template::{Template, TemplateError};
+use super::{AuthMode, Provider, ProxySpec, RetrySpec};
+
+/// What is malformed in an entry. The key is a path such as `proxy.retry.at`.
+#[derive(Debug, thiserror::Error)]
+pub enum EntryError {
+    #[error("`{key}`: {source}")]
+    Shape {
+        key: String,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("`{key}`: {source}")]
+    Template {
+        key: String,
+        #[source]
+        source: TemplateError,
+    },
+    #[error("`{key}`: {value:?} is no HTTP header name")]
+    HeaderName { key: &'static str, value: String },
+    #[error("`proxy.retry.error_code`: {value:?} is no status; write 429, 5xx or 500-502")]
+    StatusRule { value: String },
+}
+
+/// Makes a provider of an entry whose alias is resolved.
+pub(super) fn provider(name: &str, mut json: Value) -> Result<Provider, EntryError> {
+    let entry: Entry = serde_path_to_error::deserialize(&json).map_err(|error| EntryError::Shape {
+        key: error.path().to_string(),
+        source: error.into_inner(),
+    })?;
+    if let Value::Object(object) = &mut json {
+        object.insert("name".to_owned(), Value::String(name.to_owned()));
+    }
+    Ok(Provider {
+        name: name.to_owned(),
+        display_name: entry.display_name.unwrap_or_else(|| name.to_owned()),
+        auth_mode: entry.auth_mode.into(),
+        proxy: entry.proxy.map(proxy).transpose()?,
+        json,
+    })
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    display_name: Option<String>,
+    auth_mode: AuthModeName,
+    proxy: Option<Proxy>,
+}
+
+/// All modes that entries may name.
+#[derive(Clone, Copy, Deserialize, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum AuthModeName {
+    ApiKey,
+    App,
+    AppStore,
+    #[serde(rename = "AWS_SIGV4")]
+    AwsSigV4,
+    Basic,
+    Bill,
+    Custom,
+    InstallPlugin,
+    Jwt,
+    #[serde(rename = "MCP_OAUTH2")]
+    McpOAuth2,
+    #[serde(rename = "MCP_OAUTH2_GENERIC")]
+    McpOAuth2Generic,
+    None,
+    #[serde(rename = "OAUTH1")]
+    OAuth1,
+    #[serde(rename = "OAUTH2")]
+    OAuth2,
+    #[serde(rename = "OAUTH2_CC")]
+    OAuth2Cc,
+    Signature,
+    Tableau,
+    Tba,
+    TwoStep,
+}
+
+impl From<AuthModeName> for AuthMode {
+    fn from(name: AuthModeName) -> Self {
+        match name {
+            AuthModeName::ApiKey => Self::ApiKey,
+            AuthModeName::Basic => Self::Basic,
+            AuthModeName::OAuth2 => Self::OAuth2,
+            AuthModeName::None => Self::None,
+            AuthModeName::App
+            | AuthModeName::AppStore
+            | AuthModeName::AwsSigV4
+            | AuthModeName::Bill
+            | AuthModeName::Custom
+            | AuthModeName::InstallPlugin
+            | AuthModeName::Jwt
+            | AuthModeName::McpOAuth2
+            | AuthModeName::McpOAuth2Generic
+            | AuthModeName::OAuth1
+            | AuthModeName::OAuth2Cc
+            | AuthModeName::Signature
+            | AuthModeName::Tableau
+            | AuthModeName::Tba
+            | AuthModeName::TwoStep => Self::Unsupported,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Proxy {
+    base_url: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, Scalar>,
+    #[serde(default)]
+    query: BTreeMap<String, Scalar>,
+    #[serde(default)]
+    retry: Retry,
+    #[serde(default)]
+    decompress: bool,
+    #[serde(default)]
+    forward_headers_on_redirect: bool,
+}
+
+#[derive(Default, Deserialize)]
+struct Retry {
+    #[serde(default)]
+    at: OneOrMany,
+    #[serde(default)]
+    after: OneOrMany,
+    remaining: Option<String>,
+    #[serde(default)]
+    error_code: OneOrMany,
+}
+
+fn proxy(proxy: Proxy) -> Result<ProxySpec, EntryError> {
+    if let Some(base_url) = &proxy.base_url {
+        check_template("proxy.base_url", base_url)?;
+    }
+    let mut headers = BTreeMap::new();
+    for (name, Scalar(value)) in proxy.headers {
+        check_template(&format!("proxy.headers.{name}"), &value)?;
+        headers.insert(header_name("proxy.headers", &name)?, value);
+    }
+    let mut query = BTreeMap::new();
+    for (name, Scalar(value)) in proxy.query {
+        check_template(&format!("proxy.query.{name}"), &value)?;
+        query.insert(name, value);
+    }
+    Ok(ProxySpec {
+        base_url: proxy.base_url,
+        headers,
+        query,
+        retry: retry(&proxy.retry)?,
+        decompress: proxy.decompress,
+        forward_headers_on_redirect: proxy.forward_headers_on_redirect,
+    })
+}
+
+fn retry(retry: &Retry) -> Result<RetrySpec, EntryError> {
+    let names = |key: &'static str, OneOrMany(names): &OneOrMany| -> Result<Vec<String>, EntryError> {
+        names.iter().map(|name| header_name(key, name)).collect()
+    };
+    if let Some(value) = retry.error_code.0.iter().find(|rule| !is_status_rule(rule)) {
+        return Err(EntryError::StatusRule { value: value.clone() });
+    }
+    Ok(RetrySpec {
+        at: names("proxy.retry.at", &retry.at)?,
+        after: names("proxy.retry.after", &retry.after)?,
+        remaining: match &retry.remaining {
+            Some(name) => Some(header_name("proxy.retry.remaining", name)?),
+            None => None,
+        },
+        error_code: retry.error_code.0.clone(),
+    })
+}
+
+fn check_template(key: &str, template: &str) -> Result<(), EntryError> {
+    match Template::parse(template) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(EntryError::Template {
+            key: key.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// In lower case, as `http` keeps them.
+fn header_name(key: &'static str, value: &str) -> Result<String, EntryError> {
+    match http::HeaderName::from_bytes(value.as_bytes()) {
+        Ok(name) => Ok(name.as_str().to_owned()),
+        Err(_) => Err(EntryError::HeaderName {
+            key,
+            value: value.to_owned(),
+        }),
+    }
+}
+
+fn is_status_rule(rule: &str) -> bool {
+    let is_status = |text: &str| text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
+    match rule.split_once('-') {
+        Some((from, to)) => is_status(from) && is_status(to) && from <= to,
+        None => is_status(rule) || matches!(rule.as_bytes(), [b'1'..=b'5', b'x', b'x']),
+    }
+}
+
+/// Text, or a number or flag somebody wrote without quotes.
+struct Scalar(String);
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
+
+struct ScalarVisitor;
+
+impl Visitor<'_> for ScalarVisitor {
+    type Value = Scalar;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("text or a number")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Scalar, E> {
+        Ok(Scalar(text.to_owned()))
+    }
+
+    fn visit_bool<E: de::Error>(self, flag: bool) -> Result<Scalar, E> {
+        Ok(Scalar(flag.to_string()))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Scalar, E> {
+        Ok(Scalar(number.to_string()))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Scalar, E> {
+        Ok(Scalar(number.to_string()))
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Scalar, E> {
+        Ok(Scalar(number.to_string()))
+    }
+}
+
+/// `x` or `[x, y]`.
+#[derive(Default)]
+struct OneOrMany(Vec<String>);
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OneOrManyVisitor)
+    }
+}
+
+struct OneOrManyVisitor;
+
+impl<'de> Visitor<'de> for OneOrManyVisitor {
+    type Value = OneOrMany;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("text or a list of texts")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrMany, E> {
+        Ok(OneOrMany(vec![text.to_owned()]))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<OneOrMany, E> {
+        Ok(OneOrMany(vec![number.to_string()]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<OneOrMany, A::Error> {
+        let mut many = Vec::new();
+        while let Some(Scalar(item)) = items.next_element()? {
+            many.push(item);
+        }
+        Ok(OneOrMany(many))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_is_read_and_kept() {
+        let json = json!({
+            "display_name": "Acme", "auth_mode": "API_KEY", "categories": ["crm"], "unheard_of": {"x": 1},
+            "proxy": {
+                "base_url": "https://${connectionConfig.subdomain}.acme.test || https://acme.test",
+                "headers": {"X-API-Key": "${apiKey}", "Acme-Version": 2},
+                "query": {"key": "${apiKey}"},
+                "retry": {"at": "X-RateLimit-Reset", "after": ["Retry-After"], "remaining": "X-Remaining", "error_code": [403, "5xx", "500-502"]},
+                "paginate": {"type": "link"}, "decompress": true,
+            },
+        });
+        let provider = provider("acme", json.clone()).unwrap();
+        let spec = provider.proxy.as_ref().unwrap();
+        assert_eq!(provider.auth_mode, AuthMode::ApiKey);
+        assert_eq!(spec.headers["x-api-key"], "${apiKey}");
+        assert_eq!(spec.headers["acme-version"], "2");
+        assert_eq!(spec.retry.at, ["x-ratelimit-reset"]);
+        assert_eq!(spec.retry.after, ["retry-after"]);
+        assert_eq!(spec.retry.remaining.as_deref(), Some("x-remaining"));
+        assert_eq!(spec.retry.error_code, ["403", "5xx", "500-502"]);
+        assert!(spec.decompress && !spec.forward_headers_on_redirect);
+        assert_eq!(provider.json["unheard_of"], json["unheard_of"]);
+        assert_eq!(provider.json["proxy"], json["proxy"]);
+        assert_eq!(provider.json["name"], "acme");
+    }
+
+    #[test]
+    fn every_auth_mode_of_the_schema_loads() {
+        let modes = [
+            "OAUTH2",
+            "API_KEY",
+            "OAUTH2_CC",
+            "BASIC",
+            "TWO_STEP",
+            "MCP_OAUTH2",
+            "JWT",
+            "OAUTH1",
+            "BILL",
+            "MCP_OAUTH2_GENERIC",
+            "NONE",
+            "AWS_SIGV4",
+            "INSTALL_PLUGIN",
+            "SIGNATURE",
+            "APP",
+            "CUSTOM",
+            "TBA",
+        ];
+        for mode in modes {
+            let provider = provider("p", json!({"auth_mode": mode})).unwrap();
+            let expected = match mode {
+                "OAUTH2" => AuthMode::OAuth2,
+                "API_KEY" => AuthMode::ApiKey,
+                "BASIC" => AuthMode::Basic,
+                "NONE" => AuthMode::None,
+                _ => AuthMode::Unsupported,
+            };
+            assert_eq!((provider.auth_mode, provider.auth_mode_name()), (expected, mode));
+        }
+    }
+
+    #[test]
+    fn malformed_entries_name_the_key() {
+        for (json, message) in [
+            (json!({"auth_mode": "MAGIC"}), "`auth_mode`: unknown variant `MAGIC`"),
+            (json!({}), "missing field `auth_mode`"),
+            (
+                json!({"auth_mode": "NONE", "proxy": {"retry": {"at": {"x": 1}}}}),
+                "`proxy.retry.at`: invalid type: map, expected text or a list of texts",
+            ),
+            (
+                json!({"auth_mode": "NONE", "proxy": {"headers": {"a b": "x"}}}),
+                "`proxy.headers`: \"a b\" is no HTTP header name",
+            ),
+            (
+                json!({"auth_mode": "NONE", "proxy": {"base_url": "https://${x"}}),
+                "`proxy.base_url`: the template \"https://${x\" is malformed",
+            ),
+            (
+                json!({"auth_mode": "NONE", "proxy": {"retry": {"error_code": ["6xx"]}}}),
+                "`proxy.retry.error_code`: \"6xx\" is no status",
+            ),
+        ] {
+            let error = provider("p", json).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+}
