@@ -31,7 +31,9 @@ pub(super) struct Attempt<'a> {
 
 impl Attempt<'_> {
     pub(super) fn message(&self, masker: &Masker) -> Message {
-        let url = self.url.map_or_else(String::new, |url| masker.mask(&url.to_string()).into_owned());
+        let url = self
+            .url
+            .map_or_else(String::new, |url| masker.mask(&url.to_string()).into_owned());
         let failed = !matches!(&self.outcome, Ok((status, _)) if status.as_u16() < 400);
         let duration_ms = self.duration_us / 1_000;
         let result = match &self.outcome {

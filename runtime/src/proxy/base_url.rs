@@ -80,7 +80,8 @@ fn fill_alternative(target: &Target, template: &str) -> Result<String, ProxyErro
     const PLACE: &str = "the base URL";
     let escape = |value: &str| utf8_percent_encode(value, VALUE).to_string();
     let Some(scheme_end) = find_outside(template, "://").map(|at| at + "://".len()) else {
-        return values::fill(target, template, PLACE, &|value: &str| value.to_owned()).map(std::borrow::Cow::into_owned);
+        return values::fill(target, template, PLACE, &|value: &str| value.to_owned())
+            .map(std::borrow::Cow::into_owned);
     };
     let rest = template.get(scheme_end..).unwrap_or_default();
     let path_start = ["/", "?", "#"]
@@ -91,7 +92,9 @@ fn fill_alternative(target: &Target, template: &str) -> Result<String, ProxyErro
     let (authority, path) = template.split_at_checked(path_start).unwrap_or((template, ""));
     let host_value = |value: &str| {
         // `%00` is refused by every URL parser.
-        let fits = value.bytes().all(|byte| !matches!(byte, b'/' | b'?' | b'#' | b'\\' | b'@'));
+        let fits = value
+            .bytes()
+            .all(|byte| !matches!(byte, b'/' | b'?' | b'#' | b'\\' | b'@'));
         if fits { value.to_owned() } else { "%00".to_owned() }
     };
     let mut url = values::fill(target, authority, PLACE, &host_value)?.into_owned();
@@ -174,7 +177,11 @@ fn is_own_host(target: &Target, url: &UpstreamUrl) -> bool {
 
 /// Whether the provider's integrations bring this setting themselves.
 pub(super) fn declares(target: &Target, key: &str) -> bool {
-    let fields = target.provider.json.get("integration_config").and_then(Value::as_object);
+    let fields = target
+        .provider
+        .json
+        .get("integration_config")
+        .and_then(Value::as_object);
     fields.is_some_and(|fields| fields.contains_key(key)) || custom(target, key).is_some()
 }
 
@@ -186,10 +193,10 @@ mod tests {
     fn literal_text_is_told_from_placeholders() {
         assert_eq!(find_outside("https://${a://b}.x/${c}/d", "/"), Some(6));
         assert_eq!(find_outside("${base64(${a}://${b})}://x", "://"), Some(22));
-        assert_eq!(split_outside("https://${a||b}.x || https://y", "||"), [
-            "https://${a||b}.x ",
-            " https://y"
-        ]);
+        assert_eq!(
+            split_outside("https://${a||b}.x || https://y", "||"),
+            ["https://${a||b}.x ", " https://y"]
+        );
     }
 
     #[test]

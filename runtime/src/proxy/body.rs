@@ -45,10 +45,7 @@ impl http_body::Body for UpstreamBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             Self::Bytes { left, progress } => {
                 progress.moved();
@@ -91,8 +88,6 @@ impl ByteStream {
     #[must_use]
     pub fn once(bytes: Bytes) -> Self {
         let piece: Result<Bytes, Infallible> = Ok(bytes);
-        Self::new(futures_util::stream::iter([
-            piece.map_err(|never| match never {}),
-        ]))
+        Self::new(futures_util::stream::iter([piece.map_err(|never| match never {})]))
     }
 }

@@ -172,7 +172,9 @@ impl<'a> Call<'a> {
             *request.uri_mut() = built.url.uri.clone();
             *request.headers_mut() = built.headers.clone();
             let client = &self.shared.client;
-            let answer = client.send(&built.url, built.reach, request, &progress, deadline).await?;
+            let answer = client
+                .send(&built.url, built.reach, request, &progress, deadline)
+                .await?;
             let (parts, body) = answer.into_parts();
             let replayable = !send_body || self.body.is_replayable();
             let next = redirect::follow(&mut trail.built, &mut method, parts.status, &parts.headers, replayable);

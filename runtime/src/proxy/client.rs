@@ -19,12 +19,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::net::TcpStream;
 
+use super::ProxyOptions;
 use super::base_url::Reach;
 use super::body::{Progress, SourceBroke, UpstreamBody};
 use super::egress::{EgressPolicy, EgressResolver, ResolveError};
 use super::error::{BoxError, Phase, ProxyError};
 use super::url::UpstreamUrl;
-use super::ProxyOptions;
 use crate::clock::Clock;
 
 /// Connections kept open to one host while nobody uses them.
@@ -87,7 +87,9 @@ impl HttpClient {
             Reach::AllowedOnly => &self.allowed,
         };
         if let Some(address) = url.address {
-            pool.policy.check(url.host(), address).map_err(ProxyError::EgressDenied)?;
+            pool.policy
+                .check(url.host(), address)
+                .map_err(ProxyError::EgressDenied)?;
         }
         let mut answer = pool.client.request(request);
         loop {

@@ -88,7 +88,11 @@ pub enum ProxyError {
         source: BoxError,
     },
     #[error("{host:?} {} within {timeout_ms} ms", phase.describe())]
-    Timeout { host: String, phase: Phase, timeout_ms: u64 },
+    Timeout {
+        host: String,
+        phase: Phase,
+        timeout_ms: u64,
+    },
     #[error("{host:?} broke the connection off before it answered")]
     Reset {
         host: String,

@@ -135,7 +135,9 @@ fn secrets(target: &Target) -> Vec<String> {
 
 fn looks_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["secret", "password", "token", "private_key", "privatekey"].iter().any(|word| key.contains(word))
+    ["secret", "password", "token", "private_key", "privatekey"]
+        .iter()
+        .any(|word| key.contains(word))
 }
 
 fn add_long_texts(value: &Value, into: &mut Vec<String>) {
@@ -166,7 +168,10 @@ fn add_forms(secret: &str, into: &mut BTreeSet<String>) {
         let skipped = (offset * 4).div_ceil(3);
         for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
             let encoded = engine.encode(padded.get(..whole).unwrap_or(&padded));
-            if let Some(middle) = encoded.get(skipped..).filter(|middle| middle.len() >= SECRET_BYTES_MIN * 2) {
+            if let Some(middle) = encoded
+                .get(skipped..)
+                .filter(|middle| middle.len() >= SECRET_BYTES_MIN * 2)
+            {
                 into.insert(utf8_percent_encode(middle, VALUE).to_string());
                 into.insert(middle.to_owned());
             }

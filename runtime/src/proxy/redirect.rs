@@ -173,12 +173,24 @@ mod tests {
         let mut method = Method::POST;
         let mut headers = HeaderMap::new();
         let found = StatusCode::TEMPORARY_REDIRECT;
-        assert_eq!(follow(&mut built("https://api.test"), &mut method, found, &headers, true), None);
+        assert_eq!(
+            follow(&mut built("https://api.test"), &mut method, found, &headers, true),
+            None
+        );
         headers.insert("location", "ftp://api.test/".parse().unwrap());
-        assert_eq!(follow(&mut built("https://api.test"), &mut method, found, &headers, true), None);
+        assert_eq!(
+            follow(&mut built("https://api.test"), &mut method, found, &headers, true),
+            None
+        );
         headers.insert("location", "/b".parse().unwrap());
-        assert_eq!(follow(&mut built("https://api.test"), &mut method, found, &headers, false), None);
+        assert_eq!(
+            follow(&mut built("https://api.test"), &mut method, found, &headers, false),
+            None
+        );
         let ok = StatusCode::OK;
-        assert_eq!(follow(&mut built("https://api.test"), &mut method, ok, &headers, true), None);
+        assert_eq!(
+            follow(&mut built("https://api.test"), &mut method, ok, &headers, true),
+            None
+        );
     }
 }

@@ -88,7 +88,8 @@ fn join(base: &str, endpoint: &str) -> Result<String, ProxyError> {
     let below = trimmed
         .strip_prefix(base)
         .filter(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']));
-    let absolute = trimmed.len() == endpoint.len() && (trimmed.starts_with("https://") || trimmed.starts_with("http://"));
+    let absolute =
+        trimmed.len() == endpoint.len() && (trimmed.starts_with("https://") || trimmed.starts_with("http://"));
     if below.is_none() && absolute {
         return Err(ProxyError::InvalidUrl {
             place: "the endpoint",
@@ -130,7 +131,11 @@ fn inject_query(
     }
     if let Some((before, query)) = url.split_once('?') {
         let kept = retain_query(query, |key| !pairs.iter().any(|(name, _)| name == key));
-        *url = if kept.is_empty() { before.to_owned() } else { format!("{before}?{kept}") };
+        *url = if kept.is_empty() {
+            before.to_owned()
+        } else {
+            format!("{before}?{kept}")
+        };
     }
     for (key, value) in pairs {
         append_query(url, &key, &value);
@@ -279,12 +284,32 @@ mod tests {
             ("https://api.test/v1", "?x=1", "https://api.test/v1?x=1"),
             ("https://api.test/v1", "/?x=1", "https://api.test/v1/?x=1"),
             ("https://api.test/v1", "", "https://api.test/v1"),
-            ("https://api.test/v1", "https://api.test/v1/user?p=2", "https://api.test/v1/user?p=2"),
-            ("https://api.test/v1", "/https://api.test/v1?p=2", "https://api.test/v1/?p=2"),
-            ("https://api.test", "/a%2Fb?q=a+b%20c&x='y'", "https://api.test/a%2Fb?q=a+b%20c&x='y'"),
-            ("https://api.test", "/x?fallback=a||b", "https://api.test/x?fallback=a||b"),
+            (
+                "https://api.test/v1",
+                "https://api.test/v1/user?p=2",
+                "https://api.test/v1/user?p=2",
+            ),
+            (
+                "https://api.test/v1",
+                "/https://api.test/v1?p=2",
+                "https://api.test/v1/?p=2",
+            ),
+            (
+                "https://api.test",
+                "/a%2Fb?q=a+b%20c&x='y'",
+                "https://api.test/a%2Fb?q=a+b%20c&x='y'",
+            ),
+            (
+                "https://api.test",
+                "/x?fallback=a||b",
+                "https://api.test/x?fallback=a||b",
+            ),
             ("https://api.test", "/@evil.test/x", "https://api.test/@evil.test/x"),
-            ("https://api.test", "/https://site.test/x", "https://api.test/https://site.test/x"),
+            (
+                "https://api.test",
+                "/https://site.test/x",
+                "https://api.test/https://site.test/x",
+            ),
         ] {
             let target = target(provider(base), bearer("t"));
             assert_eq!(url(&target, endpoint), expected, "{base} + {endpoint}");
@@ -294,7 +319,11 @@ mod tests {
     #[test]
     fn another_host_in_the_endpoint_is_refused() {
         let target = target(provider("https://api.test"), bearer("t"));
-        for endpoint in ["https://evil.test/x", "https://api.test.evil.test/", "http://api.test/x"] {
+        for endpoint in [
+            "https://evil.test/x",
+            "https://api.test.evil.test/",
+            "http://api.test/x",
+        ] {
             let error = build(&target, &request(endpoint), &options()).unwrap_err();
             assert_eq!(error.code(), "invalid_url", "{endpoint}");
         }
@@ -310,7 +339,11 @@ mod tests {
     fn parameters_are_percent_encoded() {
         let target = target(provider("https://api.test"), bearer("t"));
         let mut request = request("/x?a=1");
-        request.query = vec![("q".into(), "a b&c/é".into()), ("ids".into(), "1".into()), ("ids".into(), "2".into())];
+        request.query = vec![
+            ("q".into(), "a b&c/é".into()),
+            ("ids".into(), "1".into()),
+            ("ids".into(), "2".into()),
+        ];
         let built = built(&target, &request);
         assert_eq!(
             built.url.uri.to_string(),
@@ -341,7 +374,8 @@ mod tests {
         let spec = provider.proxy.as_mut().unwrap();
         spec.headers.insert("x-api-key".into(), "${apiKey}".into());
         spec.headers.insert("x-version".into(), "2".into());
-        spec.headers.insert("x-tenant".into(), "${connectionConfig.tenant}".into());
+        spec.headers
+            .insert("x-tenant".into(), "${connectionConfig.tenant}".into());
         spec.query.insert("key".into(), "${apiKey}".into());
         spec.query.insert("other".into(), "${connectionConfig.other}".into());
         let mut target = target(provider, api_key("s&cret"));
@@ -403,17 +437,19 @@ mod tests {
         assert_eq!(header(&in_header, "x-key"), Some("Key k"));
         target.integration_config.insert("keyPlacement".into(), "query".into());
         let in_query = built(&target, &request("/x"));
-        assert_eq!(
-            in_query.url.uri.to_string(),
-            "https://private.test/v2/x?X-Key=Key%20k"
-        );
+        assert_eq!(in_query.url.uri.to_string(), "https://private.test/v2/x?X-Key=Key%20k");
         assert_eq!(header(&in_query, "x-key"), None);
     }
 
     #[test]
     fn the_caller_overrides_all_but_a_prescribed_user_agent() {
         let mut with_agent = provider("https://api.test");
-        with_agent.proxy.as_mut().unwrap().headers.insert("user-agent".into(), "prescribed".into());
+        with_agent
+            .proxy
+            .as_mut()
+            .unwrap()
+            .headers
+            .insert("user-agent".into(), "prescribed".into());
         let mut request = request("/");
         for (name, value) in [
             ("authorization", "Bearer mine"),
@@ -430,7 +466,13 @@ mod tests {
         assert_eq!(header(&plain, "authorization"), Some("Bearer mine"));
         assert_eq!(header(&plain, "user-agent"), Some("mine"));
         assert_eq!(header(&plain, "accept"), Some("text/csv"));
-        for name in ["host", "connection", "transfer-encoding", "content-length", "accept-encoding"] {
+        for name in [
+            "host",
+            "connection",
+            "transfer-encoding",
+            "content-length",
+            "accept-encoding",
+        ] {
             assert_eq!(header(&plain, name), None, "{name}");
         }
         let prescribed = built(&target(with_agent, bearer("t")), &request);
@@ -448,7 +490,9 @@ mod tests {
                 egress_allow: allow.iter().map(|net| net.parse().unwrap()).collect(),
                 ..options()
             };
-            build(&target, &request, &options).map(|built| built.reach).map_err(|error| error.code())
+            build(&target, &request, &options)
+                .map(|built| built.reach)
+                .map_err(|error| error.code())
         };
         let denied = Err("base_url_override_not_allowed");
         assert_eq!(check("", &[], &[]), Ok(Reach::Public));
@@ -457,8 +501,14 @@ mod tests {
         assert_eq!(check("http://api.test", &[], &[]), denied);
         assert_eq!(check("https://evilapi.test", &[], &[]), denied);
         assert_eq!(check("https://other.test", &["other.test"], &[]), Ok(Reach::Public));
-        assert_eq!(check("https://other.test", &[], &["10.0.0.0/8"]), Ok(Reach::AllowedOnly));
-        assert_eq!(check("http://127.0.0.1:1", &[], &["127.0.0.0/8"]), Ok(Reach::AllowedOnly));
+        assert_eq!(
+            check("https://other.test", &[], &["10.0.0.0/8"]),
+            Ok(Reach::AllowedOnly)
+        );
+        assert_eq!(
+            check("http://127.0.0.1:1", &[], &["127.0.0.0/8"]),
+            Ok(Reach::AllowedOnly)
+        );
         assert_eq!(check("http://127.0.0.1:1", &[], &["10.0.0.0/8"]), denied);
         assert_eq!(check("http://127.0.0.1:1", &[], &[]), denied);
         assert_eq!(check("not a url", &[], &[]), Err("invalid_url"));

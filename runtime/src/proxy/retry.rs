@@ -98,7 +98,9 @@ pub(super) fn decide(policy: &Policy<'_>, spent: Spent, outcome: Outcome<'_>, no
     } else if spent.asked < policy.retries.min(RETRIES_MAX) {
         next.asked += 1;
     } else {
-        return Decision::Stop { reason: "no_attempts_left" };
+        return Decision::Stop {
+            reason: "no_attempts_left",
+        };
     }
     let left_ms = policy.wait_ms_max.saturating_sub(spent.waited_ms);
     let told = match outcome {
@@ -474,7 +476,14 @@ mod tests {
             },
             ..asked(1)
         };
-        for (status, retried) in [(403, true), (500, true), (502, false), (418, true), (401, false), (404, false)] {
+        for (status, retried) in [
+            (403, true),
+            (500, true),
+            (502, false),
+            (418, true),
+            (401, false),
+            (404, false),
+        ] {
             assert_eq!(wait(&case.status(status, &[])).is_some(), retried, "{status}");
         }
         let class = Case {

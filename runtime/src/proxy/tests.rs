@@ -33,7 +33,9 @@ enum Reply {
 
 fn reply(status: &str, headers: &str, body: &str) -> Reply {
     let length = body.len();
-    Reply::Send(format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n{body}"))
+    Reply::Send(format!(
+        "HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n{body}"
+    ))
 }
 
 /// Answers requests in the order of its script and keeps what it was sent.
@@ -78,7 +80,9 @@ async fn serve(
                 return;
             }
         }
-        seen.lock().unwrap().push(String::from_utf8_lossy(&received).into_owned());
+        seen.lock()
+            .unwrap()
+            .push(String::from_utf8_lossy(&received).into_owned());
         received.clear();
         let next = script.lock().unwrap().next();
         match next {
@@ -175,7 +179,10 @@ impl Harness {
 
     fn log(&self) -> Vec<(Level, String)> {
         let messages = self.messages.lock().unwrap();
-        messages.iter().map(|message| (message.level, message.text.clone())).collect()
+        messages
+            .iter()
+            .map(|message| (message.level, message.text.clone()))
+            .collect()
     }
 }
 
@@ -201,8 +208,13 @@ async fn the_answer_comes_through_as_it_is() {
     let mut request = request("/x?q='a'");
     request.method = Method::POST;
     request.body = Body::Bytes(Bytes::from_static(b"{}"));
-    request.headers.insert("content-type", "application/json".parse().unwrap());
-    let response = harness.send(target(provider(&upstream.url()), bearer("tok")), request).await.unwrap();
+    request
+        .headers
+        .insert("content-type", "application/json".parse().unwrap());
+    let response = harness
+        .send(target(provider(&upstream.url()), bearer("tok")), request)
+        .await
+        .unwrap();
     assert_eq!(response.status, StatusCode::CREATED);
     assert_eq!(response.headers.get_all("set-cookie").iter().count(), 2);
     assert!(!response.headers.contains_key("connection"));
@@ -225,7 +237,10 @@ async fn a_429_is_waited_out_unasked() {
     let limited = reply("429 Too Many Requests", "retry-after: 7\r\n", "");
     let upstream = Upstream::start(vec![limited, reply("200 OK", "", "done")]).await;
     let harness = Harness::new(allowing());
-    let response = harness.send(target(provider(&upstream.url()), bearer("t")), request("/")).await.unwrap();
+    let response = harness
+        .send(target(provider(&upstream.url()), bearer("t")), request("/"))
+        .await
+        .unwrap();
     assert_eq!(text(response).await, "done");
     assert!(harness.clock.now_ms() >= NOW_MS + 7_000);
     let log = harness.log();
@@ -235,9 +250,17 @@ async fn a_429_is_waited_out_unasked() {
 
 #[tokio::test]
 async fn a_429_that_asks_for_too_much_is_passed_back_with_its_headers() {
-    let upstream = Upstream::start(vec![reply("429 Too Many Requests", "retry-after: 3600\r\n", "slow down")]).await;
+    let upstream = Upstream::start(vec![reply(
+        "429 Too Many Requests",
+        "retry-after: 3600\r\n",
+        "slow down",
+    )])
+    .await;
     let harness = Harness::new(allowing());
-    let response = harness.send(target(provider(&upstream.url()), bearer("t")), request("/")).await.unwrap();
+    let response = harness
+        .send(target(provider(&upstream.url()), bearer("t")), request("/"))
+        .await
+        .unwrap();
     assert_eq!(response.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(response.headers["retry-after"], "3600");
     assert_eq!(text(response).await, "slow down");
@@ -252,7 +275,10 @@ async fn an_asked_retry_sends_the_same_body_again() {
     request.method = Method::POST;
     request.body = Body::Bytes(Bytes::from_static(b"payload"));
     request.retries = 1;
-    let response = harness.send(target(provider(&upstream.url()), bearer("t")), request).await.unwrap();
+    let response = harness
+        .send(target(provider(&upstream.url()), bearer("t")), request)
+        .await
+        .unwrap();
     assert_eq!(text(response).await, "done");
     let seen = upstream.seen();
     assert_eq!(seen.len(), 2);
@@ -269,7 +295,10 @@ async fn a_post_that_may_have_arrived_is_not_repeated_and_a_get_is() {
     post.retries = 3;
     post.body = Body::Bytes(Bytes::from_static(b"pay"));
     let error = harness.send(to(), post).await.unwrap_err();
-    assert_eq!((error.code(), error.node_error_name()), ("upstream_reset", Some("ECONNRESET")));
+    assert_eq!(
+        (error.code(), error.node_error_name()),
+        ("upstream_reset", Some("ECONNRESET"))
+    );
     assert_eq!(upstream.seen().len(), 1);
     let mut get = request("/x");
     get.retries = 1;
@@ -285,7 +314,10 @@ async fn a_streamed_body_goes_out_in_pieces_and_only_once() {
     request.retries = 3;
     let pieces = ["one", "two"].map(|piece| Ok(Bytes::from_static(piece.as_bytes())));
     request.body = Body::Stream(ByteStream::new(futures_util::stream::iter(pieces)));
-    let response = harness.send(target(provider(&upstream.url()), bearer("t")), request).await.unwrap();
+    let response = harness
+        .send(target(provider(&upstream.url()), bearer("t")), request)
+        .await
+        .unwrap();
     assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
     let seen = upstream.seen();
     assert_eq!(seen.len(), 1);
@@ -303,13 +335,19 @@ async fn credentials_do_not_follow_to_another_origin() {
     let mut request = request("/here");
     request.headers.insert("authorization", "Bearer mine".parse().unwrap());
     let harness = Harness::new(allowing());
-    let response = harness.send(target(provider, bearer("injected-token")), request).await.unwrap();
+    let response = harness
+        .send(target(provider, bearer("injected-token")), request)
+        .await
+        .unwrap();
     assert_eq!(text(response).await, "elsewhere");
     let first = upstream.seen().remove(0);
     assert!(first.contains("authorization: Bearer mine"), "{first}");
     let second = other.seen().remove(0);
     assert!(second.starts_with("GET /there"), "{second}");
-    assert!(!second.contains("Bearer") && second.contains("x-version: 2"), "{second}");
+    assert!(
+        !second.contains("Bearer") && second.contains("x-version: 2"),
+        "{second}"
+    );
 }
 
 #[tokio::test]
@@ -317,7 +355,10 @@ async fn redirects_have_an_end() {
     let loops = reply("302 Found", "location: /again\r\n", "");
     let upstream = Upstream::start(vec![loops; 9]).await;
     let harness = Harness::new(allowing());
-    let error = harness.send(target(provider(&upstream.url()), bearer("t")), request("/")).await.unwrap_err();
+    let error = harness
+        .send(target(provider(&upstream.url()), bearer("t")), request("/"))
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), "too_many_redirects");
     assert_eq!(upstream.seen().len(), 6);
 }
@@ -327,7 +368,10 @@ async fn loopback_is_refused_and_the_setting_named() {
     let upstream = Upstream::start(Vec::new()).await;
     let harness = Harness::new(options());
     for base in [upstream.url(), format!("http://localhost:{}", upstream.port)] {
-        let error = harness.send(target(provider(&base), bearer("t")), request("/")).await.unwrap_err();
+        let error = harness
+            .send(target(provider(&base), bearer("t")), request("/"))
+            .await
+            .unwrap_err();
         assert_eq!(error.code(), "base_url_override_not_allowed", "{error}");
         assert!(error.to_string().contains("--egress-allow"), "{error}");
     }
@@ -352,18 +396,35 @@ async fn an_upstream_that_is_down_slow_or_silent_has_its_own_code() {
         first_byte_timeout_ms: 500,
         ..allowing()
     });
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let down = target(provider(&format!("http://127.0.0.1:{closed}")), bearer("t"));
     let error = harness.send(down, request("/")).await.unwrap_err();
-    assert_eq!((error.code(), error.node_error_name()), ("upstream_unreachable", Some("ECONNREFUSED")));
+    assert_eq!(
+        (error.code(), error.node_error_name()),
+        ("upstream_unreachable", Some("ECONNREFUSED"))
+    );
 
     let unknown = target(provider("http://no-such-host.invalid"), bearer("t"));
     let error = harness.send_stepping(unknown, request("/"), 0).await.unwrap_err();
-    assert_eq!((error.code(), error.node_error_name()), ("upstream_dns_failed", Some("ENOTFOUND")));
+    assert_eq!(
+        (error.code(), error.node_error_name()),
+        ("upstream_dns_failed", Some("ENOTFOUND"))
+    );
 
     let slow = Upstream::start(vec![Reply::Hang]).await;
-    let error = harness.send(target(provider(&slow.url()), bearer("t")), request("/")).await.unwrap_err();
-    assert_eq!((error.code(), error.node_error_name()), ("upstream_timeout", Some("ETIMEDOUT")));
+    let error = harness
+        .send(target(provider(&slow.url()), bearer("t")), request("/"))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.code(), error.node_error_name()),
+        ("upstream_timeout", Some("ETIMEDOUT"))
+    );
 }
 
 #[tokio::test]
@@ -371,7 +432,10 @@ async fn a_body_that_falls_silent_ends_with_an_error() {
     let half = Reply::Send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf".into());
     let upstream = Upstream::start(vec![half]).await;
     let harness = Harness::new(allowing());
-    let mut response = harness.send(target(provider(&upstream.url()), bearer("t")), request("/")).await.unwrap();
+    let mut response = harness
+        .send(target(provider(&upstream.url()), bearer("t")), request("/"))
+        .await
+        .unwrap();
     assert_eq!(response.body.0.next().await.unwrap().unwrap(), "half");
     let rest = tokio::spawn(async move { response.collect(100).await });
     while !rest.is_finished() {
@@ -387,7 +451,10 @@ async fn bodies_are_decoded_only_when_asked() {
     const GZIP: &[u8] = &[
         0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xcb, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0, 0x86, 0xa6, 0x10, 0x36, 5, 0, 0, 0,
     ];
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", GZIP.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
+        GZIP.len()
+    );
     let compressed = Reply::Bytes([head.as_bytes(), GZIP].concat());
     let upstream = Upstream::start(vec![compressed.clone(), compressed]).await;
     let harness = Harness::new(allowing());
@@ -415,5 +482,8 @@ async fn secrets_stay_out_of_the_log() {
     let message = messages.first().unwrap();
     assert_eq!(message.level, Level::Error);
     let whole = format!("{} {}", message.text, message.fields.as_ref().unwrap());
-    assert!(!whole.contains("0123456789") && whole.matches("REDACTED").count() >= 4, "{whole}");
+    assert!(
+        !whole.contains("0123456789") && whole.matches("REDACTED").count() >= 4,
+        "{whole}"
+    );
 }

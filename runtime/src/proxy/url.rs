@@ -12,8 +12,9 @@ use url::{Host, Position, Url};
 /// RFC 3986: everything but the unreserved characters.
 pub(super) const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What cannot stand in a request target.
-const TARGET: &AsciiSet = &CONTROLS.add(b' ').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`');
+/// What cannot stand in the path and in the query of a request line.
+const PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'<').add(b'>').add(b'`');
+const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'<').add(b'>').add(b'"');
 
 /// An absolute http or https URL without user name, password and fragment.
 #[derive(Clone, Debug)]
@@ -47,7 +48,11 @@ impl UpstreamUrl {
         if !target.starts_with('/') {
             whole.push('/');
         }
-        whole.extend(utf8_percent_encode(target, TARGET));
+        let (path, query) = target
+            .split_at_checked(target.find('?').unwrap_or(target.len()))
+            .unwrap_or((target, ""));
+        whole.extend(utf8_percent_encode(path, PATH));
+        whole.extend(utf8_percent_encode(query, QUERY));
         let uri = Uri::try_from(whole).map_err(|_| "it is malformed or longer than 64 KiB")?;
         Ok(Self { uri, address })
     }
@@ -84,7 +89,11 @@ impl UpstreamUrl {
         match text.split_once('?') {
             Some((before, query)) if !keys.is_empty() => {
                 let query = retain_query(query, |key| !keys.iter().any(|drop| drop == key));
-                let text = if query.is_empty() { before.to_owned() } else { format!("{before}?{query}") };
+                let text = if query.is_empty() {
+                    before.to_owned()
+                } else {
+                    format!("{before}?{query}")
+                };
                 Self::parse(&text).unwrap_or_else(|_| self.clone())
             }
             Some(_) | None => self.clone(),
@@ -130,19 +139,26 @@ mod tests {
 
     #[test]
     fn path_and_query_stay_byte_for_byte() {
-        let odd = "/a%2Fb/../c;d=1/{e}|f?$filter=name%20eq%20'x'&q=\"1\"&a=+&b=%2b&&=&c[]=1||2";
+        let odd = "/a%2Fb/../c;d=1/{e}|f?$filter=name%20eq%20'x'&a=+&b=%2b&&=&c[]=1||2&d={`^\\}";
         assert_eq!(uri(&format!("https://h.test{odd}")), format!("https://h.test{odd}"));
     }
 
     #[test]
     fn what_a_request_line_cannot_hold_is_encoded_and_the_fragment_dropped() {
         assert_eq!(uri("https://h.test/a b<é>#top"), "https://h.test/a%20b%3C%C3%A9%3E");
+        assert_eq!(uri("https://h.test/?q=\"a b\""), "https://h.test/?q=%22a%20b%22");
         assert_eq!(uri("HTTPS://H.Test:443?x=1"), "https://h.test/?x=1");
     }
 
     #[test]
     fn odd_spellings_of_addresses_are_seen_through() {
-        for text in ["http://2130706433/", "http://0x7f.1/", "http://0177.0.0.1/", "http://127.1/", "http://１２７.0.0.1/"] {
+        for text in [
+            "http://2130706433/",
+            "http://0x7f.1/",
+            "http://0177.0.0.1/",
+            "http://127.1/",
+            "http://１２７.0.0.1/",
+        ] {
             let url = UpstreamUrl::parse(text).unwrap();
             assert_eq!(url.address, Some("127.0.0.1".parse().unwrap()), "{text}");
             assert_eq!(url.host(), "127.0.0.1", "{text}");
@@ -163,13 +179,18 @@ mod tests {
         ] {
             assert!(UpstreamUrl::parse(text).is_err(), "{text}");
         }
-        assert_eq!(UpstreamUrl::parse("https://h.test\\@evil.test/").unwrap().host(), "h.test");
+        assert_eq!(
+            UpstreamUrl::parse("https://h.test\\@evil.test/").unwrap().host(),
+            "h.test"
+        );
     }
 
     #[test]
     fn origins() {
         let shares = |a: &str, b: &str| {
-            UpstreamUrl::parse(a).unwrap().shares_origin(&UpstreamUrl::parse(b).unwrap())
+            UpstreamUrl::parse(a)
+                .unwrap()
+                .shares_origin(&UpstreamUrl::parse(b).unwrap())
         };
         assert!(shares("https://a.test/x", "https://a.test:443/y"));
         assert!(shares("http://a.test/", "https://a.test/"));
