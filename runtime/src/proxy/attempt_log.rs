@@ -2,6 +2,7 @@
 //! noted when an attempt failed; bodies never.
 
 use std::error::Error;
+use std::fmt::Write;
 
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
@@ -86,7 +87,8 @@ impl Attempt<'_> {
         let mut fields = json!({ "attempt": self.spent.attempts(), "max": max, "waited_ms": self.spent.waited_ms });
         match self.decision {
             Decision::After { wait_ms, reason, .. } => {
-                text.push_str(&format!("; trying again in {wait_ms} ms ({reason})"));
+                // Writing to a String cannot fail.
+                let _ = write!(text, "; trying again in {wait_ms} ms ({reason})");
                 put(&mut fields, "wait_ms", json!(wait_ms));
                 put(&mut fields, "reason", json!(reason));
             }

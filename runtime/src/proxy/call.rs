@@ -11,13 +11,13 @@ use hyper::body::Incoming;
 
 use super::attempt_log::Attempt;
 use super::body::{Progress, UpstreamBody};
-use super::client::{Deadline, HttpClient};
+use super::client::{Deadline, HttpClient, closed_unanswered};
 use super::redact::Maskers;
 use super::redirect::{self, NextBody, REDIRECTS_MAX};
 use super::request::{self, Built};
 use super::response::{self, BodyLimits};
 use super::retry::{self, Decision, Outcome, Spent};
-use super::{Body, ByteStream, ProxyError, ProxyOptions, ProxyRequest, ProxyResponse};
+use super::{Body, ByteStream, Phase, ProxyError, ProxyOptions, ProxyRequest, ProxyResponse};
 use crate::clock::{Clock, Entropy};
 use crate::connections::Target;
 use crate::model::{ExecutionContext, Message};
@@ -156,6 +156,7 @@ impl<'a> Call<'a> {
     async fn exchange(&mut self, trail: &mut Trail, deadline: Deadline) -> Result<Answer, ProxyError> {
         let mut method = self.request.method.clone();
         let mut send_body = true;
+        let mut may_resend = true;
         loop {
             let progress = Progress::default();
             let body = if send_body {
@@ -172,11 +173,17 @@ impl<'a> Call<'a> {
             *request.uri_mut() = built.url.uri.clone();
             *request.headers_mut() = built.headers.clone();
             let client = &self.shared.client;
-            let answer = client
-                .send(&built.url, built.reach, request, &progress, deadline)
-                .await?;
-            let (parts, body) = answer.into_parts();
+            let answer = client.send(&built.url, built.reach, request, &progress, deadline).await;
             let replayable = !send_body || self.body.is_replayable();
+            let (parts, body) = match answer {
+                Ok(answer) => answer.into_parts(),
+                // Not a failure of the provider, so it is mended here, once, and where doing it twice does no harm.
+                Err(error) if may_resend && replayable && self.is_idempotent() && closed_unanswered(&error) => {
+                    may_resend = false;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let next = redirect::follow(&mut trail.built, &mut method, parts.status, &parts.headers, replayable);
             match next {
                 None => return Ok(Answer { method, parts, body }),
@@ -193,6 +200,11 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Whether sending the request twice does no more than sending it once.
+    fn is_idempotent(&self) -> bool {
+        self.request.method.is_idempotent() || self.request.headers.contains_key("idempotency-key")
+    }
+
     fn decide(&self, target: &Target, outcome: &Result<Answer, ProxyError>) -> Decision {
         let no_spec = RetrySpec::default();
         let spec = target.provider.proxy.as_ref().map(|ProxySpec { retry, .. }| retry);
@@ -201,7 +213,7 @@ impl<'a> Call<'a> {
             retry_on: &self.request.retry_on,
             spec: spec.unwrap_or(&no_spec),
             replayable: self.body.is_replayable(),
-            idempotent: self.request.method.is_idempotent() || self.request.headers.contains_key("idempotency-key"),
+            idempotent: self.is_idempotent(),
             rate_limit_retries_max: self.shared.options.rate_limit_retries_max,
             wait_ms_max: self.shared.options.retry_wait_ms_max,
         };
@@ -225,10 +237,10 @@ fn head(answer: &Answer) -> (StatusCode, &HeaderMap) {
 /// What an error means for another attempt.
 fn failure(error: &ProxyError) -> Outcome<'static> {
     match error {
-        ProxyError::Dns { .. } | ProxyError::Connect { .. } => Outcome::NotSent,
-        ProxyError::Timeout {
-            phase: super::Phase::Connect,
-            ..
+        ProxyError::Dns { .. }
+        | ProxyError::Connect { .. }
+        | ProxyError::Timeout {
+            phase: Phase::Connect, ..
         } => Outcome::NotSent,
         ProxyError::Timeout { .. } | ProxyError::Reset { .. } => Outcome::MaybeSent,
         ProxyError::Connections(_)

@@ -48,11 +48,7 @@ struct Pool {
 
 impl HttpClient {
     pub(super) fn new(options: &ProxyOptions, clock: Clock) -> Result<Self, ProxyError> {
-        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .and_then(BuilderVerifierExt::with_platform_verifier)
-            .map_err(ProxyError::Setup)?
-            .with_no_client_auth();
+        let tls = tls_config().map_err(ProxyError::Setup)?;
         let pool = |policy: EgressPolicy| {
             let policy = Arc::new(policy);
             let connector = TimedConnector::new(&tls, policy.clone(), options.connect_timeout_ms, clock.clone());
@@ -110,6 +106,28 @@ impl HttpClient {
                     return Err(ProxyError::Timeout { host: url.host().to_owned(), phase, timeout_ms });
                 }
             }
+        }
+    }
+}
+
+/// TLS with the root certificates of the machine. Without any, http still works and every https request fails: a machine
+/// that only reaches local services need not have them.
+fn tls_config() -> Result<rustls::ClientConfig, rustls::Error> {
+    let builder = || {
+        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+    };
+    match builder()?.with_platform_verifier() {
+        Ok(verified) => Ok(verified.with_no_client_auth()),
+        Err(error) => {
+            tracing::warn!(
+                %error,
+                "No root certificates found: https requests to providers will fail. Install the package \
+                 ca-certificates, or set SSL_CERT_FILE."
+            );
+            Ok(builder()?
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth())
         }
     }
 }
@@ -232,6 +250,15 @@ fn classify(error: legacy::Error, host: &str) -> ProxyError {
         kind: find::<io::Error>(&error).map(io::Error::kind),
         source: Box::new(error),
     }
+}
+
+/// Whether the connection was closed in good order before a byte of the answer came. That happens to a request that meets a
+/// kept-alive connection at the moment the provider lets go of it.
+pub(super) fn closed_unanswered(error: &ProxyError) -> bool {
+    let ProxyError::Reset { source, .. } = error else {
+        return false;
+    };
+    find::<hyper::Error>(source.as_ref()).is_some_and(hyper::Error::is_incomplete_message)
 }
 
 /// The first cause of type `E`. An `io::Error` hides the error it was made of from the chain of sources.

@@ -125,11 +125,9 @@ fn denied_v4_kind(address: Ipv4Addr) -> Option<&'static str> {
 
 /// The IPv4 address that a NAT64 or 6to4 gateway would forward to.
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [a, b, c, d, e, f, g, h] = address.segments();
     let join = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
-    match (a, b) {
-        (0x2002, _) => Some(join(b, c)),
-        (0x64, 0xff9b) if [c, d, e, f] == [0; 4] => Some(join(g, h)),
+    match address.segments() {
+        [0x2002, high, low, ..] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some(join(high, low)),
         _ => None,
     }
 }

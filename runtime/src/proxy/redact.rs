@@ -162,8 +162,9 @@ fn add_forms(secret: &str, into: &mut BTreeSet<String>) {
     }
     // Within a longer text, base64 of a secret depends on the secret's offset modulo 3. The characters that share bits
     // with its neighbours are left out.
-    for offset in 0..3_usize {
-        let padded = [&[0_u8; 3][..offset], secret.as_bytes()].concat();
+    for before in ["", "-", "--"] {
+        let offset = before.len();
+        let padded = [before.as_bytes(), secret.as_bytes()].concat();
         let whole = padded.len() / 3 * 3;
         let skipped = (offset * 4).div_ceil(3);
         for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {

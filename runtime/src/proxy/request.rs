@@ -174,7 +174,7 @@ fn inject_headers(
     if !spec.headers.contains_key("authorization")
         && let Some(value) = values::default_authorization(&target.credentials)
     {
-        insert_secret(headers, injected, "authorization", value)?;
+        insert_secret(headers, injected, "authorization", &value)?;
     }
     let verbatim = |value: &str| value.to_owned();
     for (name, template) in &spec.headers {
@@ -184,14 +184,14 @@ fn inject_headers(
                 let (name, value) = parsed(name, &value)?;
                 headers.insert(name, value);
             }
-            Ok(value) => insert_secret(headers, injected, name, value.into_owned())?,
+            Ok(value) => insert_secret(headers, injected, name, &value)?,
             // A header that depends on connection_config is optional.
             Err(ProxyError::MissingValue { .. }) if is_optional(template) => {}
             Err(error) => return Err(error),
         }
     }
     if let Some((name, value)) = custom_key(target, "header")? {
-        insert_secret(headers, injected, &name, value)?;
+        insert_secret(headers, injected, &name, &value)?;
     }
     Ok(())
 }
@@ -204,13 +204,8 @@ fn is_optional(template: &str) -> bool {
     template.contains("connectionConfig") || template.contains("connection_config")
 }
 
-fn insert_secret(
-    headers: &mut HeaderMap,
-    injected: &mut Injected,
-    name: &str,
-    value: String,
-) -> Result<(), ProxyError> {
-    let (name, mut value) = parsed(name, &value)?;
+fn insert_secret(headers: &mut HeaderMap, injected: &mut Injected, name: &str, value: &str) -> Result<(), ProxyError> {
+    let (name, mut value) = parsed(name, value)?;
     // Keeps HTTP/2 from putting it into its compression table.
     value.set_sensitive(true);
     injected.headers.push(name.clone());

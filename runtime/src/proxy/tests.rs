@@ -306,6 +306,23 @@ async fn a_post_that_may_have_arrived_is_not_repeated_and_a_get_is() {
 }
 
 #[tokio::test]
+async fn a_get_whose_connection_closed_is_mended_once() {
+    let upstream = Upstream::start(vec![
+        Reply::Close,
+        reply("200 OK", "", "done"),
+        Reply::Close,
+        Reply::Close,
+    ])
+    .await;
+    let harness = Harness::new(allowing());
+    let to = || target(provider(&upstream.url()), bearer("t"));
+    assert_eq!(text(harness.send(to(), request("/x")).await.unwrap()).await, "done");
+    let error = harness.send(to(), request("/x")).await.unwrap_err();
+    assert_eq!(error.code(), "upstream_reset");
+    assert_eq!((upstream.seen().len(), harness.log().len()), (4, 2));
+}
+
+#[tokio::test]
 async fn a_streamed_body_goes_out_in_pieces_and_only_once() {
     let upstream = Upstream::start(vec![reply("503 Service Unavailable", "", "later")]).await;
     let harness = Harness::new(allowing());
