@@ -1,16 +1,53 @@
 //! The one door to upstreams. Owns the attempt loop; does not know whether a guest or an HTTP client called.
+//!
+//! [`Proxy::send`] looks the target up, then `call` makes attempts: `request` builds (with `base_url`, `url` and `values`),
+//! `client` sends within the limits of `egress`, `redirect` says where an answer leads, `retry` decides, `attempt_log` and
+//! `redact` write down what happened, `response` passes the answer on.
+
+mod attempt_log;
+mod base_url;
+mod body;
+mod call;
+mod client;
+mod egress;
+mod error;
+mod redact;
+mod redirect;
+mod request;
+mod response;
+mod retry;
+mod url;
+mod values;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::clock::{Clock, Entropy};
-use crate::connections::{Connections, ConnectionsError};
+use crate::connections::Connections;
 use crate::logs::Logs;
 use crate::model::ExecutionContext;
+use call::{Call, Shared};
+use client::HttpClient;
+use redact::Maskers;
+
+pub use egress::EgressDenied;
+pub use error::{BoxError, Phase, ProxyError};
+pub use redirect::REDIRECTS_MAX;
+pub use retry::RETRIES_MAX;
 
 /// Cheap to clone.
 #[derive(Clone)]
-pub struct Proxy {}
+pub struct Proxy {
+    connections: Connections,
+    shared: Arc<Shared>,
+}
 
 /// What to ask of the provider. Neither provider-config-key nor connection-id: both are in the [`ExecutionContext`].
 #[derive(Debug)]
@@ -20,13 +57,14 @@ pub struct ProxyRequest {
     pub endpoint: String,
     /// Parameters to append to the query, percent-encoded here.
     pub query: Vec<(String, String)>,
-    /// The caller's headers for the upstream (prefix removed).
+    /// The caller's headers for the upstream (prefix removed). A `content-length` counts for a streamed body only.
     pub headers: HeaderMap,
     pub body: Body,
-    /// Extra attempts after the first.
+    /// Extra attempts after the first, at most [`RETRIES_MAX`].
     pub retries: u32,
     /// Status codes to retry besides the usual ones.
     pub retry_on: Vec<u16>,
+    /// An empty one counts as none.
     pub base_url_override: Option<String>,
     /// Decode the answer's content encoding.
     pub decompress: bool,
@@ -60,55 +98,77 @@ pub struct ProxyResponse {
     pub body: ByteStream,
 }
 
-impl ProxyResponse {
-    /// Reads the whole body, up to `body_bytes_max`.
-    pub async fn collect(self, _body_bytes_max: usize) -> Result<(StatusCode, HeaderMap, Bytes), ProxyError> {
-        todo!()
-    }
-}
-
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum ProxyError {
-    #[error(transparent)]
-    Connections(#[from] ConnectionsError),
-    #[error("the answer is larger than {body_bytes_max} bytes")]
-    ResponseTooLarge { body_bytes_max: usize },
-}
-
-impl ProxyError {
-    /// Stable code, as REST and functions report it.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        todo!()
-    }
-}
-
 /// Limits and policy; see `config`.
 #[derive(Clone, Debug)]
 pub struct ProxyOptions {
     /// CIDRs that may be reached although they are private or loopback.
     pub egress_allow: Vec<ipnet::IpNet>,
+    /// Hosts that `Base-Url-Override` may name besides the provider's own: `api.example.com`, `.example.com` for all below
+    /// it, or `*` for every public host.
+    pub override_hosts: Vec<String>,
+    /// Name, TCP and TLS together.
     pub connect_timeout_ms: u64,
+    /// From the last piece of the request sent to the head of the answer.
     pub first_byte_timeout_ms: u64,
+    /// Between two pieces of the answer.
+    pub idle_timeout_ms: u64,
+    /// One attempt from its start to the end of the answer's body, redirects included.
     pub total_timeout_ms: u64,
-    /// Waiting for a provider's 429 whatever `retries` says: at most this often and this long in all.
+    /// Waiting for a provider's 429 whatever `retries` says: at most this often.
     pub rate_limit_retries_max: u32,
+    /// All waits between the attempts of one call together.
     pub retry_wait_ms_max: u64,
 }
 
-impl Proxy {
-    pub fn new(
-        _connections: Connections,
-        _logs: Logs,
-        _clock: Clock,
-        _entropy: Entropy,
-        _options: ProxyOptions,
-    ) -> Result<Self, ProxyError> {
-        todo!()
+impl Default for ProxyOptions {
+    fn default() -> Self {
+        Self {
+            egress_allow: Vec::new(),
+            override_hosts: Vec::new(),
+            connect_timeout_ms: 10_000,
+            first_byte_timeout_ms: 60_000,
+            idle_timeout_ms: 60_000,
+            total_timeout_ms: 600_000,
+            rate_limit_retries_max: 3,
+            retry_wait_ms_max: 60_000,
+        }
     }
+}
+
+impl Proxy {
+    /// Fails when the machine offers no root certificates.
+    pub fn new(
+        connections: Connections,
+        logs: Logs,
+        clock: Clock,
+        entropy: Entropy,
+        options: ProxyOptions,
+    ) -> Result<Self, ProxyError> {
+        let shared = Shared {
+            client: HttpClient::new(&options, clock.clone())?,
+            maskers: Maskers::new(),
+            clock,
+            entropy,
+            options,
+            log: Box::new(move |message| logs.message(message)),
+        };
+        Ok(Self {
+            connections,
+            shared: Arc::new(shared),
+        })
+    }
+
     /// Sends the request for the context's connection: builds, injects, sends, retries, logs each attempt to `ctx.operation_id`.
-    pub async fn send(&self, _ctx: &ExecutionContext, _request: ProxyRequest) -> Result<ProxyResponse, ProxyError> {
-        todo!()
+    pub async fn send(&self, ctx: &ExecutionContext, request: ProxyRequest) -> Result<ProxyResponse, ProxyError> {
+        let mut call = Call::new(&self.shared, ctx, request);
+        loop {
+            let target = self
+                .connections
+                .target(&ctx.environment_id, &ctx.provider_config_key, &ctx.connection_id)
+                .await?;
+            if let Some(outcome) = call.attempt(&target).await {
+                return outcome;
+            }
+        }
     }
 }

@@ -1,0 +1,181 @@
+//! Why a request has no answer, with the codes that callers match on. Messages name hosts, settings and keys, never a value
+//! that came from credentials.
+
+use std::error::Error;
+use std::io;
+
+use super::egress::EgressDenied;
+use crate::connections::ConnectionsError;
+use crate::provider::template::TemplateError;
+
+/// An error of a library, kept as the source.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What a time limit was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Connect,
+    FirstByte,
+    Total,
+}
+
+impl Phase {
+    fn describe(self) -> &'static str {
+        match self {
+            Self::Connect => "did not accept a connection",
+            Self::FirstByte => "did not begin to answer",
+            Self::Total => "did not finish its answer",
+        }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    #[error(transparent)]
+    Connections(#[from] ConnectionsError),
+    #[error("the provider {provider:?} has no base URL; give one with `Base-Url-Override` or in the integration")]
+    MissingApiUrl { provider: String },
+    #[error("connections of the provider {provider:?} cannot be used yet: its auth mode is not supported")]
+    UnsupportedAuth { provider: String },
+    #[error(
+        "`{name}` has no value, and {place} of the provider {provider:?} needs it; set it on the connection \
+         {connection_id:?} (or its integration)"
+    )]
+    MissingValue {
+        provider: String,
+        connection_id: String,
+        place: String,
+        name: String,
+    },
+    #[error("{place} of the provider {provider:?} cannot be built")]
+    Template {
+        provider: String,
+        place: String,
+        #[source]
+        source: TemplateError,
+    },
+    #[error("{place} is no usable URL: {reason}")]
+    InvalidUrl { place: &'static str, reason: &'static str },
+    #[error("the value for the header {name:?} holds characters that a header cannot carry")]
+    InvalidHeader { name: String },
+    #[error(transparent)]
+    EgressDenied(EgressDenied),
+    #[error(
+        "`Base-Url-Override` may not name {host:?}: it is no host of the provider {provider:?}; to allow it, set \
+         `override_hosts = [\"{host}\"]` in the config file, or, for a private address, start with `--egress-allow CIDR`"
+    )]
+    OverrideNotAllowed { host: String, provider: String },
+    #[error("{host:?} redirected more than {redirects_max} times")]
+    TooManyRedirects { host: String, redirects_max: u32 },
+    #[error("the host name {host:?} cannot be resolved")]
+    Dns {
+        host: String,
+        #[source]
+        source: BoxError,
+    },
+    #[error("no connection to {host:?}: {}", kind.map_or_else(|| "it failed".to_owned(), |kind| kind.to_string()))]
+    Connect {
+        host: String,
+        kind: Option<io::ErrorKind>,
+        #[source]
+        source: BoxError,
+    },
+    #[error("no TLS connection to {host:?}")]
+    Tls {
+        host: String,
+        #[source]
+        source: BoxError,
+    },
+    #[error("{host:?} {} within {timeout_ms} ms", phase.describe())]
+    Timeout {
+        host: String,
+        phase: Phase,
+        timeout_ms: u64,
+    },
+    #[error("{host:?} broke the connection off before it answered")]
+    Reset {
+        host: String,
+        #[source]
+        source: BoxError,
+    },
+    #[error("the body to be sent broke off")]
+    RequestBody(#[source] BoxError),
+    #[error("the body of the answer broke off")]
+    ResponseBody(#[source] io::Error),
+    #[error("the answer is larger than {body_bytes_max} bytes")]
+    ResponseTooLarge { body_bytes_max: usize },
+    #[error("the HTTP client cannot be set up")]
+    Setup(#[source] rustls::Error),
+}
+
+impl ProxyError {
+    /// Stable code, as REST and functions report it.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Connections(error) => connections_code(error),
+            Self::MissingApiUrl { .. } => "missing_api_url",
+            Self::UnsupportedAuth { .. } => "unsupported_auth",
+            Self::MissingValue { .. } => "missing_template_value",
+            Self::Template { .. } => "invalid_template",
+            Self::InvalidUrl { .. } => "invalid_url",
+            Self::InvalidHeader { .. } => "invalid_header_value",
+            // One code for every denial, as clients of Nango know it.
+            Self::EgressDenied(_) | Self::OverrideNotAllowed { .. } => "base_url_override_not_allowed",
+            Self::TooManyRedirects { .. } => "too_many_redirects",
+            Self::Dns { .. } => "upstream_dns_failed",
+            Self::Connect { .. } => "upstream_unreachable",
+            Self::Tls { .. } => "upstream_tls_failed",
+            Self::Timeout { .. } => "upstream_timeout",
+            Self::ResponseBody(source) if source.kind() == io::ErrorKind::TimedOut => "upstream_timeout",
+            Self::Reset { .. } | Self::ResponseBody(_) => "upstream_reset",
+            Self::RequestBody(_) => "request_body_failed",
+            Self::ResponseTooLarge { .. } => "response_too_large",
+            Self::Setup(_) => "proxy_setup_failed",
+        }
+    }
+
+    /// The name that Node gives such a network failure, as Nango passes it on; none when it is no network failure.
+    #[must_use]
+    pub fn node_error_name(&self) -> Option<&'static str> {
+        match self {
+            Self::Dns { .. } => Some("ENOTFOUND"),
+            Self::Connect { kind, .. } => Some(match kind {
+                Some(io::ErrorKind::HostUnreachable) => "EHOSTUNREACH",
+                Some(io::ErrorKind::NetworkUnreachable) => "ENETUNREACH",
+                Some(io::ErrorKind::TimedOut) => "ETIMEDOUT",
+                Some(io::ErrorKind::ConnectionReset) => "ECONNRESET",
+                Some(_) | None => "ECONNREFUSED",
+            }),
+            Self::Tls { .. } => Some("EPROTO"),
+            Self::Timeout { .. } => Some("ETIMEDOUT"),
+            Self::ResponseBody(source) if source.kind() == io::ErrorKind::TimedOut => Some("ETIMEDOUT"),
+            Self::Reset { .. } | Self::ResponseBody(_) => Some("ECONNRESET"),
+            Self::TooManyRedirects { .. } => Some("ERR_FR_TOO_MANY_REDIRECTS"),
+            Self::Connections(_)
+            | Self::MissingApiUrl { .. }
+            | Self::UnsupportedAuth { .. }
+            | Self::MissingValue { .. }
+            | Self::Template { .. }
+            | Self::InvalidUrl { .. }
+            | Self::InvalidHeader { .. }
+            | Self::EgressDenied(_)
+            | Self::OverrideNotAllowed { .. }
+            | Self::RequestBody(_)
+            | Self::ResponseTooLarge { .. }
+            | Self::Setup(_) => None,
+        }
+    }
+}
+
+fn connections_code(error: &ConnectionsError) -> &'static str {
+    match error {
+        ConnectionsError::UnknownIntegration { .. } => "unknown_provider_config",
+        ConnectionsError::UnknownConnection { .. } => "unknown_connection",
+        ConnectionsError::UnknownProvider { .. } => "unknown_provider",
+        ConnectionsError::IntegrationExists { .. } => "duplicate_provider_config",
+        ConnectionsError::Invalid { .. } => "invalid_body",
+        ConnectionsError::Encryption(_) | ConnectionsError::Store(_) => "server_error",
+    }
+}

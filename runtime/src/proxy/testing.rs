@@ -1,0 +1,96 @@
+//! Hand-made targets and requests for the tests of this module.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+
+use super::{Body, ProxyOptions, ProxyRequest};
+use crate::connections::Target;
+use crate::credentials::{Credentials, Secret};
+use crate::model::{Connection, Integration, JsonObject, Sealed};
+use crate::provider::{AuthMode, Provider, ProxySpec};
+
+pub(super) fn options() -> ProxyOptions {
+    ProxyOptions::default()
+}
+
+pub(super) fn provider(base_url: &str) -> Provider {
+    Provider {
+        name: "testing".into(),
+        display_name: "Testing".into(),
+        auth_mode: AuthMode::ApiKey,
+        proxy: Some(ProxySpec {
+            base_url: Some(base_url.into()),
+            ..ProxySpec::default()
+        }),
+        json: serde_json::json!({}),
+    }
+}
+
+pub(super) fn api_key(key: &str) -> Credentials {
+    Credentials::ApiKey {
+        api_key: Secret::new(key.to_owned()),
+    }
+}
+
+pub(super) fn bearer(token: &str) -> Credentials {
+    Credentials::OAuth2 {
+        access_token: Secret::new(token.to_owned()),
+        refresh_token: None,
+        expires_at_ms: None,
+        raw: Secret::new(JsonObject::new()),
+    }
+}
+
+pub(super) fn target(provider: Provider, credentials: Credentials) -> Target {
+    let integration = Integration {
+        id: "int_1".into(),
+        environment_id: "env_1".into(),
+        unique_key: "testing".into(),
+        provider: provider.name.clone(),
+        display_name: "Testing".into(),
+        secrets: None,
+        forward_webhooks: false,
+        created_at_ms: 0,
+        updated_at_ms: 0,
+    };
+    let connection = Connection {
+        key: "con_1".into(),
+        environment_id: "env_1".into(),
+        integration_id: "int_1".into(),
+        provider_config_key: "testing".into(),
+        provider: provider.name.clone(),
+        connection_id: "customer-1".into(),
+        credentials: Sealed(Vec::new()),
+        connection_config: Sealed(Vec::new()),
+        metadata: JsonObject::new(),
+        tags: BTreeMap::new(),
+        end_user: None,
+        created_at_ms: 0,
+        updated_at_ms: 0,
+    };
+    Target {
+        integration: Arc::new(integration),
+        provider: Arc::new(provider),
+        connection: Arc::new(connection),
+        credentials,
+        connection_config: JsonObject::new(),
+        integration_config: JsonObject::new(),
+    }
+}
+
+pub(super) fn request(endpoint: &str) -> ProxyRequest {
+    ProxyRequest {
+        method: Method::GET,
+        endpoint: endpoint.into(),
+        query: Vec::new(),
+        headers: HeaderMap::new(),
+        body: Body::Empty,
+        retries: 0,
+        retry_on: Vec::new(),
+        base_url_override: None,
+        decompress: false,
+        forward_headers_on_redirect: None,
+    }
+}
