@@ -1,5 +1,6 @@
 //! An embedded function runtime for product integrations.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connections;
@@ -14,5 +15,6 @@ pub mod proxy;
 pub mod records;
 pub mod runtime;
 pub mod store;
+pub mod telemetry;
 
 pub use runtime::Runtime;
