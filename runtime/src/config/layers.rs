@@ -12,7 +12,12 @@ use super::ConfigError;
 const DEFAULTS: &str = include_str!("../../config.default.toml");
 const PREFIX: &str = "NANGO_";
 /// Variables of client commands and of the scripts in this repository.
-const FOREIGN_VARIABLES: [&str; 3] = ["NANGO_HOSTPORT", "NANGO_CACHE_DIR", "NANGO_WASM_STD"];
+const FOREIGN_VARIABLES: [&str; 4] = [
+    "NANGO_HOSTPORT",
+    "NANGO_CACHE_DIR",
+    "NANGO_WASM_STD",
+    "NANGO_POSTGRES_DIR",
+];
 const FOREIGN_PREFIX: &str = "NANGO_TEST_";
 /// A name is taken for a misspelling of another when at most this many letters differ.
 const TYPO_DISTANCE_MAX: usize = 2;
@@ -35,11 +40,17 @@ pub(super) struct Layers {
 
 impl Layers {
     pub(super) fn with_defaults() -> Self {
-        #[expect(clippy::expect_used, reason = "the file is embedded; a test of this module parses it")]
+        #[expect(
+            clippy::expect_used,
+            reason = "the file is embedded; a test of this module parses it"
+        )]
         let defaults: Table = DEFAULTS.parse().expect("config.default.toml is valid TOML");
         let mut values = BTreeMap::new();
         flatten("", defaults, &mut values);
-        Self { values, origins: BTreeMap::new() }
+        Self {
+            values,
+            origins: BTreeMap::new(),
+        }
     }
 
     pub(super) fn value(&self, key: &str) -> Option<&Value> {
@@ -59,12 +70,16 @@ impl Layers {
     }
 
     pub(super) fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         let table: Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
             path: path.to_owned(),
             message: error.message().to_owned(),
-            line: error.span().and_then(|span| Some(text.get(..span.start)?.matches('\n').count() + 1)),
+            line: error
+                .span()
+                .and_then(|span| Some(text.get(..span.start)?.matches('\n').count() + 1)),
         })?;
         let origin = format!("in {}", path.display());
         let mut values = BTreeMap::new();
@@ -81,7 +96,11 @@ impl Layers {
         &mut self,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Vec<String>, ConfigError> {
-        let keys: BTreeMap<String, String> = self.values.keys().map(|key| (variable_name(key), key.clone())).collect();
+        let keys: BTreeMap<String, String> = self
+            .values
+            .keys()
+            .map(|key| (variable_name(key), key.clone()))
+            .collect();
         let mut ignored = Vec::new();
         for (name, text) in environment {
             if !name.starts_with(PREFIX) || FOREIGN_VARIABLES.contains(&&*name) || name.starts_with(FOREIGN_PREFIX) {
@@ -104,7 +123,11 @@ impl Layers {
     }
 
     pub(super) fn add_flag(&mut self, flag: Flag) {
-        debug_assert!(self.values.contains_key(flag.key), "{} sets an unknown setting", flag.name);
+        debug_assert!(
+            self.values.contains_key(flag.key),
+            "{} sets an unknown setting",
+            flag.name
+        );
         self.set(flag.key.to_owned(), flag.value, &format!("from {}", flag.name));
     }
 
@@ -118,9 +141,7 @@ impl Layers {
             return Ok(());
         }
         let last = |key: &str| key.rsplit('.').next().unwrap_or(key).to_owned();
-        let close = |known: &&String| {
-            last(known) == last(key) || edit_distance(known, key) <= TYPO_DISTANCE_MAX
-        };
+        let close = |known: &&String| last(known) == last(key) || edit_distance(known, key) <= TYPO_DISTANCE_MAX;
         Err(ConfigError::UnknownSetting {
             key: key.to_owned(),
             origin: origin.to_owned(),
@@ -132,7 +153,10 @@ impl Layers {
     /// [`super::validate`] to refuse.
     fn parse_like_default(&self, key: &str, text: String) -> Value {
         match self.values.get(key) {
-            Some(Value::Integer(_)) => text.replace('_', "").parse().map_or(Value::String(text), Value::Integer),
+            Some(Value::Integer(_)) => text
+                .replace('_', "")
+                .parse()
+                .map_or(Value::String(text), Value::Integer),
             Some(Value::Array(_)) => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
@@ -144,7 +168,11 @@ impl Layers {
 
 fn flatten(prefix: &str, table: Table, into: &mut BTreeMap<String, Value>) {
     for (name, value) in table {
-        let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+        let key = if prefix.is_empty() {
+            name
+        } else {
+            format!("{prefix}.{name}")
+        };
         match value {
             Value::Table(table) => flatten(&key, table, into),
             value => {
@@ -166,7 +194,10 @@ fn resembles_setting<'a>(name: &str, known: impl Iterator<Item = &'a String> + C
     if edit_distance(closest, name) <= TYPO_DISTANCE_MAX || is_limit {
         return Some(closest.clone());
     }
-    known.into_iter().find(|known| known.ends_with(&tail) && known.starts_with("NANGO_LIMITS_")).cloned()
+    known
+        .into_iter()
+        .find(|known| known.ends_with(&tail) && known.starts_with("NANGO_LIMITS_"))
+        .cloned()
 }
 
 /// Levenshtein's distance in bytes: names of settings are ASCII.

@@ -140,7 +140,11 @@ pub fn load(
         layers.add_flag(flag);
     }
     let (config, log) = validate::validate(&layers)?;
-    Ok(Settings { config, log, ignored_variables })
+    Ok(Settings {
+        config,
+        log,
+        ignored_variables,
+    })
 }
 
 impl std::fmt::Debug for Config {
@@ -161,7 +165,10 @@ impl std::fmt::Debug for Config {
 impl Default for Config {
     /// The settings of `config.default.toml`.
     fn default() -> Self {
-        #[expect(clippy::expect_used, reason = "the embedded defaults are valid; a test of this module says so")]
+        #[expect(
+            clippy::expect_used,
+            reason = "the embedded defaults are valid; a test of this module says so"
+        )]
         let settings = load(None, [], Vec::new()).expect("the embedded defaults are valid");
         settings.config
     }

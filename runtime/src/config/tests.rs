@@ -9,7 +9,9 @@ fn load_text(file: &str, environment: &[(&str, &str)], flags: Vec<Flag>) -> Resu
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("config.toml");
     std::fs::write(&path, file).unwrap();
-    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let environment = environment
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let settings = load(Some(&path), environment, flags);
     std::fs::remove_dir_all(&folder).unwrap();
     settings.map_err(|error| error.to_string().replace(&path.display().to_string(), "FILE"))
@@ -35,7 +37,11 @@ fn later_layers_override_earlier_ones() {
         ("NANGO_LIMITS_CONCURRENT_RUNS", "3"),
         ("NANGO_EGRESS_ALLOW", "10.0.0.0/8, ::1/128"),
     ];
-    let listen = Flag { name: "--listen", key: "listen", value: "127.0.0.1:9".into() };
+    let listen = Flag {
+        name: "--listen",
+        key: "listen",
+        value: "127.0.0.1:9".into(),
+    };
     let config = load_text(file, &environment, vec![listen]).unwrap().config;
     assert_eq!(config.listen.port(), 9);
     assert_eq!(config.data_dir, PathBuf::from("from-environment"));
@@ -67,7 +73,12 @@ fn unknown_variables_that_resemble_a_setting_are_errors_and_others_are_reported(
         error_of("", &[("NANGO_LISTEM", "x")]),
         "the environment variable NANGO_LISTEM is no setting; did you mean NANGO_LISTEN?"
     );
-    let environment = [("NANGO_SERVER_URL", "x"), ("NANGO_HOSTPORT", "x"), ("NANGO_TEST_X", "x"), ("PATH", "x")];
+    let environment = [
+        ("NANGO_SERVER_URL", "x"),
+        ("NANGO_HOSTPORT", "x"),
+        ("NANGO_TEST_X", "x"),
+        ("PATH", "x"),
+    ];
     let settings = load_text("", &environment, Vec::new()).unwrap();
     assert_eq!(settings.ignored_variables, ["NANGO_SERVER_URL"]);
 }
@@ -106,7 +117,11 @@ fn bad_values_are_refused_with_their_origin() {
         &[],
         "the setting `egress_allow` (in FILE) must be a list of networks such as [\"10.0.0.0/8\", \"::1/128\"], not [\"10.0.0.0/99\"]",
     );
-    check("log_format = 'xml'", &[], "the setting `log_format` (in FILE) must be \"human\" or \"json\", not \"xml\"");
+    check(
+        "log_format = 'xml'",
+        &[],
+        "the setting `log_format` (in FILE) must be \"human\" or \"json\", not \"xml\"",
+    );
     check(
         "[limits]\nproxy_total_timeout_ms = 10_000\nproxy_connect_timeout_ms = 20_000",
         &[],
@@ -138,7 +153,10 @@ fn valid_secrets_are_taken_and_not_shown() {
     let config = load_text("", &environment, Vec::new()).unwrap().config;
     assert!(config.secret_key.is_some() && config.encryption_key.is_some() && config.database_url.is_some());
     let shown = format!("{config:?}");
-    assert!(!shown.contains("hunter2") && !shown.contains("4bd5efca") && !shown.contains("AAAA"), "{shown}");
+    assert!(
+        !shown.contains("hunter2") && !shown.contains("4bd5efca") && !shown.contains("AAAA"),
+        "{shown}"
+    );
 }
 
 #[test]

@@ -25,7 +25,12 @@ pub(super) fn validate(layers: &Layers) -> Result<(Config, LogSettings), ConfigE
         listen: parse(layers, "listen", "an address and port such as 127.0.0.1:3003")?,
         data_dir: PathBuf::from(non_empty(layers, "data_dir", "the path of a folder")?),
         database_url: database_url(layers)?,
-        secret_key: secret(layers, "secret_key", "a UUID v4, for example from `uuidgen -r`", is_uuid_v4)?,
+        secret_key: secret(
+            layers,
+            "secret_key",
+            "a UUID v4, for example from `uuidgen -r`",
+            is_uuid_v4,
+        )?,
         encryption_key: secret(
             layers,
             "encryption_key",
@@ -33,11 +38,19 @@ pub(super) fn validate(layers: &Layers) -> Result<(Config, LogSettings), ConfigE
             is_encryption_key,
         )?,
         providers: parse_list(layers, "providers", "a list of paths")?,
-        egress_allow: parse_list(layers, "egress_allow", "a list of networks such as [\"10.0.0.0/8\", \"::1/128\"]")?,
+        egress_allow: parse_list(
+            layers,
+            "egress_allow",
+            "a list of networks such as [\"10.0.0.0/8\", \"::1/128\"]",
+        )?,
         limits: limits(layers)?,
     };
     let log = LogSettings {
-        filter: non_empty(layers, "log", "a level such as info, or directives such as info,nango_runtime::proxy=debug")?,
+        filter: non_empty(
+            layers,
+            "log",
+            "a level such as info, or directives such as info,nango_runtime::proxy=debug",
+        )?,
         format: typed(layers, "log_format", "\"human\" or \"json\"")?,
     };
     Ok((config, log))
@@ -59,8 +72,9 @@ fn limits(layers: &Layers) -> Result<Limits, ConfigError> {
             return Err(invalid(layers, &format!("limits.{name}"), expected));
         }
     }
-    let limits: Limits =
-        Value::Table(section).try_into().map_err(|_| invalid(layers, "limits", "a table of numbers"))?;
+    let limits: Limits = Value::Table(section)
+        .try_into()
+        .map_err(|_| invalid(layers, "limits", "a table of numbers"))?;
     check_order(layers, &limits)?;
     Ok(limits)
 }
@@ -118,7 +132,11 @@ fn typed<T: DeserializeOwned>(layers: &Layers, key: &str, expected: &'static str
 
 fn non_empty(layers: &Layers, key: &str, expected: &'static str) -> Result<String, ConfigError> {
     let text: String = typed(layers, key, expected)?;
-    if text.is_empty() { Err(invalid(layers, key, expected)) } else { Ok(text) }
+    if text.is_empty() {
+        Err(invalid(layers, key, expected))
+    } else {
+        Ok(text)
+    }
 }
 
 fn parse<T: std::str::FromStr>(layers: &Layers, key: &str, expected: &'static str) -> Result<T, ConfigError> {
