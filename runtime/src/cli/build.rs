@@ -181,7 +181,7 @@ mod tests {
 {"reason":"build-finished","success":true}
 no JSON"#;
         let expected = PathBuf::from("/t/wasm32-unknown-unknown/release/my_functions.wasm");
-        assert_eq!(modules(messages), [expected.clone()]);
+        assert_eq!(modules(messages), std::slice::from_ref(&expected));
         assert_eq!(
             default_path(&expected).unwrap(),
             PathBuf::from("/t/functions/my-functions.wasm")

@@ -31,13 +31,17 @@ pub enum ConnectionCommand {
 }
 
 #[derive(Debug, clap::Args)]
-#[group(id = "secret", required = true, multiple = false, args = ["token", "credentials"])]
 pub struct Import {
     integration: String,
     /// Your name for the connection, unique in the integration
     connection: String,
     /// Just the token, API key or user:password, as the provider's credentials need it: @FILE, - or env:NAME
-    #[arg(long, value_name = "SOURCE")]
+    #[arg(
+        long,
+        value_name = "SOURCE",
+        required_unless_present = "credentials",
+        conflicts_with = "credentials"
+    )]
     token: Option<InputSource>,
     /// The credentials, such as {"type": "OAUTH2", "access_token": "…"}: JSON, @FILE, - or env:NAME
     #[arg(long, value_name = "JSON")]

@@ -64,12 +64,14 @@ pub fn error_text(error: &anyhow::Error) -> String {
 #[must_use]
 pub fn error_json(error: &anyhow::Error, exit_code: u8) -> serde_json::Value {
     let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
-    let mut json = serde_json::json!({"message": error.to_string(), "causes": causes, "exit_code": exit_code});
-    if let Some(ClientError::Refused { status, answer, .. }) = error.downcast_ref::<ClientError>() {
-        json["status"] = status.as_u16().into();
-        json["answer"] = answer.clone();
-    }
-    serde_json::json!({"error": json})
+    let (status, answer) = match error.downcast_ref::<ClientError>() {
+        Some(ClientError::Refused { status, answer, .. }) => (Some(status.as_u16()), Some(answer)),
+        Some(_) | None => (None, None),
+    };
+    let message = error.to_string();
+    serde_json::json!({"error": {
+        "message": message, "causes": causes, "exit_code": exit_code, "status": status, "answer": answer,
+    }})
 }
 
 #[cfg(test)]
