@@ -42,20 +42,19 @@ pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// An error for people: what failed, why, and hints.
+/// What sets a hint apart from the message it belongs to.
+const HINT: &str = "\nhint: ";
+
+/// An error for people: what failed, why, and what to do.
 #[must_use]
 pub fn error_text(error: &anyhow::Error) -> String {
-    let mut text = format!("error: {error}\n");
-    let mut last = error.to_string();
-    for cause in error.chain().skip(1) {
-        let cause = cause.to_string();
-        // Many libraries repeat their cause in their own message.
-        if !last.contains(&cause) {
-            text.push_str("  cause: ");
-            text.push_str(&cause);
-            text.push('\n');
-        }
-        last = cause;
+    let (message, hint) = split_hint(error);
+    let mut text = format!("error: {message}\n");
+    for cause in causes(error) {
+        text.push_str(&format!("  cause: {cause}\n"));
+    }
+    if let Some(hint) = hint {
+        text.push_str(&format!("hint: {hint}\n"));
     }
     text
 }
@@ -63,15 +62,48 @@ pub fn error_text(error: &anyhow::Error) -> String {
 /// An error for machines: one object in one line.
 #[must_use]
 pub fn error_json(error: &anyhow::Error, exit_code: u8) -> serde_json::Value {
-    let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+    let (message, hint) = split_hint(error);
     let (status, answer) = match error.downcast_ref::<ClientError>() {
         Some(ClientError::Refused { status, answer, .. }) => (Some(status.as_u16()), Some(answer)),
         Some(_) | None => (None, None),
     };
-    let message = error.to_string();
     serde_json::json!({"error": {
-        "message": message, "causes": causes, "exit_code": exit_code, "status": status, "answer": answer,
+        "message": message, "hint": hint, "causes": causes(error), "exit_code": exit_code,
+        "status": status, "answer": answer,
     }})
+}
+
+fn split_hint(error: &anyhow::Error) -> (String, Option<String>) {
+    let text = error.to_string();
+    match text.split_once(HINT) {
+        Some((message, hint)) => (message.to_owned(), Some(hint.to_owned())),
+        None => (text, None),
+    }
+}
+
+/// Causes that say something new.
+fn causes(error: &anyhow::Error) -> Vec<String> {
+    // Between "no server answers" and "connection refused" the HTTP client has three ways of saying "it failed".
+    if error.is::<ClientError>() {
+        return error
+            .chain()
+            .skip(1)
+            .last()
+            .map(ToString::to_string)
+            .into_iter()
+            .collect();
+    }
+    let mut last = error.to_string();
+    let mut causes = Vec::new();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        // Many libraries repeat their cause in their own message.
+        if !last.contains(&cause) {
+            causes.push(cause.clone());
+        }
+        last = cause;
+    }
+    causes
 }
 
 #[cfg(test)]
@@ -107,6 +139,16 @@ mod tests {
         );
         let error = anyhow::anyhow!("disk full").context("cannot write x: disk full");
         assert_eq!(error_text(&error), "error: cannot write x: disk full\n");
+    }
+
+    #[test]
+    fn a_hint_comes_last() {
+        let error = anyhow::anyhow!("in use").context("cannot listen\nhint: choose another");
+        assert_eq!(
+            error_text(&error),
+            "error: cannot listen\n  cause: in use\nhint: choose another\n"
+        );
+        assert_eq!(error_json(&error, FAILED)["error"]["hint"], "choose another");
     }
 
     #[test]

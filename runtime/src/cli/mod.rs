@@ -31,8 +31,8 @@ Environment of the client commands:
   NANGO_HOSTPORT    address of the server [default: http://127.0.0.1:3003]
   NANGO_SECRET_KEY  API key
 
-JSON arguments are JSON text, @FILE, - (standard input) or env:NAME (environment variable). Prefer the last three for
-secrets: arguments show in the process list.
+JSON arguments are JSON text, @FILE, - (standard input) or env:NAME (environment
+variable). Prefer the last three for secrets: the process list shows arguments.
 
 Exit codes:
   0  done
