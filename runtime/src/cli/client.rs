@@ -15,6 +15,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(600);
 /// Bytes of an answer that a command reads at once; answers of `proxy` are streamed.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
+/// Error codes with which the server itself refuses an API key.
+const KEY_REFUSALS: [&str; 4] = [
+    "missing_auth_header",
+    "malformed_auth_header",
+    "invalid_secret_key_format",
+    "unknown_account",
+];
 /// Characters of an answer that is no JSON shown in an error.
 const EXCERPT_CHARS_MAX: usize = 200;
 
@@ -132,6 +139,16 @@ impl Client {
             client: self,
             inner: reqwest::Request::new(method, url),
         })
+    }
+
+    /// The error that the body of a 401 means, when it is the server's own and not one that a provider gave.
+    #[must_use]
+    pub fn key_refusal(&self, body: &[u8]) -> Option<ClientError> {
+        let answer: Value = serde_json::from_slice(body).ok()?;
+        let code = answer.pointer("/error/code")?.as_str()?;
+        KEY_REFUSALS
+            .contains(&code)
+            .then(|| refusal(self.base(), StatusCode::UNAUTHORIZED, answer.clone()))
     }
 
     fn base(&self) -> String {
@@ -261,7 +278,7 @@ fn refusal(base: String, status: StatusCode, answer: Value) -> ClientError {
         message = status.canonical_reason().unwrap_or("refused").to_owned();
     }
     match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ClientError::Unauthorized { base, code, message },
+        StatusCode::UNAUTHORIZED => ClientError::Unauthorized { base, code, message },
         _ => ClientError::Refused {
             status,
             code,
@@ -332,6 +349,17 @@ mod tests {
         );
         let request = client.proxy_request(Method::GET, "/search?q=a%2Fb").unwrap();
         assert_eq!(request.inner.url().as_str(), "http://host:1/base/proxy/search?q=a%2Fb");
+    }
+
+    #[test]
+    fn the_servers_own_401_is_told_from_a_providers() {
+        let client = client(HOSTPORT_DEFAULT).unwrap();
+        let check =
+            |body: &str, expected| assert_eq!(client.key_refusal(body.as_bytes()).is_some(), expected, "{body}");
+        check(r#"{"error": {"code": "unknown_account", "message": "No"}}"#, true);
+        check(r#"{"error": {"code": "bad_credentials"}}"#, false);
+        check(r#"{"message": "Bad credentials"}"#, false);
+        check("Unauthorized", false);
     }
 
     #[test]

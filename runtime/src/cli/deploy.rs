@@ -40,7 +40,7 @@ fn report(answer: &Value, integration: &str) -> String {
     let functions = output::list_at(answer, "/functions");
     let rows: Vec<[String; 3]> = functions
         .iter()
-        .map(|function| ["/name", "/kind", "/version"].map(|at| text_at(function, at)))
+        .map(|function| ["/name", "/type", "/version"].map(|at| text_at(function, at)))
         .collect();
     let imports: Vec<&str> = output::list_at(answer, "/imports")
         .iter()
@@ -54,7 +54,7 @@ fn report(answer: &Value, integration: &str) -> String {
             format!("{} functions", rows.len())
         },
         text_at(answer, "/digest"),
-        output::table(["function", "kind", "version"], &rows, "No functions"),
+        output::table(["function", "type", "version"], &rows, "No functions"),
         if imports.is_empty() {
             "nothing".to_owned()
         } else {
@@ -73,13 +73,13 @@ mod tests {
     fn a_deploy_says_what_is_active_and_what_it_can_use() {
         let answer = json!({
             "digest": "abc",
-            "functions": [{"name": "whoami", "kind": "action", "version": 2}],
+            "functions": [{"name": "whoami", "type": "action", "version": 2}],
             "imports": ["nango:functions/nango@1.0.0"],
         });
         let expected = "\
 Deployed to github: 1 function (sha256 abc)
 
-FUNCTION  KIND    VERSION
+FUNCTION  TYPE    VERSION
 whoami    action  2
 
 Can use: nango:functions/nango@1.0.0

@@ -6,6 +6,11 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::output::{self, Output, list_at, text_at};
 
+/// Functions asked for at once: the most that the server gives.
+const PAGE_FUNCTIONS: usize = 100;
+/// Pages read at most, of each integration.
+const PAGES_MAX: usize = 1_000;
+
 #[derive(Debug, clap::Subcommand)]
 pub enum Functions {
     /// Deployed functions of one integration, or of all
@@ -32,7 +37,7 @@ pub async fn run(command: Functions, client: &Client, output: Output) -> anyhow:
         Functions::Show { integration, function } => {
             let request = client.request(Method::GET, &["integrations", &integration, "functions", &function]);
             let answer = request.answer().await?;
-            output.show(&answer, |answer| format!("{:#}", answer.get("data").unwrap_or(answer)))?;
+            output.show(&answer, describe)?;
         }
         Functions::Rollback {
             integration,
@@ -68,19 +73,49 @@ async fn list(client: &Client, integration: Option<String>) -> anyhow::Result<Va
     };
     let mut functions = Vec::new();
     for key in keys {
-        let answer = client
-            .request(Method::GET, &["integrations", &key, "functions"])
-            .answer()
-            .await?;
-        for function in list_at(&answer, "/data") {
-            let mut function = function.clone();
-            if let Some(fields) = function.as_object_mut() {
-                fields.insert("integration".to_owned(), json!(key));
+        for page in 0..PAGES_MAX {
+            let request = client.request(Method::GET, &["integrations", &key, "functions"]);
+            let answer = request
+                .query("page", Some(page))
+                .query("limit", Some(PAGE_FUNCTIONS))
+                .answer()
+                .await?;
+            let found = list_at(&answer, "/data");
+            functions.extend(found.iter().map(|function| with_integration(function, &key)));
+            if found.len() < PAGE_FUNCTIONS {
+                break;
             }
-            functions.push(function);
         }
     }
     Ok(json!({"data": functions}))
+}
+
+fn with_integration(function: &Value, key: &str) -> Value {
+    let mut function = function.clone();
+    if let Some(fields) = function.as_object_mut() {
+        fields.insert("integration".to_owned(), json!(key));
+    }
+    function
+}
+
+/// What the function is, its schemas, and all its versions.
+fn describe(answer: &Value) -> String {
+    let row = |version: &Value| ["/version", "/active", "/deployed_at", "/digest"].map(|at| text_at(version, at));
+    let versions: Vec<[String; 4]> = list_at(answer, "/versions").iter().map(row).collect();
+    let text = |at| text_at(answer, at);
+    format!(
+        "{}\n{}\nschemas\n{:#}\n",
+        output::fields(&[
+            ("function", text("/data/name")),
+            ("type", text("/data/type")),
+            ("description", text("/data/description")),
+            ("runs", text("/data/runs")),
+            ("input", text("/data/input")),
+            ("returns", text("/data/returns")),
+        ]),
+        output::table(["version", "active", "deployed", "sha256"], &versions, "No versions"),
+        answer.pointer("/data/json_schema/definitions").unwrap_or(&Value::Null),
+    )
 }
 
 fn table(answer: &Value) -> String {

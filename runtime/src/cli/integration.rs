@@ -46,6 +46,9 @@ pub struct Settings {
     /// OAuth client and the like: JSON, @FILE, - or env:NAME
     #[arg(long, value_name = "JSON")]
     credentials: Option<InputSource>,
+    /// Values that the templates of generic providers need: JSON, @FILE, - or env:NAME
+    #[arg(long, value_name = "JSON")]
+    custom: Option<InputSource>,
 }
 
 pub async fn run(command: IntegrationCommand, client: &Client, output: Output) -> anyhow::Result<()> {
@@ -95,9 +98,11 @@ impl Settings {
             .credentials
             .map(|source| source.json_object("--credentials"))
             .transpose()?;
+        let custom = self.custom.map(|source| source.json_object("--custom")).transpose()?;
         let given = [
             ("display_name", self.display_name.map(Value::String)),
             ("credentials", credentials),
+            ("custom", custom),
         ];
         if let Some(fields) = body.as_object_mut() {
             let given = given

@@ -17,62 +17,92 @@ pub struct Logs {
     /// Only operations of this connection
     #[arg(long, value_name = "ID", conflicts_with = "operation")]
     connection: Option<String>,
-    /// Lines at most
-    #[arg(long, default_value_t = 100)]
+    /// Only operations of this function
+    #[arg(long, value_name = "NAME", conflicts_with = "operation")]
+    function: Option<String>,
+    /// Lines a page, 500 at most
+    #[arg(long, default_value_t = 50)]
     limit: u32,
+    /// Where to read on: the next_cursor of an earlier page
+    #[arg(long)]
+    cursor: Option<String>,
 }
 
 pub async fn run(logs: Logs, client: &Client, output: Output) -> anyhow::Result<()> {
-    if let Some(operation) = logs.operation {
-        let request = client.request(Method::GET, &["logs", "messages"]);
-        let answer = request
-            .query("operation_id", Some(operation))
-            .query("limit", Some(logs.limit))
-            .answer()
-            .await?;
-        output.show(&answer, messages)?;
+    let route = if logs.operation.is_some() {
+        "messages"
     } else {
-        let request = client
-            .request(Method::GET, &["logs", "operations"])
-            .query("integration", logs.integration)
-            .query("connection", logs.connection)
-            .query("limit", Some(logs.limit));
-        let answer = request.answer().await?;
-        output.show(&answer, operations)?;
-        output.note("\nthe messages of one: nango-runtime logs --operation ID");
+        "operations"
+    };
+    let answer = client
+        .request(Method::GET, &["logs", route])
+        .query("operation_id", logs.operation.as_ref())
+        .query("provider_config_key", logs.integration)
+        .query("connection_id", logs.connection)
+        .query("function", logs.function)
+        .query("cursor", logs.cursor)
+        .query("limit", Some(logs.limit))
+        .answer()
+        .await?;
+    output.show(&answer, if logs.operation.is_some() { messages } else { operations })?;
+    output.note_next_page(&answer);
+    if logs.operation.is_none() {
+        output.note("the messages of one: nango-runtime logs --operation ID");
     }
     Ok(())
 }
 
 fn operations(answer: &Value) -> String {
     let row = |operation: &Value| {
+        let text = |at| text_at(operation, at);
+        let target = [text("/provider_config_key"), text("/connection_id")].join(" ");
+        let took = operation
+            .get("duration_us")
+            .and_then(Value::as_i64)
+            .map_or(String::new(), duration);
         [
-            "/id",
-            "/started_at",
-            "/type",
-            "/state",
-            "/provider_config_key",
-            "/connection_id",
-            "/message",
+            text("/id"),
+            text("/started_at"),
+            text("/operation"),
+            text("/state"),
+            target,
+            took,
+            text("/message"),
         ]
-        .map(|at| text_at(operation, at))
     };
     let rows: Vec<[String; 7]> = list_at(answer, "/data").iter().map(row).collect();
-    let heading = [
-        "operation",
-        "started",
-        "type",
-        "state",
-        "integration",
-        "connection",
-        "message",
-    ];
+    let heading = ["operation", "started", "type", "state", "for", "took", "message"];
     output::table(heading, &rows, "No operations")
+}
+
+fn duration(duration_us: i64) -> String {
+    format!("{}.{} ms", duration_us / 1_000, duration_us % 1_000 / 100)
 }
 
 fn messages(answer: &Value) -> String {
     let row =
-        |message: &Value| ["/created_at", "/level", "/source", "/message", "/retry"].map(|at| text_at(message, at));
+        |message: &Value| ["/created_at", "/level", "/source", "/message", "/fields"].map(|at| text_at(message, at));
     let rows: Vec<[String; 5]> = list_at(answer, "/data").iter().map(row).collect();
-    output::table(["at", "level", "from", "message", "retry"], &rows, "No messages")
+    output::table(["at", "level", "from", "message", "more"], &rows, "No messages")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_operation_in_one_line() {
+        let answer = json!({"data": [{
+            "id": "op_1", "operation": "action:run", "state": "success", "provider_config_key": "github",
+            "connection_id": "c", "message": "Action whoami succeeded", "duration_us": 1_250,
+            "started_at": "2026-01-01T00:00:00.000Z",
+        }]});
+        let expected = "\
+OPERATION  STARTED                   TYPE        STATE    FOR       TOOK    MESSAGE
+op_1       2026-01-01T00:00:00.000Z  action:run  success  github c  1.2 ms  Action whoami succeeded
+";
+        assert_eq!(operations(&answer), expected);
+    }
 }

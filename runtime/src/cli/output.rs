@@ -24,6 +24,14 @@ impl Output {
         }
     }
 
+    /// Tells people how to get the page after `answer`, if there is one.
+    pub fn note_next_page(self, answer: &Value) {
+        let cursor = text_at(answer, "/next_cursor");
+        if !cursor.is_empty() {
+            self.note(&format!("there is more; the next page: --cursor {cursor}"));
+        }
+    }
+
     /// A remark for people; machines need none.
     pub fn note(self, text: &str) {
         if !self.json {

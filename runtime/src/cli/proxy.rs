@@ -80,7 +80,15 @@ pub async fn run(proxy: Proxy, client: &Client) -> anyhow::Result<()> {
         }
     }
     let status = response.status();
-    print_body(response).await?;
+    if status == StatusCode::UNAUTHORIZED {
+        let body = response.bytes().await.context("the answer broke off")?;
+        if let Some(refusal) = client.key_refusal(&body) {
+            return Err(refusal.into());
+        }
+        std::io::stdout().lock().write_all(&body)?;
+    } else {
+        print_body(response).await?;
+    }
     if status.is_client_error() || status.is_server_error() {
         return Err(Unsuccessful { status }.into());
     }

@@ -48,10 +48,7 @@ pub async fn run(records: Records, client: &Client, output: Output) -> anyhow::R
     }
     let answer = request.answer().await?;
     output.show(&answer, |answer| table(answer, &records.model))?;
-    let next = text_at(&answer, "/next_cursor");
-    if !next.is_empty() {
-        output.note(&format!("there is more; the next page: --cursor {next}"));
-    }
+    output.note_next_page(&answer);
     Ok(())
 }
 
