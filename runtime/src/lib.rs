@@ -1,5 +1,6 @@
 //! An embedded function runtime for product integrations.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connections;
@@ -7,6 +8,7 @@ pub mod credentials;
 pub mod deploy;
 pub mod encryption;
 pub mod executor;
+pub mod http;
 pub mod logs;
 pub mod model;
 pub mod provider;
@@ -14,5 +16,6 @@ pub mod proxy;
 pub mod records;
 pub mod runtime;
 pub mod store;
+pub mod telemetry;
 
 pub use runtime::Runtime;

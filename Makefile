@@ -1,0 +1,63 @@
+# What one does with this repository. `make` alone lists it.
+#
+# Everything is built with the release profile, so that the demo, the tests and the bench share one build of the
+# dependencies. Downloads go to ${NANGO_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/nango-runtime}; nothing is installed
+# system-wide.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# cargo-nextest runs tests side by side; plain cargo does as well.
+TEST_RUNNER = $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test)
+# One test: make test-it TEST=proxy
+TEST ?=
+
+.PHONY: help
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build target/release/nango-runtime
+	cargo build --release -p nango-runtime
+
+.PHONY: demo
+demo: ## See an action and a sync work end to end, without any account (KEEP=1 leaves it running)
+	@scripts/demo
+
+.PHONY: test
+test: lint test-deps ## Check formatting and lints, then run all tests, on SQLite and Postgres
+	@$(MAKE) --no-print-directory test-it
+
+.PHONY: test-it
+test-it: ## Run the tests only (TEST=name for some of them)
+	cargo build --release --workspace
+	NANGO_TEST_POSTGRES_URL="$${NANGO_TEST_POSTGRES_URL:-$$(scripts/postgres start)}"; export NANGO_TEST_POSTGRES_URL; \
+		$(TEST_RUNNER) --release --workspace $(TEST)
+	$(if $(TEST),,cargo test --release --workspace --doc)
+
+.PHONY: test-deps
+test-deps: ## Bring what the tests need: upstreams, clients, guests
+	@scripts/test-deps
+
+.PHONY: lint
+lint: ## Check formatting, lints and, where cargo-deny is installed, dependencies
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	$(if $(shell command -v cargo-deny),cargo deny --all-features check,@echo "lint: cargo-deny is not installed; licences and advisories were not checked")
+
+.PHONY: fmt
+fmt: ## Format the code
+	cargo fmt --all
+
+.PHONY: bench
+bench: ## Measure side by side with bare wasmtime, bare axum and nginx
+	@scripts/test-deps
+	cargo build --release --workspace
+	target/release/bench
+
+.PHONY: soak
+soak: ## Run the bench's load for ten minutes and watch memory (SOAK_SECONDS=600)
+	@scripts/test-deps
+	cargo build --release --workspace
+	target/release/bench soak --seconds "$${SOAK_SECONDS:-600}"

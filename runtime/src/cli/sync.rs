@@ -1,0 +1,241 @@
+//! `nango-runtime sync`: runs syncs and shows how they stand.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::output::{self, Output, list_at, text_at};
+use crate::clock::Clock;
+
+/// Time between two looks at the status while waiting.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Sync {
+    /// Run syncs now; those that run already are left alone
+    Trigger {
+        integration: String,
+        /// Names of syncs; all of the integration when left out
+        syncs: Vec<String>,
+        /// For which connection; all of the integration when left out
+        #[arg(long, value_name = "ID")]
+        connection: Option<String>,
+        /// Wait until the runs have ended; fails when one of them failed
+        #[arg(long)]
+        wait: bool,
+        /// Seconds to wait at most
+        #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "wait")]
+        timeout: u32,
+    },
+    /// State, last run and records of syncs
+    Status {
+        integration: String,
+        /// Names of syncs; all of the integration when left out
+        syncs: Vec<String>,
+        #[arg(long, value_name = "ID")]
+        connection: Option<String>,
+    },
+}
+
+#[derive(Debug, thiserror::Error)]
+enum WaitError {
+    #[error("the sync {names} failed\nhint: `nango-runtime logs` shows why")]
+    Failed { names: String },
+    #[error(
+        "the syncs have not ended within {seconds} s; they go on\nhint: `nango-runtime sync status` shows how they stand"
+    )]
+    Timeout { seconds: u32 },
+}
+
+/// Which syncs, of which connection.
+struct Selection {
+    integration: String,
+    syncs: Vec<String>,
+    connection: Option<String>,
+}
+
+pub async fn run(command: Sync, client: &Client, output: Output) -> anyhow::Result<()> {
+    match command {
+        Sync::Trigger {
+            integration,
+            syncs,
+            connection,
+            wait,
+            timeout,
+        } => {
+            let selection = Selection {
+                integration,
+                syncs,
+                connection,
+            };
+            let before = if wait {
+                runs_ended(&status(client, &selection).await?)
+            } else {
+                BTreeMap::new()
+            };
+            let answer = trigger(client, &selection).await?;
+            if !wait {
+                output.show(&answer, |_| {
+                    "Triggered; `nango-runtime sync status` shows how it goes".to_owned()
+                })?;
+                return Ok(());
+            }
+            output.note("triggered; waiting for the runs to end");
+            let after = wait_until_ended(client, &selection, &before, timeout).await?;
+            output.show(&after, table)?;
+            check_succeeded(&after)?;
+        }
+        Sync::Status {
+            integration,
+            syncs,
+            connection,
+        } => {
+            let answer = status(
+                client,
+                &Selection {
+                    integration,
+                    syncs,
+                    connection,
+                },
+            )
+            .await?;
+            output.show(&answer, table)?;
+        }
+    }
+    Ok(())
+}
+
+async fn trigger(client: &Client, selection: &Selection) -> anyhow::Result<Value> {
+    let mut body = json!({"provider_config_key": selection.integration, "syncs": selection.syncs});
+    if let (Some(connection), Some(fields)) = (&selection.connection, body.as_object_mut()) {
+        fields.insert("connection_id".to_owned(), json!(connection));
+    }
+    Ok(client
+        .request(Method::POST, &["sync", "trigger"])
+        .json(&body)
+        .answer()
+        .await?)
+}
+
+async fn status(client: &Client, selection: &Selection) -> anyhow::Result<Value> {
+    let syncs = if selection.syncs.is_empty() {
+        "*".to_owned()
+    } else {
+        selection.syncs.join(",")
+    };
+    let request = client
+        .request(Method::GET, &["sync", "status"])
+        .query("provider_config_key", Some(&selection.integration))
+        .query("syncs", Some(syncs))
+        .query("connection_id", selection.connection.as_ref());
+    Ok(request.answer().await?)
+}
+
+/// When the last run of each sync ended, empty if none did.
+fn runs_ended(status: &Value) -> BTreeMap<String, String> {
+    list_at(status, "/syncs")
+        .iter()
+        .map(|sync| (text_at(sync, "/id"), text_at(sync, "/finishedAt")))
+        .collect()
+}
+
+/// Polls until no sync runs and each has ended a run since `before`.
+async fn wait_until_ended(
+    client: &Client,
+    selection: &Selection,
+    before: &BTreeMap<String, String>,
+    timeout_s: u32,
+) -> anyhow::Result<Value> {
+    let clock = Clock::system();
+    let deadline_us = clock.monotonic_us() + u64::from(timeout_s) * 1_000_000;
+    while clock.monotonic_us() < deadline_us {
+        let now = status(client, selection).await?;
+        if has_ended(&now, before) {
+            return Ok(now);
+        }
+        clock.sleep(POLL_INTERVAL).await;
+    }
+    Err(WaitError::Timeout { seconds: timeout_s }.into())
+}
+
+fn has_ended(now: &Value, before: &BTreeMap<String, String>) -> bool {
+    let syncs = list_at(now, "/syncs");
+    let ended = |sync: &Value| {
+        let at = text_at(sync, "/finishedAt");
+        text_at(sync, "/status") != "RUNNING" && !at.is_empty() && before.get(&text_at(sync, "/id")) != Some(&at)
+    };
+    !syncs.is_empty() && syncs.iter().all(ended)
+}
+
+fn check_succeeded(status: &Value) -> Result<(), WaitError> {
+    let failed = |sync: &&Value| text_at(sync, "/status") == "ERROR";
+    let names: Vec<String> = list_at(status, "/syncs")
+        .iter()
+        .filter(failed)
+        .map(|sync| text_at(sync, "/name"))
+        .collect();
+    if names.is_empty() {
+        Ok(())
+    } else {
+        Err(WaitError::Failed {
+            names: names.join(", "),
+        })
+    }
+}
+
+fn table(answer: &Value) -> String {
+    let row = |sync: &Value| {
+        [
+            "/name",
+            "/variant",
+            "/connection_id",
+            "/status",
+            "/finishedAt",
+            "/latestResult",
+            "/recordCount",
+        ]
+        .map(|at| text_at(sync, at))
+    };
+    let rows: Vec<[String; 7]> = list_at(answer, "/syncs").iter().map(row).collect();
+    let heading = [
+        "sync",
+        "variant",
+        "connection",
+        "status",
+        "last ended",
+        "last result",
+        "records",
+    ];
+    output::table(heading, &rows, "No syncs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status_of(finished_at: Option<&str>, status: &str) -> Value {
+        json!({"syncs": [{"id": "a", "name": "issues", "finishedAt": finished_at, "status": status}]})
+    }
+
+    #[test]
+    fn a_sync_has_ended_when_a_newer_run_has() {
+        let before = runs_ended(&status_of(Some("t1"), "SUCCESS"));
+        let check = |now: Value, expected| assert_eq!(has_ended(&now, &before), expected, "{now}");
+        check(status_of(Some("t1"), "SUCCESS"), false);
+        check(status_of(Some("t1"), "RUNNING"), false);
+        check(status_of(Some("t2"), "SUCCESS"), true);
+        check(status_of(Some("t2"), "ERROR"), true);
+        check(status_of(None, "SUCCESS"), false);
+        check(json!({"syncs": []}), false);
+    }
+
+    #[test]
+    fn a_failed_sync_is_named() {
+        assert!(check_succeeded(&status_of(Some("t"), "SUCCESS")).is_ok());
+        let error = check_succeeded(&status_of(Some("t"), "ERROR")).unwrap_err();
+        assert_eq!(error.to_string().lines().next().unwrap(), "the sync issues failed");
+    }
+}

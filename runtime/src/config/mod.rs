@@ -1,0 +1,185 @@
+//! Settings: defaults, then the config file, then `NANGO_*` variables, then flags. An unknown key is an error that names it.
+//!
+//! `config.default.toml` is the first layer and the schema at once: [`layers`] merges tables that have its shape and
+//! remembers where each value came from, [`validate`] turns the merged table into a [`Config`]. Reading the environment is
+//! left to the caller, so that loading is the same in tests.
+
+mod layers;
+mod validate;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::credentials::Secret;
+
+pub use layers::Flag;
+
+/// Validated settings of one runtime. `config.default.toml` documents each.
+#[derive(Clone)]
+pub struct Config {
+    pub listen: SocketAddr,
+    /// Database, encryption key, compiled code.
+    pub data_dir: PathBuf,
+    /// SQLite in the data folder when none. May hold a password, which `Debug` does not show.
+    pub database_url: Option<String>,
+    /// The first API key (a UUID); generated when none.
+    pub secret_key: Option<Secret<String>>,
+    /// 32 bytes in base64; read from or generated into the data folder when none.
+    pub encryption_key: Option<Secret<String>>,
+    pub providers: Vec<PathBuf>,
+    pub egress_allow: Vec<ipnet::IpNet>,
+    pub limits: Limits,
+}
+
+/// Named limits, with their units.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Runs at the same time; more wait.
+    pub concurrent_runs: u32,
+    /// Linear memory and tables of one run.
+    pub run_memory_bytes: usize,
+    pub action_timeout_ms: u64,
+    pub sync_timeout_ms: u64,
+    pub action_output_bytes: usize,
+    /// Body of an answer that a function may read.
+    pub response_body_bytes: usize,
+    /// Body of a request to the HTTP API, `/proxy` excepted (it streams).
+    pub request_body_bytes: usize,
+    pub component_bytes: usize,
+    /// Messages and bytes one run may log.
+    pub run_log_messages: u32,
+    pub run_log_bytes: usize,
+    pub proxy_connect_timeout_ms: u64,
+    pub proxy_first_byte_timeout_ms: u64,
+    pub proxy_total_timeout_ms: u64,
+    pub log_retention_days: u32,
+}
+
+/// What the process writes to stderr. Not part of [`Config`], since an embedding program has a subscriber of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Directives of `tracing_subscriber::EnvFilter`.
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+/// What [`load`] makes of all layers.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub config: Config,
+    pub log: LogSettings,
+    /// Variables that begin with `NANGO_` and are no setting of this program: worth a warning.
+    pub ignored_variables: Vec<String>,
+}
+
+/// Why the settings cannot be used. Values of secret settings are never shown.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("the config file {path:?} cannot be read")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the config file {path:?} is no valid TOML: {message}{}", line.map_or(String::new(), |line| format!(" (line {line})")))]
+    Syntax {
+        path: PathBuf,
+        message: String,
+        line: Option<usize>,
+    },
+    #[error("unknown setting `{key}` in {origin}{}; config.default.toml lists all settings", did_you_mean(suggestion.as_deref()))]
+    UnknownSetting {
+        key: String,
+        origin: String,
+        suggestion: Option<String>,
+    },
+    #[error("the environment variable {name} is no setting; did you mean {suggestion}?")]
+    UnknownVariable { name: String, suggestion: String },
+    #[error("the setting `{key}` ({origin}) must be {expected}{}", found.as_ref().map_or(String::new(), |found| format!(", not {found}")))]
+    Invalid {
+        key: String,
+        origin: String,
+        expected: &'static str,
+        /// None for secrets.
+        found: Option<String>,
+    },
+    #[error("the setting `{key}` ({origin}) is {value}, but at most `{other}` = {other_value} makes sense")]
+    Contradiction {
+        key: &'static str,
+        origin: String,
+        value: u64,
+        other: &'static str,
+        other_value: u64,
+    },
+}
+
+fn did_you_mean(suggestion: Option<&str>) -> String {
+    suggestion.map_or(String::new(), |suggestion| format!("; did you mean `{suggestion}`?"))
+}
+
+/// Merges the layers and checks the result. `environment` may hold any variables; only those that begin with `NANGO_` count.
+pub fn load(
+    file: Option<&std::path::Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+    flags: Vec<Flag>,
+) -> Result<Settings, ConfigError> {
+    let mut layers = layers::Layers::with_defaults();
+    if let Some(path) = file {
+        layers.add_file(path)?;
+    }
+    let ignored_variables = layers.add_environment(environment)?;
+    for flag in flags {
+        layers.add_flag(flag);
+    }
+    let (config, log) = validate::validate(&layers)?;
+    Ok(Settings {
+        config,
+        log,
+        ignored_variables,
+    })
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("listen", &self.listen)
+            .field("data_dir", &self.data_dir)
+            .field("database_url", &self.database_url.as_ref().map(|_| "***"))
+            .field("secret_key", &self.secret_key)
+            .field("encryption_key", &self.encryption_key)
+            .field("providers", &self.providers)
+            .field("egress_allow", &self.egress_allow)
+            .field("limits", &self.limits)
+            .finish()
+    }
+}
+
+impl Default for Config {
+    /// The settings of `config.default.toml`.
+    fn default() -> Self {
+        #[expect(
+            clippy::expect_used,
+            reason = "the embedded defaults are valid; a test of this module says so"
+        )]
+        let settings = load(None, [], Vec::new()).expect("the embedded defaults are valid");
+        settings.config
+    }
+}
+
+impl Default for Limits {
+    /// The limits of `config.default.toml`.
+    fn default() -> Self {
+        Config::default().limits
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! From merged layers to a [`Config`]: types, formats, ranges and pairs that contradict each other. No I/O.
+
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use serde::de::DeserializeOwned;
+use toml::Value;
+
+use super::layers::Layers;
+use super::{Config, ConfigError, Limits, LogSettings};
+use crate::credentials::Secret;
+
+const ENCRYPTION_KEY_BYTES: usize = 32;
+const RUN_MEMORY_BYTES_MIN: u64 = 1 << 20;
+/// What 32-bit WebAssembly can address.
+const RUN_MEMORY_BYTES_MAX: u64 = 1 << 32;
+const CONCURRENT_RUNS_MAX: u64 = 10_000;
+/// A week; longer waits are schedules.
+const TIMEOUT_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1_000;
+const BYTES_MAX: u64 = 1 << 34;
+const COUNT_MAX: u64 = u32::MAX as u64;
+
+pub(super) fn validate(layers: &Layers) -> Result<(Config, LogSettings), ConfigError> {
+    let config = Config {
+        listen: parse(layers, "listen", "an address and port such as 127.0.0.1:3003")?,
+        data_dir: PathBuf::from(non_empty(layers, "data_dir", "the path of a folder")?),
+        database_url: database_url(layers)?,
+        secret_key: secret(
+            layers,
+            "secret_key",
+            "a UUID v4, for example from `uuidgen -r`",
+            is_uuid_v4,
+        )?,
+        encryption_key: secret(
+            layers,
+            "encryption_key",
+            "32 bytes in base64, for example from `openssl rand -base64 32`",
+            is_encryption_key,
+        )?,
+        providers: parse_list(layers, "providers", "a list of paths")?,
+        egress_allow: parse_list(
+            layers,
+            "egress_allow",
+            "a list of networks such as [\"10.0.0.0/8\", \"::1/128\"]",
+        )?,
+        limits: limits(layers)?,
+    };
+    let log = LogSettings {
+        filter: non_empty(
+            layers,
+            "log",
+            "a level such as info, or directives such as info,nango_runtime::proxy=debug",
+        )?,
+        format: typed(layers, "log_format", "\"human\" or \"json\"")?,
+    };
+    Ok((config, log))
+}
+
+fn database_url(layers: &Layers) -> Result<Option<String>, ConfigError> {
+    let is_postgres = |url: &str| url.starts_with("postgres://") || url.starts_with("postgresql://");
+    let expected = "a URL that begins with postgres:// (leave it empty for SQLite in the data folder)";
+    let url = secret(layers, "database_url", expected, is_postgres)?;
+    Ok(url.map(|url| url.expose().clone()))
+}
+
+fn limits(layers: &Layers) -> Result<Limits, ConfigError> {
+    let section = layers.section("limits");
+    for (name, value) in &section {
+        let (min, max, expected) = range_of(name);
+        let fits = value.as_integer().and_then(|value| u64::try_from(value).ok());
+        if !fits.is_some_and(|value| (min..=max).contains(&value)) {
+            return Err(invalid(layers, &format!("limits.{name}"), expected));
+        }
+    }
+    let limits: Limits = Value::Table(section)
+        .try_into()
+        .map_err(|_| invalid(layers, "limits", "a table of numbers"))?;
+    check_order(layers, &limits)?;
+    Ok(limits)
+}
+
+/// Bounds of a limit, which its name gives away.
+fn range_of(name: &str) -> (u64, u64, &'static str) {
+    match name {
+        "concurrent_runs" => (1, CONCURRENT_RUNS_MAX, "a number from 1 to 10000"),
+        "run_memory_bytes" => (
+            RUN_MEMORY_BYTES_MIN,
+            RUN_MEMORY_BYTES_MAX,
+            "bytes from 1048576 (1 MiB) to 4294967296 (4 GiB)",
+        ),
+        name if name.ends_with("_ms") => (1, TIMEOUT_MS_MAX, "milliseconds from 1 to 604800000 (a week)"),
+        name if name.ends_with("_bytes") => (1, BYTES_MAX, "bytes from 1 to 17179869184 (16 GiB)"),
+        _ => (1, COUNT_MAX, "a number from 1 to 4294967295"),
+    }
+}
+
+/// A shorter wait inside a longer one must be shorter, or the longer one never shows.
+fn check_order(layers: &Layers, limits: &Limits) -> Result<(), ConfigError> {
+    let pairs = [
+        ("limits.proxy_connect_timeout_ms", limits.proxy_connect_timeout_ms),
+        ("limits.proxy_first_byte_timeout_ms", limits.proxy_first_byte_timeout_ms),
+    ];
+    for (key, value) in pairs {
+        if value > limits.proxy_total_timeout_ms {
+            return Err(ConfigError::Contradiction {
+                key,
+                origin: layers.origin(key),
+                value,
+                other: "limits.proxy_total_timeout_ms",
+                other_value: limits.proxy_total_timeout_ms,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn invalid(layers: &Layers, key: &str, expected: &'static str) -> ConfigError {
+    ConfigError::Invalid {
+        key: key.to_owned(),
+        origin: layers.origin(key),
+        expected,
+        found: layers.value(key).and_then(|value| serde_json::to_string(value).ok()),
+    }
+}
+
+fn typed<T: DeserializeOwned>(layers: &Layers, key: &str, expected: &'static str) -> Result<T, ConfigError> {
+    layers
+        .value(key)
+        .and_then(|value| value.clone().try_into().ok())
+        .ok_or_else(|| invalid(layers, key, expected))
+}
+
+fn non_empty(layers: &Layers, key: &str, expected: &'static str) -> Result<String, ConfigError> {
+    let text: String = typed(layers, key, expected)?;
+    if text.is_empty() {
+        Err(invalid(layers, key, expected))
+    } else {
+        Ok(text)
+    }
+}
+
+fn parse<T: std::str::FromStr>(layers: &Layers, key: &str, expected: &'static str) -> Result<T, ConfigError> {
+    let text: String = typed(layers, key, expected)?;
+    text.parse().map_err(|_| invalid(layers, key, expected))
+}
+
+fn parse_list<T: std::str::FromStr>(layers: &Layers, key: &str, expected: &'static str) -> Result<Vec<T>, ConfigError> {
+    let texts: Vec<String> = typed(layers, key, expected)?;
+    let parsed: Result<Vec<T>, T::Err> = texts.iter().map(|text| text.parse()).collect();
+    parsed.map_err(|_| invalid(layers, key, expected))
+}
+
+/// None when empty. The value is not repeated in the error.
+fn secret(
+    layers: &Layers,
+    key: &str,
+    expected: &'static str,
+    is_valid: impl Fn(&str) -> bool,
+) -> Result<Option<Secret<String>>, ConfigError> {
+    match layers.value(key).and_then(Value::as_str) {
+        Some("") => Ok(None),
+        Some(text) if is_valid(text) => Ok(Some(Secret::new(text.to_owned()))),
+        Some(_) | None => Err(ConfigError::Invalid {
+            key: key.to_owned(),
+            origin: layers.origin(key),
+            expected,
+            found: None,
+        }),
+    }
+}
+
+fn is_uuid_v4(text: &str) -> bool {
+    // Other notations (braces, no hyphens) would be refused later as bearer keys.
+    text.len() == 36 && uuid::Uuid::try_parse(text).is_ok_and(|uuid| uuid.get_version_num() == 4)
+}
+
+fn is_encryption_key(text: &str) -> bool {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text);
+    bytes.is_ok_and(|bytes| bytes.len() == ENCRYPTION_KEY_BYTES)
+}
