@@ -7,6 +7,7 @@ pub mod credentials;
 pub mod deploy;
 pub mod encryption;
 pub mod executor;
+pub mod http;
 pub mod logs;
 pub mod model;
 pub mod provider;
