@@ -155,7 +155,7 @@ mod tests {
             })
         });
         let fine = any(async |method: Method| ([("x-request-id", "of-upstream")], method.to_string()));
-        let mut router =
+        let router =
             Router::new()
                 .route("/fine", fine)
                 .route("/failing", failing)
@@ -164,7 +164,7 @@ mod tests {
                     run,
                 ));
         let request = request.body(Body::empty()).unwrap();
-        hyper::service::Service::call(&hyper_util::service::TowerToHyperService::new(&mut router), request)
+        hyper::service::Service::call(&hyper_util::service::TowerToHyperService::new(router), request)
             .await
             .unwrap()
     }

@@ -69,6 +69,12 @@ pub async fn call(State(runtime): State<Runtime>, Key(caller): Key, request: Req
     {
         call.forwarded.entry(header::CONTENT_TYPE).or_insert(content_type);
     }
+    // The length is known to the caller only: without it the provider would get chunks, which some refuse.
+    if let Some(length) = parts.headers.get(header::CONTENT_LENGTH)
+        && matches!(body, Body::Stream(_))
+    {
+        call.forwarded.insert(header::CONTENT_LENGTH, length.clone());
+    }
     let TargetHeaders {
         provider_config_key,
         connection_id,
