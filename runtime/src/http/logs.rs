@@ -33,7 +33,7 @@ pub struct OperationItem {
     id: String,
     /// For example `action:run`.
     #[schema(value_type = String)]
-    operation: OperationKind,
+    r#type: OperationKind,
     /// running, success or failed.
     #[schema(value_type = String)]
     state: OperationState,
@@ -51,8 +51,8 @@ pub struct OperationItem {
 #[utoipa::path(
     get, path = "/logs/operations", tag = "logs",
     params(
-        ("provider_config_key" = Option<String>, Query),
-        ("connection_id" = Option<String>, Query),
+        ("integration" = Option<String>, Query, description = "Its unique key"),
+        ("connection" = Option<String>, Query, description = "Its connection id"),
         ("function" = Option<String>, Query),
         ("cursor" = Option<String>, Query),
         ("limit" = Option<i64>, Query, description = "1 to 500, otherwise 50"),
@@ -74,8 +74,8 @@ pub async fn operations(
 fn operation_query(query: Option<&str>) -> Result<OperationQuery, ApiError> {
     let mut query = Query::parse(query);
     let list = OperationQuery {
-        provider_config_key: query.optional("provider_config_key"),
-        connection_id: query.optional("connection_id"),
+        provider_config_key: query.optional("integration"),
+        connection_id: query.optional("connection"),
         function: query.optional("function"),
         before: query.optional("cursor").map(Into::into),
         limit: query.integer("limit", 1..=LIMIT_MAX, LIMIT_DEFAULT),
@@ -154,7 +154,7 @@ impl From<Operation> for OperationItem {
     fn from(operation: Operation) -> Self {
         Self {
             id: operation.id.to_string(),
-            operation: operation.kind,
+            r#type: operation.kind,
             state: operation.state,
             provider_config_key: operation.provider_config_key,
             connection_id: operation.connection_id,
@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&OperationItem::from(operation)).unwrap(),
             concat!(
-                r#"{"id":"op_1","operation":"action:run","state":"success","provider_config_key":"github","connection_id":"c1","#,
+                r#"{"id":"op_1","type":"action:run","state":"success","provider_config_key":"github","connection_id":"c1","#,
                 r#""function":"whoami","run_id":"run_1","message":"Action whoami succeeded","#,
                 r#""started_at":"2026-11-22T11:16:49.746Z","ended_at":null,"duration_us":null}"#
             )
@@ -215,7 +215,7 @@ mod tests {
     fn queries() {
         let list = operation_query(Some("function=whoami&cursor=op_9")).unwrap();
         assert_eq!((list.limit, list.before), (50, Some("op_9".into())));
-        assert!(operation_query(Some("integration=github")).is_err());
+        assert!(operation_query(Some("provider_config_key=github")).is_err());
         assert!(message_query(Some("limit=5")).is_err());
         assert_eq!(message_query(Some("operation_id=op_1&cursor=7")).unwrap().after, 7);
     }

@@ -165,16 +165,17 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 }
 
 fn retries(headers: &HeaderMap, faults: &mut Vec<Fault>) -> u32 {
-    match text(headers, "retries") {
-        "" => 0,
-        number => number
-            .parse()
-            .map(|retries: u32| retries.min(RETRIES_MAX))
-            .unwrap_or_else(|_| {
-                let message = format!("Invalid input: expected a number from 0 to {RETRIES_MAX}, received {number:?}");
-                faults.push(Fault::new("invalid_type", message, "retries"));
-                0
-            }),
+    let number = text(headers, "retries");
+    if number.is_empty() {
+        return 0;
+    }
+    match number.parse() {
+        Ok(retries) => RETRIES_MAX.min(retries),
+        Err(_) => {
+            let message = format!("Invalid input: expected a number from 0 to {RETRIES_MAX}, received {number:?}");
+            faults.push(Fault::new("invalid_type", message, "retries"));
+            0
+        }
     }
 }
 

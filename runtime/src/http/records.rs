@@ -180,7 +180,7 @@ struct Chunks {
 
 impl Chunks {
     fn new(next_cursor: Option<&str>, records: Vec<Record>) -> Self {
-        // Cursors are base64 or the like; Debug of a JSON value quotes any text rightly.
+        // As a JSON value it is quoted rightly, whatever it holds.
         let next_cursor = serde_json::Value::from(next_cursor);
         Self {
             buffer: format!(r#"{{"next_cursor":{next_cursor},"records":["#),

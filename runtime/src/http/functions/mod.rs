@@ -37,7 +37,7 @@ pub struct Deployment {
 #[derive(Serialize, ToSchema)]
 pub struct DeployedFunction {
     name: String,
-    #[serde(rename = "type")]
+    /// action or sync
     kind: &'static str,
     /// The version that runs from now on. A component that is deployed again makes no new one.
     version: i64,
@@ -359,7 +359,7 @@ pub mod tests {
         };
         assert_eq!(
             serde_json::to_string(&Deployment::from(deployed)).unwrap(),
-            r#"{"digest":"abc","functions":[{"name":"a","type":"action","version":1,"deployed_at":"2026-11-22T11:29:40.925Z"}],"imports":["nango:functions/nango@0.1.0"]}"#
+            r#"{"digest":"abc","functions":[{"name":"a","kind":"action","version":1,"deployed_at":"2026-11-22T11:29:40.925Z"}],"imports":["nango:functions/nango@0.1.0"]}"#
         );
     }
 }
