@@ -1,0 +1,258 @@
+//! Which failure is which answer. Every variant is named, so that a new one stops the build until somebody has decided. Routes that
+//! need another code for the same failure decide it in their own file.
+
+use http::StatusCode;
+use serde::Serialize;
+
+use super::{ApiError, ErrorDetails};
+use crate::connections::ConnectionsError;
+use crate::deploy::DeployError;
+use crate::encryption::EncryptionError;
+use crate::executor::ComponentError;
+use crate::http::fault::Fault;
+use crate::model::RunError;
+use crate::proxy::ProxyError;
+use crate::records::RecordsError;
+use crate::runtime::{InvokeError, RecordsApiError};
+use crate::store::StoreError;
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Driver(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<EncryptionError> for ApiError {
+    fn from(error: EncryptionError) -> Self {
+        match error {
+            EncryptionError::WrongKey { .. } => Self::internal(error),
+        }
+    }
+}
+
+impl From<ConnectionsError> for ApiError {
+    fn from(error: ConnectionsError) -> Self {
+        let message = error.to_string();
+        match error {
+            ConnectionsError::UnknownIntegration { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", message),
+            ConnectionsError::UnknownConnection { .. } => {
+                Self::new(StatusCode::BAD_REQUEST, "unknown_connection", message)
+            }
+            ConnectionsError::UnknownProvider { .. } => {
+                Self::faults("invalid_body", vec![Fault::new("invalid_string", message, "provider")])
+            }
+            ConnectionsError::IntegrationExists { .. } => {
+                Self::faults("invalid_body", vec![Fault::new("invalid_string", message, "uniqueKey")])
+            }
+            ConnectionsError::Invalid { field, message } => Self::from_details(
+                StatusCode::BAD_REQUEST,
+                ErrorDetails {
+                    message: Some(format!("{field}: {message}")),
+                    errors: vec![Fault {
+                        code: "custom",
+                        message,
+                        path: field.split('.').map(str::to_owned).collect(),
+                    }],
+                    ..ErrorDetails::code("invalid_body")
+                },
+            ),
+            ConnectionsError::Encryption(error) => error.into(),
+            ConnectionsError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RecordsError> for ApiError {
+    fn from(error: RecordsError) -> Self {
+        let message = error.to_string();
+        match error {
+            RecordsError::MissingId { .. } => Self::new(StatusCode::BAD_REQUEST, "invalid_body", message),
+            RecordsError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RecordsApiError> for ApiError {
+    fn from(error: RecordsApiError) -> Self {
+        match error {
+            RecordsApiError::Connections(error) => error.into(),
+            RecordsApiError::Records(error) => error.into(),
+        }
+    }
+}
+
+impl From<ComponentError> for ApiError {
+    fn from(error: ComponentError) -> Self {
+        let message = error.to_string();
+        match error {
+            ComponentError::NotWasm(_) => Self::new(StatusCode::BAD_REQUEST, "invalid_component", message),
+        }
+    }
+}
+
+impl From<DeployError> for ApiError {
+    fn from(error: DeployError) -> Self {
+        let message = error.to_string();
+        match error {
+            DeployError::Component(error) => error.into(),
+            DeployError::Manifest { .. } => Self::new(StatusCode::BAD_REQUEST, "invalid_manifest", message),
+            DeployError::Connections(error) => error.into(),
+            DeployError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<InvokeError> for ApiError {
+    fn from(error: InvokeError) -> Self {
+        let message = error.to_string();
+        match error {
+            InvokeError::Connections(error) => error.into(),
+            InvokeError::UnknownFunction { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", message),
+            InvokeError::InvalidInput { faults, .. } => {
+                #[derive(Serialize)]
+                struct InputFault {
+                    message: String,
+                }
+                let faults: Vec<InputFault> = faults.into_iter().map(|message| InputFault { message }).collect();
+                let details = ErrorDetails {
+                    message: Some(message),
+                    ..ErrorDetails::code("invalid_action_input").with_payload(&faults)
+                };
+                Self::from_details(StatusCode::BAD_REQUEST, details)
+            }
+            InvokeError::Run(error) => error.into(),
+            InvokeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RunError> for ApiError {
+    fn from(error: RunError) -> Self {
+        let status = run_error_status(&error.code);
+        // An upstream's answer comes without a message of ours.
+        let message = error.upstream.is_none().then_some(error.message);
+        let details = ErrorDetails {
+            message,
+            upstream: error.upstream,
+            ..ErrorDetails::code(error.code).with_payload(&serde_json::Map::new())
+        };
+        let details = ErrorDetails {
+            payload: error.payload.or(details.payload),
+            ..details
+        };
+        Self::from_details(status, details)
+    }
+}
+
+/// The status that goes with the code of a failed run.
+fn run_error_status(code: &str) -> StatusCode {
+    match code {
+        "script_http_error" | "script_api_rate_limit_error" => StatusCode::FAILED_DEPENDENCY,
+        "script_aborted" => StatusCode::GONE,
+        "script_output_too_large" | "action_failure" | "invalid_action_output" | "invalid_action_input" => {
+            StatusCode::BAD_REQUEST
+        }
+        // Codes are text because functions of later versions bring new ones: those are failures of the function as well.
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl From<ProxyError> for ApiError {
+    fn from(error: ProxyError) -> Self {
+        let message = error.to_string();
+        match error {
+            ProxyError::Connections(ConnectionsError::UnknownConnection { .. }) => Self::new(
+                StatusCode::BAD_REQUEST,
+                "server_error",
+                format!("Failed to get connection: {message}"),
+            ),
+            ProxyError::Connections(ConnectionsError::UnknownIntegration { .. }) => {
+                Self::new(StatusCode::NOT_FOUND, "unknown_provider_config", message)
+            }
+            ProxyError::Connections(error) => error.into(),
+            ProxyError::ResponseTooLarge { .. } => Self::new(StatusCode::BAD_GATEWAY, "response_too_large", message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::http::error::tests::rendered;
+
+    fn unknown_connection() -> ConnectionsError {
+        ConnectionsError::UnknownConnection {
+            provider_config_key: "github".into(),
+            connection_id: "nope".into(),
+        }
+    }
+
+    fn raw(json: &str) -> Option<Box<RawValue>> {
+        Some(RawValue::from_string(json.into()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_failed_run_in_its_own_words() {
+        let error = RunError {
+            code: "action_script_runtime_error".into(),
+            message: "The action failed".into(),
+            payload: raw(r#"{"code":42}"#),
+            upstream: None,
+        };
+        assert_eq!(
+            rendered(error.into()).await,
+            r#"500 {"error":{"code":"action_script_runtime_error","message":"The action failed","payload":{"code":42}}}"#
+        );
+        let error = RunError {
+            code: "script_http_error".into(),
+            message: "not for the caller".into(),
+            payload: raw(r#"{"error":"not found"}"#),
+            upstream: raw(r#"{"status":404,"headers":{},"body":{"error":"not found"}}"#),
+        };
+        assert_eq!(
+            rendered(error.into()).await,
+            r#"424 {"error":{"code":"script_http_error","payload":{"error":"not found"},"upstream":{"status":404,"headers":{},"body":{"error":"not found"}}}}"#
+        );
+        let error = RunError {
+            code: "function_runtime_timed_out".into(),
+            message: "too slow".into(),
+            payload: None,
+            upstream: None,
+        };
+        assert_eq!(
+            rendered(error.into()).await,
+            r#"500 {"error":{"code":"function_runtime_timed_out","message":"too slow","payload":{}}}"#
+        );
+    }
+
+    #[tokio::test]
+    async fn input_that_does_not_fit() {
+        let error = InvokeError::InvalidInput {
+            function: "noop".into(),
+            faults: vec!["/n: \"str\" is not of type \"number\"".into()],
+        };
+        assert_eq!(
+            rendered(error.into()).await,
+            r#"400 {"error":{"code":"invalid_action_input","message":"the input does not fit the schema of \"noop\": /n: \"str\" is not of type \"number\"","payload":[{"message":"/n: \"str\" is not of type \"number\""}]}}"#
+        );
+    }
+
+    #[tokio::test]
+    async fn the_proxy_has_codes_of_its_own() {
+        assert_eq!(
+            rendered(ProxyError::from(unknown_connection()).into()).await,
+            r#"400 {"error":{"code":"server_error","message":"Failed to get connection: integration \"github\" has no connection \"nope\"; `GET /connections` lists them"}}"#
+        );
+        let error = ConnectionsError::UnknownIntegration {
+            unique_key: "nope".into(),
+        };
+        assert_eq!(
+            rendered(ProxyError::from(error).into()).await,
+            r#"404 {"error":{"code":"unknown_provider_config","message":"there is no integration \"nope\" in this environment; `GET /integrations` lists them"}}"#
+        );
+    }
+}

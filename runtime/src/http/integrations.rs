@@ -1,0 +1,369 @@
+//! `/integrations`: configured providers. Secrets go in; they come out only for who asks with `include=credentials`.
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::auth::Key;
+use super::body::{json_response, parse, read_json};
+use super::error::{ApiError, ErrorEnvelope};
+use super::fault::Fault;
+use super::names::is_provider_config_key;
+use super::query::{PathParams, Query};
+use super::timestamp::ms_utc;
+use crate::connections::{IntegrationPatch, NewIntegration};
+use crate::model::{Integration, JsonObject};
+use crate::provider::Catalogue;
+use crate::runtime::Runtime;
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateIntegration {
+    /// Its name in the catalogue.
+    provider: String,
+    /// The provider-config-key.
+    unique_key: String,
+    #[serde(default)]
+    display_name: Option<String>,
+    /// For OAuth: `{type, client_id, client_secret, scopes}`.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    credentials: Option<Value>,
+    #[serde(default)]
+    forward_webhooks: Option<bool>,
+    /// What the provider's templates need, for example `baseUrl` of the generic providers.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    custom: Option<JsonObject>,
+    /// Another name of `custom`.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    integration_config: Option<JsonObject>,
+}
+
+/// What is absent stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateIntegration {
+    #[serde(default)]
+    unique_key: Option<String>,
+    #[serde(default)]
+    display_name: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    credentials: Option<Value>,
+    #[serde(default)]
+    forward_webhooks: Option<bool>,
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    custom: Option<JsonObject>,
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    integration_config: Option<JsonObject>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct IntegrationList {
+    data: Vec<IntegrationItem>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct IntegrationAnswer {
+    data: IntegrationItem,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct IntegrationItem {
+    unique_key: String,
+    provider: String,
+    display_name: String,
+    /// Of the provider's logo, if the catalogue has one.
+    logo: Option<String>,
+    /// With `include=webhook`: where the provider may send webhooks; none for those that send none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    webhook_url: Option<Value>,
+    /// With `include=credentials`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    credentials: Option<Value>,
+    forward_webhooks: bool,
+    created_at: String,
+    updated_at: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Removed {
+    pub success: bool,
+}
+
+/// List the integrations.
+#[utoipa::path(
+    get, path = "/integrations", tag = "integrations",
+    responses((status = 200, body = IntegrationList), (status = "4XX", body = ErrorEnvelope)),
+)]
+pub async fn list(State(runtime): State<Runtime>, Key(caller): Key, request: Request) -> Result<Response, ApiError> {
+    Query::parse(request.uri().query()).finish()?;
+    let integrations = runtime.integrations(&caller.environment.id).await?;
+    let data = integrations
+        .iter()
+        .map(|integration| IntegrationItem::new(integration, runtime.providers()));
+    Ok(json_response(StatusCode::OK, &IntegrationList { data: data.collect() }))
+}
+
+/// Create an integration.
+#[utoipa::path(
+    post, path = "/integrations", tag = "integrations", request_body = CreateIntegration,
+    responses((status = 200, body = IntegrationAnswer), (status = "4XX", body = ErrorEnvelope)),
+)]
+pub async fn create(State(runtime): State<Runtime>, Key(caller): Key, request: Request) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let body = read_json(&parts.headers, body, runtime.config().limits.request_body_bytes).await?;
+    let new = parse::<CreateIntegration>(&body)?.into_new()?;
+    let integration = runtime.create_integration(&caller.environment.id, new).await?;
+    Ok(answer(IntegrationItem::new(&integration, runtime.providers())))
+}
+
+/// Show one integration.
+#[utoipa::path(
+    get, path = "/integrations/{unique_key}", tag = "integrations",
+    params(
+        ("unique_key" = String, Path),
+        ("include" = Option<Vec<String>>, Query, description = "webhook, credentials; may be repeated"),
+    ),
+    responses((status = 200, body = IntegrationAnswer), (status = "4XX", body = ErrorEnvelope)),
+)]
+pub async fn show(
+    State(runtime): State<Runtime>,
+    Key(caller): Key,
+    PathParams(unique_key): PathParams<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let include = Include::parse(request.uri().query())?;
+    let integration = runtime.integration(&caller.environment.id, &unique_key).await?;
+    let mut item = IntegrationItem::new(&integration, runtime.providers());
+    if include.webhook {
+        // Webhooks of providers are not received, so there is no address to give them.
+        item.webhook_url = Some(Value::Null);
+    }
+    if include.credentials {
+        item.credentials = Some(runtime.integration_credentials(&integration)?.unwrap_or_default());
+    }
+    Ok(answer(item))
+}
+
+/// Change an integration.
+#[utoipa::path(
+    patch, path = "/integrations/{unique_key}", tag = "integrations",
+    params(("unique_key" = String, Path)), request_body = UpdateIntegration,
+    responses((status = 200, body = IntegrationAnswer), (status = "4XX", body = ErrorEnvelope)),
+)]
+pub async fn update(
+    State(runtime): State<Runtime>,
+    Key(caller): Key,
+    PathParams(unique_key): PathParams<String>,
+    headers: HeaderMap,
+    body: axum::body::Body,
+) -> Result<Response, ApiError> {
+    let body = read_json(&headers, body, runtime.config().limits.request_body_bytes).await?;
+    let patch = parse::<UpdateIntegration>(&body)?.into_patch()?;
+    let integration = runtime
+        .update_integration(&caller.environment.id, &unique_key, patch)
+        .await?;
+    Ok(answer(IntegrationItem::new(&integration, runtime.providers())))
+}
+
+/// Delete an integration with its connections and functions.
+#[utoipa::path(
+    delete, path = "/integrations/{unique_key}", tag = "integrations", params(("unique_key" = String, Path)),
+    responses((status = 200, body = Removed), (status = "4XX", body = ErrorEnvelope)),
+)]
+pub async fn remove(
+    State(runtime): State<Runtime>,
+    Key(caller): Key,
+    PathParams(unique_key): PathParams<String>,
+) -> Result<Response, ApiError> {
+    runtime.delete_integration(&caller.environment.id, &unique_key).await?;
+    Ok(json_response(StatusCode::OK, &Removed { success: true }))
+}
+
+fn answer(data: IntegrationItem) -> Response {
+    json_response(StatusCode::OK, &IntegrationAnswer { data })
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Include {
+    webhook: bool,
+    credentials: bool,
+}
+
+impl Include {
+    fn parse(query: Option<&str>) -> Result<Self, ApiError> {
+        let mut query = Query::parse(query);
+        let mut include = Self {
+            webhook: false,
+            credentials: false,
+        };
+        for part in query.repeated("include") {
+            match part.as_str() {
+                "webhook" => include.webhook = true,
+                "credentials" => include.credentials = true,
+                _ => query.fault(Fault::new(
+                    "invalid_value",
+                    "Invalid input: expected webhook or credentials",
+                    "include",
+                )),
+            }
+        }
+        query.finish()?;
+        Ok(include)
+    }
+}
+
+impl CreateIntegration {
+    fn into_new(self) -> Result<NewIntegration, ApiError> {
+        check_unique_key(Some(&self.unique_key))?;
+        Ok(NewIntegration {
+            unique_key: self.unique_key,
+            provider: self.provider,
+            display_name: self.display_name,
+            credentials: self.credentials,
+            custom: custom(self.custom, self.integration_config)?.unwrap_or_default(),
+            forward_webhooks: self.forward_webhooks.unwrap_or(true),
+        })
+    }
+}
+
+impl UpdateIntegration {
+    fn into_patch(self) -> Result<IntegrationPatch, ApiError> {
+        check_unique_key(self.unique_key.as_deref())?;
+        Ok(IntegrationPatch {
+            unique_key: self.unique_key,
+            display_name: self.display_name,
+            credentials: self.credentials,
+            custom: custom(self.custom, self.integration_config)?,
+            forward_webhooks: self.forward_webhooks,
+        })
+    }
+}
+
+fn check_unique_key(unique_key: Option<&str>) -> Result<(), ApiError> {
+    if unique_key.is_none_or(is_provider_config_key) {
+        return Ok(());
+    }
+    let fault = Fault::malformed_name("unique_key", "unique key: use letters, digits and ~ : . @ _ -");
+    Err(ApiError::faults("invalid_body", vec![fault]))
+}
+
+fn custom(custom: Option<JsonObject>, integration_config: Option<JsonObject>) -> Result<Option<JsonObject>, ApiError> {
+    if custom.is_some() && integration_config.is_some() {
+        let fault = Fault::new(
+            "custom",
+            "Give either custom or integration_config: they are the same",
+            "custom",
+        );
+        return Err(ApiError::faults("invalid_body", vec![fault]));
+    }
+    Ok(custom.or(integration_config))
+}
+
+impl IntegrationItem {
+    fn new(integration: &Integration, catalogue: &Catalogue) -> Self {
+        let provider = catalogue.providers.get(&integration.provider);
+        let logo = provider
+            .and_then(|provider| provider.json.get("logo_url"))
+            .and_then(Value::as_str);
+        Self {
+            unique_key: integration.unique_key.clone(),
+            provider: integration.provider.clone(),
+            display_name: integration.display_name.clone(),
+            logo: logo.map(str::to_owned),
+            webhook_url: None,
+            credentials: None,
+            forward_webhooks: integration.forward_webhooks,
+            created_at: ms_utc(integration.created_at_ms),
+            updated_at: ms_utc(integration.updated_at_ms),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::error::tests::rendered;
+
+    #[test]
+    fn as_listed() {
+        let integration = Integration {
+            id: "int_1".into(),
+            environment_id: "env_1".into(),
+            unique_key: "github".into(),
+            provider: "github".into(),
+            display_name: "GitHub bench".into(),
+            secrets: None,
+            forward_webhooks: true,
+            created_at_ms: 1_795_346_209_746,
+            updated_at_ms: 1_795_346_209_746,
+        };
+        let mut item = IntegrationItem::new(&integration, &Catalogue::default());
+        let json = |item: &IntegrationItem| serde_json::to_string(item).unwrap();
+        assert_eq!(
+            json(&item),
+            r#"{"unique_key":"github","provider":"github","display_name":"GitHub bench","logo":null,"forward_webhooks":true,"created_at":"2026-11-22T11:16:49.746Z","updated_at":"2026-11-22T11:16:49.746Z"}"#
+        );
+        item.webhook_url = Some(Value::Null);
+        assert!(json(&item).contains(r#""webhook_url":null"#));
+    }
+
+    #[tokio::test]
+    async fn bodies() {
+        let new = |body: &str| parse::<CreateIntegration>(body.as_bytes()).and_then(CreateIntegration::into_new);
+        let created =
+            new(r#"{"provider":"private-api-generic","unique_key":"tmp","integration_config":{"baseUrl":"x"}}"#)
+                .unwrap();
+        assert_eq!(created.custom["baseUrl"], "x");
+        assert!(created.forward_webhooks);
+        for (body, path) in [
+            (r#"{"provider":"a"}"#, r#""path":["unique_key"]"#),
+            (r#"{"provider":"a","unique_key":"x/y"}"#, r#""path":["unique_key"]"#),
+            (
+                r#"{"provider":"a","unique_key":"x","custom":{},"integration_config":{}}"#,
+                r#""path":["custom"]"#,
+            ),
+            (
+                r#"{"provider":"a","unique_key":"x","secret":1}"#,
+                r#""code":"unrecognized_keys""#,
+            ),
+        ] {
+            let refusal = rendered(new(body).unwrap_err()).await;
+            assert!(
+                refusal.starts_with(r#"400 {"error":{"code":"invalid_body""#),
+                "{refusal}"
+            );
+            assert!(refusal.contains(path), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn what_to_include() {
+        assert_eq!(
+            Include::parse(None).unwrap(),
+            Include {
+                webhook: false,
+                credentials: false
+            }
+        );
+        assert_eq!(
+            Include::parse(Some("include=webhook&include=credentials")).unwrap(),
+            Include {
+                webhook: true,
+                credentials: true
+            }
+        );
+        assert!(Include::parse(Some("include=secrets")).is_err());
+        assert!(Include::parse(Some("includes=webhook")).is_err());
+    }
+}

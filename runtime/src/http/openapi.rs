@@ -1,0 +1,92 @@
+//! `GET /openapi.json`: the API described by itself. The document is generated from the types and handlers; what is written by hand
+//! is in their doc comments.
+
+use std::sync::LazyLock;
+
+use axum::response::Response;
+use http::StatusCode;
+use utoipa::OpenApi as _;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Info, OpenApi};
+
+use super::ApiDoc;
+use super::body::{json_response, raw_json_response};
+
+static DOCUMENT: LazyLock<Option<String>> = LazyLock::new(|| document().to_json().ok());
+
+/// This document.
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "server", security(()),
+    responses((status = 200, description = "An OpenAPI 3.1 document", body = Object)),
+)]
+pub async fn show() -> Response {
+    match DOCUMENT.as_deref() {
+        Some(json) => raw_json_response(StatusCode::OK, json),
+        None => json_response(StatusCode::OK, &document()),
+    }
+}
+
+fn document() -> OpenApi {
+    let mut document = ApiDoc::openapi();
+    document.info = Info::new("nango-runtime", env!("CARGO_PKG_VERSION"));
+    document.info.description = Some(env!("CARGO_PKG_DESCRIPTION").to_owned());
+    let key = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("UUID v4")
+        .build();
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("secret_key", SecurityScheme::Http(key));
+    document
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::http::ROUTES;
+
+    #[test]
+    fn lists_every_route_and_no_other() {
+        let document = serde_json::to_value(document()).unwrap();
+        assert_eq!(document["openapi"], "3.1.0");
+        let mut documented = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for method in item.as_object().unwrap().keys() {
+                documented.insert((method.clone(), path.clone()));
+            }
+        }
+        let mut routed: BTreeSet<_> = ROUTES
+            .iter()
+            .map(|(method, path)| ((*method).to_owned(), (*path).to_owned()))
+            .collect();
+        for method in ["get", "post", "put", "patch", "delete", "head", "options"] {
+            routed.insert((method.to_owned(), "/proxy/{path}".to_owned()));
+        }
+        assert_eq!(documented, routed);
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        fn references<'a>(value: &'a serde_json::Value, found: &mut BTreeSet<&'a str>) {
+            match value {
+                serde_json::Value::Object(map) => {
+                    found.extend(map.get("$ref").and_then(|reference| reference.as_str()));
+                    map.values().for_each(|value| references(value, found));
+                }
+                serde_json::Value::Array(list) => list.iter().for_each(|value| references(value, found)),
+                _ => {}
+            }
+        }
+        let document = serde_json::to_value(document()).unwrap();
+        let mut found = BTreeSet::new();
+        references(&document, &mut found);
+        assert!(!found.is_empty());
+        for reference in found {
+            assert!(
+                document.pointer(reference.trim_start_matches('#')).is_some(),
+                "{reference}"
+            );
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! `GET /records`: what syncs keep fresh, in order of change. Records go out as they were saved, with `_nango_metadata` added to the
+//! text; they are never parsed. A page leaves in chunks, so that ten thousand records are in memory once, not twice.
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use futures_util::stream;
+use http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::auth::Key;
+use super::body::raw_json_response;
+use super::error::{ApiError, ErrorEnvelope};
+use super::fault::Fault;
+use super::names::{is_function_name, is_model};
+use super::query::Query;
+use super::target::TargetHeaders;
+use super::timestamp::{parse_us, us_offset};
+use crate::connections::ConnectionsError;
+use crate::model::{Record, RecordAction, RecordFilter};
+use crate::runtime::{RecordsApiError, Runtime};
+
+const LIMIT_DEFAULT: i64 = 100;
+const LIMIT_MAX: i64 = 10_000;
+const CURSOR_BYTES_MAX: usize = 1_000;
+const IDS_MAX: usize = 100;
+const ID_BYTES_MAX: usize = 256;
+const BASE_VARIANT: &str = "base";
+/// A chunk of the answer is sent when it has reached this size.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+#[derive(Debug)]
+struct ListRecords {
+    model: String,
+    variant: String,
+    filter: RecordFilter,
+}
+
+/// Only for the description of the API: the answer is put together as text.
+#[derive(Serialize, ToSchema)]
+pub struct RecordList {
+    /// Where to read on; none when this is the end.
+    next_cursor: Option<String>,
+    /// Records as the sync saved them, each with `_nango_metadata`.
+    #[schema(value_type = Vec<Object>)]
+    records: Vec<serde_json::Value>,
+}
+
+/// List the records of a model.
+#[utoipa::path(
+    get, path = "/records", tag = "records",
+    params(
+        ("Provider-Config-Key" = String, Header),
+        ("Connection-Id" = String, Header),
+        ("model" = String, Query),
+        ("variant" = Option<String>, Query),
+        ("modified_after" = Option<String>, Query, description = "ISO 8601; inclusive"),
+        ("cursor" = Option<String>, Query, description = "Of a record or of the page before; exclusive"),
+        ("limit" = Option<i64>, Query, description = "1 to 10000, otherwise 100"),
+        ("filter" = Option<String>, Query, description = "Any of added, updated, deleted, with commas between"),
+        ("ids" = Option<Vec<String>>, Query, description = "At most 100"),
+    ),
+    responses((status = 200, body = RecordList), (status = 400, body = ErrorEnvelope)),
+)]
+pub async fn list(State(runtime): State<Runtime>, Key(caller): Key, request: Request) -> Result<Response, ApiError> {
+    let target = TargetHeaders::parse(request.headers())?;
+    let ListRecords { model, variant, filter } = ListRecords::parse(request.uri().query())?;
+    let page = runtime
+        .records(
+            &caller.environment.id,
+            target.provider_config_key,
+            target.connection_id,
+            &model,
+            &variant,
+            &filter,
+        )
+        .await
+        .map_err(records_error)?;
+    let mut chunks = Chunks::new(page.next_cursor.as_deref(), page.records);
+    let first = chunks.next().unwrap_or_default();
+    // A page of one chunk has a known length.
+    let body = match chunks.next() {
+        None => Body::from(first),
+        Some(second) => {
+            let chunks = [first, second].into_iter().chain(chunks);
+            Body::from_stream(stream::iter(chunks.map(Ok::<_, std::convert::Infallible>)))
+        }
+    };
+    Ok(raw_json_response(StatusCode::OK, body))
+}
+
+impl ListRecords {
+    fn parse(query: Option<&str>) -> Result<Self, ApiError> {
+        let mut query = Query::parse(query);
+        let model = query.required_name("model", "model name, like GithubIssue", is_model);
+        let variant = query.optional_name("variant", "variant name", is_function_name);
+        let filter = RecordFilter {
+            actions: actions(&mut query),
+            external_ids: ids(&mut query),
+            modified_after_us: modified_after_us(&mut query),
+            cursor: query.optional_name("cursor", "cursor", |cursor| {
+                (1..=CURSOR_BYTES_MAX).contains(&cursor.len())
+            }),
+            limit: query.integer("limit", 1..=LIMIT_MAX, LIMIT_DEFAULT),
+        };
+        query.finish()?;
+        Ok(Self {
+            model,
+            variant: variant.unwrap_or_else(|| BASE_VARIANT.to_owned()),
+            filter,
+        })
+    }
+}
+
+fn actions(query: &mut Query) -> Vec<RecordAction> {
+    let mut actions = Vec::new();
+    for action in query.optional("filter").as_deref().unwrap_or_default().split(',') {
+        match action.trim().to_ascii_lowercase().as_str() {
+            "" => {}
+            "added" => actions.push(RecordAction::Added),
+            "updated" => actions.push(RecordAction::Updated),
+            "deleted" => actions.push(RecordAction::Deleted),
+            _ => {
+                let message = "Invalid input: expected added, updated or deleted, with commas between";
+                query.fault(Fault::new("invalid_value", message, "filter"));
+            }
+        }
+    }
+    actions
+}
+
+fn ids(query: &mut Query) -> Vec<String> {
+    let ids = query.repeated("ids");
+    if ids.len() > IDS_MAX {
+        query.fault(Fault::new(
+            "too_big",
+            format!("Too big: expected at most {IDS_MAX} ids"),
+            "ids",
+        ));
+    }
+    if ids.iter().any(|id| !(1..=ID_BYTES_MAX).contains(&id.len())) {
+        let message = format!("Invalid input: expected ids of 1 to {ID_BYTES_MAX} bytes");
+        query.fault(Fault::new("invalid_format", message, "ids"));
+    }
+    ids
+}
+
+/// `delta` is its old name.
+fn modified_after_us(query: &mut Query) -> Option<i64> {
+    for name in ["modified_after", "delta"] {
+        if let Some(text) = query.optional(name) {
+            let at_us = parse_us(&text);
+            if at_us.is_none() {
+                let message = "Invalid input: expected an ISO date-time like 2026-01-31T00:00:00Z";
+                query.fault(Fault::new("invalid_format", message, name));
+            }
+            return at_us;
+        }
+    }
+    None
+}
+
+fn records_error(error: RecordsApiError) -> ApiError {
+    match error {
+        RecordsApiError::Connections(error @ ConnectionsError::UnknownIntegration { .. }) => {
+            ApiError::new(StatusCode::BAD_REQUEST, "unknown_connection", error.to_string())
+        }
+        other => other.into(),
+    }
+}
+
+/// The answer's text, piece by piece.
+struct Chunks {
+    buffer: String,
+    records: std::vec::IntoIter<Record>,
+    is_first: bool,
+    is_done: bool,
+}
+
+impl Chunks {
+    fn new(next_cursor: Option<&str>, records: Vec<Record>) -> Self {
+        // As a JSON value it is quoted rightly, whatever it holds.
+        let next_cursor = serde_json::Value::from(next_cursor);
+        Self {
+            buffer: format!(r#"{{"next_cursor":{next_cursor},"records":["#),
+            records: records.into_iter(),
+            is_first: true,
+            is_done: false,
+        }
+    }
+}
+
+impl Iterator for Chunks {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        if self.is_done {
+            return None;
+        }
+        while self.buffer.len() < CHUNK_BYTES {
+            let Some(record) = self.records.next() else {
+                self.is_done = true;
+                self.buffer.push_str("]}");
+                break;
+            };
+            if !std::mem::take(&mut self.is_first) {
+                self.buffer.push(',');
+            }
+            write_record(&mut self.buffer, &record);
+        }
+        Some(std::mem::take(&mut self.buffer))
+    }
+}
+
+#[derive(Serialize)]
+struct NangoMetadata<'a> {
+    first_seen_at: String,
+    last_modified_at: String,
+    last_action: RecordAction,
+    deleted_at: Option<String>,
+    pruned_at: Option<String>,
+    cursor: &'a str,
+}
+
+/// The record's text with `_nango_metadata` as its last member.
+fn write_record(buffer: &mut String, record: &Record) {
+    let metadata = NangoMetadata {
+        first_seen_at: us_offset(record.first_seen_at_us),
+        last_modified_at: us_offset(record.modified_at_us),
+        last_action: record.action,
+        deleted_at: record.deleted_at_us.map(us_offset),
+        pruned_at: None,
+        cursor: &record.cursor,
+    };
+    let data = record.data.get().trim_end();
+    let members = data.strip_suffix('}').unwrap_or(data).trim_end();
+    buffer.push_str(members);
+    if !members.ends_with('{') {
+        buffer.push(',');
+    }
+    buffer.push_str(r#""_nango_metadata":"#);
+    // Texts and nothing else: serialising cannot fail.
+    buffer.push_str(&serde_json::to_string(&metadata).unwrap_or_else(|_| "null".to_owned()));
+    buffer.push('}');
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::http::error::tests::rendered;
+
+    fn record(json: &str) -> Record {
+        Record {
+            external_id: "1".into(),
+            data: RawValue::from_string(json.into()).unwrap(),
+            first_seen_at_us: 1_795_346_513_999_876,
+            modified_at_us: 1_795_346_513_999_876,
+            deleted_at_us: None,
+            action: RecordAction::Added,
+            cursor: "abc==".into(),
+        }
+    }
+
+    #[test]
+    fn records_go_out_as_they_are() {
+        let metadata = concat!(
+            r#""_nango_metadata":{"first_seen_at":"2026-11-22T11:21:53.999876+00:00","#,
+            r#""last_modified_at":"2026-11-22T11:21:53.999876+00:00","last_action":"ADDED","#,
+            r#""deleted_at":null,"pruned_at":null,"cursor":"abc=="}}"#
+        );
+        for (json, expected) in [
+            (r#"{"id":"1","n":1.50}"#, r#"{"id":"1","n":1.50,"#),
+            ("{ }", "{"),
+            ("{\"id\":\"}\" }", "{\"id\":\"}\","),
+        ] {
+            let mut buffer = String::new();
+            write_record(&mut buffer, &record(json));
+            assert_eq!(buffer, format!("{expected}{metadata}"));
+            serde_json::from_str::<serde_json::Value>(&buffer).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_page_is_one_document_however_many_chunks() {
+        let whole = |cursor, records| Chunks::new(cursor, records).collect::<String>();
+        assert_eq!(whole(None, vec![]), r#"{"next_cursor":null,"records":[]}"#);
+        let large = format!(r#"{{"id":"1","text":"{}"}}"#, "x".repeat(CHUNK_BYTES));
+        let page = || vec![record(&large), record(r#"{"id":"2"}"#), record(&large)];
+        assert!(Chunks::new(None, page()).count() > 1);
+        let document: serde_json::Value = serde_json::from_str(&whole(Some("a\"b"), page())).unwrap();
+        assert_eq!(document["next_cursor"], "a\"b");
+        assert_eq!(document["records"].as_array().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn every_parameter() {
+        let query =
+            "model=Item&variant=eu&delta=2026-11-22T11:21:53Z&cursor=c&limit=10000&filter=Added,DELETED&ids=1&ids=2";
+        let list = ListRecords::parse(Some(query)).unwrap();
+        assert_eq!((list.model.as_str(), list.variant.as_str()), ("Item", "eu"));
+        assert_eq!(list.filter.actions, [RecordAction::Added, RecordAction::Deleted]);
+        assert_eq!(list.filter.external_ids, ["1", "2"]);
+        assert_eq!(list.filter.modified_after_us, Some(1_795_346_513_000_000));
+        assert_eq!(list.filter.cursor.as_deref(), Some("c"));
+        assert_eq!(list.filter.limit, 10_000);
+        let list = ListRecords::parse(Some("model=Item")).unwrap();
+        assert_eq!((list.variant.as_str(), list.filter.limit), ("base", 100));
+    }
+
+    #[tokio::test]
+    async fn strict_about_each() {
+        for (query, path) in [
+            ("", r#""path":["model"]"#),
+            ("model=item", r#""path":["model"]"#),
+            ("model=Item&limit=10001", r#""path":["limit"]"#),
+            ("model=Item&filter=new", r#""path":["filter"]"#),
+            ("model=Item&modified_after=2026-01-01", r#""path":["modified_after"]"#),
+            ("model=Item&cursor=", r#""path":["cursor"]"#),
+            ("model=Item&ids=", r#""path":["ids"]"#),
+            ("model=Item&offset=3", r#""code":"unrecognized_keys""#),
+        ] {
+            let refusal = rendered(ListRecords::parse(Some(query)).unwrap_err()).await;
+            assert!(
+                refusal.starts_with(r#"400 {"error":{"code":"invalid_query_params""#),
+                "{refusal}"
+            );
+            assert!(refusal.contains(path), "{query}: {refusal}");
+        }
+    }
+}

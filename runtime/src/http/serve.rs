@@ -1,0 +1,103 @@
+//! The listener: HTTP/1.1 with keep-alive, a cap on connections, a time limit on request heads, and an orderly end. No TLS: that is
+//! the business of whatever stands in front.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+use crate::runtime::Runtime;
+
+/// Open connections; more wait in the listener's backlog.
+pub const CONNECTIONS_MAX: u32 = 10_000;
+/// From one response to the end of the next request's head. Also how long an idle connection is kept: longer than the minute
+/// that clients and load balancers commonly keep theirs, so that they close first.
+pub const HEAD_TIMEOUT_MS: u64 = 61_000;
+/// Requests under way may take this long after the order to stop.
+pub const SHUTDOWN_TIMEOUT_MS: u64 = 30_000;
+/// Pause after `accept` failed, usually for want of file descriptors.
+const ACCEPT_RETRY_MS: u64 = 100;
+
+/// Serves the API on `listener` until `shutdown` is done; then takes no more requests and waits for those under way, bounded.
+pub async fn serve(
+    listener: TcpListener,
+    runtime: Runtime,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let router = super::router(runtime);
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
+    let (stop, stopped) = watch::channel(());
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = async {
+            // The semaphore is never closed: an error cannot happen and would end the server.
+            let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
+            Ok::<_, io::Error>((listener.accept().await, slot))
+        };
+        let (accepted, slot) = tokio::select! {
+            accepted = accepted => accepted?,
+            () = &mut shutdown => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                if !is_of_one_connection(&error) {
+                    tracing::warn!(%error, "Accepting a connection failed; trying again in {ACCEPT_RETRY_MS} ms");
+                    tokio::time::sleep(Duration::from_millis(ACCEPT_RETRY_MS)).await;
+                }
+                continue;
+            }
+        };
+        let (router, stopped) = (router.clone(), stopped.clone());
+        tokio::spawn(async move {
+            serve_connection(stream, router, stopped).await;
+            drop(slot);
+        });
+    }
+    drop(listener);
+    drop(stop);
+    let all_done = slots.acquire_many(CONNECTIONS_MAX);
+    if tokio::time::timeout(Duration::from_millis(SHUTDOWN_TIMEOUT_MS), all_done)
+        .await
+        .is_err()
+    {
+        tracing::warn!("Requests were still under way {SHUTDOWN_TIMEOUT_MS} ms after the order to stop; leaving them");
+    }
+    Ok(())
+}
+
+async fn serve_connection(stream: TcpStream, router: Router, mut stopped: watch::Receiver<()>) {
+    // Small answers leave at once; without it a connection merely is slower.
+    let _ = stream.set_nodelay(true);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(HEAD_TIMEOUT_MS))
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        // The sender says nothing but that it is gone.
+        _ = stopped.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        // A client that goes away in the middle is its own business.
+        tracing::debug!(%error, "A connection ended early: {error}");
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
+}

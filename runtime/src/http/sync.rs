@@ -1,0 +1,503 @@
+//! `POST /sync/trigger` and `GET /sync/status`.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::auth::Key;
+use super::body::{json_response, parse, read_json};
+use super::error::{ApiError, ErrorEnvelope};
+use super::fault::Fault;
+use super::names::{is_connection_id, is_function_name, is_provider_config_key};
+use super::query::Query;
+use super::timestamp::ms_utc;
+use crate::connections::ConnectionsError;
+use crate::model::{Counts, Run, RunState, Sync, SyncState};
+use crate::runtime::{InvokeError, Runtime, SyncStatus};
+
+/// Syncs that one call may name.
+const SYNCS_MAX: usize = 256;
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TriggerSync {
+    /// Names, `name::variant`, or `{name, variant}`; all syncs of the integration when empty.
+    syncs: Vec<SyncName>,
+    /// May also come as a header.
+    #[serde(default)]
+    provider_config_key: Option<String>,
+    /// All connections of the integration when absent.
+    #[serde(default)]
+    connection_id: Option<String>,
+    #[serde(default)]
+    opts: Option<TriggerOptions>,
+    #[serde(default)]
+    sync_mode: Option<SyncMode>,
+    #[serde(default)]
+    full_resync: Option<bool>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum SyncName {
+    Text(String),
+    Object { name: String, variant: String },
+}
+
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct TriggerOptions {
+    /// Forget the checkpoint first.
+    #[serde(default)]
+    reset: bool,
+    /// Forget the records first.
+    #[serde(default)]
+    empty_cache: bool,
+}
+
+#[derive(Debug, Deserialize, PartialEq, Eq, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncMode {
+    Incremental,
+    FullRefresh,
+    FullRefreshAndClearCache,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Triggered {
+    success: bool,
+}
+
+/// Run syncs now.
+#[utoipa::path(
+    post, path = "/sync/trigger", tag = "syncs", request_body = TriggerSync,
+    responses((status = 200, body = Triggered), (status = "4XX", body = ErrorEnvelope)),
+)]
+pub async fn trigger(State(runtime): State<Runtime>, Key(caller): Key, request: Request) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let body = read_json(&parts.headers, body, runtime.config().limits.request_body_bytes).await?;
+    let trigger = TriggerSync::parse(&parts.headers, &body)?;
+    let syncs: Vec<String> = trigger.syncs.into_iter().map(SyncName::into_text).collect();
+    let provider_config_key = trigger.provider_config_key.unwrap_or_default();
+    runtime
+        .trigger_syncs(
+            &caller.environment.id,
+            &provider_config_key,
+            &syncs,
+            trigger.connection_id.as_deref(),
+        )
+        .await
+        .map_err(trigger_error)?;
+    Ok(json_response(StatusCode::OK, &Triggered { success: true }))
+}
+
+impl TriggerSync {
+    fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
+        let mut trigger: Self = parse(body)?;
+        let header = |name| {
+            headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
+        trigger.provider_config_key = trigger.provider_config_key.or_else(|| header("provider-config-key"));
+        trigger.connection_id = trigger.connection_id.or_else(|| header("connection-id"));
+        trigger.check()?;
+        Ok(trigger)
+    }
+
+    fn check(&self) -> Result<(), ApiError> {
+        let Some(provider_config_key) = &self.provider_config_key else {
+            return Err(ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "missing_provider_config_key",
+                "Name the integration as provider_config_key in the body or as Provider-Config-Key in the headers",
+            ));
+        };
+        let mut faults = Vec::new();
+        if !is_provider_config_key(provider_config_key) {
+            faults.push(Fault::malformed_name("provider_config_key", "provider config key"));
+        }
+        if self.connection_id.as_deref().is_some_and(|id| !is_connection_id(id)) {
+            faults.push(Fault::malformed_name("connection_id", "connection id"));
+        }
+        if self.syncs.len() > SYNCS_MAX {
+            faults.push(Fault::new(
+                "too_big",
+                format!("Too big: expected at most {SYNCS_MAX} syncs"),
+                "syncs",
+            ));
+        }
+        if !self.syncs.iter().all(SyncName::is_valid) {
+            faults.push(Fault::malformed_name(
+                "syncs",
+                "list of sync names, each with ::variant behind it or not",
+            ));
+        }
+        if self.opts.is_some() && (self.sync_mode.is_some() || self.full_resync.is_some()) {
+            faults.push(Fault::new(
+                "custom",
+                "Give either opts or the older sync_mode and full_resync",
+                "opts",
+            ));
+        }
+        if !faults.is_empty() {
+            return Err(ApiError::faults("invalid_body", faults));
+        }
+        let resets = self.opts.as_ref().is_some_and(|opts| opts.reset || opts.empty_cache)
+            || self.full_resync == Some(true)
+            || self
+                .sync_mode
+                .as_ref()
+                .is_some_and(|mode| *mode != SyncMode::Incremental);
+        if resets {
+            return Err(ApiError::not_implemented(
+                "Starting a sync from scratch (opts, sync_mode, full_resync)",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl SyncName {
+    fn is_valid(&self) -> bool {
+        match self {
+            Self::Text(text) => is_sync_name(text),
+            Self::Object { name, variant } => is_function_name(name) && is_function_name(variant),
+        }
+    }
+
+    fn into_text(self) -> String {
+        match self {
+            Self::Text(text) => text,
+            Self::Object { name, variant } => format!("{name}::{variant}"),
+        }
+    }
+}
+
+fn is_sync_name(text: &str) -> bool {
+    match text.split_once("::") {
+        Some((name, variant)) => is_function_name(name) && is_function_name(variant),
+        None => is_function_name(text),
+    }
+}
+
+fn trigger_error(error: InvokeError) -> ApiError {
+    let message = error.to_string();
+    match error {
+        InvokeError::Connections(ConnectionsError::UnknownIntegration { .. }) => {
+            ApiError::new(StatusCode::BAD_REQUEST, "unknown_provider_config", message)
+        }
+        InvokeError::Connections(ConnectionsError::UnknownConnection { .. }) => {
+            ApiError::new(StatusCode::NOT_FOUND, "unknown_connection", message)
+        }
+        InvokeError::UnknownFunction { .. } => ApiError::new(StatusCode::BAD_REQUEST, "no_syncs_found", message),
+        other => other.into(),
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct SyncList {
+    syncs: Vec<SyncItem>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SyncItem {
+    id: String,
+    #[serde(rename = "connection_id")]
+    connection_id: String,
+    name: String,
+    variant: String,
+    /// `INITIAL` until there is a checkpoint.
+    r#type: &'static str,
+    finished_at: Option<String>,
+    next_scheduled_sync_at: Option<String>,
+    /// RUNNING, PAUSED, ERROR, SUCCESS or STOPPED.
+    status: &'static str,
+    /// For example `every 2 hours`; none when it runs only when triggered.
+    frequency: Option<String>,
+    /// What the last run did, by model.
+    latest_result: Option<BTreeMap<String, ChangeCounts>>,
+    latest_execution_status: Option<&'static str>,
+    /// Undeleted records, by model.
+    record_count: BTreeMap<String, i64>,
+    #[schema(value_type = Option<Object>)]
+    checkpoint: Option<Box<RawValue>>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ChangeCounts {
+    added: u64,
+    deleted: u64,
+    updated: u64,
+}
+
+/// How syncs are doing.
+#[utoipa::path(
+    get, path = "/sync/status", tag = "syncs",
+    params(
+        ("syncs" = String, Query, description = "Names with commas between, or *"),
+        ("provider_config_key" = String, Query),
+        ("connection_id" = Option<String>, Query),
+    ),
+    responses((status = 200, body = SyncList), (status = "4XX", body = ErrorEnvelope)),
+)]
+pub async fn status(State(runtime): State<Runtime>, Key(caller): Key, request: Request) -> Result<Response, ApiError> {
+    let mut query = Query::parse(request.uri().query());
+    let provider_config_key = query.required_name("provider_config_key", "provider config key", is_provider_config_key);
+    let connection_id = query.optional_name("connection_id", "connection id", is_connection_id);
+    let syncs = query.required_name("syncs", "list of sync names, or *", |list| {
+        list == "*" || list.split(',').all(is_sync_name)
+    });
+    query.finish()?;
+    let syncs: Vec<String> = match syncs.as_str() {
+        "*" => Vec::new(),
+        list => list.split(',').map(str::to_owned).collect(),
+    };
+    let statuses = runtime
+        .sync_status(
+            &caller.environment.id,
+            &provider_config_key,
+            &syncs,
+            connection_id.as_deref(),
+        )
+        .await
+        .map_err(status_error)?;
+    let syncs = statuses.into_iter().map(SyncItem::from).collect();
+    Ok(json_response(StatusCode::OK, &SyncList { syncs }))
+}
+
+fn status_error(error: InvokeError) -> ApiError {
+    let message = error.to_string();
+    match error {
+        InvokeError::Connections(ConnectionsError::UnknownConnection { .. }) => {
+            ApiError::faults("invalid_body", vec![Fault::new("custom", message, "connection_id")])
+        }
+        other => trigger_error(other),
+    }
+}
+
+impl From<SyncStatus> for SyncItem {
+    fn from(status: SyncStatus) -> Self {
+        let SyncStatus {
+            sync,
+            record_counts,
+            checkpoint,
+        } = status;
+        let last_run = sync.last_run.as_ref();
+        let is_paused = sync.state == SyncState::Paused;
+        Self {
+            id: sync.id.to_string(),
+            r#type: if checkpoint.is_some() { "INCREMENTAL" } else { "INITIAL" },
+            finished_at: last_run.and_then(|run| run.ended_at_ms).map(ms_utc),
+            next_scheduled_sync_at: sync.next_due_at_ms.filter(|_| !is_paused).map(ms_utc),
+            status: overall_status(&sync),
+            frequency: sync.frequency_ms.map(frequency_text),
+            latest_result: last_run.map(|run| changes(&run.result)),
+            latest_execution_status: last_run.map(execution_status),
+            record_count: record_counts.into_iter().collect(),
+            checkpoint: checkpoint.and_then(|checkpoint| RawValue::from_string(checkpoint.json).ok()),
+            connection_id: sync.connection_id,
+            name: sync.function,
+            variant: sync.variant,
+        }
+    }
+}
+
+fn changes(result: &BTreeMap<String, Counts>) -> BTreeMap<String, ChangeCounts> {
+    let changes = result.iter().map(|(model, counts)| {
+        let counts = ChangeCounts {
+            added: counts.added,
+            deleted: counts.deleted,
+            updated: counts.updated,
+        };
+        (model.clone(), counts)
+    });
+    changes.collect()
+}
+
+fn overall_status(sync: &Sync) -> &'static str {
+    let state = sync.last_run.as_ref().map(|run| run.state);
+    match (state, sync.state) {
+        (Some(RunState::Running | RunState::Queued), _) => "RUNNING",
+        (_, SyncState::Paused) => "PAUSED",
+        (Some(RunState::Failed), SyncState::Started) => "ERROR",
+        (Some(RunState::Succeeded), SyncState::Started) => "SUCCESS",
+        (Some(RunState::Cancelled) | None, SyncState::Started) => "STOPPED",
+    }
+}
+
+fn execution_status(run: &Run) -> &'static str {
+    match run.state {
+        RunState::Queued | RunState::Running => "RUNNING",
+        RunState::Succeeded => "SUCCESS",
+        RunState::Failed => "ERROR",
+        RunState::Cancelled => "STOPPED",
+    }
+}
+
+/// In the largest unit that needs no fraction.
+fn frequency_text(frequency_ms: i64) -> String {
+    const UNITS: [(i64, &str); 4] = [
+        (86_400_000, "day"),
+        (3_600_000, "hour"),
+        (60_000, "minute"),
+        (1_000, "second"),
+    ];
+    for (unit_ms, unit) in UNITS {
+        if frequency_ms > 0 && frequency_ms % unit_ms == 0 {
+            return match frequency_ms / unit_ms {
+                1 => format!("every {unit}"),
+                count => format!("every {count} {unit}s"),
+            };
+        }
+    }
+    format!("every {frequency_ms} milliseconds")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::error::tests::rendered;
+    use crate::model::{Checkpoint, FunctionKind, Trigger};
+
+    fn run(state: RunState) -> Run {
+        Run {
+            id: "run_1".into(),
+            environment_id: "env_1".into(),
+            integration_id: "int_1".into(),
+            connection_key: "con_1".into(),
+            function: "items".into(),
+            kind: FunctionKind::Sync,
+            version: 1,
+            sync_id: Some("syn_1".into()),
+            trigger: Trigger::Schedule,
+            state,
+            error: None,
+            result: BTreeMap::from([(
+                "Item".into(),
+                Counts {
+                    added: 3,
+                    updated: 1,
+                    deleted: 0,
+                    unchanged: 9,
+                },
+            )]),
+            created_at_ms: 0,
+            started_at_ms: Some(0),
+            ended_at_ms: Some(1_795_346_697_556),
+            duration_us: Some(5),
+        }
+    }
+
+    fn sync(state: SyncState, last_run: Option<Run>) -> Sync {
+        Sync {
+            id: "syn_1".into(),
+            environment_id: "env_1".into(),
+            integration_id: "int_1".into(),
+            connection_key: "con_1".into(),
+            connection_id: "conn-oauth".into(),
+            function: "items".into(),
+            variant: "base".into(),
+            state,
+            frequency_ms: Some(7_200_000),
+            next_due_at_ms: Some(1_795_353_711_515),
+            last_run,
+        }
+    }
+
+    #[test]
+    fn one_sync_in_full() {
+        let status = SyncStatus {
+            sync: sync(SyncState::Started, Some(run(RunState::Succeeded))),
+            record_counts: vec![("Item".into(), 3)],
+            checkpoint: Some(Checkpoint {
+                json: r#"{"page": 2}"#.into(),
+                version: 1,
+            }),
+        };
+        assert_eq!(
+            serde_json::to_string(&SyncItem::from(status)).unwrap(),
+            concat!(
+                r#"{"id":"syn_1","connection_id":"conn-oauth","name":"items","variant":"base","type":"INCREMENTAL","#,
+                r#""finishedAt":"2026-11-22T11:24:57.556Z","nextScheduledSyncAt":"2026-11-22T13:21:51.515Z","status":"SUCCESS","#,
+                r#""frequency":"every 2 hours","latestResult":{"Item":{"added":3,"deleted":0,"updated":1}},"#,
+                r#""latestExecutionStatus":"SUCCESS","recordCount":{"Item":3},"checkpoint":{"page": 2}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn states() {
+        for (state, last_run, expected) in [
+            (SyncState::Started, Some(RunState::Running), "RUNNING"),
+            (SyncState::Paused, Some(RunState::Queued), "RUNNING"),
+            (SyncState::Paused, Some(RunState::Failed), "PAUSED"),
+            (SyncState::Started, Some(RunState::Failed), "ERROR"),
+            (SyncState::Started, None, "STOPPED"),
+        ] {
+            assert_eq!(overall_status(&sync(state, last_run.map(run))), expected);
+        }
+    }
+
+    #[test]
+    fn frequencies() {
+        for (frequency_ms, expected) in [
+            (3_600_000, "every hour"),
+            (1_800_000, "every 30 minutes"),
+            (172_800_000, "every 2 days"),
+            (30_000, "every 30 seconds"),
+            (1, "every 1 milliseconds"),
+        ] {
+            assert_eq!(frequency_text(frequency_ms), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_may_be_asked_for() {
+        let parse = |body: &str| TriggerSync::parse(&HeaderMap::new(), body.as_bytes());
+        let full = r#"{"syncs":["a","b::eu",{"name":"c","variant":"us"}],"provider_config_key":"github","connection_id":null,"opts":{"reset":false}}"#;
+        let names: Vec<_> = parse(full)
+            .unwrap()
+            .syncs
+            .into_iter()
+            .map(SyncName::into_text)
+            .collect();
+        assert_eq!(names, ["a", "b::eu", "c::us"]);
+        for (body, expected) in [
+            (
+                r#"{"syncs":[]}"#,
+                r#"400 {"error":{"code":"missing_provider_config_key""#,
+            ),
+            (
+                r#"{"provider_config_key":"g"}"#,
+                r#"400 {"error":{"code":"invalid_body""#,
+            ),
+            (
+                r#"{"syncs":["a b"],"provider_config_key":"g"}"#,
+                r#"400 {"error":{"code":"invalid_body""#,
+            ),
+            (
+                r#"{"syncs":[],"provider_config_key":"g","opts":{},"full_resync":false}"#,
+                r#"400 {"error":{"code":"invalid_body""#,
+            ),
+            (
+                r#"{"syncs":[],"provider_config_key":"g","opts":{"reset":true}}"#,
+                r#"501 {"error":{"code":"not_implemented""#,
+            ),
+            (
+                r#"{"syncs":[],"provider_config_key":"g","sync_mode":"full_refresh"}"#,
+                r#"501 {"error":{"code":"not_implemented""#,
+            ),
+        ] {
+            let refusal = rendered(parse(body).unwrap_err()).await;
+            assert!(refusal.starts_with(expected), "{body}: {refusal}");
+        }
+    }
+}
