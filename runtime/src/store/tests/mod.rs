@@ -15,10 +15,11 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use sqlx::{AnyConnection, Connection as _, Executor, QueryBuilder};
+use sqlx::{Any, AnyConnection, Connection as _, Executor, QueryBuilder, Transaction};
 use url::Url;
 
 use super::Store;
+use super::open::Dialect;
 use crate::model::{
     Connection, ConnectionKey, Environment, FunctionKind, Integration, JsonObject, Run, RunId, RunState, Sealed, Sync,
     SyncId, SyncState, Trigger,
@@ -101,9 +102,23 @@ impl PostgresDatabase {
     async fn administer(&self, before: &str, after: &str) {
         sqlx::any::install_default_drivers();
         let mut admin = AnyConnection::connect(self.admin_url.as_str()).await.unwrap();
-        let sql = QueryBuilder::<sqlx::Any>::new(format!("{before}{}{after}", self.name)).into_sql();
+        let sql = QueryBuilder::<Any>::new(format!("{before}{}{after}", self.name)).into_sql();
         admin.execute(sql).await.unwrap();
         admin.close().await.unwrap();
+    }
+}
+
+impl Store {
+    /// Keeps everyone else from writing the log until the transaction is rolled back.
+    pub(crate) async fn block_log(&self) -> Transaction<'static, Any> {
+        let mut transaction = self.begin().await.unwrap();
+        if self.dialect == Dialect::Postgres {
+            transaction
+                .execute("LOCK TABLE operations, messages, runs IN ACCESS EXCLUSIVE MODE")
+                .await
+                .unwrap();
+        }
+        transaction
     }
 }
 
