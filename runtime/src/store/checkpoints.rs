@@ -1,33 +1,83 @@
+//! Saved positions of syncs, with optimistic concurrency. What a position means and how large it may be is for others.
+
+use sqlx::{query, query_scalar};
+
+use super::columns::Columns;
 use super::{Store, StoreError};
 use crate::model::{Checkpoint, ConnectionKey};
 
 impl Store {
-    /// `key` is `<kind>:<function>[:<variant>]`.
+    /// `key` is `<kind>:<function>[:<variant>]`. None when there is none or it was cleared.
     pub async fn checkpoint(
         &self,
-        _connection_key: &ConnectionKey,
-        _key: &str,
+        connection_key: &ConnectionKey,
+        key: &str,
     ) -> Result<Option<Checkpoint>, StoreError> {
-        todo!()
+        let row = query(
+            "SELECT json, version FROM checkpoints \
+             WHERE connection_key = $1 AND checkpoint_key = $2 AND json IS NOT NULL",
+        )
+        .bind(connection_key.as_str())
+        .bind(key)
+        .fetch_optional(&self.reader)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let mut columns = Columns::new(&row, "checkpoints");
+        Ok(Some(Checkpoint {
+            json: columns.get("json")?,
+            version: columns.get("version")?,
+        }))
     }
-    /// Saves if the stored version is `seen_version` (0: none seen, none or a cleared one stored). Gives the new version, none on conflict.
+
+    /// Saves if the stored version is `seen_version` (0: none seen, none or a cleared one stored). Gives the new version,
+    /// none on conflict.
     pub async fn save_checkpoint(
         &self,
-        _connection_key: &ConnectionKey,
-        _key: &str,
-        _json: &str,
-        _seen_version: i64,
-        _now_ms: i64,
+        connection_key: &ConnectionKey,
+        key: &str,
+        json: &str,
+        seen_version: i64,
+        now_ms: i64,
     ) -> Result<Option<i64>, StoreError> {
-        todo!()
+        let save = if seen_version == 0 {
+            query_scalar(
+                "INSERT INTO checkpoints (connection_key, checkpoint_key, json, updated_at_ms, version) \
+                 VALUES ($1, $2, $3, $4, 1) \
+                 ON CONFLICT (connection_key, checkpoint_key) DO UPDATE SET json = excluded.json, \
+                 updated_at_ms = excluded.updated_at_ms, version = checkpoints.version + 1 \
+                 WHERE checkpoints.json IS NULL RETURNING version",
+            )
+        } else {
+            query_scalar(
+                "UPDATE checkpoints SET json = $3, updated_at_ms = $4, version = version + 1 \
+                 WHERE connection_key = $1 AND checkpoint_key = $2 AND version = $5 RETURNING version",
+            )
+        };
+        let save = save.bind(connection_key.as_str()).bind(key).bind(json).bind(now_ms);
+        let save = if seen_version == 0 {
+            save
+        } else {
+            save.bind(seen_version)
+        };
+        Ok(save.fetch_optional(&self.writer).await?)
     }
+
     /// Clears it; the version goes on counting.
     pub async fn clear_checkpoint(
         &self,
-        _connection_key: &ConnectionKey,
-        _key: &str,
-        _now_ms: i64,
+        connection_key: &ConnectionKey,
+        key: &str,
+        now_ms: i64,
     ) -> Result<(), StoreError> {
-        todo!()
+        query(
+            "UPDATE checkpoints SET json = NULL, version = version + 1, updated_at_ms = $3 \
+             WHERE connection_key = $1 AND checkpoint_key = $2 AND json IS NOT NULL",
+        )
+        .bind(connection_key.as_str())
+        .bind(key)
+        .bind(now_ms)
+        .execute(&self.writer)
+        .await?;
+        Ok(())
     }
 }

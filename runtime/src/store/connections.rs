@@ -1,55 +1,274 @@
-use super::{Store, StoreError};
-use crate::model::{Connection, ConnectionKey, EnvironmentId, JsonObject};
+//! Connections: their sealed credentials, metadata and tags. Sealing and opening is for others.
 
-/// Which connections to list; newest first.
+use std::collections::{BTreeMap, HashMap};
+
+use sqlx::any::AnyRow;
+use sqlx::{Any, Transaction, query, query_scalar};
+
+use super::columns::{Columns, to_json};
+use super::sql::{Sql, chunks};
+use super::{Store, StoreError};
+use crate::model::{Connection, ConnectionKey, EnvironmentId, JsonObject, Sealed};
+
+/// Connections listed at once.
+const CONNECTIONS_PAGE_MAX: i64 = 2_000;
+
+/// Which connections to list; newest first. What is empty or none does not restrict.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionQuery {
     pub connection_id: Option<String>,
-    /// A part of the connection-id or of the end user's id, e-mail or name.
+    /// A part of the connection-id or of the end user's id, e-mail or name, in upper or lower case.
     pub search: Option<String>,
     pub end_user_id: Option<String>,
+    /// Unique keys of integrations; a connection of any of them fits.
     pub integration_ids: Vec<String>,
-    pub tags: std::collections::BTreeMap<String, String>,
+    /// A connection fits that has all of them.
+    pub tags: BTreeMap<String, String>,
     /// 1 to 2,000.
     pub limit: i64,
     /// From 0.
     pub page: i64,
 }
 
+/// The columns of [`connection`], from `connections` as `c` and `integrations` as `i`.
+macro_rules! select_connection {
+    () => {
+        "SELECT c.connection_key, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id, \
+         c.credentials, c.connection_config, c.metadata, c.tags, c.end_user, c.created_at_ms, c.updated_at_ms \
+         FROM connections c JOIN integrations i ON i.id = c.integration_id"
+    };
+}
+
 impl Store {
-    /// Inserts or replaces by (environment, provider config key, connection id); an existing one keeps its key and creation time.
-    /// Gives the connection as stored.
-    pub async fn upsert_connection(&self, _connection: &Connection) -> Result<Connection, StoreError> {
-        todo!()
+    /// Inserts or replaces by (environment, provider config key, connection id); an existing one keeps its key and creation
+    /// time. Gives the connection as stored.
+    ///
+    /// # Errors
+    /// [`StoreError::ParentGone`] when the integration was deleted.
+    pub async fn upsert_connection(&self, connection: &Connection) -> Result<Connection, StoreError> {
+        let end_user = connection.end_user.as_ref();
+        let row = query(
+            "INSERT INTO connections (connection_key, environment_id, integration_id, connection_id, credentials, \
+             connection_config, metadata, tags, end_user, end_user_id, search_text, created_at_ms, updated_at_ms) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+             ON CONFLICT (integration_id, connection_id) DO UPDATE SET credentials = excluded.credentials, \
+             connection_config = excluded.connection_config, metadata = excluded.metadata, tags = excluded.tags, \
+             end_user = excluded.end_user, end_user_id = excluded.end_user_id, search_text = excluded.search_text, \
+             updated_at_ms = excluded.updated_at_ms \
+             RETURNING connection_key, created_at_ms",
+        )
+        .bind(connection.key.as_str())
+        .bind(connection.environment_id.as_str())
+        .bind(connection.integration_id.as_str())
+        .bind(&connection.connection_id)
+        .bind(connection.credentials.0.as_slice())
+        .bind(connection.connection_config.0.as_slice())
+        .bind(to_json(&connection.metadata)?)
+        .bind(to_json(&connection.tags)?)
+        .bind(end_user.map(to_json).transpose()?)
+        .bind(end_user.map(|end_user| end_user.id.as_str()))
+        .bind(search_text(connection))
+        .bind(connection.created_at_ms)
+        .bind(connection.updated_at_ms)
+        .fetch_one(&self.writer)
+        .await?;
+        let mut columns = Columns::new(&row, "connections");
+        Ok(Connection {
+            key: columns.id("connection_key")?,
+            created_at_ms: columns.get("created_at_ms")?,
+            ..connection.clone()
+        })
     }
+
     pub async fn connection(
         &self,
-        _environment_id: &EnvironmentId,
-        _provider_config_key: &str,
-        _connection_id: &str,
+        environment_id: &EnvironmentId,
+        provider_config_key: &str,
+        connection_id: &str,
     ) -> Result<Option<Connection>, StoreError> {
-        todo!()
+        let row = query(concat!(
+            select_connection!(),
+            " WHERE i.environment_id = $1 AND i.unique_key = $2 AND c.connection_id = $3"
+        ))
+        .bind(environment_id.as_str())
+        .bind(provider_config_key)
+        .bind(connection_id)
+        .fetch_optional(&self.reader)
+        .await?;
+        row.as_ref().map(connection).transpose()
     }
+
     pub async fn connections(
         &self,
-        _environment_id: &EnvironmentId,
-        _query: &ConnectionQuery,
+        environment_id: &EnvironmentId,
+        query: &ConnectionQuery,
     ) -> Result<Vec<Connection>, StoreError> {
-        todo!()
+        let mut sql = Sql::new(
+            self.dialect,
+            concat!(select_connection!(), " WHERE c.environment_id = "),
+        );
+        sql.bind(environment_id.as_str());
+        if let Some(connection_id) = &query.connection_id {
+            sql.push(" AND c.connection_id = ").bind(connection_id.as_str());
+        }
+        if let Some(end_user_id) = &query.end_user_id {
+            sql.push(" AND c.end_user_id = ").bind(end_user_id.as_str());
+        }
+        if let Some(search) = &query.search {
+            sql.push(" AND c.search_text LIKE ")
+                .bind(containing(&search.to_lowercase()))
+                .push(" ESCAPE '\\'");
+        }
+        if !query.integration_ids.is_empty() {
+            let unique_keys: Vec<&str> = query.integration_ids.iter().map(String::as_str).collect();
+            sql.push(" AND i.unique_key IN ").list(&unique_keys);
+        }
+        for tag in &query.tags {
+            // `"name":"value"` can occur in a JSON object of strings only as this very member, since quotes within
+            // strings are escaped. Replacing is the one way to look for a part exactly that both databases have.
+            let member = to_json(&BTreeMap::from([tag]))?;
+            let member = member.trim_start_matches('{').trim_end_matches('}').to_owned();
+            sql.push(" AND replace(c.tags, ").bind(member).push(", '') <> c.tags");
+        }
+        let limit = query.limit.clamp(1, CONNECTIONS_PAGE_MAX);
+        sql.push(" ORDER BY c.created_at_ms DESC, c.connection_key DESC LIMIT ")
+            .bind(limit)
+            .push(" OFFSET ")
+            .bind(query.page.max(0).saturating_mul(limit));
+        let rows = sql.fetch_all(&self.reader).await?;
+        rows.iter().map(connection).collect()
     }
-    /// Deletes it with its syncs, checkpoints and records. False when there is none.
-    pub async fn delete_connection(&self, _key: &ConnectionKey) -> Result<bool, StoreError> {
-        todo!()
+
+    /// Deletes it with its syncs, checkpoints and records, and cancels runs that wait or are under way. False when there
+    /// is none.
+    pub async fn delete_connection(&self, key: &ConnectionKey) -> Result<bool, StoreError> {
+        let mut transaction = self.begin().await?;
+        let deleted: Option<String> =
+            query_scalar("DELETE FROM connections WHERE connection_key = $1 RETURNING connection_key")
+                .bind(key.as_str())
+                .fetch_optional(&mut *transaction)
+                .await?;
+        if deleted.is_none() {
+            return Ok(false);
+        }
+        query(
+            "UPDATE runs SET state = 'cancelled', fence = fence + 1, lease_until_ms = NULL \
+             WHERE connection_key = $1 AND sync_id IS NOT NULL AND state IN ('queued', 'running')",
+        )
+        .bind(key.as_str())
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(true)
     }
-    /// Sets the metadata of all of them in one transaction; with `merge`, top-level keys are merged. Gives the resulting metadata in
-    /// order; none (and nothing changed) when one of the connections is gone.
+
+    /// Sets the metadata of all of them in one transaction; with `merge`, top-level keys are merged. Gives the resulting
+    /// metadata in order; none (and nothing changed) when one of the connections is gone.
     pub async fn set_metadata(
         &self,
-        _keys: &[ConnectionKey],
-        _metadata: &JsonObject,
-        _merge: bool,
-        _now_ms: i64,
+        keys: &[ConnectionKey],
+        metadata: &JsonObject,
+        merge: bool,
+        now_ms: i64,
     ) -> Result<Option<Vec<JsonObject>>, StoreError> {
-        todo!()
+        // In one order for all, so that two calls do not wait for each other's rows in a ring.
+        let mut distinct: Vec<&str> = keys.iter().map(ConnectionKey::as_str).collect();
+        distinct.sort_unstable();
+        distinct.dedup();
+
+        let mut transaction = self.begin().await?;
+        let mut by_key = self.lock_metadata(&mut transaction, &distinct, now_ms).await?;
+        if by_key.len() < distinct.len() {
+            return Ok(None);
+        }
+        for stored in by_key.values_mut() {
+            if !merge {
+                stored.clear();
+            }
+            stored.extend(metadata.clone());
+        }
+        for chunk in chunks(&distinct) {
+            let mut rows = Vec::with_capacity(chunk.len());
+            for key in chunk {
+                rows.push((*key, to_json(&by_key.get(*key))?));
+            }
+            let mut sql = Sql::new(self.dialect, "UPDATE connections SET metadata = v.column2 FROM (");
+            sql.values(rows, |row, (key, json)| {
+                row.bind(key).bind(json);
+            });
+            sql.push(") AS v WHERE connection_key = v.column1");
+            sql.execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(keys.iter().map(|key| by_key.get(key.as_str()).cloned()).collect())
     }
+
+    /// Reads the metadata of connections and keeps other writers away from them until the transaction ends.
+    async fn lock_metadata(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        keys: &[&str],
+        now_ms: i64,
+    ) -> Result<HashMap<String, JsonObject>, StoreError> {
+        let mut by_key = HashMap::with_capacity(keys.len());
+        for chunk in chunks(keys) {
+            let mut sql = Sql::new(self.dialect, "UPDATE connections SET updated_at_ms = ");
+            sql.bind(now_ms).push(" WHERE connection_key IN ").list(chunk);
+            sql.push(" RETURNING connection_key, metadata");
+            for row in &sql.fetch_all(&mut **transaction).await? {
+                let mut columns = Columns::new(row, "connections");
+                by_key.insert(columns.get("connection_key")?, columns.json("metadata")?);
+            }
+        }
+        Ok(by_key)
+    }
+}
+
+fn connection(row: &AnyRow) -> Result<Connection, StoreError> {
+    let mut columns = Columns::new(row, "connections");
+    Ok(Connection {
+        key: columns.id("connection_key")?,
+        environment_id: columns.id("environment_id")?,
+        integration_id: columns.id("integration_id")?,
+        provider_config_key: columns.get("unique_key")?,
+        provider: columns.get("provider")?,
+        connection_id: columns.get("connection_id")?,
+        credentials: Sealed(columns.get("credentials")?),
+        connection_config: Sealed(columns.get("connection_config")?),
+        metadata: columns.json("metadata")?,
+        tags: columns.json("tags")?,
+        end_user: columns.json_or_null("end_user")?,
+        created_at_ms: columns.get("created_at_ms")?,
+        updated_at_ms: columns.get("updated_at_ms")?,
+    })
+}
+
+/// What [`ConnectionQuery::search`] looks in. Lower-cased here and not by the database: SQLite knows only ASCII.
+fn search_text(connection: &Connection) -> String {
+    let mut text = connection.connection_id.to_lowercase();
+    if let Some(end_user) = &connection.end_user {
+        let fields = [
+            Some(&end_user.id),
+            end_user.email.as_ref(),
+            end_user.display_name.as_ref(),
+        ];
+        for field in fields.into_iter().flatten() {
+            text.push('\n');
+            text.push_str(&field.to_lowercase());
+        }
+    }
+    text
+}
+
+/// A `LIKE` pattern for texts that contain `part`.
+fn containing(part: &str) -> String {
+    let mut pattern = String::from("%");
+    for character in part.chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    pattern
 }

@@ -1,3 +1,12 @@
+//! Components, deployments and the versions of functions. Whether a component is any good is for others to check.
+
+use std::collections::HashMap;
+
+use sqlx::any::AnyRow;
+use sqlx::{Any, Transaction, query, query_scalar};
+
+use super::columns::{Columns, to_json};
+use super::sql::{Sql, chunks};
 use super::{Store, StoreError};
 use crate::model::{DeploymentId, EnvironmentId, Function, FunctionManifest, IntegrationId};
 
@@ -10,52 +19,282 @@ pub struct NewDeployment<'a> {
     pub provider_config_key: &'a str,
     pub digest: &'a str,
     pub component: &'a [u8],
+    /// Their names are distinct.
     pub functions: &'a [FunctionManifest],
     pub now_ms: i64,
 }
 
+/// The columns of [`function`]; a `WHERE` must say which of the versions.
+macro_rules! select_function {
+    () => {
+        "SELECT v.name, i.environment_id, f.integration_id, i.unique_key, v.version, f.active_version, v.deployment_id, \
+         v.digest, v.manifest, v.deployed_at_ms FROM functions f \
+         JOIN integrations i ON i.id = f.integration_id \
+         JOIN function_versions v ON v.integration_id = f.integration_id AND v.name = f.name"
+    };
+}
+
+/// How far a function of the integration has come.
+struct Latest {
+    version: i64,
+    active_digest: String,
+}
+
 impl Store {
-    /// Stores the bytes by digest, records a version of each function and makes it active, in one transaction. A function whose
-    /// active version has the same digest stays as it is.
-    pub async fn insert_deployment(&self, _deployment: &NewDeployment<'_>) -> Result<Vec<Function>, StoreError> {
-        todo!()
+    /// Stores the bytes by digest, records a version of each function and makes it active, in one transaction. A function
+    /// whose active version has the same digest stays as it is. Gives the active version of each, in the order given.
+    ///
+    /// # Errors
+    /// [`StoreError::ParentGone`] when the integration was deleted.
+    pub async fn insert_deployment(&self, deployment: &NewDeployment<'_>) -> Result<Vec<Function>, StoreError> {
+        let mut transaction = self.begin().await?;
+        // Puts concurrent deployments to one integration in line: version numbers must not clash.
+        query("UPDATE integrations SET updated_at_ms = updated_at_ms WHERE id = $1")
+            .bind(deployment.integration_id.as_str())
+            .execute(&mut *transaction)
+            .await?;
+        let latest = latest_versions(&mut transaction, &deployment.integration_id).await?;
+        let changed: Vec<(&FunctionManifest, i64)> = deployment
+            .functions
+            .iter()
+            .filter_map(|manifest| match latest.get(&manifest.name) {
+                Some(latest) if latest.active_digest == deployment.digest => None,
+                Some(latest) => Some((manifest, latest.version + 1)),
+                None => Some((manifest, 1)),
+            })
+            .collect();
+        if !changed.is_empty() {
+            insert_component(&mut transaction, deployment).await?;
+            self.insert_versions(&mut transaction, deployment, &changed).await?;
+        }
+        let mut active = self.deployed_functions(&mut transaction, deployment).await?;
+        transaction.commit().await?;
+        let in_order = deployment
+            .functions
+            .iter()
+            .filter_map(|manifest| active.remove(&manifest.name));
+        Ok(in_order.collect())
     }
-    pub async fn component(&self, _digest: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        todo!()
+
+    async fn insert_versions(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        deployment: &NewDeployment<'_>,
+        changed: &[(&FunctionManifest, i64)],
+    ) -> Result<(), StoreError> {
+        for chunk in chunks(changed) {
+            let mut sql = Sql::new(
+                self.dialect,
+                "INSERT INTO functions (integration_id, name, active_version) ",
+            );
+            sql.values(chunk, |row, (manifest, version)| {
+                row.bind(deployment.integration_id.as_str())
+                    .bind(manifest.name.as_str())
+                    .bind(*version);
+            });
+            sql.push(" ON CONFLICT (integration_id, name) DO UPDATE SET active_version = excluded.active_version");
+            sql.execute(&mut **transaction).await?;
+
+            let mut rows = Vec::with_capacity(chunk.len());
+            for (manifest, version) in chunk {
+                rows.push((manifest.name.as_str(), *version, to_json(manifest)?));
+            }
+            let mut sql = Sql::new(
+                self.dialect,
+                "INSERT INTO function_versions (integration_id, name, version, deployment_id, digest, manifest, \
+                 deployed_at_ms) ",
+            );
+            sql.values(rows, |row, (name, version, manifest)| {
+                row.bind(deployment.integration_id.as_str()).bind(name).bind(version);
+                row.bind(deployment.id.as_str()).bind(deployment.digest).bind(manifest);
+                row.bind(deployment.now_ms);
+            });
+            sql.execute(&mut **transaction).await?;
+        }
+        Ok(())
     }
+
+    async fn deployed_functions(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        deployment: &NewDeployment<'_>,
+    ) -> Result<HashMap<String, Function>, StoreError> {
+        let rows = query(concat!(
+            select_function!(),
+            " WHERE f.integration_id = $1 AND v.version = f.active_version"
+        ))
+        .bind(deployment.integration_id.as_str())
+        .fetch_all(&mut **transaction)
+        .await?;
+        let functions = rows.iter().map(function);
+        functions
+            .map(|function| function.map(|function| (function.name.clone(), function)))
+            .collect()
+    }
+
+    pub async fn component(&self, digest: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(query_scalar("SELECT bytes FROM components WHERE digest = $1")
+            .bind(digest)
+            .fetch_optional(&self.reader)
+            .await?)
+    }
+
     pub async fn active_function(
         &self,
-        _environment_id: &EnvironmentId,
-        _provider_config_key: &str,
-        _name: &str,
+        environment_id: &EnvironmentId,
+        provider_config_key: &str,
+        name: &str,
     ) -> Result<Option<Function>, StoreError> {
-        todo!()
+        let row = query(concat!(
+            select_function!(),
+            " WHERE i.environment_id = $1 AND i.unique_key = $2 AND f.name = $3 AND v.version = f.active_version"
+        ))
+        .bind(environment_id.as_str())
+        .bind(provider_config_key)
+        .bind(name)
+        .fetch_optional(&self.reader)
+        .await?;
+        row.as_ref().map(function).transpose()
     }
+
     /// Active versions, by integration and name; of one integration or of all.
     pub async fn functions(
         &self,
-        _environment_id: &EnvironmentId,
-        _provider_config_key: Option<&str>,
+        environment_id: &EnvironmentId,
+        provider_config_key: Option<&str>,
     ) -> Result<Vec<Function>, StoreError> {
-        todo!()
+        let mut sql = Sql::new(
+            self.dialect,
+            concat!(
+                select_function!(),
+                " WHERE v.version = f.active_version AND i.environment_id = "
+            ),
+        );
+        sql.bind(environment_id.as_str());
+        if let Some(provider_config_key) = provider_config_key {
+            sql.push(" AND i.unique_key = ").bind(provider_config_key);
+        }
+        let rows = sql.fetch_all(&self.reader).await?;
+        let mut functions = rows.iter().map(function).collect::<Result<Vec<_>, _>>()?;
+        functions.sort_by(|a, b| (&a.provider_config_key, &a.name).cmp(&(&b.provider_config_key, &b.name)));
+        Ok(functions)
     }
+
     /// All versions of one function, newest first.
     pub async fn function_versions(
         &self,
-        _environment_id: &EnvironmentId,
-        _provider_config_key: &str,
-        _name: &str,
+        environment_id: &EnvironmentId,
+        provider_config_key: &str,
+        name: &str,
     ) -> Result<Vec<Function>, StoreError> {
-        todo!()
+        let rows = query(concat!(
+            select_function!(),
+            " WHERE i.environment_id = $1 AND i.unique_key = $2 AND f.name = $3 ORDER BY v.version DESC"
+        ))
+        .bind(environment_id.as_str())
+        .bind(provider_config_key)
+        .bind(name)
+        .fetch_all(&self.reader)
+        .await?;
+        rows.iter().map(function).collect()
     }
+
     /// Makes a recorded version the active one. None when there is no such version.
     pub async fn activate_version(
         &self,
-        _environment_id: &EnvironmentId,
-        _provider_config_key: &str,
-        _name: &str,
-        _version: i64,
+        environment_id: &EnvironmentId,
+        provider_config_key: &str,
+        name: &str,
+        version: i64,
     ) -> Result<Option<Function>, StoreError> {
-        todo!()
+        let mut transaction = self.begin().await?;
+        query(
+            "UPDATE functions SET active_version = $4 WHERE name = $3 \
+             AND integration_id = (SELECT id FROM integrations WHERE environment_id = $1 AND unique_key = $2) \
+             AND EXISTS (SELECT 1 FROM function_versions v WHERE v.integration_id = functions.integration_id \
+             AND v.name = functions.name AND v.version = $4)",
+        )
+        .bind(environment_id.as_str())
+        .bind(provider_config_key)
+        .bind(name)
+        .bind(version)
+        .execute(&mut *transaction)
+        .await?;
+        let row = query(concat!(
+            select_function!(),
+            " WHERE i.environment_id = $1 AND i.unique_key = $2 AND f.name = $3 AND v.version = $4"
+        ))
+        .bind(environment_id.as_str())
+        .bind(provider_config_key)
+        .bind(name)
+        .bind(version)
+        .fetch_optional(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        row.as_ref().map(function).transpose()
     }
+}
+
+async fn latest_versions(
+    transaction: &mut Transaction<'static, Any>,
+    integration_id: &IntegrationId,
+) -> Result<HashMap<String, Latest>, StoreError> {
+    let rows = query(
+        "SELECT f.name, a.digest, (SELECT MAX(v.version) FROM function_versions v \
+         WHERE v.integration_id = f.integration_id AND v.name = f.name) \
+         FROM functions f JOIN function_versions a \
+         ON a.integration_id = f.integration_id AND a.name = f.name AND a.version = f.active_version \
+         WHERE f.integration_id = $1",
+    )
+    .bind(integration_id.as_str())
+    .fetch_all(&mut **transaction)
+    .await?;
+    let mut latest = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let mut columns = Columns::new(row, "functions");
+        let name = columns.get("name")?;
+        let active_digest = columns.get("digest")?;
+        let version = columns.get("version")?;
+        latest.insert(name, Latest { version, active_digest });
+    }
+    Ok(latest)
+}
+
+async fn insert_component(
+    transaction: &mut Transaction<'static, Any>,
+    deployment: &NewDeployment<'_>,
+) -> Result<(), StoreError> {
+    query("INSERT INTO components (digest, bytes) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING")
+        .bind(deployment.digest)
+        .bind(deployment.component)
+        .execute(&mut **transaction)
+        .await?;
+    query(
+        "INSERT INTO deployments (id, integration_id, digest, component_bytes_len, created_at_ms) \
+         VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(deployment.id.as_str())
+    .bind(deployment.integration_id.as_str())
+    .bind(deployment.digest)
+    .bind(i64::try_from(deployment.component.len()).unwrap_or(i64::MAX))
+    .bind(deployment.now_ms)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+fn function(row: &AnyRow) -> Result<Function, StoreError> {
+    let mut columns = Columns::new(row, "function_versions");
+    Ok(Function {
+        name: columns.get("name")?,
+        environment_id: columns.id("environment_id")?,
+        integration_id: columns.id("integration_id")?,
+        provider_config_key: columns.get("unique_key")?,
+        version: columns.get("version")?,
+        active_version: columns.get("active_version")?,
+        deployment_id: columns.id("deployment_id")?,
+        digest: columns.get("digest")?,
+        manifest: columns.json("manifest")?,
+        deployed_at_ms: columns.get("deployed_at_ms")?,
+    })
 }

@@ -1,33 +1,64 @@
-//! The database: SQLite by default, Postgres when several nodes share the work. SQL lives here and nowhere else.
+//! The database: SQLite by default, Postgres when several nodes share the work. SQL lives here and nowhere else, each
+//! statement once for both. The store reads no clock and makes no ids, and decides nothing about the product: it keeps rows
+//! whole, in order and consistent under concurrent writers.
+//!
+//! # Rules
+//! 1. Columns are `TEXT`, `BIGINT` and `BLOB`. Times are `BIGINT` with their unit in the name, JSON is `TEXT` through serde,
+//!    flags and states are words with a `CHECK`, ids are `TEXT` with a prefix and sort by time of creation.
+//! 2. One tree of migrations; for Postgres the word `BLOB` becomes `BYTEA`. Besides, the dialect decides how a transaction
+//!    that writes begins, how placeholders look in statements of variable shape ([`sql`]), and how connections are set up.
+//! 3. Only SQL that both accept: `INSERT … ON CONFLICT … DO UPDATE … WHERE … RETURNING`, `UPDATE … FROM (VALUES …)` with the
+//!    names `column1` …, row values, partial indexes, keyset paging. No `ILIKE`, arrays, `now()`, JSON operators or row locks;
+//!    sums and counts are cast to `BIGINT`. Where an order of names is promised, Rust sorts: collations differ.
+//! 4. Work is claimed by compare-and-set, and a row that several may write is updated first in the transaction, which puts
+//!    writers in line on Postgres (on SQLite there is one writer).
+//! 5. Many rows are written by one statement ([`sql::chunks`]).
+//! 6. Every test runs on both databases, see `tests`.
+//!
+//! Statements are prepared once for each connection and then reused: the driver caches by the text of the statement.
 
 mod checkpoints;
+mod columns;
 mod connections;
 mod deployments;
+mod error;
 mod integrations;
 mod logs;
+mod open;
 mod records;
 mod runs;
+mod sql;
 mod syncs;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+use sqlx::AnyPool;
 
 pub use connections::ConnectionQuery;
 pub use deployments::NewDeployment;
+pub use error::StoreError;
 pub use logs::{MessageQuery, OperationQuery};
 pub use records::{RecordKey, RecordPage, RecordWrite};
 pub use runs::ClaimedRun;
 
 /// The database. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Store {}
-
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("the database failed: {0}")]
-    Driver(#[from] sqlx::Error),
+#[derive(Clone)]
+pub struct Store {
+    dialect: open::Dialect,
+    /// The same as `writer` on Postgres.
+    reader: AnyPool,
+    /// On SQLite one connection.
+    writer: AnyPool,
+    /// The last sequence number given to a log message by this process.
+    message_sequence: Arc<AtomicI64>,
 }
 
-impl Store {
-    /// Opens `url` (`sqlite:<path>` or `postgres://…`) and brings its schema up to date.
-    pub async fn open(_url: &str) -> Result<Self, StoreError> {
-        todo!()
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The pools know the URL and with it a password.
+        write!(f, "Store({:?})", self.dialect)
     }
 }

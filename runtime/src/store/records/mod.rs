@@ -1,0 +1,39 @@
+//! Records: what syncs keep fresh, with every change in a strict order.
+//!
+//! Whoever writes a model first updates its row in `record_models`, which puts writers in line and gives the write a time of
+//! change later than all before it, even where the clock stood still or went back. Within the write, records are numbered.
+//! So a change never becomes visible before one that a reader has already passed: a reader who follows the cursor misses
+//! nothing. What a record is, and its hash, are for [`crate::records`] to say.
+
+mod cursor;
+mod merge;
+mod read;
+mod write;
+
+use serde_json::value::RawValue;
+
+use crate::model::{ConnectionKey, Record};
+
+/// Whose records.
+#[derive(Clone, Debug)]
+pub struct RecordKey {
+    pub connection_key: ConnectionKey,
+    /// With `::variant` appended unless it is the base.
+    pub model: String,
+}
+
+/// One record to be written.
+#[derive(Clone, Debug)]
+pub struct RecordWrite<'a> {
+    pub external_id: &'a str,
+    /// SHA-256 of the canonical JSON (keys sorted), so that a mere change of key order is no change.
+    pub hash: [u8; 32],
+    pub json: &'a RawValue,
+}
+
+/// A page of records and where to read on; none at the end.
+#[derive(Clone, Debug)]
+pub struct RecordPage {
+    pub records: Vec<Record>,
+    pub next_cursor: Option<String>,
+}

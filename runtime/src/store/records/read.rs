@@ -1,0 +1,139 @@
+//! Lists records in order of change, and reads single ones.
+
+use serde_json::value::RawValue;
+use sqlx::any::AnyRow;
+use sqlx::query;
+
+use super::cursor::Position;
+use super::{RecordKey, RecordPage};
+use crate::model::{ConnectionKey, Record, RecordAction, RecordFilter};
+use crate::store::columns::Columns;
+use crate::store::sql::{Sql, chunks};
+use crate::store::{Store, StoreError};
+
+/// Records listed at once.
+const RECORDS_PAGE_MAX: i64 = 10_000;
+
+/// The columns of [`record`]; what is to be added says whose records.
+const SELECT_RECORD: &str = "SELECT external_id, data, first_seen_at_us, modified_at_us, sequence, deleted_at_us \
+     FROM records WHERE connection_key = ";
+
+impl Store {
+    /// Those that are there, deleted ones too, in no order.
+    pub async fn records_by_ids(&self, key: &RecordKey, external_ids: &[&str]) -> Result<Vec<Record>, StoreError> {
+        let mut records = Vec::with_capacity(external_ids.len());
+        for chunk in chunks(external_ids) {
+            let mut sql = select(self, key);
+            sql.push(" AND external_id IN ").list(chunk);
+            for row in &sql.fetch_all(&self.reader).await? {
+                records.push(record(row)?);
+            }
+        }
+        Ok(records)
+    }
+
+    /// In order of change, at most 10,000. All conditions of the filter must hold; of several actions or ids, one must.
+    ///
+    /// # Errors
+    /// [`StoreError::Cursor`] when the cursor is none of ours.
+    pub async fn records(&self, key: &RecordKey, filter: &RecordFilter) -> Result<RecordPage, StoreError> {
+        let mut sql = select(self, key);
+        if let Some(cursor) = &filter.cursor {
+            let after = Position::decode(cursor)?;
+            sql.push(" AND (modified_at_us, sequence) > (")
+                .bind(after.modified_at_us);
+            sql.push(", ").bind(after.sequence).push(")");
+        }
+        if let Some(modified_after_us) = filter.modified_after_us {
+            sql.push(" AND modified_at_us >= ").bind(modified_after_us);
+        }
+        push_actions(&mut sql, &filter.actions);
+        if !filter.external_ids.is_empty() {
+            let external_ids: Vec<&str> = filter.external_ids.iter().map(String::as_str).collect();
+            sql.push(" AND external_id IN ").list(&external_ids);
+        }
+        let limit = filter.limit.clamp(1, RECORDS_PAGE_MAX);
+        // One more than asked for tells whether there is a next page.
+        sql.push(" ORDER BY modified_at_us, sequence LIMIT ").bind(limit + 1);
+        let mut rows = sql.fetch_all(&self.reader).await?;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+
+        let records = rows.iter().map(record).collect::<Result<Vec<_>, _>>()?;
+        let last_cursor = records.last().map(|record| record.cursor.clone());
+        Ok(RecordPage {
+            records,
+            next_cursor: last_cursor.filter(|_| more),
+        })
+    }
+
+    /// Undeleted records of each model of a connection, by model.
+    pub async fn record_counts(&self, connection_key: &ConnectionKey) -> Result<Vec<(String, i64)>, StoreError> {
+        let rows = query(
+            "SELECT model, CAST(COUNT(*) AS BIGINT) FROM records \
+             WHERE connection_key = $1 AND deleted_at_us IS NULL GROUP BY model",
+        )
+        .bind(connection_key.as_str())
+        .fetch_all(&self.reader)
+        .await?;
+        let mut counts = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let mut columns = Columns::new(row, "records");
+            counts.push((columns.get("model")?, columns.get("count")?));
+        }
+        counts.sort();
+        Ok(counts)
+    }
+}
+
+fn select(store: &Store, key: &RecordKey) -> Sql {
+    let mut sql = Sql::new(store.dialect, SELECT_RECORD);
+    sql.bind(key.connection_key.as_str())
+        .push(" AND model = ")
+        .bind(key.model.as_str());
+    sql
+}
+
+fn push_actions(sql: &mut Sql, actions: &[RecordAction]) {
+    for (index, action) in actions.iter().enumerate() {
+        sql.push(if index == 0 { " AND (" } else { " OR " });
+        sql.push(match action {
+            RecordAction::Added => "(deleted_at_us IS NULL AND first_seen_at_us = modified_at_us)",
+            RecordAction::Updated => "(deleted_at_us IS NULL AND first_seen_at_us <> modified_at_us)",
+            RecordAction::Deleted => "deleted_at_us IS NOT NULL",
+        });
+    }
+    if !actions.is_empty() {
+        sql.push(")");
+    }
+}
+
+fn record(row: &AnyRow) -> Result<Record, StoreError> {
+    let mut columns = Columns::new(row, "records");
+    let external_id = columns.get("external_id")?;
+    let data =
+        RawValue::from_string(columns.get("data")?).map_err(|source| columns.inconsistent("data", source.into()))?;
+    let first_seen_at_us: i64 = columns.get("first_seen_at_us")?;
+    let position = Position {
+        modified_at_us: columns.get("modified_at_us")?,
+        sequence: columns.get("sequence")?,
+    };
+    let deleted_at_us: Option<i64> = columns.get("deleted_at_us")?;
+    let action = if deleted_at_us.is_some() {
+        RecordAction::Deleted
+    } else if first_seen_at_us == position.modified_at_us {
+        RecordAction::Added
+    } else {
+        RecordAction::Updated
+    };
+    Ok(Record {
+        external_id,
+        data,
+        first_seen_at_us,
+        modified_at_us: position.modified_at_us,
+        deleted_at_us,
+        action,
+        cursor: position.encode(),
+    })
+}

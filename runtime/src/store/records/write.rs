@@ -1,0 +1,238 @@
+//! Saves, updates and deletes records, each call in one transaction.
+
+use std::collections::HashMap;
+
+use serde_json::value::RawValue;
+use sqlx::{Any, Transaction, query_scalar};
+
+use super::merge::merge;
+use super::{RecordKey, RecordWrite};
+use crate::model::{Counts, JsonObject};
+use crate::store::columns::{Columns, to_json};
+use crate::store::sql::{Sql, chunks};
+use crate::store::{Store, StoreError};
+
+impl Store {
+    /// Upserts all in one transaction; rows with an equal hash that are not deleted stay untouched. A deleted record that is
+    /// saved again is added again. `now_us` orders changes; the store keeps (`modified_at_us`, `sequence`) strictly growing
+    /// for readers of a model. Ids must be distinct.
+    ///
+    /// # Errors
+    /// [`StoreError::ParentGone`] when the connection was deleted.
+    pub async fn save_records(
+        &self,
+        key: &RecordKey,
+        records: &[RecordWrite<'_>],
+        now_us: i64,
+    ) -> Result<Counts, StoreError> {
+        if records.is_empty() {
+            return Ok(Counts::default());
+        }
+        let mut transaction = self.begin().await?;
+        let modified_at_us = begin_change(&mut transaction, key, now_us).await?;
+        let changed = self.upsert(&mut transaction, key, records, modified_at_us).await?;
+        let added = added_at(&mut transaction, key, modified_at_us).await?;
+        transaction.commit().await?;
+        Ok(Counts {
+            added,
+            updated: changed.saturating_sub(added),
+            deleted: 0,
+            unchanged: count(records.len()).saturating_sub(changed),
+        })
+    }
+
+    /// Deep-merges into existing rows; unknown ids and deleted records are ignored. `rehash` gives the hash of the merged
+    /// object. Ids must be distinct.
+    ///
+    /// # Errors
+    /// [`StoreError::ParentGone`] when the connection was deleted.
+    pub async fn update_records(
+        &self,
+        key: &RecordKey,
+        patches: &[(String, JsonObject)],
+        rehash: fn(&JsonObject) -> [u8; 32],
+        now_us: i64,
+    ) -> Result<Counts, StoreError> {
+        if patches.is_empty() {
+            return Ok(Counts::default());
+        }
+        let mut transaction = self.begin().await?;
+        let modified_at_us = begin_change(&mut transaction, key, now_us).await?;
+        // Nobody else writes this model until the transaction ends, so what is read now is what will be overwritten.
+        let mut stored = self.stored(&mut transaction, key, patches).await?;
+        let mut merged: Vec<(&str, [u8; 32], Box<RawValue>)> = Vec::with_capacity(stored.len());
+        for (external_id, patch) in patches {
+            let Some(mut object) = stored.remove(external_id.as_str()) else {
+                continue;
+            };
+            merge(&mut object, patch);
+            let json = RawValue::from_string(to_json(&object)?)
+                .map_err(|error| StoreError::Driver(sqlx::Error::Encode(error.into())))?;
+            merged.push((external_id, rehash(&object), json));
+        }
+        let writes: Vec<RecordWrite<'_>> = merged
+            .iter()
+            .map(|(external_id, hash, json)| RecordWrite {
+                external_id,
+                hash: *hash,
+                json,
+            })
+            .collect();
+        let updated = self.upsert(&mut transaction, key, &writes, modified_at_us).await?;
+        transaction.commit().await?;
+        Ok(Counts {
+            updated,
+            unchanged: count(writes.len()).saturating_sub(updated),
+            ..Counts::default()
+        })
+    }
+
+    /// Marks as deleted, keeps the last payload; unknown ids and records deleted before are ignored.
+    ///
+    /// # Errors
+    /// [`StoreError::ParentGone`] when the connection was deleted.
+    pub async fn delete_records(
+        &self,
+        key: &RecordKey,
+        external_ids: &[&str],
+        now_us: i64,
+    ) -> Result<Counts, StoreError> {
+        if external_ids.is_empty() {
+            return Ok(Counts::default());
+        }
+        let mut transaction = self.begin().await?;
+        let modified_at_us = begin_change(&mut transaction, key, now_us).await?;
+        let numbered: Vec<(i64, &str)> = (0..).zip(external_ids.iter().copied()).collect();
+        let mut deleted = 0;
+        for chunk in chunks(&numbered) {
+            let mut sql = Sql::new(self.dialect, "UPDATE records SET deleted_at_us = ");
+            sql.bind(modified_at_us)
+                .push(", modified_at_us = ")
+                .bind(modified_at_us);
+            sql.push(", sequence = v.column2 FROM (");
+            sql.values(chunk, |row, (sequence, external_id)| {
+                row.bind(*external_id).bind(*sequence);
+            });
+            sql.push(") AS v WHERE connection_key = ")
+                .bind(key.connection_key.as_str());
+            sql.push(" AND model = ").bind(key.model.as_str());
+            sql.push(" AND external_id = v.column1 AND deleted_at_us IS NULL");
+            deleted += sql.execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(Counts {
+            deleted,
+            ..Counts::default()
+        })
+    }
+
+    /// Writes records whose hash differs or that are deleted; gives how many.
+    async fn upsert(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        key: &RecordKey,
+        records: &[RecordWrite<'_>],
+        modified_at_us: i64,
+    ) -> Result<u64, StoreError> {
+        let numbered: Vec<(i64, &RecordWrite<'_>)> = (0..).zip(records).collect();
+        let mut changed = 0;
+        for chunk in chunks(&numbered) {
+            let mut sql = Sql::new(
+                self.dialect,
+                "INSERT INTO records (connection_key, model, first_seen_at_us, modified_at_us, external_id, hash, data, \
+                 sequence) SELECT ",
+            );
+            // What is the same for all rows is bound once.
+            sql.bind(key.connection_key.as_str())
+                .push(", ")
+                .bind(key.model.as_str())
+                .push(", ");
+            sql.bind(modified_at_us).push(", ").bind(modified_at_us);
+            sql.push(", v.column1, v.column2, v.column3, v.column4 FROM (");
+            sql.values(chunk, |row, (sequence, record)| {
+                row.bind(record.external_id)
+                    .bind(record.hash.as_slice())
+                    .bind(record.json.get())
+                    .bind(*sequence);
+            });
+            // `WHERE true` keeps SQLite from reading `ON` as part of a join.
+            sql.push(
+                ") AS v WHERE true ON CONFLICT (connection_key, model, external_id) DO UPDATE SET \
+                 hash = excluded.hash, data = excluded.data, modified_at_us = excluded.modified_at_us, \
+                 sequence = excluded.sequence, deleted_at_us = NULL, first_seen_at_us = CASE \
+                 WHEN records.deleted_at_us IS NULL THEN records.first_seen_at_us ELSE excluded.first_seen_at_us END \
+                 WHERE records.hash <> excluded.hash OR records.deleted_at_us IS NOT NULL",
+            );
+            changed += sql.execute(&mut **transaction).await?;
+        }
+        Ok(changed)
+    }
+
+    /// The records to be patched that are there and not deleted, by id.
+    async fn stored(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        key: &RecordKey,
+        patches: &[(String, JsonObject)],
+    ) -> Result<HashMap<String, JsonObject>, StoreError> {
+        let ids: Vec<&str> = patches.iter().map(|(external_id, _)| external_id.as_str()).collect();
+        let mut stored = HashMap::with_capacity(ids.len());
+        for chunk in chunks(&ids) {
+            let mut sql = Sql::new(
+                self.dialect,
+                "SELECT external_id, data FROM records WHERE connection_key = ",
+            );
+            sql.bind(key.connection_key.as_str())
+                .push(" AND model = ")
+                .bind(key.model.as_str());
+            sql.push(" AND deleted_at_us IS NULL AND external_id IN ").list(chunk);
+            for row in &sql.fetch_all(&mut **transaction).await? {
+                let mut columns = Columns::new(row, "records");
+                stored.insert(columns.get("external_id")?, columns.json("data")?);
+            }
+        }
+        Ok(stored)
+    }
+}
+
+/// Waits until no other transaction writes this model, and gives the time of change of this one: `now_us`, or just after
+/// the last change where that is later.
+async fn begin_change(
+    transaction: &mut Transaction<'static, Any>,
+    key: &RecordKey,
+    now_us: i64,
+) -> Result<i64, StoreError> {
+    Ok(query_scalar(
+        "INSERT INTO record_models (connection_key, model, modified_at_us) VALUES ($1, $2, $3) \
+         ON CONFLICT (connection_key, model) DO UPDATE SET modified_at_us = CASE \
+         WHEN excluded.modified_at_us > record_models.modified_at_us THEN excluded.modified_at_us \
+         ELSE record_models.modified_at_us + 1 END RETURNING modified_at_us",
+    )
+    .bind(key.connection_key.as_str())
+    .bind(&key.model)
+    .bind(now_us)
+    .fetch_one(&mut **transaction)
+    .await?)
+}
+
+/// How many records the write of this moment added.
+async fn added_at(
+    transaction: &mut Transaction<'static, Any>,
+    key: &RecordKey,
+    modified_at_us: i64,
+) -> Result<u64, StoreError> {
+    let added: i64 = query_scalar(
+        "SELECT CAST(COUNT(*) AS BIGINT) FROM records \
+         WHERE connection_key = $1 AND model = $2 AND modified_at_us = $3 AND first_seen_at_us = $3",
+    )
+    .bind(key.connection_key.as_str())
+    .bind(&key.model)
+    .bind(modified_at_us)
+    .fetch_one(&mut **transaction)
+    .await?;
+    Ok(u64::try_from(added).unwrap_or(0))
+}
+
+fn count(records: usize) -> u64 {
+    u64::try_from(records).unwrap_or(u64::MAX)
+}
