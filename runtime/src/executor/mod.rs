@@ -1,0 +1,343 @@
+//! Runs a function: the only way to do so, whoever asked.
+//!
+//! [`Executor::run`] takes a slot, makes a fresh instance, calls `run` and drops it. A guest that loops, allocates without end,
+//! traps or makes the host panic costs its own run only. Guests run on a tokio runtime of their own, so that they cannot
+//! starve the HTTP server or its timers. Who is allowed to run what is not decided here.
+
+mod call;
+mod components;
+mod guest_runtime;
+mod manifest;
+mod outcome;
+mod rows;
+mod slots;
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use futures_util::FutureExt;
+use sha2::{Digest, Sha256};
+
+use crate::clock::{Clock, Entropy};
+use crate::config::Limits;
+use crate::connections::Connections;
+pub use crate::engine::ComponentError;
+use crate::engine::{CodeCache, Engine, EngineError, MemoryLimiter, check, hex};
+use crate::host::{GuestState, RunFacts, RunLog, Services};
+use crate::logs::Logs;
+use crate::model::{Counts, ExecutionContext, Function, FunctionKind, Manifest, RunError, SyncId};
+use crate::proxy::Proxy;
+use crate::records::Records;
+use crate::store::Store;
+
+use call::{Call, Called, Ended, Export};
+use components::Components;
+use guest_runtime::GuestRuntime;
+use slots::Slots;
+
+/// How long `describe` may take.
+const DESCRIBE_TIMEOUT_MS: u64 = 5_000;
+
+/// Cheap to clone. The guests' runtime stops with the last clone, without waiting: call [`Executor::shutdown`] before.
+#[derive(Clone)]
+pub struct Executor(Arc<Inner>);
+
+/// What an executor is made of.
+pub struct ExecutorParts {
+    pub engine: Engine,
+    pub code_cache: CodeCache,
+    pub proxy: Proxy,
+    pub connections: Connections,
+    pub records: Records,
+    pub store: Store,
+    pub logs: Logs,
+    pub clock: Clock,
+    pub entropy: Entropy,
+    pub limits: Limits,
+}
+
+struct Inner {
+    components: Components,
+    slots: Slots,
+    services: Arc<Services>,
+    clock: Clock,
+    entropy: Entropy,
+    /// Set when running guests must end.
+    stop: Arc<AtomicBool>,
+    guests: GuestRuntime,
+}
+
+/// What to run.
+#[derive(Debug)]
+pub struct RunRequest {
+    pub ctx: ExecutionContext,
+    pub function: Arc<Function>,
+    pub provider: Arc<str>,
+    pub environment_name: Arc<str>,
+    pub connection_key: crate::model::ConnectionKey,
+    /// JSON text; `null` when there is none.
+    pub input: String,
+    /// For a sync.
+    pub sync: Option<SyncRun>,
+}
+
+#[derive(Clone, Debug)]
+pub struct SyncRun {
+    pub sync_id: SyncId,
+    pub variant: String,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct RunOutcome {
+    /// An action's output as JSON text.
+    pub output: Result<String, RunError>,
+    /// What a sync did, by model.
+    pub result: BTreeMap<String, Counts>,
+    pub duration_us: i64,
+}
+
+/// Why there is no executor.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecutorError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("the host's functions do not fit the contract: {reason}")]
+    Linker { reason: String },
+    #[error("no threads for functions")]
+    Threads(#[source] std::io::Error),
+}
+
+impl Executor {
+    /// Starts the guests' threads. Nothing is compiled before it is needed.
+    ///
+    /// # Errors
+    ///
+    /// When threads cannot be started.
+    pub fn new(parts: ExecutorParts) -> Result<Self, ExecutorError> {
+        let ExecutorParts {
+            engine,
+            code_cache,
+            proxy,
+            connections,
+            records,
+            store,
+            logs,
+            clock,
+            entropy,
+            limits,
+        } = parts;
+        Ok(Self(Arc::new(Inner {
+            components: Components::new(engine, code_cache, clock.clone())?,
+            slots: Slots::new(limits.concurrent_runs),
+            services: Arc::new(Services {
+                proxy,
+                connections,
+                records,
+                store,
+                logs,
+                limits,
+            }),
+            clock,
+            entropy,
+            stop: Arc::new(AtomicBool::new(false)),
+            guests: GuestRuntime::start().map_err(ExecutorError::Threads)?,
+        })))
+    }
+
+    /// Runs one function to its end: takes a slot, makes a fresh instance, calls `run`, drops it. Never panics on what a guest
+    /// does. The run goes on when the caller stops waiting.
+    ///
+    /// Writes the operation, and for an action its run; the row of a sync's run is the scheduler's, who holds its fence.
+    pub async fn run(&self, request: RunRequest) -> RunOutcome {
+        let inner = Arc::clone(&self.0);
+        let run = self.0.guests.spawn(async move { inner.run(request).await });
+        run.await.unwrap_or_else(|_| RunOutcome {
+            output: Err(outcome::stopped()),
+            result: BTreeMap::new(),
+            duration_us: 0,
+        })
+    }
+
+    /// Checks a component against the world, compiles it, and calls `describe` in the sandbox.
+    ///
+    /// # Errors
+    ///
+    /// When the component is none, does not fit the world, or describes itself wrongly.
+    pub async fn describe(&self, component: &[u8]) -> Result<Manifest, ComponentError> {
+        check(component, self.0.services.limits.component_bytes)?;
+        let inner = Arc::clone(&self.0);
+        let component: Arc<[u8]> = component.into();
+        let described = self.0.guests.spawn(async move { inner.describe(component).await });
+        described.await.unwrap_or_else(|_| {
+            Err(ComponentError::Describe {
+                reason: outcome::stopped().message,
+            })
+        })
+    }
+
+    /// Takes no more runs, waits up to `grace_ms` for those under way, then ends them.
+    pub async fn shutdown(&self, grace_ms: u64) {
+        self.0.slots.close(grace_ms).await;
+        self.0.stop.store(true, std::sync::atomic::Ordering::Release);
+        self.0.guests.stop();
+    }
+}
+
+impl Inner {
+    async fn run(&self, request: RunRequest) -> RunOutcome {
+        let started_at_ms = self.clock.now_ms();
+        let started_us = self.clock.monotonic_us();
+        // Nothing of the run is used after a panic but what is written here.
+        let attempt = AssertUnwindSafe(self.attempt(&request, started_at_ms)).catch_unwind().await;
+        let elapsed_us = self.clock.monotonic_us().saturating_sub(started_us);
+        let duration_us = i64::try_from(elapsed_us).unwrap_or(i64::MAX);
+        let attempt = attempt.unwrap_or_else(|_| Attempt {
+            output: Err(outcome::host_panicked()),
+            result: BTreeMap::new(),
+        });
+        let outcome = RunOutcome {
+            output: attempt.output,
+            result: attempt.result,
+            duration_us,
+        };
+        rows::write(&self.services.logs, &request, &outcome, started_at_ms, self.clock.now_ms());
+        outcome
+    }
+
+    async fn attempt(&self, request: &RunRequest, started_at_ms: i64) -> Attempt {
+        let slot = self.slots.take().await;
+        let prepared = match &slot {
+            Ok(_) => {
+                let loaded = self.components.of_digest(&request.function.digest, &self.services.store).await;
+                loaded.map_err(|error| outcome::unavailable(&error))
+            }
+            Err(error) => Err(outcome::no_slot(error)),
+        };
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                return Attempt {
+                    output: Err(error),
+                    result: BTreeMap::new(),
+                };
+            }
+        };
+        let kind = request.function.manifest.kind;
+        let limits = &self.services.limits;
+        let called = call::call(Call {
+            prepared: &prepared,
+            state: self.state(request, started_at_ms),
+            export: Export::Run {
+                function: &request.function.name,
+                trigger: trigger(request),
+            },
+            timeout_ms: timeout_ms(limits, kind),
+            stop: &self.stop,
+            hostcall_bytes_max: limits.action_output_bytes,
+        })
+        .await;
+        let Called { ended, mut state } = called;
+        Attempt {
+            output: outcome::of_run(ended, &mut state, kind, limits),
+            result: std::mem::take(&mut state.counts),
+        }
+    }
+
+    fn state(&self, request: &RunRequest, started_at_ms: i64) -> GuestState {
+        let limits = &self.services.limits;
+        let mut log = RunLog::new(
+            self.services.logs.clone(),
+            self.clock.clone(),
+            rows::opening(request, started_at_ms),
+            limits.run_log_messages,
+            limits.run_log_bytes,
+        );
+        let kind = request.function.manifest.kind;
+        if kind == FunctionKind::Sync {
+            // Syncs take long: whoever looks should see them at work.
+            log.announce();
+        }
+        let facts = RunFacts::new(
+            Arc::clone(&self.services),
+            request.ctx.clone(),
+            Arc::clone(&request.function),
+            Arc::clone(&request.provider),
+            Arc::clone(&request.environment_name),
+            request.connection_key.clone(),
+            request.sync.as_ref().map(|sync| sync.variant.clone()),
+        );
+        GuestState::new(
+            Some(facts),
+            log,
+            MemoryLimiter::new(limits.run_memory_bytes),
+            self.clock.clone(),
+            self.entropy.clone(),
+            timeout_ms(limits, kind),
+        )
+    }
+
+    async fn describe(&self, component: Arc<[u8]>) -> Result<Manifest, ComponentError> {
+        let digest = hex(&Sha256::digest(&component));
+        let failed = |reason: String| ComponentError::Describe { reason };
+        let _slot = self.slots.take().await.map_err(|error| failed(error.to_string()))?;
+        let prepared = self.components.of_bytes(&digest, component).await?;
+        let limits = &self.services.limits;
+        let called = call::call(Call {
+            prepared: &prepared,
+            state: GuestState::new(
+                None,
+                RunLog::silent(),
+                MemoryLimiter::new(limits.run_memory_bytes),
+                self.clock.clone(),
+                self.entropy.clone(),
+                DESCRIBE_TIMEOUT_MS,
+            ),
+            export: Export::Describe,
+            timeout_ms: DESCRIBE_TIMEOUT_MS,
+            stop: &self.stop,
+            hostcall_bytes_max: limits.action_output_bytes,
+        });
+        // A panic of the host ends this deploy, not the task that waits for it without a word.
+        let Ok(Called { ended, mut state }) = AssertUnwindSafe(called).catch_unwind().await else {
+            return Err(failed(outcome::host_panicked().message));
+        };
+        match ended {
+            Ended::Returned(Ok(json)) => manifest::parse(&json),
+            Ended::Returned(Err(error)) => Err(failed(error.message)),
+            Ended::Trapped(_) | Ended::TimedOut | Ended::Stopped => {
+                let error = outcome::of_run(ended, &mut state, FunctionKind::Sync, limits);
+                Err(failed(error.err().map_or_else(String::new, |error| error.message)))
+            }
+        }
+    }
+}
+
+/// A run without its duration.
+struct Attempt {
+    output: Result<String, RunError>,
+    result: BTreeMap<String, Counts>,
+}
+
+fn timeout_ms(limits: &Limits, kind: FunctionKind) -> u64 {
+    match kind {
+        FunctionKind::Action => limits.action_timeout_ms,
+        FunctionKind::Sync => limits.sync_timeout_ms,
+    }
+}
+
+/// Why the function runs and with what, in the names of the contract.
+fn trigger(request: &RunRequest) -> Vec<(String, String)> {
+    let mut trigger = Vec::with_capacity(4);
+    trigger.push(("kind".to_owned(), request.function.manifest.kind.as_str().to_owned()));
+    trigger.push(("input".to_owned(), request.input.clone()));
+    if let Some(run_id) = &request.ctx.run_id {
+        trigger.push(("run-id".to_owned(), run_id.as_str().to_owned()));
+    }
+    if let Some(sync) = &request.sync {
+        trigger.push(("variant".to_owned(), sync.variant.clone()));
+    }
+    trigger
+}

@@ -1,0 +1,62 @@
+//! What a run leaves in the database: its operation, and for an action its run. Written behind the back of the run, in batches.
+
+use super::{RunOutcome, RunRequest};
+use crate::logs::Logs;
+use crate::model::{FunctionKind, Operation, OperationKind, OperationState, Run, RunState, Trigger};
+
+/// The operation of a run that has just begun.
+pub(super) fn opening(request: &RunRequest, started_at_ms: i64) -> Operation {
+    Operation {
+        id: request.ctx.operation_id.clone(),
+        environment_id: request.ctx.environment_id.clone(),
+        kind: match request.function.manifest.kind {
+            FunctionKind::Action => OperationKind::ActionRun,
+            FunctionKind::Sync => OperationKind::SyncRun,
+        },
+        state: OperationState::Running,
+        provider_config_key: Some(request.ctx.provider_config_key.as_ref().to_owned()),
+        connection_id: Some(request.ctx.connection_id.as_ref().to_owned()),
+        function: Some(request.function.name.clone()),
+        run_id: request.ctx.run_id.clone(),
+        message: String::new(),
+        started_at_ms,
+        ended_at_ms: None,
+        duration_us: None,
+    }
+}
+
+pub(super) fn write(logs: &Logs, request: &RunRequest, outcome: &RunOutcome, started_at_ms: i64, ended_at_ms: i64) {
+    let (state, message) = match &outcome.output {
+        Ok(_) => (OperationState::Success, String::new()),
+        Err(error) => (OperationState::Failed, error.to_string()),
+    };
+    logs.operation(Operation {
+        state,
+        message,
+        ended_at_ms: Some(ended_at_ms),
+        duration_us: Some(outcome.duration_us),
+        ..opening(request, started_at_ms)
+    });
+    // The row of a sync's run is written by the scheduler, under the fence of its claim.
+    if let (FunctionKind::Action, Some(run_id)) = (request.function.manifest.kind, &request.ctx.run_id) {
+        let function = &request.function;
+        logs.run(Run {
+            id: run_id.clone(),
+            environment_id: request.ctx.environment_id.clone(),
+            integration_id: function.integration_id.clone(),
+            connection_key: request.connection_key.clone(),
+            function: function.name.clone(),
+            kind: FunctionKind::Action,
+            version: function.version,
+            sync_id: None,
+            trigger: Trigger::Api,
+            state: if outcome.output.is_ok() { RunState::Succeeded } else { RunState::Failed },
+            error: outcome.output.as_ref().err().cloned(),
+            result: outcome.result.clone(),
+            created_at_ms: started_at_ms,
+            started_at_ms: Some(started_at_ms),
+            ended_at_ms: Some(ended_at_ms),
+            duration_us: Some(outcome.duration_us),
+        });
+    }
+}

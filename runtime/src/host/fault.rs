@@ -1,0 +1,113 @@
+//! What becomes of an error of a part the guest called: mostly the contract's `error`, which the guest can handle; a trap where
+//! going on makes no sense. The one place that gives host errors their codes.
+
+use wasmtime::component::ResourceTableError;
+
+use super::bindings::nango::functions::types;
+use super::state::GuestState;
+use crate::connections::ConnectionsError;
+use crate::proxy::ProxyError;
+use crate::records::RecordsError;
+use crate::store::StoreError;
+
+/// Why a host call has no result.
+#[derive(Debug)]
+pub enum Fault {
+    /// Given to the guest.
+    Error(types::Error),
+    /// Ends the run.
+    Trap(wasmtime::Error),
+}
+
+/// Codes of errors that may go away when the same is asked again later.
+const RETRYABLE: [&str; 5] = [
+    "upstream_unreachable",
+    "upstream_timeout",
+    "upstream_reset",
+    "checkpoint_conflict",
+    "internal_error",
+];
+
+impl Fault {
+    pub(super) fn new(code: &str, message: impl Into<String>) -> Self {
+        let retryable = if RETRYABLE.contains(&code) { "true" } else { "false" };
+        Self::Error(types::Error {
+            code: code.to_owned(),
+            message: message.into(),
+            details: vec![("retryable".to_owned(), retryable.to_owned())],
+        })
+    }
+
+    pub(super) fn trap(message: impl std::fmt::Display + std::fmt::Debug + Send + Sync + 'static) -> Self {
+        Self::Trap(wasmtime::Error::msg(message))
+    }
+
+    /// The guest's error, or the trap.
+    pub(super) fn into_error(self) -> wasmtime::Result<types::Error> {
+        match self {
+            Self::Error(error) => Ok(error),
+            Self::Trap(trap) => Err(trap),
+        }
+    }
+}
+
+impl From<ProxyError> for Fault {
+    fn from(error: ProxyError) -> Self {
+        Self::new(error.code(), error.to_string())
+    }
+}
+
+impl From<ConnectionsError> for Fault {
+    fn from(error: ConnectionsError) -> Self {
+        match &error {
+            ConnectionsError::UnknownIntegration { .. } => Self::new("unknown_integration", error.to_string()),
+            ConnectionsError::UnknownConnection { .. } => Self::new("unknown_connection", error.to_string()),
+            ConnectionsError::UnknownProvider { .. } => Self::new("unknown_provider", error.to_string()),
+            ConnectionsError::IntegrationExists { .. } | ConnectionsError::Invalid { .. } => {
+                Self::new("invalid_request", error.to_string())
+            }
+            ConnectionsError::Encryption(_) | ConnectionsError::Store(_) => internal(&error),
+        }
+    }
+}
+
+impl From<RecordsError> for Fault {
+    fn from(error: RecordsError) -> Self {
+        match &error {
+            RecordsError::MissingId { .. } => Self::new("invalid_record", error.to_string()),
+            RecordsError::Store(_) => internal(&error),
+        }
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        internal(&error)
+    }
+}
+
+impl From<ResourceTableError> for Fault {
+    fn from(error: ResourceTableError) -> Self {
+        match error {
+            ResourceTableError::Full => Self::new(
+                "too_many_handles",
+                "the run holds too many answers and requests under way: drop those it has read",
+            ),
+            ResourceTableError::NotPresent | ResourceTableError::WrongType | ResourceTableError::HasChildren => {
+                Self::Trap(error.into())
+            }
+        }
+    }
+}
+
+/// What went wrong inside is for the operator's log; a guest could not do anything about it.
+fn internal(error: &(dyn std::error::Error + 'static)) -> Fault {
+    tracing::error!(error, "A host call failed: {error}");
+    Fault::new("internal_error", "the runtime could not read or write its database; its log says why")
+}
+
+impl types::Host for GuestState {
+    fn convert_error(&mut self, fault: Fault) -> wasmtime::Result<types::Error> {
+        fault.into_error()
+    }
+}

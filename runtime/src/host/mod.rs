@@ -1,0 +1,35 @@
+//! What a guest can call: one file for each interface of `wit/`. Each function converts, makes one call, converts back; rules
+//! live in the parts that are called, or, where they are the contract's own, in a pure file beside it.
+//!
+//! No secret passes through here: requests leave without credentials, which the proxy adds, and what a guest may read of its
+//! connection is filtered.
+
+mod bindings;
+mod checkpoint_rules;
+mod checkpoints;
+mod clock;
+mod connection;
+mod fault;
+mod json_pointer;
+mod log;
+mod nango;
+mod records;
+mod request;
+mod response;
+mod run_log;
+mod sender;
+mod state;
+
+use wasmtime::component::{HasSelf, Linker};
+
+pub(crate) use bindings::nango::functions::types::Error;
+pub(crate) use bindings::{Function, FunctionPre};
+pub(crate) use run_log::RunLog;
+pub(crate) use state::{GuestState, RunFacts, Services};
+
+/// A linker with everything a component of the world `function` may import.
+pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<GuestState>> {
+    let mut linker = Linker::new(engine);
+    Function::add_to_linker::<_, HasSelf<GuestState>>(&mut linker, |state| state)?;
+    Ok(linker)
+}

@@ -1,0 +1,162 @@
+//! The log of one run: its operation, and the messages a guest writes, within the limits of a run. Nothing here waits and nothing
+//! fails.
+
+use serde_json::{Map, Value};
+
+use crate::clock::Clock;
+use crate::logs::Logs;
+use crate::model::log::Source;
+use crate::model::{Level, Message, Operation, OperationId};
+
+/// Longest message text, in bytes; what is longer is cut.
+const TEXT_BYTES_MAX: usize = 10_000;
+/// Longest panic message kept for the error of a trap, in bytes.
+const PANIC_BYTES_MAX: usize = 2_000;
+/// Begins the messages of the SDK's panic hook.
+const PANIC_MARK: &str = "panicked";
+const CUT_MARK: &str = "… (cut)";
+
+/// What one run may still log, and what it said before it panicked.
+pub(crate) struct RunLog {
+    sink: Option<Sink>,
+    messages_left: u32,
+    bytes_left: usize,
+    full: bool,
+    panic: Option<String>,
+}
+
+struct Sink {
+    logs: Logs,
+    clock: Clock,
+    operation_id: OperationId,
+    /// The operation while it is not written yet: a short run writes it once, at its end.
+    opening: Option<Box<Operation>>,
+}
+
+impl RunLog {
+    /// Messages go to `operation`, which must be announced or finished.
+    pub(crate) fn new(logs: Logs, clock: Clock, operation: Operation, messages_max: u32, bytes_max: usize) -> Self {
+        Self {
+            sink: Some(Sink {
+                logs,
+                clock,
+                operation_id: operation.id.clone(),
+                opening: Some(Box::new(operation)),
+            }),
+            messages_left: messages_max,
+            bytes_left: bytes_max,
+            full: false,
+            panic: None,
+        }
+    }
+
+    /// For `describe`: nothing is kept but a panic.
+    pub(crate) fn silent() -> Self {
+        Self {
+            sink: None,
+            messages_left: 0,
+            bytes_left: 0,
+            full: true,
+            panic: None,
+        }
+    }
+
+    /// Writes the operation as running, once: before its first message, and when the run begins to do what takes time.
+    pub(crate) fn announce(&mut self) {
+        if let Some(sink) = &mut self.sink
+            && let Some(operation) = sink.opening.take()
+        {
+            sink.logs.operation(*operation);
+        }
+    }
+
+    /// The last panic message the guest wrote.
+    pub(crate) fn take_panic(&mut self) -> Option<String> {
+        self.panic.take()
+    }
+
+    pub(super) fn write(&mut self, level: Level, mut text: String, fields: Vec<(String, String)>) {
+        if level == Level::Error && text.starts_with(PANIC_MARK) {
+            let mut panic = text.clone();
+            cut(&mut panic, PANIC_BYTES_MAX);
+            self.panic = Some(panic);
+        }
+        if self.full {
+            return;
+        }
+        cut(&mut text, TEXT_BYTES_MAX);
+        let bytes = fields.iter().fold(text.len(), |sum, (name, value)| sum + name.len() + value.len());
+        if self.messages_left == 0 || bytes > self.bytes_left {
+            self.full = true;
+            let notice = "The run has used up what it may log (limits.run_log_messages, limits.run_log_bytes): further messages are dropped";
+            self.emit(Level::Warn, Source::Internal, notice.to_owned(), None);
+            return;
+        }
+        self.messages_left -= 1;
+        self.bytes_left -= bytes;
+        self.emit(level, Source::User, text, to_object(fields));
+    }
+
+    fn emit(&mut self, level: Level, source: Source, text: String, fields: Option<Value>) {
+        self.announce();
+        if let Some(sink) = &self.sink {
+            sink.logs.message(Message {
+                operation_id: sink.operation_id.clone(),
+                created_at_us: sink.clock.now_us(),
+                level,
+                source,
+                text,
+                fields,
+            });
+        }
+    }
+}
+
+/// Values are JSON text; what is none is kept as a string.
+fn to_object(fields: Vec<(String, String)>) -> Option<Value> {
+    if fields.is_empty() {
+        return None;
+    }
+    let fields: Map<String, Value> = fields
+        .into_iter()
+        .map(|(name, value)| (name, serde_json::from_str(&value).unwrap_or(Value::String(value))))
+        .collect();
+    Some(Value::Object(fields))
+}
+
+/// Shortens to `bytes_max` and a mark, at a character's boundary.
+fn cut(text: &mut String, bytes_max: usize) {
+    if text.len() > bytes_max {
+        text.truncate(text.floor_char_boundary(bytes_max));
+        text.push_str(CUT_MARK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_between_characters() {
+        let mut text = "aéé".to_owned();
+        cut(&mut text, 5);
+        assert_eq!(text, "aéé");
+        cut(&mut text, 4);
+        assert_eq!(text, "aé… (cut)");
+    }
+
+    #[test]
+    fn keeps_the_last_panic_though_nothing_else() {
+        let mut log = RunLog::silent();
+        log.write(Level::Info, "panicked at nothing".to_owned(), Vec::new());
+        assert_eq!(log.take_panic(), None);
+        log.write(Level::Error, "panicked at src/lib.rs:3: boom".to_owned(), Vec::new());
+        assert_eq!(log.take_panic().as_deref(), Some("panicked at src/lib.rs:3: boom"));
+    }
+
+    #[test]
+    fn fields_are_json_or_text() {
+        let fields = to_object(vec![("a".to_owned(), "1".to_owned()), ("b".to_owned(), "no json".to_owned())]);
+        assert_eq!(fields, Some(serde_json::json!({"a": 1, "b": "no json"})));
+    }
+}

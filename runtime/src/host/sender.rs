@@ -1,0 +1,164 @@
+//! Sends a guest's requests through the proxy and bounds what their answers may take on the host.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use super::fault::Fault;
+use super::response::Response;
+use super::state::Services;
+use crate::model::ExecutionContext;
+use crate::proxy::ProxyRequest;
+
+/// Requests one `batch` has under way at the same time, whatever it asks for.
+pub(super) const BATCH_IN_FLIGHT_MAX: usize = 16;
+/// Requests in one `batch`.
+pub(super) const BATCH_REQUESTS_MAX: usize = 500;
+/// Requests under way that were begun with `start`.
+const PENDING_MAX: usize = 16;
+/// All answers a run holds at the same time may take this many times what one may.
+const HELD_BODIES_MAX: usize = 4;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Sender {
+    services: Arc<Services>,
+    ctx: ExecutionContext,
+    held_bytes: Arc<AtomicUsize>,
+    pending: Arc<Semaphore>,
+}
+
+impl Sender {
+    pub(super) fn new(services: Arc<Services>, ctx: ExecutionContext) -> Self {
+        Self {
+            services,
+            ctx,
+            held_bytes: Arc::new(AtomicUsize::new(0)),
+            pending: Arc::new(Semaphore::new(PENDING_MAX)),
+        }
+    }
+
+    pub(super) fn ctx(&self) -> &ExecutionContext {
+        &self.ctx
+    }
+
+    pub(super) async fn send(&self, request: ProxyRequest) -> Result<Response, Fault> {
+        let body_bytes_max = self.services.limits.response_body_bytes;
+        let answer = self.services.proxy.send(&self.ctx, request).await?;
+        let (status, headers, body) = answer.collect(body_bytes_max).await?;
+        let held = Held::take(&self.held_bytes, body.len(), body_bytes_max.saturating_mul(HELD_BODIES_MAX))?;
+        Ok(Response::new(status, headers, body, held))
+    }
+
+    /// Begins to send. Must be called on a tokio runtime.
+    pub(super) fn start(&self, request: ProxyRequest) -> Pending {
+        let Ok(permit) = Arc::clone(&self.pending).try_acquire_owned() else {
+            return Pending::Refused(Fault::new(
+                "too_many_requests_pending",
+                format!("{PENDING_MAX} requests are under way already: wait for one of them"),
+            ));
+        };
+        let sender = self.clone();
+        Pending::Sent(AbortOnDrop(tokio::spawn(async move {
+            let _permit = permit;
+            sender.send(request).await
+        })))
+    }
+}
+
+/// A request under way, the contract's resource `pending`.
+pub enum Pending {
+    Sent(AbortOnDrop),
+    /// It was never sent.
+    Refused(Fault),
+    Taken,
+}
+
+impl Pending {
+    /// Takes the request out; the next one gets `already_taken`.
+    pub(super) fn take(&mut self) -> Result<AbortOnDrop, Fault> {
+        match std::mem::replace(self, Self::Taken) {
+            Self::Sent(request) => Ok(request),
+            Self::Refused(fault) => Err(fault),
+            Self::Taken => Err(Fault::new("already_taken", "the answer of this request was taken before")),
+        }
+    }
+}
+
+/// A task that does not outlive its handle.
+pub struct AbortOnDrop(JoinHandle<Result<Response, Fault>>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Future for AbortOnDrop {
+    type Output = Result<Response, Fault>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|joined| {
+            joined.unwrap_or_else(|error| {
+                // A panic of the proxy costs this request; nobody aborts a task that is waited for but a runtime that stops.
+                tracing::error!(%error, "A request of a function ended without an answer");
+                Err(Fault::new("internal_error", "the request ended without an answer; the runtime's log says why"))
+            })
+        })
+    }
+}
+
+/// Bytes of answers that a run holds; given back when dropped.
+pub(super) struct Held {
+    total: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Held {
+    pub(super) fn take(total: &Arc<AtomicUsize>, bytes: usize, bytes_max: usize) -> Result<Self, Fault> {
+        let held = Self {
+            total: Arc::clone(total),
+            bytes,
+        };
+        let before = total.fetch_add(bytes, Ordering::AcqRel);
+        if before.saturating_add(bytes) > bytes_max {
+            return Err(Fault::new(
+                "too_many_responses",
+                format!("the run holds answers of {before} bytes and may hold {bytes_max}: drop those it has read before it asks for more"),
+            ));
+        }
+        Ok(held)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn held_bytes_are_given_back() {
+        let total = Arc::new(AtomicUsize::new(0));
+        let first = Held::take(&total, 60, 100).unwrap();
+        assert!(Held::take(&total, 60, 100).is_err());
+        assert_eq!(total.load(Ordering::Acquire), 60, "a refusal takes nothing");
+        drop(first);
+        assert!(Held::take(&total, 60, 100).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_pending_request_is_taken_once() {
+        let mut pending = Pending::Sent(AbortOnDrop(tokio::spawn(std::future::pending())));
+        assert!(pending.take().is_ok());
+        assert!(matches!(pending.take(), Err(Fault::Error(error)) if error.code == "already_taken"));
+    }
+}

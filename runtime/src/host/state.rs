@@ -1,0 +1,132 @@
+//! What the host keeps for one instance while it runs: for whom it runs, what it may use, what it did.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wasmtime::component::ResourceTable;
+
+use super::fault::Fault;
+use super::run_log::RunLog;
+use super::sender::Sender;
+use crate::clock::{Clock, Entropy};
+use crate::config::Limits;
+use crate::connections::Connections;
+use crate::engine::MemoryLimiter;
+use crate::logs::Logs;
+use crate::model::{ConnectionKey, Counts, ExecutionContext, Function};
+use crate::proxy::Proxy;
+use crate::records::Records;
+use crate::store::Store;
+
+/// Answers and requests under way that one run may hold at the same time.
+const HOST_HANDLES_MAX: usize = 1_000;
+
+/// The parts that imports call. One for the whole process.
+pub(crate) struct Services {
+    pub(crate) proxy: Proxy,
+    pub(crate) connections: Connections,
+    pub(crate) records: Records,
+    pub(crate) store: Store,
+    pub(crate) logs: Logs,
+    pub(crate) limits: Limits,
+}
+
+/// For what and for whom a run is.
+pub(crate) struct RunFacts {
+    pub(crate) services: Arc<Services>,
+    pub(crate) function: Arc<Function>,
+    pub(crate) provider: Arc<str>,
+    pub(crate) environment_name: Arc<str>,
+    pub(crate) connection_key: ConnectionKey,
+    /// Of a sync.
+    pub(crate) variant: Option<String>,
+    pub(crate) sender: Sender,
+    /// Version of the checkpoint this run has seen; none before it looked.
+    pub(super) checkpoint_version: Option<i64>,
+}
+
+impl RunFacts {
+    pub(crate) fn new(
+        services: Arc<Services>,
+        ctx: ExecutionContext,
+        function: Arc<Function>,
+        provider: Arc<str>,
+        environment_name: Arc<str>,
+        connection_key: ConnectionKey,
+        variant: Option<String>,
+    ) -> Self {
+        Self {
+            sender: Sender::new(Arc::clone(&services), ctx),
+            services,
+            function,
+            provider,
+            environment_name,
+            connection_key,
+            variant,
+            checkpoint_version: None,
+        }
+    }
+
+    pub(crate) fn ctx(&self) -> &ExecutionContext {
+        self.sender.ctx()
+    }
+}
+
+/// The data of one wasmtime store.
+pub(crate) struct GuestState {
+    pub(crate) limiter: MemoryLimiter,
+    pub(crate) log: RunLog,
+    /// What the run did to records, by model.
+    pub(crate) counts: BTreeMap<String, Counts>,
+    pub(super) clock: Clock,
+    pub(super) entropy: Entropy,
+    /// On the clock's monotonic scale.
+    pub(super) deadline_us: u64,
+    pub(super) table: ResourceTable,
+    /// None while `describe` is called, which is for no connection.
+    run: Option<RunFacts>,
+}
+
+impl GuestState {
+    pub(crate) fn new(
+        run: Option<RunFacts>,
+        log: RunLog,
+        limiter: MemoryLimiter,
+        clock: Clock,
+        entropy: Entropy,
+        timeout_ms: u64,
+    ) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(HOST_HANDLES_MAX);
+        Self {
+            deadline_us: clock.monotonic_us().saturating_add(timeout_ms.saturating_mul(1_000)),
+            limiter,
+            log,
+            counts: BTreeMap::new(),
+            clock,
+            entropy,
+            table,
+            run,
+        }
+    }
+
+    /// Whether the run may not go on.
+    pub(crate) fn past_deadline(&self) -> bool {
+        self.clock.monotonic_us() >= self.deadline_us
+    }
+
+    /// The run that `import` is called for.
+    pub(super) fn run(&mut self, import: &'static str) -> Result<&mut RunFacts, Fault> {
+        self.run
+            .as_mut()
+            .ok_or_else(|| Fault::trap(format!("`describe` called {import}: it is called without a connection and may only log")))
+    }
+
+    /// The same, for imports whose signature has no place for an error.
+    pub(super) fn facts(&mut self) -> wasmtime::Result<&RunFacts> {
+        match &self.run {
+            Some(run) => Ok(run),
+            None => wasmtime::bail!("`describe` asked for its connection: it is called without one and may only log"),
+        }
+    }
+}
