@@ -1,0 +1,217 @@
+//! Write actions and syncs for nango-runtime in Rust.
+//!
+//! A *function* runs for one connection. It calls the provider's API through the host, which adds the connection's
+//! credentials, retries and logs; the function never sees a secret. An **action** is called by name and answers. A
+//! **sync** runs on a schedule and keeps records fresh.
+//!
+//! ```
+//! use nango_guest_sdk::prelude::*;
+//!
+//! #[derive(Deserialize, JsonSchema)]
+//! struct NewIssue {
+//!     owner: String,
+//!     repo: String,
+//!     title: String,
+//! }
+//!
+//! #[derive(Serialize, Deserialize, JsonSchema)]
+//! struct Issue {
+//!     id: u64,
+//!     number: u64,
+//!     title: String,
+//! }
+//!
+//! /// Creates an issue in a repository.
+//! #[action]
+//! fn create_issue(nango: &Nango, input: NewIssue) -> Result<Issue, ActionError> {
+//!     let NewIssue { owner, repo, title } = input;
+//!     if title.is_empty() {
+//!         return Err(ActionError::new("an issue needs a title"));
+//!     }
+//!     let answer = nango.post(format!("/repos/{owner}/{repo}/issues")).json(&json!({"title": title}))?.send()?;
+//!     Ok(answer.json()?)
+//! }
+//!
+//! #[derive(Serialize, Deserialize, JsonSchema)]
+//! struct Position {
+//!     next: String,
+//! }
+//!
+//! /// Keeps the issues assigned to the user fresh.
+//! #[sync(frequency = "every hour", models(Issue), checkpoint = Position)]
+//! fn issues(nango: &Nango) -> Result<(), SyncError> {
+//!     let start = nango.checkpoint::<Position>()?.map_or("/issues?per_page=100".to_owned(), |position| position.next);
+//!     let mut next = Some(start);
+//!     while let Some(page) = next {
+//!         let answer = nango.get(page).retries(3).send()?;
+//!         nango.records().save(&answer.json::<Vec<Issue>>()?)?;
+//!         next = answer.next_link();
+//!         if let Some(next) = &next {
+//!             nango.save_checkpoint(&Position { next: next.clone() })?;
+//!         }
+//!     }
+//!     nango.clear_checkpoint()?;
+//!     Ok(())
+//! }
+//!
+//! nango_guest_sdk::functions!(create_issue, issues);
+//! # fn main() {}
+//! ```
+//!
+//! # From crate to component
+//!
+//! A component is a `cdylib` for `wasm32-unknown-unknown`:
+//!
+//! ```toml
+//! [lib]
+//! crate-type = ["cdylib"]
+//!
+//! [dependencies]
+//! nango-guest-sdk = "…"
+//! schemars = "1"                                     # the derives name their crates
+//! serde = { version = "1", features = ["derive"] }
+//!
+//! [profile.release]
+//! opt-level = "s"
+//! lto = true
+//! codegen-units = 1
+//! panic = "abort"
+//! strip = true
+//! ```
+//!
+//! `nango-runtime build` compiles it and wraps the module as a component. Plain `cargo build --release --target
+//! wasm32-unknown-unknown` compiles it as well; the linker arguments that make a run start faster are then for
+//! `.cargo/config.toml`:
+//!
+//! ```toml
+//! [target.wasm32-unknown-unknown]
+//! rustflags = ["-Clink-args=-zstack-size=262144", "-Clink-args=--initial-memory=1048576"]
+//! ```
+//!
+//! # Errors
+//!
+//! Every call gives [`Error`], a value to match on; [`ActionError`] takes any error through `?`.
+//!
+//! ```
+//! # use nango_guest_sdk::prelude::*;
+//! fn exists(nango: &Nango, repo: &str) -> Result<bool, Error> {
+//!     match nango.get(format!("/repos/{repo}")).send() {
+//!         Ok(_) => Ok(true),
+//!         Err(Error::Http(answer)) if answer.status == 404 => Ok(false),
+//!         Err(error) => Err(error),
+//!     }
+//! }
+//! ```
+//!
+//! The caller of a function gets the message and the line it came from. A panic ends the run; its message and line are
+//! in the run's log.
+//!
+//! # Several requests at once
+//!
+//! ```
+//! # use nango_guest_sdk::prelude::*;
+//! fn titles(nango: &Nango, ids: &[u64]) -> Result<Vec<String>, Error> {
+//!     let requests = ids.iter().map(|id| nango.get(format!("/items/{id}")));
+//!     nango.send_all(requests, 8).into_iter().map(|answer| answer?.json_at("/title")).collect()
+//! }
+//!
+//! fn both(nango: &Nango) -> Result<(String, String), Error> {
+//!     let slow = nango.start(nango.get("/slow"));
+//!     let quick = nango.get("/quick").send()?.text()?;
+//!     Ok((quick, slow.wait()?.text()?))
+//! }
+//! ```
+//!
+//! # What a function has not
+//!
+//! No files, sockets, environment, threads or standard streams; `SystemTime::now`, `Instant::now` and `thread::sleep`
+//! trap. [`Nango`] has time, randomness, waiting and a log instead.
+
+mod action_error;
+#[cfg(all(feature = "allocator", target_family = "wasm"))]
+mod allocator;
+#[doc(hidden)]
+pub mod bindings;
+mod checkpoint;
+mod connection;
+mod error;
+mod function;
+mod link;
+mod log;
+mod nango;
+mod records;
+mod request;
+mod response;
+
+pub use action_error::{ActionError, SyncError};
+pub use connection::Connection;
+pub use error::{Error, HostError, HttpError, Place};
+pub use log::Level;
+pub use nango::Nango;
+/// Makes a function an action: called by name, with an answer.
+///
+/// The function takes `&Nango` and, unless it needs none, its input; it returns a `Result` whose error can become an
+/// [`ActionError`]. Input and output are types with serde's traits and `JsonSchema`. Its doc comment is the description.
+///
+/// `#[action(name = "create-issue")]` names it; by default it is called like the Rust function, with `-` for `_`.
+pub use nango_guest_sdk_macros::action;
+/// Makes a function a sync: run on a schedule, to keep records fresh.
+///
+/// The function takes `&Nango` and returns a `Result` whose error can become a [`SyncError`]. Its doc comment is the
+/// description. Arguments of the attribute:
+///
+/// - `frequency = "every hour"`: how often it runs; needed
+/// - `models(Issue, User)`: the types whose records it keeps
+/// - `checkpoint = Position`, `metadata = Settings`: the types of its checkpoint and of the connection's metadata
+/// - `auto_start = false`: it waits until it is started for a connection
+/// - `name = "issues"`: as for an [`action`](macro@action)
+pub use nango_guest_sdk_macros::sync;
+pub use records::{Counts, Records};
+pub use request::{Pending, Request};
+pub use response::Response;
+pub use {schemars, serde, serde_json};
+
+/// What nearly every function needs.
+pub mod prelude {
+    pub use schemars::JsonSchema;
+    pub use serde::{Deserialize, Serialize};
+    pub use serde_json::{Value, json};
+
+    pub use crate::{ActionError, Error, Level, Nango, SyncError, action, sync};
+}
+
+/// Makes the crate a component that holds these functions. Once for each component.
+#[macro_export]
+macro_rules! functions {
+    ($($function:ty),+ $(,)?) => {
+        const _: () = {
+            const FUNCTIONS: &[$crate::__private::Entry] = &[$($crate::__private::Entry::of::<$function>()),+];
+
+            struct Component;
+
+            impl $crate::bindings::Guest for Component {
+                fn describe() -> ::std::string::String {
+                    $crate::__private::describe_component(FUNCTIONS)
+                }
+
+                fn run(
+                    function: ::std::string::String,
+                    trigger: ::std::vec::Vec<(::std::string::String, ::std::string::String)>,
+                ) -> ::std::result::Result<::std::string::String, $crate::bindings::Error> {
+                    $crate::__private::run_component(FUNCTIONS, &function, &trigger)
+                }
+            }
+
+            #[cfg(target_family = "wasm")]
+            $crate::bindings::export!(Component with_types_in $crate::bindings);
+        };
+    };
+}
+
+/// What generated code names. Not for people, and not stable.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::function::{
+        Description, Entry, Function, Outcome, describe_component, read_input, run_component, write_output,
+    };
+}
