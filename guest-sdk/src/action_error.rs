@@ -3,8 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 
 use crate::bindings::nango::functions::types;
 use crate::error::{Error, HostError, HttpError, Place};
@@ -38,8 +38,8 @@ pub struct ActionError {
 }
 
 enum Cause {
-    /// The function refused.
-    Refused(Value),
+    /// The function refused; why, as JSON text.
+    Refused(String),
     /// A call to the host failed.
     Call(Error),
     /// Something else in the function failed.
@@ -51,16 +51,19 @@ impl ActionError {
     #[track_caller]
     #[must_use]
     pub fn new(payload: impl Serialize) -> Self {
-        let payload = serde_json::to_value(payload).unwrap_or_else(|error| Value::String(error.to_string()));
+        let payload = match serde_json::to_string(&payload) {
+            Ok(json) => json,
+            Err(error) => quoted(&error.to_string()),
+        };
         Self {
             cause: Cause::Refused(payload),
             place: Place::here(),
         }
     }
 
-    /// The payload of a refusal.
+    /// The payload of a refusal, as JSON text.
     #[must_use]
-    pub fn payload(&self) -> Option<&Value> {
+    pub fn payload(&self) -> Option<&str> {
         match &self.cause {
             Cause::Refused(payload) => Some(payload),
             Cause::Call(_) | Cause::Foreign(_) => None,
@@ -84,10 +87,10 @@ impl ActionError {
 
     pub(crate) fn into_wire(self) -> types::Error {
         let mut details = Details::default();
-        details.push("place", self.place.to_string());
+        details.push("place", &self.place.to_string());
         let (code, message) = match &self.cause {
             Cause::Refused(payload) => {
-                details.push("payload", payload);
+                details.push_json("payload", payload.clone());
                 ("action_script_runtime_error", refusal_message(payload))
             }
             Cause::Call(Error::Http(error)) => {
@@ -119,38 +122,58 @@ impl ActionError {
 struct Details(Vec<(String, String)>);
 
 impl Details {
-    fn push(&mut self, name: &str, value: impl Serialize) {
-        if let Ok(json) = serde_json::to_string(&value) {
-            self.0.push((name.to_owned(), json));
-        }
+    fn push_json(&mut self, name: &str, json: String) {
+        self.0.push((name.to_owned(), json));
+    }
+
+    fn push(&mut self, name: &str, text: &str) {
+        self.push_json(name, quoted(text));
     }
 }
 
-fn refusal_message(payload: &Value) -> String {
-    let message = payload.as_str().or_else(|| payload.get("message")?.as_str());
-    message.unwrap_or("the function refused").to_owned()
+/// A JSON string.
+fn quoted(text: &str) -> String {
+    // Writing a string into memory cannot fail.
+    serde_json::to_string(text).unwrap_or_default()
+}
+
+fn refusal_message(payload: &str) -> String {
+    #[derive(Deserialize)]
+    struct WithMessage {
+        message: String,
+    }
+    if let Ok(text) = serde_json::from_slice::<String>(payload.as_bytes()) {
+        return text;
+    }
+    match serde_json::from_slice::<WithMessage>(payload.as_bytes()) {
+        Ok(WithMessage { message }) => message,
+        Err(_) => "the function refused".to_owned(),
+    }
 }
 
 fn describe_answer(details: &mut Details, error: &HttpError) {
     details.push("method", &error.method);
     details.push("path", &error.path);
-    details.push("status", error.status);
-    let headers: Map<String, Value> = error
+    details.push_json("status", error.status.to_string());
+    let headers: Vec<String> = error
         .headers
         .iter()
-        .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
+        .map(|(name, value)| format!("{}:{}", quoted(name), quoted(value)))
         .collect();
-    details.push("headers", headers);
+    details.push_json("headers", format!("{{{}}}", headers.join(",")));
     // A body that was cut is no JSON any more, so that it goes as a string.
     let shown = error.body.get(..BODY_BYTES_MAX).unwrap_or(&error.body);
-    let body = serde_json::from_slice(shown).unwrap_or_else(|_| Value::from(String::from_utf8_lossy(shown)));
-    details.push("body", body);
+    let text = String::from_utf8_lossy(shown);
+    match serde_json::from_slice::<IgnoredAny>(text.as_bytes()) {
+        Ok(_) => details.push_json("body", text.into_owned()),
+        Err(_) => details.push("body", &text),
+    }
 }
 
 fn describe_host_error(details: &mut Details, error: &HostError) {
     details.push("code", &error.code);
-    for (name, value) in &error.details {
-        details.push(name, value);
+    for (name, json) in &error.details {
+        details.push_json(name, json.clone());
     }
 }
 

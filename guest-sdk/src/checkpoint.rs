@@ -13,7 +13,7 @@ pub(crate) fn get<T: DeserializeOwned>() -> Result<Option<T>, Error> {
         Ok(None) => return Ok(None),
         Err(error) => return Err(Error::host(error)),
     };
-    match serde_json::from_str(&json) {
+    match serde_json::from_slice(json.as_bytes()) {
         Ok(checkpoint) => Ok(Some(checkpoint)),
         Err(source) => Err(Error::json("cannot read the checkpoint", source)),
     }

@@ -85,7 +85,7 @@ fn read<T: DeserializeOwned>(what: &str, json: Result<String, types::Error>) -> 
         Ok(json) => json,
         Err(error) => return Err(Error::host(error)),
     };
-    match serde_json::from_str(&json) {
+    match serde_json::from_slice(json.as_bytes()) {
         Ok(value) => Ok(value),
         Err(source) => Err(Error::json(format!("cannot read {what}"), source)),
     }

@@ -5,7 +5,6 @@
 use std::panic::Location;
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::bindings::nango::functions::types;
 
@@ -150,28 +149,21 @@ pub struct HostError {
     pub message: String,
     /// Whether the same call may succeed later.
     pub retryable: bool,
-    /// More about it; values that are no JSON are kept as strings.
-    pub details: Vec<(String, Value)>,
+    /// More about it; values are JSON text.
+    pub details: Vec<(String, String)>,
 }
 
 impl From<types::Error> for HostError {
     fn from(error: types::Error) -> Self {
-        let details: Vec<(String, Value)> = error
+        let retryable = error
             .details
-            .into_iter()
-            .map(|(name, json)| {
-                let value = serde_json::from_str(&json).unwrap_or(Value::String(json));
-                (name, value)
-            })
-            .collect();
-        let retryable = details
             .iter()
-            .any(|(name, value)| name == "retryable" && *value == Value::Bool(true));
+            .any(|(name, json)| name == "retryable" && json == "true");
         Self {
             code: error.code,
             message: error.message,
             retryable,
-            details,
+            details: error.details,
         }
     }
 }
@@ -210,10 +202,7 @@ mod tests {
 
     #[test]
     fn reads_details_of_the_host() {
-        let host = HostError::from(error(&[("retryable", "true"), ("attempts", "3"), ("odd", "{")]));
-        assert!(host.retryable);
-        assert_eq!(host.details[1], ("attempts".to_owned(), Value::from(3)));
-        assert_eq!(host.details[2], ("odd".to_owned(), Value::from("{")));
+        assert!(HostError::from(error(&[("attempts", "3"), ("retryable", "true")])).retryable);
         assert!(!HostError::from(error(&[])).retryable);
     }
 

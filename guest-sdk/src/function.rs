@@ -7,7 +7,7 @@ use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::action_error::ActionError;
 use crate::bindings::nango::functions::types;
@@ -75,8 +75,10 @@ impl<T, E: Into<ActionError>> Outcome for Result<T, E> {
 pub fn describe_component(functions: &[Entry]) -> String {
     log::install_panic_hook();
     let functions: Vec<Value> = functions.iter().map(|entry| (entry.describe)()).collect();
-    let sdk = json!({"name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION")});
-    json!({"functions": functions, "sdk": sdk}).to_string()
+    // Written by hand around the entries, which needs no second serializer.
+    let functions = serde_json::to_string(&functions).unwrap_or_default();
+    let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+    format!(r#"{{"functions":{functions},"sdk":{{"name":"{name}","version":"{version}"}}}}"#)
 }
 
 /// The body of the export `run`.
@@ -105,7 +107,7 @@ pub fn run_component(functions: &[Entry], name: &str, trigger: &[(String, String
 /// # Errors
 /// When it does not fit `T`.
 pub fn read_input<T: DeserializeOwned>(input: &str) -> Result<T, ActionError> {
-    match serde_json::from_str(input) {
+    match serde_json::from_slice(input.as_bytes()) {
         Ok(input) => Ok(input),
         Err(source) => {
             let what = "the input does not fit".to_owned();

@@ -33,7 +33,7 @@ impl Level {
 pub(crate) fn write(level: Level, message: &str, fields: &[(&str, Value)]) {
     let fields: Vec<(String, String)> = fields
         .iter()
-        .map(|(name, value)| ((*name).to_owned(), value.to_string()))
+        .map(|(name, value)| ((*name).to_owned(), serde_json::to_string(value).unwrap_or_default()))
         .collect();
     wire::write(level.as_str(), message, &fields);
 }

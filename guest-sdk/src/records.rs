@@ -67,7 +67,7 @@ impl Records<'_> {
             Ok(json) => json,
             Err(error) => return Err(Error::host(error)),
         };
-        match serde_json::from_str(&json) {
+        match serde_json::from_slice(json.as_bytes()) {
             Ok(records) => Ok(records),
             Err(source) => Err(Error::json(
                 format!("cannot read the records of {}", M::schema_name()),

@@ -78,7 +78,7 @@ impl Response {
             Ok(json) => json,
             Err(error) => return Err(Error::host(error)),
         };
-        match serde_json::from_str(json.as_deref().unwrap_or("null")) {
+        match serde_json::from_slice(json.as_deref().unwrap_or("null").as_bytes()) {
             Ok(value) => Ok(value),
             Err(source) => Err(Error::json(self.cannot_read(pointer), source)),
         }
