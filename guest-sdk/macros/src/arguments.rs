@@ -1,0 +1,131 @@
+//! What stands in the parentheses of an attribute.
+
+use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
+use syn::{Ident, LitBool, LitStr, Result, Token, Type, parenthesized};
+
+/// `#[action(name = "…")]`
+#[derive(Default)]
+pub(crate) struct ActionArguments {
+    pub(crate) name: Option<LitStr>,
+}
+
+/// `#[sync(frequency = "…", models(…), checkpoint = …, metadata = …, auto_start = …, name = "…")]`
+pub(crate) struct SyncArguments {
+    pub(crate) name: Option<LitStr>,
+    pub(crate) frequency: LitStr,
+    pub(crate) models: Vec<Type>,
+    pub(crate) checkpoint: Option<Type>,
+    pub(crate) metadata: Option<Type>,
+    pub(crate) auto_start: bool,
+}
+
+impl Parse for ActionArguments {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let mut arguments = Self::default();
+        each(input, |key, input| {
+            if key == "name" {
+                return set(&mut arguments.name, key, name(input)?);
+            }
+            Err(syn::Error::new(
+                key.span(),
+                format!("an action has no argument `{key}`; it knows `name`"),
+            ))
+        })?;
+        Ok(arguments)
+    }
+}
+
+impl Parse for SyncArguments {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let (mut called, mut frequency, mut models) = (None, None, None);
+        let (mut checkpoint, mut metadata, mut auto_start) = (None, None, None);
+        each(input, |key, input| {
+            if key == "models" {
+                let content;
+                parenthesized!(content in input);
+                let types = Punctuated::<Type, Token![,]>::parse_terminated(&content)?;
+                return set(&mut models, key, types.into_iter().collect());
+            }
+            if key == "name" {
+                return set(&mut called, key, name(input)?);
+            }
+            if key == "frequency" {
+                return set(&mut frequency, key, every(value(input)?)?);
+            }
+            if key == "checkpoint" {
+                return set(&mut checkpoint, key, value(input)?);
+            }
+            if key == "metadata" {
+                return set(&mut metadata, key, value(input)?);
+            }
+            if key == "auto_start" {
+                return set(&mut auto_start, key, value::<LitBool>(input)?.value);
+            }
+            let known = "`frequency`, `models`, `checkpoint`, `metadata`, `auto_start` and `name`";
+            Err(syn::Error::new(
+                key.span(),
+                format!("a sync has no argument `{key}`; it knows {known}"),
+            ))
+        })?;
+        let frequency =
+            frequency.ok_or_else(|| input.error("a sync needs a frequency, as in `frequency = \"every hour\"`"))?;
+        Ok(Self {
+            name: called,
+            frequency,
+            models: models.unwrap_or_default(),
+            checkpoint,
+            metadata,
+            auto_start: auto_start.unwrap_or(true),
+        })
+    }
+}
+
+fn each(input: ParseStream<'_>, mut take: impl FnMut(&Ident, ParseStream<'_>) -> Result<()>) -> Result<()> {
+    while !input.is_empty() {
+        let key: Ident = input.parse()?;
+        take(&key, input)?;
+        if !input.is_empty() {
+            input.parse::<Token![,]>()?;
+        }
+    }
+    Ok(())
+}
+
+fn value<T: Parse>(input: ParseStream<'_>) -> Result<T> {
+    input.parse::<Token![=]>()?;
+    input.parse()
+}
+
+fn set<T>(slot: &mut Option<T>, key: &Ident, value: T) -> Result<()> {
+    if slot.replace(value).is_some() {
+        return Err(syn::Error::new(key.span(), format!("`{key}` is given twice")));
+    }
+    Ok(())
+}
+
+fn name(input: ParseStream<'_>) -> Result<LitStr> {
+    let name: LitStr = value(input)?;
+    let text = name.value();
+    if text.is_empty()
+        || !text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    {
+        return Err(syn::Error::new(
+            name.span(),
+            "a function's name consists of letters, digits, `-` and `_`",
+        ));
+    }
+    Ok(name)
+}
+
+fn every(frequency: LitStr) -> Result<LitStr> {
+    if frequency.value().starts_with("every ") {
+        return Ok(frequency);
+    }
+    Err(syn::Error::new(
+        frequency.span(),
+        "a frequency reads like \"every hour\" or \"every 30 minutes\"",
+    ))
+}

@@ -1,0 +1,189 @@
+//! The handle a function gets for its run.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::bindings::nango::functions as host;
+use crate::checkpoint;
+use crate::connection::Connection;
+use crate::error::Error;
+use crate::log::{self, Level};
+use crate::records::Records;
+use crate::request::{Origin, Pending, Request};
+use crate::response::{Response, answered};
+
+/// What a function can do: call the provider's API, read its connection, keep records, log.
+///
+/// A run has one, and a function gets it as its first argument. It is bound to the connection the run is for, therefore
+/// nothing here asks for a connection or an integration.
+#[derive(Debug)]
+pub struct Nango(());
+
+impl Nango {
+    /// The handle of this run, for the exports that [`functions!`](crate::functions) makes.
+    pub(crate) fn of_this_run() -> Self {
+        #[cfg(not(target_family = "wasm"))]
+        #[expect(
+            clippy::panic,
+            reason = "the bindings would panic at the first call, with a message that says nothing"
+        )]
+        {
+            panic!(
+                "functions run only inside of nango-runtime; a native build can describe them and test what is beside them"
+            )
+        }
+        #[cfg(target_family = "wasm")]
+        Self(())
+    }
+
+    /// A GET request to a path below the provider's base URL, as in `/user/repos`.
+    pub fn get(&self, path: impl Into<String>) -> Request {
+        Request::new("GET", path)
+    }
+
+    /// A POST request.
+    pub fn post(&self, path: impl Into<String>) -> Request {
+        Request::new("POST", path)
+    }
+
+    /// A PUT request.
+    pub fn put(&self, path: impl Into<String>) -> Request {
+        Request::new("PUT", path)
+    }
+
+    /// A PATCH request.
+    pub fn patch(&self, path: impl Into<String>) -> Request {
+        Request::new("PATCH", path)
+    }
+
+    /// A DELETE request.
+    pub fn delete(&self, path: impl Into<String>) -> Request {
+        Request::new("DELETE", path)
+    }
+
+    /// A request with any other method, for example `HEAD` or `PROPFIND`.
+    pub fn request(&self, method: impl Into<String>, path: impl Into<String>) -> Request {
+        Request::new(method, path)
+    }
+
+    /// Sends all requests, at most `max_in_flight` at once (the host may lower it), and answers in their order. Each
+    /// answer is as from [`Request::send`].
+    #[track_caller]
+    pub fn send_all(
+        &self,
+        requests: impl IntoIterator<Item = Request>,
+        max_in_flight: u32,
+    ) -> Vec<Result<Response, Error>> {
+        let mut origins: Vec<Origin> = Vec::new();
+        let mut batch = Vec::new();
+        for request in requests {
+            let (origin, inner) = request.split();
+            batch.push((origin.method.clone(), inner));
+            origins.push(origin);
+        }
+        let results = host::nango::batch(&batch, max_in_flight);
+        origins
+            .into_iter()
+            .zip(results)
+            .map(|(origin, result)| answered(origin, result).and_then(Response::error_for_status))
+            .collect()
+    }
+
+    /// Sends a request without waiting for its answer, so that the function can do something else meanwhile.
+    #[track_caller]
+    pub fn start(&self, request: Request) -> Pending {
+        request.start()
+    }
+
+    /// The connection this run is for.
+    #[must_use]
+    pub fn connection(&self) -> Connection<'_> {
+        Connection::of(self)
+    }
+
+    /// The records a sync keeps fresh. Only syncs may write them, and only the models they declare.
+    #[must_use]
+    pub fn records(&self) -> Records<'_> {
+        Records::of(self)
+    }
+
+    /// The last saved checkpoint; none before the first save and after [`clear_checkpoint`](Self::clear_checkpoint).
+    ///
+    /// # Errors
+    /// [`Error::Json`] when it does not fit `T`, for example because an earlier version of the function wrote it.
+    #[track_caller]
+    pub fn checkpoint<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
+        checkpoint::get()
+    }
+
+    /// Saves how far the function has come. It is durable when the call returns, and there in the next run.
+    ///
+    /// A checkpoint is a flat object: at most 16 fields of string (4,000 characters), number or boolean.
+    ///
+    /// # Errors
+    /// [`Error::Host`] with code `checkpoint_conflict` when another run has saved meanwhile, or when it is too large.
+    #[track_caller]
+    pub fn save_checkpoint(&self, checkpoint: &impl Serialize) -> Result<(), Error> {
+        checkpoint::save(checkpoint)
+    }
+
+    /// Forgets the checkpoint, so that the next run starts from the beginning.
+    ///
+    /// # Errors
+    /// [`Error::Host`] as for [`save_checkpoint`](Self::save_checkpoint).
+    #[track_caller]
+    pub fn clear_checkpoint(&self) -> Result<(), Error> {
+        checkpoint::clear()
+    }
+
+    /// Writes a line into the run's log. Logging never fails; what is over the limits of a run is dropped.
+    pub fn log(&self, level: Level, message: impl AsRef<str>, fields: &[(&str, Value)]) {
+        log::write(level, message.as_ref(), fields);
+    }
+
+    /// Writes a line of level `debug`.
+    pub fn debug(&self, message: impl AsRef<str>) {
+        log::write(Level::Debug, message.as_ref(), &[]);
+    }
+
+    /// Writes a line of level `info`.
+    pub fn info(&self, message: impl AsRef<str>) {
+        log::write(Level::Info, message.as_ref(), &[]);
+    }
+
+    /// Writes a line of level `warn`.
+    pub fn warn(&self, message: impl AsRef<str>) {
+        log::write(Level::Warn, message.as_ref(), &[]);
+    }
+
+    /// Writes a line of level `error`.
+    pub fn error(&self, message: impl AsRef<str>) {
+        log::write(Level::Error, message.as_ref(), &[]);
+    }
+
+    /// Milliseconds since 1970-01-01 UTC. `SystemTime::now` does not work in a function.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        host::clock::now_us() / 1_000
+    }
+
+    /// Time since some moment before the run; never goes back. `Instant::now` does not work in a function.
+    #[must_use]
+    pub fn monotonic(&self) -> Duration {
+        Duration::from_micros(host::clock::monotonic_us())
+    }
+
+    /// Cryptographically secure random bytes, at most 65,536 at once.
+    #[must_use]
+    pub fn random_bytes(&self, length: u32) -> Vec<u8> {
+        host::random::bytes(length)
+    }
+
+    /// Waits, but never beyond the deadline of the run. `thread::sleep` does not work in a function.
+    pub fn sleep(&self, duration: Duration) {
+        host::sleep::sleep_ms(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+    }
+}

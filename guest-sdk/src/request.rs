@@ -1,0 +1,214 @@
+//! Requests to the provider's API, built step by step and sent through the host.
+//!
+//! Credentials are no part of a request: the host adds those of the run's connection.
+
+use std::fmt::Display;
+
+use serde::Serialize;
+
+use crate::bindings::nango::functions::nango as wire;
+use crate::error::{Error, Place};
+use crate::response::{Response, answered};
+
+/// A request that has not been sent yet; made by [`Nango::get`](crate::Nango::get) and its like.
+#[derive(Clone, Debug)]
+#[must_use = "a request does nothing until it is sent"]
+pub struct Request {
+    pub(crate) method: String,
+    pub(crate) inner: wire::Request,
+}
+
+impl Request {
+    pub(crate) fn new(method: impl Into<String>, path: impl Into<String>) -> Self {
+        let inner = wire::Request {
+            path: path.into(),
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: None,
+            options: Vec::new(),
+        };
+        Self {
+            method: method.into(),
+            inner,
+        }
+    }
+
+    /// Adds a header. It overrides one of the provider's defaults, but never the credentials.
+    pub fn header(mut self, name: impl Into<String>, value: impl Display) -> Self {
+        self.inner.headers.push((name.into(), value.to_string()));
+        self
+    }
+
+    /// Adds a query parameter; the host percent-encodes it. A repeated name is sent repeatedly.
+    pub fn query(mut self, name: impl Into<String>, value: impl Display) -> Self {
+        self.inner.query.push((name.into(), value.to_string()));
+        self
+    }
+
+    /// How often the host tries again after a failure that may pass: 0 by default, 10 at most.
+    pub fn retries(self, retries: u32) -> Self {
+        self.option("retries", retries.to_string())
+    }
+
+    /// Answers with these statuses are tried again, besides those the host retries anyway.
+    pub fn retry_on(self, statuses: &[u16]) -> Self {
+        let list: Vec<String> = statuses.iter().map(u16::to_string).collect();
+        self.option("retry-on", list.join(","))
+    }
+
+    /// Sends the request to another base URL than the provider's, if the operator's egress policy allows it.
+    pub fn base_url_override(self, url: impl Into<String>) -> Self {
+        self.option("base-url-override", url.into())
+    }
+
+    /// Sends bytes as they are. The content type is for the caller to set with [`header`](Self::header).
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.inner.body = Some(body.into());
+        self
+    }
+
+    /// Sends a value as JSON, with its content type unless a header gave another.
+    ///
+    /// # Errors
+    /// [`Error::Json`] when the value cannot be JSON, for example a map whose keys are no strings.
+    #[track_caller]
+    pub fn json(mut self, value: &(impl Serialize + ?Sized)) -> Result<Self, Error> {
+        let body = match serde_json::to_vec(value) {
+            Ok(body) => body,
+            Err(source) => {
+                let what = format!("cannot write the body of {} {}", self.method, self.inner.path);
+                return Err(Error::json(what, source));
+            }
+        };
+        if !self
+            .inner
+            .headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("content-type"))
+        {
+            self = self.header("content-type", "application/json");
+        }
+        Ok(self.body(body))
+    }
+
+    /// Sends the request and waits for the answer.
+    ///
+    /// # Errors
+    /// [`Error::Http`] when the answer's status is outside of 200–299, [`Error::Network`] when there was no answer.
+    #[track_caller]
+    pub fn send(self) -> Result<Response, Error> {
+        self.send_any()?.error_for_status()
+    }
+
+    /// Like [`send`](Self::send), but gives the answer whatever its status.
+    ///
+    /// # Errors
+    /// [`Error::Network`] when there was no answer.
+    #[track_caller]
+    pub fn send_any(self) -> Result<Response, Error> {
+        let (origin, inner) = self.split();
+        let result = match origin.method.as_str() {
+            "GET" => wire::get(&inner),
+            "POST" => wire::post(&inner),
+            "PUT" => wire::put(&inner),
+            "PATCH" => wire::patch(&inner),
+            "DELETE" => wire::delete(&inner),
+            method => wire::proxy(method, &inner),
+        };
+        answered(origin, result)
+    }
+
+    #[track_caller]
+    pub(crate) fn start(self) -> Pending {
+        let (origin, inner) = self.split();
+        let inner = wire::start(&origin.method, &inner);
+        Pending { origin, inner }
+    }
+
+    #[track_caller]
+    pub(crate) fn split(self) -> (Origin, wire::Request) {
+        let origin = Origin {
+            method: self.method,
+            path: self.inner.path.clone(),
+            place: Place::here(),
+        };
+        (origin, self.inner)
+    }
+
+    fn option(mut self, name: &str, value: String) -> Self {
+        self.inner.options.push((name.to_owned(), value));
+        self
+    }
+}
+
+/// What an answer or an error remembers of its request.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) place: Place,
+}
+
+/// A request under way; made by [`Nango::start`](crate::Nango::start). Dropping it aborts the request.
+#[derive(Debug)]
+#[must_use = "dropping it aborts the request"]
+pub struct Pending {
+    origin: Origin,
+    inner: wire::Pending,
+}
+
+impl Pending {
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// As for [`Request::send`].
+    pub fn wait(self) -> Result<Response, Error> {
+        self.wait_any()?.error_for_status()
+    }
+
+    /// Like [`wait`](Self::wait), but gives the answer whatever its status.
+    ///
+    /// # Errors
+    /// [`Error::Network`] when there was no answer.
+    pub fn wait_any(self) -> Result<Response, Error> {
+        answered(self.origin, self.inner.wait())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builds_what_the_host_is_asked() -> Result<(), Error> {
+        let request = Request::new("POST", "/issues")
+            .query("page", 2)
+            .header("accept", "application/json")
+            .retries(3)
+            .retry_on(&[423, 500])
+            .base_url_override("https://eu.example.com")
+            .json(&["a"])?;
+        assert_eq!(request.inner.query, [("page".to_owned(), "2".to_owned())]);
+        let headers: Vec<_> = request.inner.headers.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(headers, ["accept", "content-type"]);
+        let options: Vec<_> = request.inner.options.iter().map(|(_, value)| value.as_str()).collect();
+        assert_eq!(options, ["3", "423,500", "https://eu.example.com"]);
+        assert_eq!(request.inner.body.as_deref(), Some(br#"["a"]"#.as_slice()));
+        Ok(())
+    }
+
+    #[test]
+    fn keeps_a_content_type_of_the_caller() -> Result<(), Error> {
+        let request = Request::new("POST", "/")
+            .header("Content-Type", "application/vnd.api+json")
+            .json(&1)?;
+        assert_eq!(request.inner.headers.len(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn remembers_where_it_was_sent() {
+        let (origin, _) = Request::new("GET", "/user").split();
+        assert_eq!(origin.place.to_string(), format!("{}:{}", file!(), line!() - 1));
+    }
+}

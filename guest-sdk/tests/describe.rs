@@ -1,0 +1,101 @@
+//! What a component built from attributes says of itself.
+
+use nango_guest_sdk::__private::{Entry, Function, describe_component};
+use nango_guest_sdk::prelude::*;
+
+#[derive(Deserialize, JsonSchema)]
+struct Input {
+    title: String,
+    /// Milliseconds since 1970-01-01 UTC.
+    due: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Issue {
+    id: u64,
+    title: String,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Position {
+    page: u32,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Settings {
+    #[expect(dead_code, reason = "only its schema is looked at")]
+    repo: String,
+}
+
+/// Creates an issue.
+///
+/// In a repository.
+#[action]
+fn create_issue(_nango: &Nango, input: Input) -> Result<Issue, ActionError> {
+    Ok(Issue {
+        id: input.due.unwrap_or_default(),
+        title: input.title,
+    })
+}
+
+#[action(name = "who_am-I")]
+fn whoami(_nango: &Nango) -> Result<String, Error> {
+    Ok(String::new())
+}
+
+/// Keeps the issues fresh.
+#[sync(frequency = "every hour", models(Issue), checkpoint = Position, metadata = Settings, auto_start = false)]
+fn issues(_nango: &Nango) -> Result<(), SyncError> {
+    Ok(())
+}
+
+mod nested {
+    use nango_guest_sdk::prelude::*;
+
+    #[sync(frequency = "every day")]
+    pub fn nothing(_nango: &Nango) -> Result<(), SyncError> {
+        Ok(())
+    }
+}
+
+nango_guest_sdk::functions!(create_issue, whoami, issues, nested::nothing);
+
+#[test]
+fn an_action_has_its_schemas() {
+    let described = <create_issue as Function>::describe();
+    assert_eq!(described["name"], "create-issue");
+    assert_eq!(described["kind"], "action");
+    assert_eq!(described["description"], "Creates an issue.\n\nIn a repository.");
+    assert_eq!(described["input"]["required"], json!(["title"]));
+    assert_eq!(
+        described["input"]["properties"]["due"]["description"],
+        "Milliseconds since 1970-01-01 UTC."
+    );
+    assert_eq!(described["output"]["required"], json!(["id", "title"]));
+    let described = <whoami as Function>::describe();
+    assert_eq!(described["name"], "who_am-I");
+    assert_eq!(described["output"]["type"], "string");
+    assert!(described.get("input").is_none());
+}
+
+#[test]
+fn a_sync_has_its_schedule_and_models() {
+    let described = <issues as Function>::describe();
+    assert_eq!(described["frequency"], "every hour");
+    assert_eq!(described["auto_start"], false);
+    assert_eq!(described["models"]["Issue"]["properties"]["title"]["type"], "string");
+    assert_eq!(described["checkpoint"]["required"], json!(["page"]));
+    assert_eq!(described["metadata"]["required"], json!(["repo"]));
+    assert_eq!(<nested::nothing as Function>::describe()["auto_start"], true);
+}
+
+#[test]
+fn a_component_lists_its_functions() {
+    let text = describe_component(&[Entry::of::<create_issue>(), Entry::of::<issues>()]);
+    let described: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(described["functions"].as_array().map(Vec::len), Some(2));
+    assert_eq!(
+        described["sdk"],
+        json!({"name": "nango-guest-sdk", "version": env!("CARGO_PKG_VERSION")})
+    );
+}

@@ -1,0 +1,18 @@
+//! A component that names a function twice.
+
+use nango_guest_sdk::bindings::{self, Error, Guest};
+
+struct Liar;
+
+impl Guest for Liar {
+    fn describe() -> String {
+        let noop = r#"{"name":"noop","kind":"action"}"#;
+        format!(r#"{{"functions":[{noop},{noop}]}}"#)
+    }
+
+    fn run(_function: String, _trigger: Vec<(String, String)>) -> Result<String, Error> {
+        Ok("this is no JSON either".to_owned())
+    }
+}
+
+bindings::export!(Liar with_types_in bindings);

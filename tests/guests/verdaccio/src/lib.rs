@@ -1,0 +1,96 @@
+//! Functions over the API of an npm registry.
+
+use std::collections::BTreeMap;
+
+use nango_guest_sdk::prelude::*;
+
+/// Packages asked for at once.
+const PAGE_LEN: usize = 20;
+
+/// A package of the registry.
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Package {
+    /// The package's name.
+    id: String,
+    version: String,
+    description: Option<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Wanted {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    name: String,
+    description: Option<String>,
+    #[serde(rename = "dist-tags")]
+    tags: BTreeMap<String, String>,
+}
+
+/// Gives a package in its latest version.
+#[action]
+fn package(nango: &Nango, input: Wanted) -> Result<Package, ActionError> {
+    // The slash of a scoped name is a part of the name.
+    let path = format!("/{}", input.name.replace('/', "%2f"));
+    let mut found: Document = nango.get(path).header("accept", "application/json").send()?.json()?;
+    let version = found.tags.remove("latest").ok_or_else(|| ActionError::new("the package has no latest version"))?;
+    Ok(Package { id: found.name, version, description: found.description })
+}
+
+#[derive(Deserialize)]
+struct Found {
+    package: Summary,
+}
+
+#[derive(Deserialize)]
+struct Summary {
+    name: String,
+    version: String,
+    description: Option<String>,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+struct Settings {
+    /// What to search for; everything by default.
+    #[serde(default)]
+    text: String,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Position {
+    from: usize,
+}
+
+/// Keeps the packages of the registry fresh.
+#[sync(frequency = "every day", models(Package), checkpoint = Position, metadata = Settings, auto_start = false)]
+fn packages(nango: &Nango) -> Result<(), SyncError> {
+    let Settings { text } = nango.connection().metadata()?;
+    let mut from = nango.checkpoint::<Position>()?.map_or(0, |position| position.from);
+    loop {
+        let answer = nango
+            .get("/-/v1/search")
+            .query("text", &text)
+            .query("size", PAGE_LEN)
+            .query("from", from)
+            .retries(2)
+            .send()?;
+        let found: Vec<Found> = answer.json_at("/objects")?;
+        let length = found.len();
+        let packages: Vec<Package> = found
+            .into_iter()
+            .map(|Found { package: Summary { name, version, description } }| Package { id: name, version, description })
+            .collect();
+        nango.records().save(&packages)?;
+        if length < PAGE_LEN {
+            break;
+        }
+        from += length;
+        nango.save_checkpoint(&Position { from })?;
+    }
+    nango.clear_checkpoint()?;
+    Ok(())
+}
+
+nango_guest_sdk::functions!(package, packages);
