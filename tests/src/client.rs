@@ -51,7 +51,12 @@ impl Answer {
     #[must_use]
     #[track_caller]
     pub fn ok(&self) -> Value {
-        assert!((200..300).contains(&self.status), "expected success, got {} {}", self.status, self.text());
+        assert!(
+            (200..300).contains(&self.status),
+            "expected success, got {} {}",
+            self.status,
+            self.text()
+        );
         self.json()
     }
 
@@ -89,13 +94,20 @@ impl Client {
             .timeout(RUN_TIMEOUT)
             .build()
             .expect("an HTTP client can be built");
-        Self { http, base_url: base_url.to_owned(), key: key.map(str::to_owned) }
+        Self {
+            http,
+            base_url: base_url.to_owned(),
+            key: key.map(str::to_owned),
+        }
     }
 
     /// The same server, with another key or none.
     #[must_use]
     pub fn with_key(&self, key: Option<&str>) -> Self {
-        Self { key: key.map(str::to_owned), ..self.clone() }
+        Self {
+            key: key.map(str::to_owned),
+            ..self.clone()
+        }
     }
 
     #[must_use]
@@ -130,13 +142,13 @@ impl Client {
         self.json(Method::POST, path, body).await
     }
 
-    /// Creates an integration of `provider`, with its base URL where a generic provider needs one.
-    pub async fn create_integration(&self, unique_key: &str, provider: &str, base_url: Option<&str>) -> Answer {
-        let mut body = json!({"unique_key": unique_key, "provider": provider});
-        if let Some(base_url) = base_url {
-            body["custom"] = json!({"baseUrl": base_url});
-        }
-        self.post("/integrations", &body).await
+    /// Creates an integration of `provider`.
+    pub async fn create_integration(&self, unique_key: &str, provider: &str) -> Answer {
+        self.post(
+            "/integrations",
+            &json!({"unique_key": unique_key, "provider": provider}),
+        )
+        .await
     }
 
     /// Imports a connection; `credentials` is in the public shape, as in `{"type": "API_KEY", "apiKey": …}`.
@@ -146,9 +158,15 @@ impl Client {
         self.post("/connections", &body).await
     }
 
+    /// Deploys a component's functions.
     pub async fn deploy(&self, integration: &str, component: Vec<u8>) -> Answer {
-        let path = format!("/deployments?integration={integration}");
-        send(self.request(Method::POST, &path).header("content-type", "application/wasm").body(component)).await
+        let path = format!("/integrations/{integration}/functions");
+        send(
+            self.request(Method::POST, &path)
+                .header("content-type", "application/wasm")
+                .body(component),
+        )
+        .await
     }
 
     /// Runs an action.
@@ -165,8 +183,7 @@ impl Client {
 
     /// The one element of `GET /sync/status`.
     pub async fn sync_status(&self, integration: &str, connection_id: &str, sync: &str) -> Value {
-        let path =
-            format!("/sync/status?provider_config_key={integration}&connection_id={connection_id}&syncs={sync}");
+        let path = format!("/sync/status?provider_config_key={integration}&connection_id={connection_id}&syncs={sync}");
         let answer = self.get(&path).await.ok();
         assert_eq!(answer["syncs"].as_array().map(Vec::len), Some(1), "{answer}");
         answer["syncs"][0].clone()
@@ -175,7 +192,8 @@ impl Client {
     /// Triggers a sync and waits for that run to end; gives its status then.
     pub async fn run_sync(&self, integration: &str, connection_id: &str, sync: &str) -> Value {
         // Deploying may have started a run of its own, which the trigger would join.
-        self.wait_for_sync(integration, connection_id, sync, |status| status["status"] != "RUNNING").await;
+        self.wait_for_sync(integration, connection_id, sync, |status| status["status"] != "RUNNING")
+            .await;
         let before = self.sync_status(integration, connection_id, sync).await["finishedAt"].clone();
         let _ = self.trigger_sync(integration, connection_id, sync).await.ok();
         let ended = |status: &Value| status["status"] != "RUNNING" && status["finishedAt"] != before;
@@ -200,7 +218,10 @@ impl Client {
             if wanted(&status) {
                 return status;
             }
-            assert!(Instant::now() < deadline, "the sync {sync} did not get there in time: {status}");
+            assert!(
+                Instant::now() < deadline,
+                "the sync {sync} did not get there in time: {status}"
+            );
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
@@ -214,7 +235,11 @@ impl Client {
     /// A request through the proxy, to be given headers and a body.
     #[must_use]
     pub fn proxy(&self, method: Method, integration: &str, connection_id: &str, path: &str) -> reqwest::RequestBuilder {
-        for_connection(self.request(method, &format!("/proxy{path}")), integration, connection_id)
+        for_connection(
+            self.request(method, &format!("/proxy{path}")),
+            integration,
+            connection_id,
+        )
     }
 
     pub async fn proxy_get(&self, integration: &str, connection_id: &str, path: &str) -> Answer {
@@ -228,16 +253,24 @@ impl Client {
 ///
 /// When there is no answer.
 pub async fn send(request: reqwest::RequestBuilder) -> Answer {
-    let response = request.send().await.unwrap_or_else(|error| panic!("no answer: {error:?}"));
+    let response = request
+        .send()
+        .await
+        .unwrap_or_else(|error| panic!("no answer: {error:?}"));
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    let body = response.bytes().await.unwrap_or_else(|error| panic!("{status}, then the body broke off: {error:?}"));
+    let body = response
+        .bytes()
+        .await
+        .unwrap_or_else(|error| panic!("{status}, then the body broke off: {error:?}"));
     Answer { status, headers, body }
 }
 
 /// Adds a JSON body.
 #[must_use]
 pub fn json_body(request: reqwest::RequestBuilder, body: &Value) -> reqwest::RequestBuilder {
-    request.header("content-type", "application/json").body(body.to_string())
+    request
+        .header("content-type", "application/json")
+        .body(body.to_string())
 }
 
 /// Adds the two headers that name a connection.
@@ -247,5 +280,7 @@ pub fn for_connection(
     integration: &str,
     connection_id: &str,
 ) -> reqwest::RequestBuilder {
-    request.header("Provider-Config-Key", integration).header("Connection-Id", connection_id)
+    request
+        .header("Provider-Config-Key", integration)
+        .header("Connection-Id", connection_id)
 }

@@ -27,7 +27,9 @@ impl Cli {
     #[must_use]
     pub fn of(server: &Server, arguments: &[&str]) -> Self {
         let mut cli = Self::new(arguments);
-        cli.command.env("NANGO_HOSTPORT", server.base_url()).env("NANGO_SECRET_KEY", SECRET_KEY);
+        cli.command
+            .env("NANGO_HOSTPORT", server.base_url())
+            .env("NANGO_SECRET_KEY", SECRET_KEY);
         cli.command.current_dir(server.folder());
         cli
     }
@@ -37,7 +39,10 @@ impl Cli {
     pub fn new(arguments: &[&str]) -> Self {
         let mut command = clean_command();
         command.args(arguments);
-        Self { command, input: Vec::new() }
+        Self {
+            command,
+            input: Vec::new(),
+        }
     }
 
     #[must_use]
@@ -58,7 +63,10 @@ impl Cli {
     /// When it cannot be started.
     #[must_use]
     pub fn run(mut self) -> Ended {
-        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = self.command.spawn().expect("nango-runtime can be started");
         // A child that does not read its input may end first.
         let _ = child.stdin.take().expect("stdin is piped").write_all(&self.input);

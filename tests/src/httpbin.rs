@@ -17,7 +17,15 @@ pub fn url() -> &'static str {
     let (_, url) = HTTPBIN.get_or_init(|| {
         let gunicorn = repository::require(repository::cache().join("httpbin/bin/gunicorn"), "httpbin");
         let mut command = Command::new(gunicorn);
-        command.args(["--bind", "127.0.0.1:0", "--worker-class", "gthread", "--threads", "16", "httpbin:app"]);
+        command.args([
+            "--bind",
+            "127.0.0.1:0",
+            "--worker-class",
+            "gthread",
+            "--threads",
+            "16",
+            "httpbin:app",
+        ]);
         let process = Process::start_tied("httpbin", &command);
         let url = process.wait_for_line(loopback_url);
         (process, url)

@@ -29,9 +29,15 @@ pub fn command(script: &str) -> Command {
 #[must_use]
 pub fn run(server: &Server, script: &str, environment: &[(&str, &str)]) -> Value {
     let mut command = command(script);
-    command.env("NANGO_HOSTPORT", server.base_url()).env("NANGO_SECRET_KEY", SECRET_KEY);
-    let output = command.envs(environment.iter().copied()).output().expect("node can be started");
+    command
+        .env("NANGO_HOSTPORT", server.base_url())
+        .env("NANGO_SECRET_KEY", SECRET_KEY);
+    let output = command
+        .envs(environment.iter().copied())
+        .output()
+        .expect("node can be started");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{script} failed: {stderr}");
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{script} printed no JSON ({error}): {stderr}"))
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{script} printed no JSON ({error}): {stderr}"))
 }

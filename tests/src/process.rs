@@ -58,7 +58,9 @@ impl Process {
     pub fn start_tied(name: &str, command: &Command) -> Self {
         let mut tied = Command::new("sh");
         tied.args(["-c", r#""$@" & child=$!; cat >/dev/null; kill -9 $child"#, "sh"]);
-        tied.arg(command.get_program()).args(command.get_args()).stdin(Stdio::piped());
+        tied.arg(command.get_program())
+            .args(command.get_args())
+            .stdin(Stdio::piped());
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => tied.env(name, value),
@@ -73,14 +75,21 @@ impl Process {
 
     fn spawn(name: &str, command: &mut Command) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} cannot be started: {error} ({command:?})"));
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name} cannot be started: {error} ({command:?})"));
         let output = Arc::new(Output::default());
         let stdout = child.stdout.take().expect("stdout is piped");
         let stderr = child.stderr.take().expect("stderr is piped");
         output.collect(Stream::Stdout, stdout);
         output.collect(Stream::Stderr, stderr);
         let tie = child.stdin.take();
-        Self { name: name.to_owned(), child, _tie: tie, output }
+        Self {
+            name: name.to_owned(),
+            child,
+            _tie: tie,
+            output,
+        }
     }
 
     #[must_use]
@@ -104,12 +113,21 @@ impl Process {
             seen = state.lines.len();
             let left = deadline.saturating_duration_since(Instant::now());
             if state.ended == 2 || left.is_zero() {
-                let why = if left.is_zero() { "was not ready in time" } else { "ended before it was ready" };
+                let why = if left.is_zero() {
+                    "was not ready in time"
+                } else {
+                    "ended before it was ready"
+                };
                 let text = text(&state.lines, |_| true);
                 drop(state);
                 panic!("{} {why}; it wrote:\n{text}", self.name);
             }
-            state = self.output.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self
+                .output
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 
@@ -140,10 +158,17 @@ impl Process {
                 self.kill();
                 panic!("{} did not end in time; it wrote:\n{}", self.name, self.text(None));
             }
-            state = self.output.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self
+                .output
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         drop(state);
-        self.child.wait().unwrap_or_else(|error| panic!("{} cannot be waited for: {error}", self.name))
+        self.child
+            .wait()
+            .unwrap_or_else(|error| panic!("{} cannot be waited for: {error}", self.name))
     }
 
     /// Sends the signal of that name (`TERM`, `INT` …).
@@ -152,8 +177,15 @@ impl Process {
     ///
     /// When the child is gone.
     pub fn signal(&self, signal: &str) {
-        let status = Command::new("kill").arg(format!("-{signal}")).arg(self.id().to_string()).status();
-        assert!(status.is_ok_and(|status| status.success()), "{} is gone already", self.name);
+        let status = Command::new("kill")
+            .arg(format!("-{signal}"))
+            .arg(self.id().to_string())
+            .status();
+        assert!(
+            status.is_ok_and(|status| status.success()),
+            "{} is gone already",
+            self.name
+        );
     }
 }
 
@@ -186,13 +218,20 @@ impl Output {
 }
 
 fn text(lines: &[(Stream, String)], wanted: impl Fn(Stream) -> bool) -> String {
-    lines.iter().filter(|(stream, _)| wanted(*stream)).map(|(_, line)| format!("{line}\n")).collect()
+    lines
+        .iter()
+        .filter(|(stream, _)| wanted(*stream))
+        .map(|(_, line)| format!("{line}\n"))
+        .collect()
 }
 
 /// The first loopback address in a line, as `http://127.0.0.1:PORT`.
 #[must_use]
 pub fn loopback_url(line: &str) -> Option<String> {
     let start = line.find("http://127.0.0.1:")?;
-    let port: String = line[start + "http://127.0.0.1:".len()..].chars().take_while(char::is_ascii_digit).collect();
+    let port: String = line[start + "http://127.0.0.1:".len()..]
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
     (!port.is_empty() && port != "0").then(|| format!("http://127.0.0.1:{port}"))
 }

@@ -88,7 +88,12 @@ impl TestRuntime {
         let (command, data, folders) = self.command();
         let process = start(command);
         let base_url = process.wait_for_line(loopback_url);
-        Server { process, base_url, data, folders }
+        Server {
+            process,
+            base_url,
+            data,
+            folders,
+        }
     }
 
     /// Starts it, expecting that it ends by itself: gives its exit code and what it wrote to stderr.
@@ -177,8 +182,15 @@ impl Server {
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("the server runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has VmRSS");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("VmRSS is a number of kB") * 1024
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("a process has VmRSS");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse::<u64>()
+            .expect("VmRSS is a number of kB")
+            * 1024
     }
 }
 

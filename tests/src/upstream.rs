@@ -37,7 +37,9 @@ type Handler = Box<dyn Fn(&Received) -> Reply + Send + Sync>;
 
 impl std::fmt::Debug for Script {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Script").field("received", &self.received).finish_non_exhaustive()
+        f.debug_struct("Script")
+            .field("received", &self.received)
+            .finish_non_exhaustive()
     }
 }
 
@@ -55,7 +57,10 @@ impl Received {
     /// The value of a header, empty when it is missing.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 }
 
@@ -73,12 +78,20 @@ pub struct Reply {
 impl Reply {
     #[must_use]
     pub fn status(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Bytes::new(), delay: Duration::ZERO, repeat: 1 }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Bytes::new(),
+            delay: Duration::ZERO,
+            repeat: 1,
+        }
     }
 
     #[must_use]
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
-        Self::status(status).header("content-type", "application/json").body(body.to_string())
+        Self::status(status)
+            .header("content-type", "application/json")
+            .body(body.to_string())
     }
 
     #[must_use]
@@ -111,12 +124,20 @@ impl Reply {
 impl Upstream {
     /// Gives these answers in order, and the last one ever after.
     pub async fn replying(replies: impl IntoIterator<Item = Reply>) -> Self {
-        Self::start(Script { replies: Mutex::new(replies.into_iter().collect()), ..Script::default() }).await
+        Self::start(Script {
+            replies: Mutex::new(replies.into_iter().collect()),
+            ..Script::default()
+        })
+        .await
     }
 
     /// Answers as `handler` says.
     pub async fn handling(handler: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
-        Self::start(Script { handler: Some(Box::new(handler)), ..Script::default() }).await
+        Self::start(Script {
+            handler: Some(Box::new(handler)),
+            ..Script::default()
+        })
+        .await
     }
 
     async fn start(script: Script) -> Self {
@@ -152,7 +173,12 @@ async fn answer(State(script): State<Arc<Script>>, request: Request<Body>) -> Re
     let (head, body) = request.into_parts();
     let body = to_bytes(body, BODY_BYTES_MAX).await.unwrap_or_default();
     let target = head.uri.path_and_query().map_or_else(String::new, ToString::to_string);
-    let received = Received { method: head.method, target, headers: head.headers, body };
+    let received = Received {
+        method: head.method,
+        target,
+        headers: head.headers,
+        body,
+    };
     let reply = script.reply(&received);
     lock(&script.received).push(received);
     tokio::time::sleep(reply.delay).await;
@@ -176,7 +202,11 @@ impl Script {
         }
         let mut replies = lock(&self.replies);
         let last = replies.len() <= 1;
-        let next = if last { replies.front().cloned() } else { replies.pop_front() };
+        let next = if last {
+            replies.front().cloned()
+        } else {
+            replies.pop_front()
+        };
         next.unwrap_or_else(|| Reply::status(500).body("this upstream has no script"))
     }
 }

@@ -35,9 +35,18 @@ impl Verdaccio {
         let url = process.wait_for_line(loopback_url);
         let client = Client::new(&url, None);
         let user = json!({"name": "tester", "password": "correct horse battery staple"});
-        let answer = client.json(Method::PUT, "/-/user/org.couchdb.user:tester", &user).await.ok();
+        let answer = client
+            .json(Method::PUT, "/-/user/org.couchdb.user:tester", &user)
+            .await
+            .ok();
         let token = answer["token"].as_str().expect("a new user gets a token").to_owned();
-        Self { client: client.with_key(Some(&token)), url, token, _process: process, _folder: folder }
+        Self {
+            client: client.with_key(Some(&token)),
+            url,
+            token,
+            _process: process,
+            _folder: folder,
+        }
     }
 
     /// Publishes a version of a package, as `npm publish` does.
@@ -57,7 +66,9 @@ impl Verdaccio {
                 "content_type": "application/octet-stream", "data": BASE64.encode(&archive), "length": archive.len(),
             }},
         });
-        let _ = send(json_body(self.client.request(Method::PUT, &format!("/{name}")), &body)).await.ok();
+        let _ = send(json_body(self.client.request(Method::PUT, &format!("/{name}")), &body))
+            .await
+            .ok();
     }
 
     /// What the registry itself says of a package.
