@@ -1,0 +1,19 @@
+//! The integration tests: one binary, a module for each area. The harness is this package's library.
+
+mod actions;
+mod bad_input;
+mod cli;
+mod contract;
+mod fixture;
+mod kill;
+mod limits;
+mod node_client;
+mod openapi;
+mod proxy_httpbin;
+mod proxy_retries;
+mod restart;
+mod secrets;
+mod sync_verdaccio;
+mod syncs;
+mod tidy;
+mod torture;

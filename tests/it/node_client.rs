@@ -1,0 +1,259 @@
+//! The published `@nangohq/node` as client: statuses and the keys of bodies are those of Nango itself.
+
+use std::collections::BTreeSet;
+
+use nango_runtime_tests::{guest, httpbin, node};
+use serde_json::{Value, json};
+
+use crate::fixture::{API_KEY, CONNECTION, INTEGRATION, with_upstream};
+
+/// The keys of an object, sorted.
+fn keys(value: &Value) -> BTreeSet<&str> {
+    value
+        .as_object()
+        .unwrap_or_else(|| panic!("no object: {value}"))
+        .keys()
+        .map(String::as_str)
+        .collect()
+}
+
+#[track_caller]
+fn has_keys(value: &Value, expected: &[&str]) {
+    let missing: Vec<_> = expected.iter().filter(|key| value.get(key).is_none()).collect();
+    assert!(missing.is_empty(), "{missing:?} are missing in {value}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_published_client_works_against_the_runtime() {
+    let (server, client) = with_upstream(httpbin::url()).await;
+    let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
+    let results = node::run(
+        &server,
+        "client.mjs",
+        &[("INTEGRATION", INTEGRATION), ("CONNECTION", CONNECTION)],
+    );
+    providers_and_integrations(&results);
+    connections(&results);
+    proxy(&results);
+    actions(&results);
+    syncs(&results);
+}
+
+fn providers_and_integrations(results: &Value) {
+    has_keys(
+        &results["listProviders"]["returned"]["data"][0],
+        &["name", "display_name", "auth_mode"],
+    );
+    assert_eq!(results["getProvider"]["returned"]["data"]["auth_mode"], "OAUTH2");
+    failed(results, "getProviderUnknown", 404, "not_found");
+
+    let integration = [
+        "unique_key",
+        "provider",
+        "display_name",
+        "logo",
+        "created_at",
+        "updated_at",
+        "forward_webhooks",
+    ];
+    let created = &results["createIntegration"]["returned"]["data"];
+    assert_eq!(keys(created), integration.into(), "as Nango gives them");
+    failed(results, "createIntegrationAgain", 400, "invalid_body");
+    failed(results, "createIntegrationBad", 400, "invalid_body");
+    has_keys(&results["listIntegrations"]["returned"]["configs"][0], &integration);
+    assert_eq!(results["getIntegration"]["returned"]["data"]["unique_key"], "tmp");
+    failed(results, "getIntegrationUnknown", 404, "not_found");
+    assert_eq!(
+        results["updateIntegration"]["returned"]["data"]["display_name"],
+        "Renamed"
+    );
+    assert_eq!(
+        results["deleteIntegration"],
+        json!({"status": 200, "data": {"success": true}})
+    );
+}
+
+fn connections(results: &Value) {
+    let listed = [
+        "id",
+        "connection_id",
+        "provider_config_key",
+        "provider",
+        "errors",
+        "end_user",
+        "tags",
+        "metadata",
+        "created",
+    ];
+    assert_eq!(
+        keys(&results["listConnections"]["returned"]["connections"][0]),
+        listed.into()
+    );
+    assert_eq!(
+        results["listConnectionsFiltered"]["returned"]["connections"][0]["connection_id"],
+        CONNECTION
+    );
+    let one = &results["getConnection"]["returned"];
+    has_keys(
+        one,
+        &[
+            "id",
+            "connection_id",
+            "provider_config_key",
+            "provider",
+            "errors",
+            "end_user",
+            "tags",
+            "metadata",
+        ],
+    );
+    has_keys(
+        one,
+        &[
+            "connection_config",
+            "webhook_url_override",
+            "created_at",
+            "updated_at",
+            "last_fetched_at",
+        ],
+    );
+    assert_eq!(one["credentials"], json!({"type": "API_KEY", "apiKey": API_KEY}));
+    failed(results, "getConnectionUnknown", 404, "not_found");
+    assert_eq!(
+        results["getToken"]["returned"],
+        json!({"apiKey": API_KEY, "type": "API_KEY"})
+    );
+
+    let echo = |metadata: Value| json!({"metadata": metadata, "connection_id": CONNECTION, "provider_config_key": INTEGRATION});
+    assert_eq!(
+        results["setMetadata"],
+        json!({"status": 201, "data": echo(json!({"b": 2}))})
+    );
+    assert_eq!(
+        results["updateMetadata"],
+        json!({"status": 200, "data": echo(json!({"c": 3}))})
+    );
+    assert_eq!(results["getMetadata"]["returned"], json!({"b": 2, "c": 3}));
+    failed(results, "setMetadataUnknown", 404, "unknown_connection");
+    failed(results, "deleteConnectionUnknown", 400, "unknown_connection");
+    assert_eq!(
+        results["deleteConnection"],
+        json!({"status": 200, "data": {"success": true}})
+    );
+}
+
+fn proxy(results: &Value) {
+    let data = |name: &str| {
+        assert_eq!(results[name]["status"], 200, "{name}: {}", results[name]);
+        results[name]["data"].clone()
+    };
+    assert_eq!(data("get")["args"], json!({"x": "1"}));
+    assert_eq!(data("get")["headers"]["X-Custom"], "v");
+    assert_eq!(data("get")["headers"]["Authorization"], format!("Bearer {API_KEY}"));
+    assert_eq!(data("getParams")["args"], json!({"a": "b c"}));
+    assert_eq!(data("post")["json"], json!({"hello": "world"}));
+    assert_eq!(data("postForm")["form"], json!({"a": "1", "b": "2"}));
+    assert_eq!(data("put")["json"], json!({"n": 1}));
+    assert_eq!(data("patch")["json"], json!({"n": 2}));
+    assert_eq!(data("delete")["url"], format!("{}/delete", httpbin::url()));
+    assert_eq!(data("proxy")["json"], json!([1, 2]));
+    assert_eq!(data("gzip")["gzipped"], true);
+    assert_eq!(data("binary"), 64);
+    assert_eq!(results["notFound"]["status"], 404);
+    assert_eq!(results["noContent"]["status"], 204);
+    failed(results, "proxyUnknownConnection", 400, "server_error");
+    failed(results, "proxyUnknownIntegration", 404, "unknown_provider_config");
+}
+
+fn actions(results: &Value) {
+    assert_eq!(results["triggerAction"]["returned"], json!({"n": 1}));
+    let refused = failed(results, "triggerActionRefuses", 500, "action_script_runtime_error");
+    assert_eq!(keys(&refused["error"]), ["code", "message", "payload"].into());
+    let upstream = failed(results, "triggerActionUpstream404", 424, "script_http_error");
+    assert_eq!(
+        keys(&upstream["error"]["upstream"]),
+        ["body", "headers", "status"].into()
+    );
+    assert_eq!(upstream["error"]["upstream"]["status"], 404);
+    failed(results, "triggerActionUnknown", 404, "not_found");
+    failed(results, "triggerActionUnknownConnection", 400, "unknown_connection");
+}
+
+fn syncs(results: &Value) {
+    assert_eq!(
+        results["triggerSync"],
+        json!({"status": 200, "data": {"success": true}})
+    );
+    let status = &results["syncStatus"]["returned"]["syncs"][0];
+    has_keys(
+        status,
+        &[
+            "id",
+            "connection_id",
+            "name",
+            "variant",
+            "type",
+            "status",
+            "frequency",
+            "finishedAt",
+        ],
+    );
+    has_keys(
+        status,
+        &[
+            "nextScheduledSyncAt",
+            "latestResult",
+            "latestExecutionStatus",
+            "recordCount",
+            "checkpoint",
+        ],
+    );
+    assert_eq!(
+        (&status["status"], &status["name"]),
+        (&json!("SUCCESS"), &json!("items")),
+        "{status}"
+    );
+    assert_eq!(
+        results["syncStatusAll"]["returned"]["syncs"][0]["connection_id"],
+        CONNECTION
+    );
+
+    let page = &results["listRecords"]["returned"];
+    assert_eq!(keys(page), ["next_cursor", "records"].into());
+    let metadata = [
+        "first_seen_at",
+        "last_modified_at",
+        "last_action",
+        "deleted_at",
+        "pruned_at",
+        "cursor",
+    ];
+    assert_eq!(keys(&page["records"][0]["_nango_metadata"]), metadata.into());
+    let count = page["records"].as_array().map_or(0, Vec::len);
+    assert!(count > 2, "the sync saves some records: {page}");
+    let first = &results["listRecordsLimit"]["returned"];
+    assert!(first["next_cursor"].is_string(), "{first}");
+    assert_eq!(first["records"].as_array().map(Vec::len), Some(2));
+    assert_eq!(
+        results["listRecordsCursor"]["returned"]["records"]
+            .as_array()
+            .map(Vec::len),
+        Some(count - 2)
+    );
+    assert_eq!(
+        results["listRecordsUnknownModel"]["returned"],
+        json!({"next_cursor": null, "records": []})
+    );
+}
+
+/// The body of a call that failed as expected.
+#[track_caller]
+fn failed<'a>(results: &'a Value, name: &str, status: u16, code: &str) -> &'a Value {
+    let result = &results[name];
+    assert_eq!(
+        (&result["status"], &result["data"]["error"]["code"]),
+        (&json!(status), &json!(code)),
+        "{name}: {result}"
+    );
+    &result["data"]
+}

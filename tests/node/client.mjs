@@ -1,0 +1,96 @@
+// Calls each method of the published client that the runtime serves and prints what came of it, as one JSON object:
+// a name for each call, with `status` and `data` (or `returned` where the client unwraps the answer).
+//
+// NANGO_HOSTPORT, NANGO_SECRET_KEY: the server. INTEGRATION, CONNECTION: what is prepared there.
+import { Nango } from '@nangohq/node';
+
+const { NANGO_HOSTPORT: host, NANGO_SECRET_KEY: secretKey, INTEGRATION, CONNECTION } = process.env;
+const nango = new Nango({ host, secretKey });
+const target = { providerConfigKey: INTEGRATION, connectionId: CONNECTION };
+const results = {};
+
+const isAxios = (value) => value !== null && typeof value === 'object' && 'status' in value && 'config' in value;
+
+async function call(name, run) {
+    try {
+        const value = await run();
+        results[name] = isAxios(value) ? { status: value.status, data: value.data } : { returned: value };
+    } catch (error) {
+        results[name] = { threw: true, status: error.response?.status ?? null, data: error.response?.data ?? String(error) };
+    }
+    return results[name];
+}
+
+async function syncEnded(name) {
+    for (let attempt = 0; attempt < 600; attempt++) {
+        const { syncs } = await nango.syncStatus(INTEGRATION, [name], CONNECTION);
+        if (syncs[0]?.status === 'SUCCESS' || syncs[0]?.status === 'ERROR') {
+            return;
+        }
+        await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+}
+
+await call('listProviders', () => nango.listProviders({ search: 'github' }));
+await call('getProvider', () => nango.getProvider({ provider: 'github' }));
+await call('getProviderUnknown', () => nango.getProvider({ provider: 'nope' }));
+
+await call('createIntegration', () => nango.createIntegration({ provider: 'unauthenticated', unique_key: 'tmp', display_name: 'Tmp' }));
+await call('createIntegrationAgain', () => nango.createIntegration({ provider: 'unauthenticated', unique_key: 'tmp' }));
+await call('createIntegrationBad', () => nango.createIntegration({ provider: 'nope', unique_key: 'other' }));
+await call('listIntegrations', () => nango.listIntegrations());
+await call('getIntegration', () => nango.getIntegration({ uniqueKey: 'tmp' }));
+await call('getIntegrationUnknown', () => nango.getIntegration({ uniqueKey: 'nope' }));
+await call('updateIntegration', () => nango.updateIntegration({ uniqueKey: 'tmp' }, { display_name: 'Renamed' }));
+await call('deleteIntegration', () => nango.deleteIntegration('tmp'));
+
+await call('listConnections', () => nango.listConnections());
+await call('listConnectionsFiltered', () => nango.listConnections({ integrationId: INTEGRATION, limit: 5 }));
+await call('getConnection', () => nango.getConnection(INTEGRATION, CONNECTION));
+await call('getConnectionUnknown', () => nango.getConnection(INTEGRATION, 'nope'));
+await call('getToken', () => nango.getToken(INTEGRATION, CONNECTION));
+await call('setMetadata', () => nango.setMetadata(INTEGRATION, CONNECTION, { b: 2 }));
+await call('updateMetadata', () => nango.updateMetadata(INTEGRATION, CONNECTION, { c: 3 }));
+await call('getMetadata', () => nango.getMetadata(INTEGRATION, CONNECTION));
+await call('setMetadataUnknown', () => nango.setMetadata(INTEGRATION, 'nope', { b: 2 }));
+
+await call('get', () => nango.get({ ...target, endpoint: '/get?x=1', headers: { 'X-Custom': 'v' } }));
+await call('getParams', () => nango.get({ ...target, endpoint: '/get', params: { a: 'b c' } }));
+await call('post', () => nango.post({ ...target, endpoint: '/post', data: { hello: 'world' } }));
+await call('postForm', () =>
+    nango.post({ ...target, endpoint: '/post', data: 'a=1&b=2', headers: { 'Content-Type': 'application/x-www-form-urlencoded' } })
+);
+await call('put', () => nango.put({ ...target, endpoint: '/put', data: { n: 1 } }));
+await call('patch', () => nango.patch({ ...target, endpoint: '/patch', data: { n: 2 } }));
+await call('delete', () => nango.delete({ ...target, endpoint: '/delete' }));
+await call('proxy', () => nango.proxy({ ...target, method: 'POST', endpoint: '/anything', data: [1, 2], retries: 1 }));
+await call('notFound', () => nango.get({ ...target, endpoint: '/status/404' }));
+await call('noContent', () => nango.get({ ...target, endpoint: '/status/204' }));
+await call('gzip', () => nango.get({ ...target, endpoint: '/gzip' }));
+await call('binary', async () => {
+    const answer = await nango.get({ ...target, endpoint: '/bytes/64?seed=1', responseType: 'arraybuffer' });
+    return { status: answer.status, length: answer.data.length, config: null, data: answer.data.length };
+});
+await call('proxyUnknownConnection', () => nango.get({ ...target, connectionId: 'nope', endpoint: '/get' }));
+await call('proxyUnknownIntegration', () => nango.get({ ...target, providerConfigKey: 'nope', endpoint: '/get' }));
+
+await call('triggerAction', () => nango.triggerAction(INTEGRATION, CONNECTION, 'echo', { n: 1 }));
+await call('triggerActionRefuses', () => nango.triggerAction(INTEGRATION, CONNECTION, 'refuse', {}));
+await call('triggerActionUpstream404', () => nango.triggerAction(INTEGRATION, CONNECTION, 'fetch', { path: '/status/404' }));
+await call('triggerActionUnknown', () => nango.triggerAction(INTEGRATION, CONNECTION, 'nope', {}));
+await call('triggerActionUnknownConnection', () => nango.triggerAction(INTEGRATION, 'nope', 'echo', {}));
+
+await call('triggerSync', () => nango.triggerSync(INTEGRATION, ['items'], CONNECTION));
+await syncEnded('items');
+await call('syncStatus', () => nango.syncStatus(INTEGRATION, ['items'], CONNECTION));
+await call('syncStatusAll', () => nango.syncStatus(INTEGRATION, '*'));
+await call('listRecords', () => nango.listRecords({ ...target, model: 'Item' }));
+await call('listRecordsLimit', () => nango.listRecords({ ...target, model: 'Item', limit: 2 }));
+const cursor = results.listRecordsLimit.returned?.next_cursor;
+await call('listRecordsCursor', () => nango.listRecords({ ...target, model: 'Item', cursor }));
+await call('listRecordsUnknownModel', () => nango.listRecords({ ...target, model: 'Nope' }));
+
+await call('deleteConnectionUnknown', () => nango.deleteConnection(INTEGRATION, 'nope'));
+await call('deleteConnection', () => nango.deleteConnection(INTEGRATION, CONNECTION));
+
+console.log(JSON.stringify(results));

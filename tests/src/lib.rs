@@ -1,0 +1,30 @@
+//! The harness of the integration tests. They drive the built binary from outside, over HTTP, the command line and
+//! signals, against real upstreams on loopback; there are no mocks of our own code.
+//!
+//! # Layout
+//!
+//! - [`server`]: starts `nango-runtime serve` on a data folder of its own and stops it when dropped
+//! - [`client`]: the HTTP API with a key, as thin helpers that give status and JSON
+//! - [`command`]: runs the other subcommands to their end
+//! - [`embedded`]: the runtime as a library, for what needs no process
+//! - [`upstream`]: a scripted server that records what it is asked
+//! - [`httpbin`], [`verdaccio`], [`node`]: programs that others wrote; `scripts/test-deps` brings them
+//! - [`guest`]: the built components of `tests/guests` and `examples`
+//! - [`process`]: a child that ends with its owner, and its output
+//! - [`repository`]: where things are
+
+pub mod client;
+pub mod command;
+//pub mod embedded;
+pub mod guest;
+pub mod httpbin;
+pub mod node;
+pub mod process;
+pub mod repository;
+pub mod server;
+pub mod upstream;
+pub mod verdaccio;
+
+pub use client::{Answer, Client};
+pub use server::{Server, TestRuntime};
+pub use upstream::{Reply, Upstream};
