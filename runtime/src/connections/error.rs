@@ -40,13 +40,13 @@ pub enum ConnectionsError {
     /// A field of the call, as a path such as `credentials.apiKey`.
     #[error("{field}: {message}")]
     Invalid { field: String, message: String },
-    #[error("the stored value {place} is no JSON: {source}")]
+    #[error("the stored value {place} is no JSON")]
     StoredJson {
         place: String,
         #[source]
         source: serde_json::Error,
     },
-    #[error("the stored value {place} cannot be used: {source}")]
+    #[error("the stored value {place} cannot be used")]
     StoredCredentials {
         place: String,
         #[source]

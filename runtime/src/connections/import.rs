@@ -18,7 +18,10 @@ impl Connections {
         new: NewConnection,
     ) -> Result<Arc<Target>, ConnectionsError> {
         let inner = &self.0;
-        let integration = self.integration(environment_id, &new.provider_config_key).await?;
+        let integration = Arc::new(
+            self.stored_integration(environment_id, &new.provider_config_key)
+                .await?,
+        );
         let provider = inner.provider(&integration.provider)?;
         let connection_id = match new.connection_id {
             Some(id) => {

@@ -162,7 +162,8 @@ impl Connections {
         }
     }
 
-    async fn stored_integration(
+    /// The row as it is now: what is written must not rest on a copy that another process has changed since.
+    pub(super) async fn stored_integration(
         &self,
         environment_id: &EnvironmentId,
         unique_key: &str,

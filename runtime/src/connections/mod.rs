@@ -131,7 +131,7 @@ impl Connections {
         connection_id: &str,
     ) -> Result<(), ConnectionsError> {
         let inner = &self.0;
-        self.integration(environment_id, provider_config_key).await?;
+        self.stored_integration(environment_id, provider_config_key).await?;
         let connection = self.stored(environment_id, provider_config_key, connection_id).await?;
         let deleted = inner.store.delete_connection(&connection.key).await;
         inner

@@ -133,10 +133,11 @@ impl Fields<'_> {
         })
     }
 
+    /// Either may be empty; some providers take a key as user name and nothing as password.
     fn basic(&self) -> Result<Credentials, CredentialsError> {
         self.only("BASIC", &["type", "username", "password"], "type, username, password")?;
         Ok(Credentials::Basic {
-            username: self.optional_text("username", KEY_CHARS_MAX)?.unwrap_or_default(),
+            username: self.text("username", KEY_CHARS_MAX)?,
             password: Secret::new(self.optional_text("password", KEY_CHARS_MAX)?.unwrap_or_default()),
         })
     }
@@ -350,6 +351,7 @@ mod tests {
                 "`type` is missing; it names the auth mode, for example \"API_KEY\"",
             ),
             (json!({"type": "API_KEY"}), "`apiKey` is missing"),
+            (json!({"type": "BASIC"}), "`username` is missing"),
             (
                 json!({"type": "API_KEY", "apiKey": ""}),
                 "`apiKey` must be text that is not empty",

@@ -29,7 +29,7 @@ pub enum KeyError {
     Content { path: String },
     #[error("{path} can be read by others (mode {mode:04o}); run `chmod 600 {path}`")]
     Exposed { path: String, mode: u32 },
-    #[error("the encryption key file {path} cannot be {action}: {source}")]
+    #[error("the encryption key file {path} cannot be {action}")]
     Io {
         path: String,
         /// `read` or `created`.

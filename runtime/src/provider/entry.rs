@@ -13,13 +13,13 @@ use super::{AuthMode, Provider, ProxySpec, RetrySpec};
 /// What is malformed in an entry. The key is a path such as `proxy.retry.at`.
 #[derive(Debug, thiserror::Error)]
 pub enum EntryError {
-    #[error("`{key}`: {source}")]
+    #[error("`{key}` is not as expected")]
     Shape {
         key: String,
         #[source]
         source: serde_json::Error,
     },
-    #[error("`{key}`: {source}")]
+    #[error("`{key}` cannot be used")]
     Template {
         key: String,
         #[source]
@@ -355,11 +355,14 @@ mod tests {
     #[test]
     fn malformed_entries_name_the_key() {
         for (json, message) in [
-            (json!({"auth_mode": "MAGIC"}), "`auth_mode`: unknown variant `MAGIC`"),
+            (
+                json!({"auth_mode": "MAGIC"}),
+                "`auth_mode` is not as expected: unknown variant `MAGIC`",
+            ),
             (json!({}), "missing field `auth_mode`"),
             (
                 json!({"auth_mode": "NONE", "proxy": {"retry": {"at": {"x": 1}}}}),
-                "`proxy.retry.at`: invalid type: map, expected text or a list of texts",
+                "`proxy.retry.at` is not as expected: invalid type: map, expected text or a list of texts",
             ),
             (
                 json!({"auth_mode": "NONE", "proxy": {"headers": {"a b": "x"}}}),
@@ -367,14 +370,14 @@ mod tests {
             ),
             (
                 json!({"auth_mode": "NONE", "proxy": {"base_url": "https://${x"}}),
-                "`proxy.base_url`: the template \"https://${x\" is malformed",
+                "`proxy.base_url` cannot be used: the template \"https://${x\" is malformed",
             ),
             (
                 json!({"auth_mode": "NONE", "proxy": {"retry": {"error_code": ["6xx"]}}}),
                 "`proxy.retry.error_code`: \"6xx\" is no status",
             ),
         ] {
-            let error = provider("p", json).unwrap_err().to_string();
+            let error = crate::provider::tests::chain(&provider("p", json).unwrap_err());
             assert!(error.contains(message), "{error}");
         }
     }

@@ -15,7 +15,7 @@ pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
-    #[error("the provider file {path} cannot be read: {source}")]
+    #[error("the provider file {path} cannot be read")]
     Read {
         path: String,
         #[source]
@@ -23,7 +23,7 @@ pub enum CatalogueError {
     },
     #[error("the provider file {path} has {bytes} bytes; at most {FILE_BYTES_MAX} are read")]
     TooLarge { path: String, bytes: u64 },
-    #[error("the provider file {path} is no YAML map from provider name to entry: {source}")]
+    #[error("the provider file {path} is no YAML map from provider name to entry")]
     Syntax {
         path: String,
         #[source]
@@ -31,7 +31,7 @@ pub enum CatalogueError {
     },
     #[error("the provider file {path} names a provider {name}; a name is text of letters, digits, `-`, `_` and `.`")]
     Name { path: String, name: String },
-    #[error("provider {provider:?} in {path} cannot be read as JSON: {source}")]
+    #[error("provider {provider:?} in {path} cannot be read as JSON")]
     NotJson {
         path: String,
         provider: String,
@@ -46,7 +46,7 @@ pub enum CatalogueError {
         provider: String,
         alias: String,
     },
-    #[error("provider {provider:?} in {path}: {source}")]
+    #[error("provider {provider:?} in {path} is malformed")]
     Entry {
         path: String,
         provider: String,
@@ -240,7 +240,7 @@ acme: {alias: acme, display_name: Acme again}
             ),
             (
                 "a: {auth_mode: NOPE}",
-                "provider \"a\" in test.yaml: `auth_mode`: unknown variant `NOPE`",
+                "provider \"a\" in test.yaml is malformed: `auth_mode` is not as expected: unknown variant `NOPE`",
             ),
             ("a: 5", "provider \"a\" in test.yaml must be a map"),
             (
@@ -250,7 +250,7 @@ acme: {alias: acme, display_name: Acme again}
             ("- a", "the provider file test.yaml is no YAML map"),
             ("a b: {auth_mode: NONE}", "a name is text of letters, digits"),
         ] {
-            let error = catalogue(text).unwrap_err().to_string();
+            let error = crate::provider::tests::chain(&catalogue(text).unwrap_err());
             assert!(error.contains(message), "{error}");
         }
     }

@@ -96,3 +96,18 @@ impl Provider {
         scopes.into_iter().flatten().filter_map(Value::as_str).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// An error with its causes, as the command line prints it.
+    pub(super) fn chain(error: &dyn std::error::Error) -> String {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}
