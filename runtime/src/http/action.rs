@@ -34,7 +34,7 @@ struct TriggerAction<'a> {
 
 /// Run an action and get its output.
 #[utoipa::path(
-    post, path = "/action/trigger", tag = "actions", request_body = TriggerAction,
+    post, path = "/action/trigger", tag = "actions", request_body = TriggerAction<'_>,
     params(("Provider-Config-Key" = String, Header), ("Connection-Id" = String, Header)),
     responses(
         (status = 200, description = "The action's output", body = serde_json::Value),

@@ -146,14 +146,9 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
-    use crate::encryption::EncryptionError;
 
     async fn ask(request: http::request::Builder) -> Response {
-        let failing = any(async || {
-            ApiError::from(EncryptionError::WrongKey {
-                place: "connection:con_1".into(),
-            })
-        });
+        let failing = any(async || ApiError::internal(std::io::Error::other("a secret place")));
         let fine = any(async |method: Method| ([("x-request-id", "of-upstream")], method.to_string()));
         let router =
             Router::new()
