@@ -1,10 +1,11 @@
-//! The log: operations, messages and the rows of runs, written in batches behind the back of whoever logs. It lies on the
-//! path of every invocation, so logging takes a lock for the time of one push and nothing else; a single task writes.
+//! The log: operations, messages and the rows of runs, written in batches behind the back of whoever logs. It lies on
+//! the path of every invocation, so logging takes a lock for the time of one push and nothing else; a single task
+//! writes.
 //!
 //! Logging never waits and never fails. What a crash of the process can lose is what was logged within the last
-//! [`FLUSH_INTERVAL_MS`]: records and checkpoints do not go this way. When the database is slower than what is logged, or
-//! away, messages are dropped first, operations and runs much later; both are counted and said aloud. Masking secrets is the
-//! task of whoever makes a message.
+//! [`FLUSH_INTERVAL_MS`]: records and checkpoints do not go this way. When the database is slower than what is logged,
+//! or away, messages are dropped first, operations and runs much later; both are counted and said aloud. Masking
+//! secrets is the task of whoever makes a message.
 
 mod queue;
 mod writer;
@@ -98,8 +99,8 @@ impl Logs {
         self.handle.shared.dropped()
     }
 
-    /// Deletes operations with their messages, and runs, that are older than the days to keep. Gives how many operations.
-    /// To be called every few minutes; does a bounded amount of work, in short transactions.
+    /// Deletes operations with their messages, and runs, that are older than the days to keep. Gives how many
+    /// operations. To be called every few minutes; does a bounded amount of work, in short transactions.
     ///
     /// # Errors
     /// The store failed; what was deleted before stays deleted.

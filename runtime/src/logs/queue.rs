@@ -154,8 +154,8 @@ impl Shared {
         self.wake.notified().await;
     }
 
-    /// Exchanges the queued entries for `empty` ones. Gives the number to report to [`Shared::report_written`], none at the
-    /// end of the last.
+    /// Exchanges the queued entries for `empty` ones. Gives the number to report to [`Shared::report_written`], none at
+    /// the end of the last.
     pub(super) fn take(&self, empty: &mut Entries) -> Option<u64> {
         let mut queue = self.lock();
         if queue.closed && queue.entries.is_empty() && !queue.flush_wanted {

@@ -1,4 +1,5 @@
-//! The task that writes what was queued: in transactions of bounded size, again after a failure, and at last not at all.
+//! The task that writes what was queued: in transactions of bounded size, again after a failure, and at last not at
+//! all.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -72,8 +73,8 @@ impl Writer {
         }
     }
 
-    /// Writes a batch, or in the end drops it. What the database refuses because of what it holds is looked for by halves,
-    /// so that one bad entry does not take the others with it.
+    /// Writes a batch, or in the end drops it. What the database refuses because of what it holds is looked for by
+    /// halves, so that one bad entry does not take the others with it.
     async fn write_batch(&self, batch: Batch<'_>) {
         let mut open = vec![batch];
         while let Some(batch) = open.pop() {
@@ -160,7 +161,8 @@ impl Batch<'_> {
     }
 }
 
-/// Keeps the last entry of each id: start and end of an operation become one row, and a statement must not name a row twice.
+/// Keeps the last entry of each id: start and end of an operation become one row, and a statement must not name a row
+/// twice.
 fn keep_last<T, I: Hash + Eq + Clone>(entries: &mut Vec<T>, id: impl Fn(&T) -> &I) {
     let mut seen = HashSet::with_capacity(entries.len());
     let kept: Vec<bool> = entries

@@ -133,7 +133,8 @@ pub(super) fn without_nul(id: &str) -> Cow<'_, str> {
     }
 }
 
-/// Copies a record without its member `_nango_metadata`, which is no part of it: functions save back what they were given.
+/// Copies a record without its member `_nango_metadata`, which is no part of it: functions save back what they were
+/// given.
 fn without_metadata(element: &RawValue) -> Result<Box<RawValue>, serde_json::Error> {
     let mut members: MembersInOrder<'_> = serde_json::from_str(element.get())?;
     members.0.retain(|(name, _)| name != "_nango_metadata");

@@ -1,6 +1,6 @@
-//! The hash by which a changed record is told from an unchanged one: SHA-256 of its JSON with keys sorted and white space
-//! left out. Works on the text itself, so that numbers too large for any type keep all their digits. Strings that are
-//! escaped in another way count as changed: the worst that comes of it is an update too many.
+//! The hash by which a changed record is told from an unchanged one: SHA-256 of its JSON with keys sorted and white
+//! space left out. Works on the text itself, so that numbers too large for any type keep all their digits. Strings that
+//! are escaped in another way count as changed: the worst that comes of it is an update too many.
 
 use sha2::{Digest, Sha256};
 
@@ -23,7 +23,8 @@ pub(super) fn hash(json: &serde_json::value::RawValue, canonical: &mut Vec<u8>) 
 
 /// The same for a parsed object.
 pub(super) fn hash_object(object: &JsonObject) -> [u8; 32] {
-    // Patches may be somewhat deeper than what can be saved; the text is as good then, since the parsed keys are sorted.
+    // Patches may be somewhat deeper than what can be saved; the text is as good then, since the parsed keys are
+    // sorted.
     let Ok(json) = serde_json::value::to_raw_value(object) else {
         return [0; 32];
     };

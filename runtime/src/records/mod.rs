@@ -71,8 +71,8 @@ impl Records {
         Self { store, clock }
     }
 
-    /// Saves a JSON array of records: new ones are added, changed ones updated, equal ones left alone. Of several with one
-    /// id the first counts and the others are reported as unchanged.
+    /// Saves a JSON array of records: new ones are added, changed ones updated, equal ones left alone. Of several with
+    /// one id the first counts and the others are reported as unchanged.
     ///
     /// # Errors
     /// A record has no usable id or is too large, or the store failed; then nothing is written.
@@ -162,39 +162,76 @@ mod tests {
     use crate::store::tests::{Fixture, NOW_MS, for_each_db};
 
     for_each_db! {
-        async fn records_go_in_and_come_back(store: Store) {
-            let fixture = Fixture::new(&store).await;
-            let key = RecordKey { connection_key: fixture.insert_connection("a").await, model: "Issue".to_owned() };
-            let (clock, manual) = Clock::manual(NOW_MS);
-            let records = Records::new(store, clock);
-            let counts = |added, updated, deleted, unchanged| Counts { added, updated, deleted, unchanged };
+        records_go_in_and_come_back,
+        a_bad_record_spoils_the_batch,
+    }
 
-            assert_eq!(records.save(&key, "[]").await.unwrap(), Counts::default());
-            let batch = r#"[{"id":1,"b":[1, {"y":2,"x":"\u0000"}]}, {"id":"2\u0000"}, {"id":"1","lost":true}]"#;
-            assert_eq!(records.save(&key, batch).await.unwrap(), counts(2, 0, 0, 1));
-            let reordered = r#"[{"b":[1,{"x":"\u0000","y":2}],"id":1,"_nango_metadata":{"cursor":"x"}},{"id":"2","v":1}]"#;
-            manual.advance_ms(1);
-            assert_eq!(records.save(&key, reordered).await.unwrap(), counts(0, 1, 0, 1));
-            assert_eq!(records.update(&key, r#"[{"id":2,"w":{"k":1}},{"id":"9"}]"#).await.unwrap(), counts(0, 1, 0, 0));
-            assert_eq!(records.delete(&key, r#"[{"id":"1"},{"id":"9"}]"#).await.unwrap(), counts(0, 0, 1, 0));
+    async fn records_go_in_and_come_back(store: Store) {
+        let fixture = Fixture::new(&store).await;
+        let key = RecordKey {
+            connection_key: fixture.insert_connection("a").await,
+            model: "Issue".to_owned(),
+        };
+        let (clock, manual) = Clock::manual(NOW_MS);
+        let records = Records::new(store, clock);
+        let counts = |added, updated, deleted, unchanged| Counts {
+            added,
+            updated,
+            deleted,
+            unchanged,
+        };
 
-            let ids = ["1".to_owned(), "2\0".to_owned(), "2".to_owned(), "9".to_owned()];
-            let by_id: serde_json::Value = serde_json::from_str(&records.by_ids(&key, &ids).await.unwrap()).unwrap();
-            assert_eq!(by_id.as_object().unwrap().len(), 2);
-            assert_eq!(by_id["2"]["w"]["k"], 1);
-            assert_eq!(by_id["2"]["_nango_metadata"]["last_action"], "UPDATED");
-            assert_eq!(by_id["1"]["_nango_metadata"]["last_action"], "DELETED");
-            assert_eq!(by_id["1"]["b"][1]["x"], "\0");
-            assert_eq!(records.list(&key, &RecordFilter { limit: 10, ..Default::default() }).await.unwrap().records.len(), 2);
-        }
+        assert_eq!(records.save(&key, "[]").await.unwrap(), Counts::default());
+        let batch = r#"[{"id":1,"b":[1, {"y":2,"x":"\u0000"}]}, {"id":"2\u0000"}, {"id":"1","lost":true}]"#;
+        assert_eq!(records.save(&key, batch).await.unwrap(), counts(2, 0, 0, 1));
+        let reordered = r#"[{"b":[1,{"x":"\u0000","y":2}],"id":1,"_nango_metadata":{"cursor":"x"}},{"id":"2","v":1}]"#;
+        manual.advance_ms(1);
+        assert_eq!(records.save(&key, reordered).await.unwrap(), counts(0, 1, 0, 1));
+        assert_eq!(
+            records
+                .update(&key, r#"[{"id":2,"w":{"k":1}},{"id":"9"}]"#)
+                .await
+                .unwrap(),
+            counts(0, 1, 0, 0)
+        );
+        assert_eq!(
+            records.delete(&key, r#"[{"id":"1"},{"id":"9"}]"#).await.unwrap(),
+            counts(0, 0, 1, 0)
+        );
 
-        async fn a_bad_record_spoils_the_batch(store: Store) {
-            let fixture = Fixture::new(&store).await;
-            let key = RecordKey { connection_key: fixture.insert_connection("a").await, model: "Issue".to_owned() };
-            let records = Records::new(store, Clock::manual(NOW_MS).0);
-            let error = records.save(&key, r#"[{"id":1},{"name":"x"}]"#).await.unwrap_err();
-            assert!(matches!(error, RecordsError::MissingId { index: 1 }), "{error}");
-            assert_eq!(records.by_ids(&key, &["1".to_owned()]).await.unwrap(), "{}");
-        }
+        let ids = ["1".to_owned(), "2\0".to_owned(), "2".to_owned(), "9".to_owned()];
+        let by_id: serde_json::Value = serde_json::from_str(&records.by_ids(&key, &ids).await.unwrap()).unwrap();
+        assert_eq!(by_id.as_object().unwrap().len(), 2);
+        assert_eq!(by_id["2"]["w"]["k"], 1);
+        assert_eq!(by_id["2"]["_nango_metadata"]["last_action"], "UPDATED");
+        assert_eq!(by_id["1"]["_nango_metadata"]["last_action"], "DELETED");
+        assert_eq!(by_id["1"]["b"][1]["x"], "\0");
+        assert_eq!(
+            records
+                .list(
+                    &key,
+                    &RecordFilter {
+                        limit: 10,
+                        ..Default::default()
+                    }
+                )
+                .await
+                .unwrap()
+                .records
+                .len(),
+            2
+        );
+    }
+
+    async fn a_bad_record_spoils_the_batch(store: Store) {
+        let fixture = Fixture::new(&store).await;
+        let key = RecordKey {
+            connection_key: fixture.insert_connection("a").await,
+            model: "Issue".to_owned(),
+        };
+        let records = Records::new(store, Clock::manual(NOW_MS).0);
+        let error = records.save(&key, r#"[{"id":1},{"name":"x"}]"#).await.unwrap_err();
+        assert!(matches!(error, RecordsError::MissingId { index: 1 }), "{error}");
+        assert_eq!(records.by_ids(&key, &["1".to_owned()]).await.unwrap(), "{}");
     }
 }

@@ -29,8 +29,8 @@ impl Store {
         }))
     }
 
-    /// Saves if the stored version is `seen_version` (0: none seen, none or a cleared one stored). Gives the new version,
-    /// none on conflict.
+    /// Saves if the stored version is `seen_version` (0: none seen, none or a cleared one stored). Gives the new
+    /// version, none on conflict.
     pub async fn save_checkpoint(
         &self,
         connection_key: &ConnectionKey,

@@ -1,5 +1,5 @@
-//! Reads the columns of a row in the order they were selected, and turns what cannot be read into an error that names table,
-//! column and row. Also the words by which states and kinds are stored.
+//! Reads the columns of a row in the order they were selected, and turns what cannot be read into an error that names
+//! table, column and row. Also the words by which states and kinds are stored.
 
 use serde::de::DeserializeOwned;
 use sqlx::any::AnyRow;
@@ -86,8 +86,8 @@ impl<'r> Columns<'r> {
     }
 }
 
-/// JSON text of something that always has one. What cannot be written as JSON (a map with keys that are no text) does not
-/// occur in the model; should it ever, the caller gets an error and not a wrong row.
+/// JSON text of something that always has one. What cannot be written as JSON (a map with keys that are no text) does
+/// not occur in the model; should it ever, the caller gets an error and not a wrong row.
 pub(super) fn to_json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Driver(sqlx::Error::Encode(error.into())))
 }

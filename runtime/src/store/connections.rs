@@ -40,8 +40,8 @@ macro_rules! select_connection {
 }
 
 impl Store {
-    /// Inserts or replaces by (environment, provider config key, connection id); an existing one keeps its key and creation
-    /// time. Gives the connection as stored.
+    /// Inserts or replaces by (environment, provider config key, connection id); an existing one keeps its key and
+    /// creation time. Gives the connection as stored.
     ///
     /// # Errors
     /// [`StoreError::ParentGone`] when the integration was deleted.
@@ -139,8 +139,8 @@ impl Store {
         rows.iter().map(connection).collect()
     }
 
-    /// Deletes it with its syncs, checkpoints and records, and cancels runs that wait or are under way. False when there
-    /// is none.
+    /// Deletes it with its syncs, checkpoints and records, and cancels runs that wait or are under way. False when
+    /// there is none.
     pub async fn delete_connection(&self, key: &ConnectionKey) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
         let deleted: Option<String> =
@@ -162,8 +162,8 @@ impl Store {
         Ok(true)
     }
 
-    /// Sets the metadata of all of them in one transaction; with `merge`, top-level keys are merged. Gives the resulting
-    /// metadata in order; none (and nothing changed) when one of the connections is gone.
+    /// Sets the metadata of all of them in one transaction; with `merge`, top-level keys are merged. Gives the
+    /// resulting metadata in order; none (and nothing changed) when one of the connections is gone.
     pub async fn set_metadata(
         &self,
         keys: &[ConnectionKey],

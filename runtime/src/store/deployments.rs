@@ -41,8 +41,9 @@ struct Latest {
 }
 
 impl Store {
-    /// Stores the bytes by digest, records a version of each function and makes it active, in one transaction. A function
-    /// whose active version has the same digest stays as it is. Gives the active version of each, in the order given.
+    /// Stores the bytes by digest, records a version of each function and makes it active, in one transaction. A
+    /// function whose active version has the same digest stays as it is. Gives the active version of each, in the order
+    /// given.
     ///
     /// # Errors
     /// [`StoreError::ParentGone`] when the integration was deleted.

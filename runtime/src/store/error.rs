@@ -1,5 +1,5 @@
-//! Why the database could not be opened, read or written. Decides, in one place, what a driver's error means for whoever
-//! runs this program; it does not decide what a client of the API gets to see.
+//! Why the database could not be opened, read or written. Decides, in one place, what a driver's error means for
+//! whoever runs this program; it does not decide what a client of the API gets to see.
 
 use std::path::PathBuf;
 
@@ -137,8 +137,8 @@ pub(super) fn is_unique_violation(error: &sqlx::Error) -> bool {
         .is_some_and(|database| database.kind() == ErrorKind::UniqueViolation)
 }
 
-/// The primary result code, where the error is SQLite's: its codes are plain numbers below 10,000, those of Postgres have
-/// five characters.
+/// The primary result code, where the error is SQLite's: its codes are plain numbers below 10,000, those of Postgres
+/// have five characters.
 fn sqlite_code(error: &sqlx::Error) -> Option<i32> {
     let code = error.as_database_error()?.code()?;
     if code.len() >= 5 {

@@ -173,8 +173,8 @@ impl Store {
         rows.iter().map(integration).collect()
     }
 
-    /// Deletes it with its connections, functions, syncs, checkpoints and records, and cancels runs that wait or are under
-    /// way. False when there is none.
+    /// Deletes it with its connections, functions, syncs, checkpoints and records, and cancels runs that wait or are
+    /// under way. False when there is none.
     pub async fn delete_integration(
         &self,
         environment_id: &EnvironmentId,

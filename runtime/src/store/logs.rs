@@ -1,7 +1,7 @@
 //! The log's rows: operations and their messages. When to write and what to drop is for [`crate::logs`].
 //!
-//! No index but the primary keys: rows come by the ten thousand a second. Operations are listed, and deleted when old, in
-//! the order of their ids, which is the order of their creation.
+//! No index but the primary keys: rows come by the ten thousand a second. Operations are listed, and deleted when old,
+//! in the order of their ids, which is the order of their creation.
 
 use std::sync::atomic::Ordering;
 
@@ -48,8 +48,8 @@ macro_rules! operation_columns {
 }
 
 impl Store {
-    /// Writes a batch in one transaction: operations are inserted or, where the id is there, rewritten. Their ids must be
-    /// distinct. Messages get sequence numbers in the order given.
+    /// Writes a batch in one transaction: operations are inserted or, where the id is there, rewritten. Their ids must
+    /// be distinct. Messages get sequence numbers in the order given.
     pub async fn write_logs(&self, operations: &[Operation], messages: &[Message]) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         self.write_operations(&mut transaction, operations).await?;
@@ -122,8 +122,9 @@ impl Store {
         Ok(())
     }
 
-    /// The message's time in microseconds, or just after the last one given where that is later: strictly growing within a
-    /// process, and across restarts as long as the clock is. All messages of one operation come from one process.
+    /// The message's time in microseconds, or just after the last one given where that is later: strictly growing
+    /// within a process, and across restarts as long as the clock is. All messages of one operation come from one
+    /// process.
     fn next_message_sequence(&self, created_at_us: i64) -> i64 {
         let next = |last: i64| Some(created_at_us.max(last.saturating_add(1)));
         let last = self
@@ -189,7 +190,8 @@ impl Store {
     pub async fn delete_logs_before(&self, before_ms: i64, limit: i64) -> Result<u64, StoreError> {
         let mut transaction = self.begin().await?;
         let rows = query(
-            "DELETE FROM operations WHERE id IN (SELECT id FROM operations WHERE id < $1 ORDER BY id LIMIT $2) RETURNING id",
+            "DELETE FROM operations WHERE id IN (SELECT id FROM operations WHERE id < $1 ORDER BY id LIMIT $2) \
+             RETURNING id",
         )
         .bind(OperationId::new(before_ms, [0; 16]).as_str())
         .bind(limit)

@@ -1,17 +1,19 @@
 //! The database: SQLite by default, Postgres when several nodes share the work. SQL lives here and nowhere else, each
-//! statement once for both. The store reads no clock and makes no ids, and decides nothing about the product: it keeps rows
-//! whole, in order and consistent under concurrent writers.
+//! statement once for both. The store reads no clock and makes no ids, and decides nothing about the product: it keeps
+//! rows whole, in order and consistent under concurrent writers.
 //!
 //! # Rules
-//! 1. Columns are `TEXT`, `BIGINT` and `BLOB`. Times are `BIGINT` with their unit in the name, JSON is `TEXT` through serde,
-//!    flags and states are words with a `CHECK`, ids are `TEXT` with a prefix and sort by time of creation.
-//! 2. One tree of migrations; for Postgres the word `BLOB` becomes `BYTEA`. Besides, the dialect decides how a transaction
-//!    that writes begins, how placeholders look in statements of variable shape ([`sql`]), and how connections are set up.
-//! 3. Only SQL that both accept: `INSERT … ON CONFLICT … DO UPDATE … WHERE … RETURNING`, `UPDATE … FROM (VALUES …)` with the
-//!    names `column1` …, row values, partial indexes, keyset paging. No `ILIKE`, arrays, `now()`, JSON operators or row locks;
-//!    sums and counts are cast to `BIGINT`. Where an order of names is promised, Rust sorts: collations differ.
-//! 4. Work is claimed by compare-and-set, and a row that several may write is updated first in the transaction, which puts
-//!    writers in line on Postgres (on SQLite there is one writer).
+//! 1. Columns are `TEXT`, `BIGINT` and `BLOB`. Times are `BIGINT` with their unit in the name, JSON is `TEXT` through
+//!    serde, flags and states are words with a `CHECK`, ids are `TEXT` with a prefix and sort by time of creation.
+//! 2. One tree of migrations; for Postgres the word `BLOB` becomes `BYTEA`. Besides, the dialect decides how a
+//!    transaction that writes begins, how placeholders look in statements of variable shape ([`sql`]), and how
+//!    connections are set up.
+//! 3. Only SQL that both accept: `INSERT … ON CONFLICT … DO UPDATE … WHERE … RETURNING`, `UPDATE … FROM (VALUES …)`
+//!    with the names `column1` …, row values, partial indexes, keyset paging. No `ILIKE`, arrays, `now()`, JSON
+//!    operators or row locks; sums and counts are cast to `BIGINT`. Where an order of names is promised, Rust sorts:
+//!    collations differ.
+//! 4. Work is claimed by compare-and-set, and a row that several may write is updated first in the transaction, which
+//!    puts writers in line on Postgres (on SQLite there is one writer).
 //! 5. Many rows are written by one statement ([`sql::chunks`]).
 //! 6. Every test runs on both databases, see `tests`.
 //!

@@ -1,5 +1,5 @@
-//! Opens a database and brings its schema up to date: the URL, the connection pools, what each database needs set. All that
-//! depends on which database it is, is here and in [`super::sql`]; the lock on the data folder is not.
+//! Opens a database and brings its schema up to date: the URL, the connection pools, what each database needs set. All
+//! that depends on which database it is, is here and in [`super::sql`]; the lock on the data folder is not.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -36,10 +36,10 @@ pub(super) enum Dialect {
 /// Each migration once, for both databases.
 const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "foundation", include_str!("../../migrations/0001_foundation.sql"))];
 
-/// For each connection to SQLite. WAL with `synchronous = NORMAL`: what was committed survives `kill -9` of this process,
-/// because it is in the operating system's hands; only a power failure can lose the last commits (never older ones, and the
-/// file stays whole). `FULL` would cost a disk flush for each commit. Checkpoints are rarer than by default (8,000 pages of
-/// 4 KiB), since each one flushes and the log writes without pause under load.
+/// For each connection to SQLite. WAL with `synchronous = NORMAL`: what was committed survives `kill -9` of this
+/// process, because it is in the operating system's hands; only a power failure can lose the last commits (never older
+/// ones, and the file stays whole). `FULL` would cost a disk flush for each commit. Checkpoints are rarer than by
+/// default (8,000 pages of 4 KiB), since each one flushes and the log writes without pause under load.
 const SQLITE_WRITER_PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; \
      PRAGMA busy_timeout = 10000; PRAGMA wal_autocheckpoint = 8000; PRAGMA journal_size_limit = 67108864; \
      PRAGMA cache_size = -8000; PRAGMA temp_store = MEMORY;";
@@ -47,12 +47,12 @@ const SQLITE_READER_PRAGMAS: &str =
     "PRAGMA query_only = ON; PRAGMA busy_timeout = 10000; PRAGMA cache_size = -4000; PRAGMA temp_store = MEMORY;";
 
 impl Store {
-    /// Opens `url` (`sqlite:<path>` or `postgres://…`) and brings its schema up to date. A missing SQLite file is created,
-    /// readable for its owner only; its folder must be there.
+    /// Opens `url` (`sqlite:<path>` or `postgres://…`) and brings its schema up to date. A missing SQLite file is
+    /// created, readable for its owner only; its folder must be there.
     ///
     /// # Errors
-    /// The URL is no such URL, the file cannot be written or is no database, Postgres cannot be reached, or the schema is
-    /// newer than this program.
+    /// The URL is no such URL, the file cannot be written or is no database, Postgres cannot be reached, or the schema
+    /// is newer than this program.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         if let Some(path) = url.strip_prefix("sqlite:") {

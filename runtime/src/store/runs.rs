@@ -1,5 +1,6 @@
-//! Runs: the history of all, and the queue of those of syncs. A claimed run has a lease that its owner prolongs, and a fence:
-//! a number that grows with each claim, by which writes of a former owner are refused. When to run what is for others.
+//! Runs: the history of all, and the queue of those of syncs. A claimed run has a lease that its owner prolongs, and a
+//! fence: a number that grows with each claim, by which writes of a former owner are refused. When to run what is for
+//! others.
 
 use sqlx::{query, query_scalar};
 
@@ -52,8 +53,8 @@ macro_rules! run_columns {
 }
 pub(super) use run_columns;
 
-const INSERT_RUNS: &str = "INSERT INTO runs (id, environment_id, integration_id, connection_key, function, kind, version, \
-     sync_id, triggered_by, state, error, result, created_at_ms, started_at_ms, ended_at_ms, duration_us) ";
+const INSERT_RUNS: &str = "INSERT INTO runs (id, environment_id, integration_id, connection_key, function, kind, \
+     version, sync_id, triggered_by, state, error, result, created_at_ms, started_at_ms, ended_at_ms, duration_us) ";
 
 /// A run and the token that proves whose it is.
 #[derive(Clone, Debug)]
@@ -131,8 +132,8 @@ impl Store {
         lease_until_ms: i64,
         limit: i64,
     ) -> Result<Vec<ClaimedRun>, StoreError> {
-        // The condition is there twice: on Postgres it is looked at again once a row that somebody else claims at the same
-        // time is free, and then no longer holds.
+        // The condition is there twice: on Postgres it is looked at again once a row that somebody else claims at the
+        // same time is free, and then no longer holds.
         let rows = query(concat!(
             "UPDATE runs SET state = 'running', lease_until_ms = $2, fence = fence + 1, \
              started_at_ms = COALESCE(started_at_ms, $1) \
@@ -207,7 +208,8 @@ impl Store {
         rows.first().map(|row| run(&mut Columns::new(row, "runs"))).transpose()
     }
 
-    /// Deletes runs that were created before, at most `limit`, but neither open ones nor the last of a sync; gives how many.
+    /// Deletes runs that were created before, at most `limit`, but neither open ones nor the last of a sync; gives how
+    /// many.
     pub async fn delete_runs_before(&self, before_ms: i64, limit: i64) -> Result<u64, StoreError> {
         let deleted = query_scalar::<_, String>(
             "DELETE FROM runs WHERE id IN (SELECT id FROM runs r WHERE r.id < $1 \

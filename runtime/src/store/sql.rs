@@ -1,5 +1,5 @@
-//! Statements whose shape depends on the call: filters, and many rows at once. Text comes from literals only and values are
-//! only ever bound, so nothing from outside can become SQL.
+//! Statements whose shape depends on the call: filters, and many rows at once. Text comes from literals only and values
+//! are only ever bound, so nothing from outside can become SQL.
 
 use sqlx::any::{AnyArguments, AnyQueryResult, AnyRow};
 use sqlx::{Any, Arguments, Encode, Executor, QueryBuilder, Type};
@@ -7,8 +7,8 @@ use sqlx::{Any, Arguments, Encode, Executor, QueryBuilder, Type};
 use super::StoreError;
 use super::open::Dialect;
 
-/// Rows written by one statement. A statement of each size is prepared once for each connection, so there are few sizes;
-/// the largest keeps 12 columns well below the 32,766 parameters SQLite allows.
+/// Rows written by one statement. A statement of each size is prepared once for each connection, so there are few
+/// sizes; the largest keeps 12 columns well below the 32,766 parameters SQLite allows.
 const ROWS_SIZES: [usize; 5] = [256, 64, 16, 4, 1];
 
 /// Splits rows into chunks of the sizes above, largest first.

@@ -1,9 +1,9 @@
 //! Records: what syncs keep fresh, with every change in a strict order.
 //!
-//! Whoever writes a model first updates its row in `record_models`, which puts writers in line and gives the write a time of
-//! change later than all before it, even where the clock stood still or went back. Within the write, records are numbered.
-//! So a change never becomes visible before one that a reader has already passed: a reader who follows the cursor misses
-//! nothing. What a record is, and its hash, are for [`crate::records`] to say.
+//! Whoever writes a model first updates its row in `record_models`, which puts writers in line and gives the write a
+//! time of change later than all before it, even where the clock stood still or went back. Within the write, records
+//! are numbered. So a change never becomes visible before one that a reader has already passed: a reader who follows
+//! the cursor misses nothing. What a record is, and its hash, are for [`crate::records`] to say.
 
 mod cursor;
 mod merge;

@@ -13,9 +13,9 @@ use crate::store::sql::{Sql, chunks};
 use crate::store::{Store, StoreError};
 
 impl Store {
-    /// Upserts all in one transaction; rows with an equal hash that are not deleted stay untouched. A deleted record that is
-    /// saved again is added again. `now_us` orders changes; the store keeps (`modified_at_us`, `sequence`) strictly growing
-    /// for readers of a model. Ids must be distinct.
+    /// Upserts all in one transaction; rows with an equal hash that are not deleted stay untouched. A deleted record
+    /// that is saved again is added again. `now_us` orders changes; the store keeps (`modified_at_us`, `sequence`)
+    /// strictly growing for readers of a model. Ids must be distinct.
     ///
     /// # Errors
     /// [`StoreError::ParentGone`] when the connection was deleted.
@@ -41,8 +41,8 @@ impl Store {
         })
     }
 
-    /// Deep-merges into existing rows; unknown ids and deleted records are ignored. `rehash` gives the hash of the merged
-    /// object. Ids must be distinct.
+    /// Deep-merges into existing rows; unknown ids and deleted records are ignored. `rehash` gives the hash of the
+    /// merged object. Ids must be distinct.
     ///
     /// # Errors
     /// [`StoreError::ParentGone`] when the connection was deleted.
@@ -195,8 +195,8 @@ impl Store {
     }
 }
 
-/// Waits until no other transaction writes this model, and gives the time of change of this one: `now_us`, or just after
-/// the last change where that is later.
+/// Waits until no other transaction writes this model, and gives the time of change of this one: `now_us`, or just
+/// after the last change where that is later.
 async fn begin_change(
     transaction: &mut Transaction<'static, Any>,
     key: &RecordKey,

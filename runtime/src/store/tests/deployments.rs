@@ -39,69 +39,128 @@ fn expect(versions: &[(&str, i64)]) -> Vec<(String, i64)> {
 }
 
 for_each_db! {
-    async fn versions_count_for_each_function(store: Store) {
-        let fixture = Fixture::new(&store).await;
-        let environment_id = &fixture.environment.id;
-        assert_eq!(deploy(&fixture, "dep_1", "d1", &["b", "a"]).await, expect(&[("b", 1), ("a", 1)]));
-        assert_eq!(deploy(&fixture, "dep_2", "d1", &["a", "b"]).await, expect(&[("a", 1), ("b", 1)]), "the same bytes");
-        assert_eq!(deploy(&fixture, "dep_3", "d2", &["a", "c"]).await, expect(&[("a", 2), ("c", 1)]));
-        assert_eq!(store.component("d1").await.unwrap().unwrap(), [0, 97, 115, 109, 255]);
-        assert!(store.component("d9").await.unwrap().is_none());
+    versions_count_for_each_function,
+    concurrent_deployments_get_versions_of_their_own,
+    a_failed_deployment_changes_nothing,
+}
 
-        let active = store.functions(environment_id, None).await.unwrap();
-        assert_eq!(versions(&active), expect(&[("a", 2), ("b", 1), ("c", 1)]));
-        assert_eq!(active[0].manifest.frequency.as_deref(), Some("every hour"));
-        assert_eq!((active[0].digest.as_str(), active[0].active_version), ("d2", 2));
-        assert_eq!(store.functions(environment_id, Some("slack")).await.unwrap().len(), 0);
+async fn versions_count_for_each_function(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    let environment_id = &fixture.environment.id;
+    assert_eq!(
+        deploy(&fixture, "dep_1", "d1", &["b", "a"]).await,
+        expect(&[("b", 1), ("a", 1)])
+    );
+    assert_eq!(
+        deploy(&fixture, "dep_2", "d1", &["a", "b"]).await,
+        expect(&[("a", 1), ("b", 1)]),
+        "the same bytes"
+    );
+    assert_eq!(
+        deploy(&fixture, "dep_3", "d2", &["a", "c"]).await,
+        expect(&[("a", 2), ("c", 1)])
+    );
+    assert_eq!(store.component("d1").await.unwrap().unwrap(), [0, 97, 115, 109, 255]);
+    assert!(store.component("d9").await.unwrap().is_none());
 
-        let rolled_back = store.activate_version(environment_id, "github", "a", 1).await.unwrap().unwrap();
-        assert_eq!((rolled_back.version, rolled_back.active_version, rolled_back.digest.as_str()), (1, 1, "d1"));
-        assert!(store.activate_version(environment_id, "github", "a", 9).await.unwrap().is_none());
-        assert!(store.activate_version(environment_id, "github", "x", 1).await.unwrap().is_none());
-        let active = store.active_function(environment_id, "github", "a").await.unwrap().unwrap();
-        assert_eq!(active.version, 1);
-        assert!(store.active_function(environment_id, "github", "x").await.unwrap().is_none());
+    let active = store.functions(environment_id, None).await.unwrap();
+    assert_eq!(versions(&active), expect(&[("a", 2), ("b", 1), ("c", 1)]));
+    assert_eq!(active[0].manifest.frequency.as_deref(), Some("every hour"));
+    assert_eq!((active[0].digest.as_str(), active[0].active_version), ("d2", 2));
+    assert_eq!(store.functions(environment_id, Some("slack")).await.unwrap().len(), 0);
 
-        assert_eq!(deploy(&fixture, "dep_4", "d2", &["a"]).await, expect(&[("a", 3)]), "counts on from the newest");
-        let all = store.function_versions(environment_id, "github", "a").await.unwrap();
-        assert_eq!(versions(&all), expect(&[("a", 3), ("a", 2), ("a", 1)]));
-        assert!(all.iter().all(|function| function.active_version == 3));
+    let rolled_back = store
+        .activate_version(environment_id, "github", "a", 1)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (
+            rolled_back.version,
+            rolled_back.active_version,
+            rolled_back.digest.as_str()
+        ),
+        (1, 1, "d1")
+    );
+    assert!(
+        store
+            .activate_version(environment_id, "github", "a", 9)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        store
+            .activate_version(environment_id, "github", "x", 1)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let active = store
+        .active_function(environment_id, "github", "a")
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(active.version, 1);
+    assert!(
+        store
+            .active_function(environment_id, "github", "x")
+            .await
+            .unwrap()
+            .is_none()
+    );
 
-        assert!(store.delete_integration(environment_id, "github").await.unwrap());
-        assert_eq!(store.functions(environment_id, None).await.unwrap().len(), 0);
+    assert_eq!(
+        deploy(&fixture, "dep_4", "d2", &["a"]).await,
+        expect(&[("a", 3)]),
+        "counts on from the newest"
+    );
+    let all = store.function_versions(environment_id, "github", "a").await.unwrap();
+    assert_eq!(versions(&all), expect(&[("a", 3), ("a", 2), ("a", 1)]));
+    assert!(all.iter().all(|function| function.active_version == 3));
+
+    assert!(store.delete_integration(environment_id, "github").await.unwrap());
+    assert_eq!(store.functions(environment_id, None).await.unwrap().len(), 0);
+}
+
+async fn concurrent_deployments_get_versions_of_their_own(store: Store) {
+    let fixture = std::sync::Arc::new(Fixture::new(&store).await);
+    let deployments = (0..8).map(|n| {
+        let fixture = fixture.clone();
+        tokio::spawn(async move { deploy(&fixture, &format!("dep_{n}"), &format!("d{n}"), &["a"]).await })
+    });
+    let mut seen = Vec::new();
+    for deployment in deployments.collect::<Vec<_>>() {
+        seen.push(deployment.await.unwrap()[0].1);
     }
+    seen.sort_unstable();
+    assert_eq!(seen, (1..=8).collect::<Vec<i64>>());
+}
 
-    async fn concurrent_deployments_get_versions_of_their_own(store: Store) {
-        let fixture = std::sync::Arc::new(Fixture::new(&store).await);
-        let deployments = (0..8).map(|n| {
-            let fixture = fixture.clone();
-            tokio::spawn(async move { deploy(&fixture, &format!("dep_{n}"), &format!("d{n}"), &["a"]).await })
-        });
-        let mut seen = Vec::new();
-        for deployment in deployments.collect::<Vec<_>>() {
-            seen.push(deployment.await.unwrap()[0].1);
-        }
-        seen.sort_unstable();
-        assert_eq!(seen, (1..=8).collect::<Vec<i64>>());
-    }
-
-    async fn a_failed_deployment_changes_nothing(store: Store) {
-        let fixture = Fixture::new(&store).await;
-        deploy(&fixture, "dep_1", "d1", &["a"]).await;
-        let functions = [manifest("a")];
-        // The id of the deployment is taken.
-        let deployment = NewDeployment {
-            id: "dep_1".into(),
-            environment_id: fixture.environment.id.clone(),
-            integration_id: fixture.integration.id.clone(),
-            provider_config_key: "github",
-            digest: "d2",
-            component: &[],
-            functions: &functions,
-            now_ms: NOW_MS,
-        };
-        store.insert_deployment(&deployment).await.unwrap_err();
-        assert!(store.component("d2").await.unwrap().is_none(), "rolled back");
-        assert_eq!(store.active_function(&fixture.environment.id, "github", "a").await.unwrap().unwrap().digest, "d1");
-    }
+async fn a_failed_deployment_changes_nothing(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    deploy(&fixture, "dep_1", "d1", &["a"]).await;
+    let functions = [manifest("a")];
+    // The id of the deployment is taken.
+    let deployment = NewDeployment {
+        id: "dep_1".into(),
+        environment_id: fixture.environment.id.clone(),
+        integration_id: fixture.integration.id.clone(),
+        provider_config_key: "github",
+        digest: "d2",
+        component: &[],
+        functions: &functions,
+        now_ms: NOW_MS,
+    };
+    store.insert_deployment(&deployment).await.unwrap_err();
+    assert!(store.component("d2").await.unwrap().is_none(), "rolled back");
+    assert_eq!(
+        store
+            .active_function(&fixture.environment.id, "github", "a")
+            .await
+            .unwrap()
+            .unwrap()
+            .digest,
+        "d1"
+    );
 }

@@ -3,56 +3,77 @@ use crate::model::{ApiKey, ApiKeyId};
 use crate::store::StoreError;
 
 for_each_db! {
-    async fn environments_keys_and_settings(store: Store) {
-        let Fixture { environment, .. } = Fixture::new(&store).await;
-        assert_eq!(store.environment_by_name("prod").await.unwrap().unwrap().id, environment.id);
-        assert!(store.environment_by_name("dev").await.unwrap().is_none());
-        let again = store.insert_environment(&environment).await.unwrap_err();
-        assert!(matches!(again, StoreError::Taken { .. }), "{again}");
+    environments_keys_and_settings,
+    integrations_keep_blobs_and_nulls,
+}
 
-        let key = ApiKey {
-            id: ApiKeyId::from("key_1"),
-            environment_id: environment.id.clone(),
-            name: "default".to_owned(),
-            sha256: [7; 32],
-            created_at_ms: NOW_MS,
-        };
-        store.insert_api_key(&key).await.unwrap();
-        let keys = store.api_keys().await.unwrap();
-        assert_eq!((keys.len(), keys[0].sha256, &keys[0].environment_id), (1, [7; 32], &environment.id));
+async fn environments_keys_and_settings(store: Store) {
+    let Fixture { environment, .. } = Fixture::new(&store).await;
+    assert_eq!(
+        store.environment_by_name("prod").await.unwrap().unwrap().id,
+        environment.id
+    );
+    assert!(store.environment_by_name("dev").await.unwrap().is_none());
+    let again = store.insert_environment(&environment).await.unwrap_err();
+    assert!(matches!(again, StoreError::Taken { .. }), "{again}");
 
-        assert_eq!(store.setting("check").await.unwrap(), None);
-        assert_eq!(store.insert_setting("check", &[0, 255]).await.unwrap(), [0, 255]);
-        assert_eq!(store.insert_setting("check", &[1]).await.unwrap(), [0, 255]);
-        assert_eq!(store.setting("check").await.unwrap(), Some(vec![0, 255]));
-    }
+    let key = ApiKey {
+        id: ApiKeyId::from("key_1"),
+        environment_id: environment.id.clone(),
+        name: "default".to_owned(),
+        sha256: [7; 32],
+        created_at_ms: NOW_MS,
+    };
+    store.insert_api_key(&key).await.unwrap();
+    let keys = store.api_keys().await.unwrap();
+    assert_eq!(
+        (keys.len(), keys[0].sha256, &keys[0].environment_id),
+        (1, [7; 32], &environment.id)
+    );
 
-    async fn integrations_keep_blobs_and_nulls(store: Store) {
-        let Fixture { environment, integration: mut github, .. } = Fixture::new(&store).await;
-        assert!(!store.insert_integration(&github).await.unwrap(), "the key is taken");
-        let stored = store.integration(&environment.id, "github").await.unwrap().unwrap();
-        assert_eq!((stored.secrets, stored.forward_webhooks), (None, true));
+    assert_eq!(store.setting("check").await.unwrap(), None);
+    assert_eq!(store.insert_setting("check", &[0, 255]).await.unwrap(), [0, 255]);
+    assert_eq!(store.insert_setting("check", &[1]).await.unwrap(), [0, 255]);
+    assert_eq!(store.setting("check").await.unwrap(), Some(vec![0, 255]));
+}
 
-        github.secrets = Some(Sealed(vec![0, 200, 255]));
-        github.forward_webhooks = false;
-        github.unique_key = "hub".to_owned();
-        assert!(store.update_integration(&github).await.unwrap());
-        let stored = store.integration(&environment.id, "hub").await.unwrap().unwrap();
-        assert_eq!((stored.secrets, stored.forward_webhooks), (Some(Sealed(vec![0, 200, 255])), false));
-        assert!(store.integration(&environment.id, "github").await.unwrap().is_none());
+async fn integrations_keep_blobs_and_nulls(store: Store) {
+    let Fixture {
+        environment,
+        integration: mut github,
+        ..
+    } = Fixture::new(&store).await;
+    assert!(!store.insert_integration(&github).await.unwrap(), "the key is taken");
+    let stored = store.integration(&environment.id, "github").await.unwrap().unwrap();
+    assert_eq!((stored.secrets, stored.forward_webhooks), (None, true));
 
-        let mut slack = integration(&environment, "slack");
-        slack.created_at_ms += 1;
-        assert!(store.insert_integration(&slack).await.unwrap());
-        let newest_first: Vec<String> =
-            store.integrations(&environment.id).await.unwrap().into_iter().map(|i| i.unique_key).collect();
-        assert_eq!(newest_first, ["slack", "hub"]);
-        slack.unique_key = "hub".to_owned();
-        let taken = store.update_integration(&slack).await.unwrap_err();
-        assert!(matches!(taken, StoreError::Taken { .. }), "{taken}");
+    github.secrets = Some(Sealed(vec![0, 200, 255]));
+    github.forward_webhooks = false;
+    github.unique_key = "hub".to_owned();
+    assert!(store.update_integration(&github).await.unwrap());
+    let stored = store.integration(&environment.id, "hub").await.unwrap().unwrap();
+    assert_eq!(
+        (stored.secrets, stored.forward_webhooks),
+        (Some(Sealed(vec![0, 200, 255])), false)
+    );
+    assert!(store.integration(&environment.id, "github").await.unwrap().is_none());
 
-        assert!(store.delete_integration(&environment.id, "hub").await.unwrap());
-        assert!(!store.delete_integration(&environment.id, "hub").await.unwrap());
-        assert!(!store.update_integration(&github).await.unwrap());
-    }
+    let mut slack = integration(&environment, "slack");
+    slack.created_at_ms += 1;
+    assert!(store.insert_integration(&slack).await.unwrap());
+    let newest_first: Vec<String> = store
+        .integrations(&environment.id)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|i| i.unique_key)
+        .collect();
+    assert_eq!(newest_first, ["slack", "hub"]);
+    slack.unique_key = "hub".to_owned();
+    let taken = store.update_integration(&slack).await.unwrap_err();
+    assert!(matches!(taken, StoreError::Taken { .. }), "{taken}");
+
+    assert!(store.delete_integration(&environment.id, "hub").await.unwrap());
+    assert!(!store.delete_integration(&environment.id, "hub").await.unwrap());
+    assert!(!store.update_integration(&github).await.unwrap());
 }

@@ -1,5 +1,6 @@
-//! Every test of the store, on both databases: `for_each_db!` makes two tests of each, `…::sqlite` and `…::postgres`, with a
-//! fresh database of each kind. Postgres is the server that `NANGO_TEST_POSTGRES_URL` names; `make test` starts one.
+//! Every test of the store, on both databases: `for_each_db!` makes two tests of each, `…::sqlite` and `…::postgres`,
+//! with a fresh database of each kind. Postgres is the server that `NANGO_TEST_POSTGRES_URL` names; `make test` starts
+//! one.
 
 mod checkpoints;
 mod connections;
@@ -25,24 +26,18 @@ use crate::model::{
     SyncId, SyncState, Trigger,
 };
 
-/// Runs the body on a fresh SQLite and on a fresh Postgres database.
+/// Makes two tests, `name::sqlite` and `name::postgres`, of each function `async fn name(store: Store)`.
 macro_rules! for_each_db {
-    ($($(#[$doc:meta])* async fn $name:ident($store:ident: Store) $body:block)+) => {$(
-        $(#[$doc])*
+    ($($name:ident),+ $(,)?) => {$(
         mod $name {
-            #[allow(unused_imports)]
-            use super::*;
-
-            async fn check($store: $crate::store::Store) $body
-
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {
-                $crate::store::tests::on_sqlite(check).await;
+                $crate::store::tests::on_sqlite(super::$name).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
-                $crate::store::tests::on_postgres(check).await;
+                $crate::store::tests::on_postgres(super::$name).await;
             }
         }
     )+};

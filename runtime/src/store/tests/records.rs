@@ -68,163 +68,291 @@ fn seen(records: &[Record]) -> Vec<(&str, RecordAction)> {
 use RecordAction::{Added, Deleted, Updated};
 
 for_each_db! {
-    async fn saving_tells_added_updated_and_unchanged(store: Store) {
-        let fixture = Fixture::new(&store).await;
-        let key = model(&fixture, "Issue").await;
-        // Spaces, unordered keys, large numbers and NUL: the payload comes back to the byte.
-        let odd = r#"{ "z":1, "id": "1","a":123456789012345678901234567890,"nul":"\u0000 ü" }"#;
-        assert_eq!(save(&store, &key, &[("1", odd), ("2", "{}"), ("3", "{}")], NOW_US).await, counts(3, 0, 0, 0));
-        assert_eq!(save(&store, &key, &[("1", odd), ("2", r#"{"v":2}"#), ("4", "{}")], NOW_US).await, counts(1, 1, 0, 1));
-        assert_eq!(save(&store, &key, &[], NOW_US).await, counts(0, 0, 0, 0));
+    saving_tells_added_updated_and_unchanged,
+    a_deleted_record_keeps_its_payload_and_can_be_added_again,
+    updates_merge_into_what_is_there,
+    filters_combine,
+    pages_hold_each_record_once,
+    a_reader_who_follows_the_cursor_misses_nothing,
+    a_row_this_program_did_not_write_is_named,
+}
 
-        let all = store.records(&key, &page(100)).await.unwrap();
-        assert_eq!(seen(&all.records), [("1", Added), ("3", Added), ("2", Updated), ("4", Added)]);
-        assert_eq!(all.records[0].data.get(), odd);
-        assert_eq!(all.next_cursor, None);
-        assert_eq!((all.records[0].first_seen_at_us, all.records[0].modified_at_us), (NOW_US, NOW_US));
-        assert_eq!(all.records[2].first_seen_at_us, NOW_US);
-        assert!(all.records[2].modified_at_us > NOW_US, "later than the change before, though the clock stood still");
+async fn saving_tells_added_updated_and_unchanged(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    let key = model(&fixture, "Issue").await;
+    // Spaces, unordered keys, large numbers and NUL: the payload comes back to the byte.
+    let odd = r#"{ "z":1, "id": "1","a":123456789012345678901234567890,"nul":"\u0000 ü" }"#;
+    assert_eq!(
+        save(&store, &key, &[("1", odd), ("2", "{}"), ("3", "{}")], NOW_US).await,
+        counts(3, 0, 0, 0)
+    );
+    assert_eq!(
+        save(&store, &key, &[("1", odd), ("2", r#"{"v":2}"#), ("4", "{}")], NOW_US).await,
+        counts(1, 1, 0, 1)
+    );
+    assert_eq!(save(&store, &key, &[], NOW_US).await, counts(0, 0, 0, 0));
 
-        let many: Vec<(String, String)> = (0..1_000).map(|n| (format!("m{n}"), format!("{{\"n\":{n}}}"))).collect();
-        let many: Vec<(&str, &str)> = many.iter().map(|(id, json)| (id.as_str(), json.as_str())).collect();
-        assert_eq!(save(&store, &key, &many, NOW_US).await, counts(1_000, 0, 0, 0));
-        assert_eq!(save(&store, &key, &many, NOW_US).await, counts(0, 0, 0, 1_000));
-        assert_eq!(store.record_counts(&key.connection_key).await.unwrap(), [("Issue".to_owned(), 1_004)]);
-    }
+    let all = store.records(&key, &page(100)).await.unwrap();
+    assert_eq!(
+        seen(&all.records),
+        [("1", Added), ("3", Added), ("2", Updated), ("4", Added)]
+    );
+    assert_eq!(all.records[0].data.get(), odd);
+    assert_eq!(all.next_cursor, None);
+    assert_eq!(
+        (all.records[0].first_seen_at_us, all.records[0].modified_at_us),
+        (NOW_US, NOW_US)
+    );
+    assert_eq!(all.records[2].first_seen_at_us, NOW_US);
+    assert!(
+        all.records[2].modified_at_us > NOW_US,
+        "later than the change before, though the clock stood still"
+    );
 
-    async fn a_deleted_record_keeps_its_payload_and_can_be_added_again(store: Store) {
-        let fixture = Fixture::new(&store).await;
-        let key = model(&fixture, "Issue").await;
-        save(&store, &key, &[("1", r#"{"v":1}"#), ("2", "{}")], NOW_US).await;
-        let delete = async |ids: &[&str], now_us| store.delete_records(&key, ids, now_us).await.unwrap();
-        assert_eq!(delete(&["1", "unknown", "1"], NOW_US + 10).await, counts(0, 0, 1, 0));
-        assert_eq!(delete(&["1"], NOW_US + 20).await, counts(0, 0, 0, 0), "it is deleted already");
-        assert_eq!(delete(&[], NOW_US).await, counts(0, 0, 0, 0));
+    let many: Vec<(String, String)> = (0..1_000)
+        .map(|n| (format!("m{n}"), format!("{{\"n\":{n}}}")))
+        .collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(id, json)| (id.as_str(), json.as_str())).collect();
+    assert_eq!(save(&store, &key, &many, NOW_US).await, counts(1_000, 0, 0, 0));
+    assert_eq!(save(&store, &key, &many, NOW_US).await, counts(0, 0, 0, 1_000));
+    assert_eq!(
+        store.record_counts(&key.connection_key).await.unwrap(),
+        [("Issue".to_owned(), 1_004)]
+    );
+}
 
-        let deleted = store.records_by_ids(&key, &["1", "unknown"]).await.unwrap().remove(0);
-        assert_eq!((deleted.action, deleted.data.get(), deleted.deleted_at_us), (Deleted, r#"{"v":1}"#, Some(NOW_US + 10)));
-        assert_eq!(store.record_counts(&key.connection_key).await.unwrap(), [("Issue".to_owned(), 1)]);
+async fn a_deleted_record_keeps_its_payload_and_can_be_added_again(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    let key = model(&fixture, "Issue").await;
+    save(&store, &key, &[("1", r#"{"v":1}"#), ("2", "{}")], NOW_US).await;
+    let delete = async |ids: &[&str], now_us| store.delete_records(&key, ids, now_us).await.unwrap();
+    assert_eq!(delete(&["1", "unknown", "1"], NOW_US + 10).await, counts(0, 0, 1, 0));
+    assert_eq!(
+        delete(&["1"], NOW_US + 20).await,
+        counts(0, 0, 0, 0),
+        "it is deleted already"
+    );
+    assert_eq!(delete(&[], NOW_US).await, counts(0, 0, 0, 0));
 
-        assert_eq!(save(&store, &key, &[("1", r#"{"v":1}"#)], NOW_US + 30).await, counts(1, 0, 0, 0));
-        let again = store.records_by_ids(&key, &["1"]).await.unwrap().remove(0);
-        assert_eq!((again.action, again.first_seen_at_us, again.deleted_at_us), (Added, NOW_US + 30, None));
-    }
+    let deleted = store.records_by_ids(&key, &["1", "unknown"]).await.unwrap().remove(0);
+    assert_eq!(
+        (deleted.action, deleted.data.get(), deleted.deleted_at_us),
+        (Deleted, r#"{"v":1}"#, Some(NOW_US + 10))
+    );
+    assert_eq!(
+        store.record_counts(&key.connection_key).await.unwrap(),
+        [("Issue".to_owned(), 1)]
+    );
 
-    async fn updates_merge_into_what_is_there(store: Store) {
-        let fixture = Fixture::new(&store).await;
-        let key = model(&fixture, "Issue").await;
-        save(&store, &key, &[("1", r#"{"id":"1","a":{"x":1}}"#), ("2", r#"{"id":"2"}"#), ("3", "{}")], NOW_US).await;
-        store.delete_records(&key, &["3"], NOW_US).await.unwrap();
-        let patches = [
-            ("1".to_owned(), object(r#"{"a":{"y":2}}"#)),
-            ("2".to_owned(), object(r#"{"id":"2"}"#)),
-            ("3".to_owned(), object(r#"{"v":1}"#)),
-            ("unknown".to_owned(), object(r#"{"v":1}"#)),
-        ];
-        let update = async || store.update_records(&key, &patches, rehash, NOW_US).await.unwrap();
-        assert_eq!(update().await, counts(0, 1, 0, 1));
-        assert_eq!(update().await, counts(0, 0, 0, 2));
-        let merged = store.records_by_ids(&key, &["1"]).await.unwrap().remove(0);
-        let merged: JsonObject = serde_json::from_str(merged.data.get()).unwrap();
-        assert_eq!(merged, object(r#"{"id":"1","a":{"x":1,"y":2}}"#));
-        assert_eq!(store.records_by_ids(&key, &["unknown"]).await.unwrap().len(), 0);
-    }
+    assert_eq!(
+        save(&store, &key, &[("1", r#"{"v":1}"#)], NOW_US + 30).await,
+        counts(1, 0, 0, 0)
+    );
+    let again = store.records_by_ids(&key, &["1"]).await.unwrap().remove(0);
+    assert_eq!(
+        (again.action, again.first_seen_at_us, again.deleted_at_us),
+        (Added, NOW_US + 30, None)
+    );
+}
 
-    async fn filters_combine(store: Store) {
-        let fixture = Fixture::new(&store).await;
-        let key = model(&fixture, "Issue").await;
-        save(&store, &key, &[("a", "{}"), ("u", "{}"), ("d", "{}")], NOW_US).await;
-        save(&store, &key, &[("u", r#"{"v":2}"#)], NOW_US + 10).await;
-        store.delete_records(&key, &["d"], NOW_US + 20).await.unwrap();
-        let list = async |filter: RecordFilter| {
-            let records = store.records(&key, &RecordFilter { limit: 10, ..filter }).await.unwrap().records;
-            seen(&records).into_iter().map(|(id, _)| id.to_owned()).collect::<String>()
-        };
-        let of = |actions: &[RecordAction]| RecordFilter { actions: actions.to_vec(), ..Default::default() };
-        assert_eq!(list(of(&[])).await, "aud");
-        assert_eq!(list(of(&[Added])).await, "a");
-        assert_eq!(list(of(&[Updated])).await, "u");
-        assert_eq!(list(of(&[Deleted])).await, "d");
-        assert_eq!(list(of(&[Added, Deleted])).await, "ad");
-        assert_eq!(list(of(&[Deleted, Updated, Added])).await, "aud");
-        assert_eq!(list(RecordFilter { modified_after_us: Some(NOW_US + 10), ..of(&[]) }).await, "ud", "inclusive");
-        assert_eq!(list(RecordFilter { modified_after_us: Some(NOW_US + 11), ..of(&[Updated, Deleted]) }).await, "d");
-        assert_eq!(list(RecordFilter { external_ids: vec!["a".into(), "u".into(), "x".into()], ..of(&[Updated]) }).await, "u");
-        let cursor = store.records(&key, &page(1)).await.unwrap().next_cursor;
-        assert_eq!(list(RecordFilter { cursor, ..of(&[Added, Deleted]) }).await, "d");
+async fn updates_merge_into_what_is_there(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    let key = model(&fixture, "Issue").await;
+    save(
+        &store,
+        &key,
+        &[("1", r#"{"id":"1","a":{"x":1}}"#), ("2", r#"{"id":"2"}"#), ("3", "{}")],
+        NOW_US,
+    )
+    .await;
+    store.delete_records(&key, &["3"], NOW_US).await.unwrap();
+    let patches = [
+        ("1".to_owned(), object(r#"{"a":{"y":2}}"#)),
+        ("2".to_owned(), object(r#"{"id":"2"}"#)),
+        ("3".to_owned(), object(r#"{"v":1}"#)),
+        ("unknown".to_owned(), object(r#"{"v":1}"#)),
+    ];
+    let update = async || store.update_records(&key, &patches, rehash, NOW_US).await.unwrap();
+    assert_eq!(update().await, counts(0, 1, 0, 1));
+    assert_eq!(update().await, counts(0, 0, 0, 2));
+    let merged = store.records_by_ids(&key, &["1"]).await.unwrap().remove(0);
+    let merged: JsonObject = serde_json::from_str(merged.data.get()).unwrap();
+    assert_eq!(merged, object(r#"{"id":"1","a":{"x":1,"y":2}}"#));
+    assert_eq!(store.records_by_ids(&key, &["unknown"]).await.unwrap().len(), 0);
+}
 
-        let other = RecordKey { model: "Other".to_owned(), ..key.clone() };
-        assert!(store.records(&other, &page(10)).await.unwrap().records.is_empty());
-        let error = store.records(&key, &RecordFilter { cursor: Some("x".into()), ..page(1) }).await.unwrap_err();
-        assert!(matches!(error, StoreError::Cursor { .. }), "{error}");
-    }
+async fn filters_combine(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    let key = model(&fixture, "Issue").await;
+    save(&store, &key, &[("a", "{}"), ("u", "{}"), ("d", "{}")], NOW_US).await;
+    save(&store, &key, &[("u", r#"{"v":2}"#)], NOW_US + 10).await;
+    store.delete_records(&key, &["d"], NOW_US + 20).await.unwrap();
+    let list = async |filter: RecordFilter| {
+        let records = store
+            .records(&key, &RecordFilter { limit: 10, ..filter })
+            .await
+            .unwrap()
+            .records;
+        seen(&records)
+            .into_iter()
+            .map(|(id, _)| id.to_owned())
+            .collect::<String>()
+    };
+    let of = |actions: &[RecordAction]| RecordFilter {
+        actions: actions.to_vec(),
+        ..Default::default()
+    };
+    assert_eq!(list(of(&[])).await, "aud");
+    assert_eq!(list(of(&[Added])).await, "a");
+    assert_eq!(list(of(&[Updated])).await, "u");
+    assert_eq!(list(of(&[Deleted])).await, "d");
+    assert_eq!(list(of(&[Added, Deleted])).await, "ad");
+    assert_eq!(list(of(&[Deleted, Updated, Added])).await, "aud");
+    assert_eq!(
+        list(RecordFilter {
+            modified_after_us: Some(NOW_US + 10),
+            ..of(&[])
+        })
+        .await,
+        "ud",
+        "inclusive"
+    );
+    assert_eq!(
+        list(RecordFilter {
+            modified_after_us: Some(NOW_US + 11),
+            ..of(&[Updated, Deleted])
+        })
+        .await,
+        "d"
+    );
+    assert_eq!(
+        list(RecordFilter {
+            external_ids: vec!["a".into(), "u".into(), "x".into()],
+            ..of(&[Updated])
+        })
+        .await,
+        "u"
+    );
+    let cursor = store.records(&key, &page(1)).await.unwrap().next_cursor;
+    assert_eq!(
+        list(RecordFilter {
+            cursor,
+            ..of(&[Added, Deleted])
+        })
+        .await,
+        "d"
+    );
 
-    async fn pages_hold_each_record_once(store: Store) {
-        let fixture = Fixture::new(&store).await;
-        let key = model(&fixture, "Issue").await;
-        let ids: Vec<String> = (0..25).map(|n| format!("{n:02}")).collect();
-        let records: Vec<(&str, &str)> = ids.iter().map(|id| (id.as_str(), "{}")).collect();
-        save(&store, &key, &records, NOW_US).await;
-        for limit in [1, 5, 7, 24, 25, 26] {
-            let mut filter = page(limit);
-            let mut listed = Vec::new();
-            loop {
-                let page = store.records(&key, &filter).await.unwrap();
-                assert!(page.records.len() <= usize::try_from(limit).unwrap());
-                listed.extend(page.records.iter().map(|record| record.external_id.clone()));
-                if page.next_cursor.is_none() { break }
-                filter.cursor = page.next_cursor;
-            }
-            assert_eq!(listed, ids, "pages of {limit}");
-        }
-    }
+    let other = RecordKey {
+        model: "Other".to_owned(),
+        ..key.clone()
+    };
+    assert!(store.records(&other, &page(10)).await.unwrap().records.is_empty());
+    let error = store
+        .records(
+            &key,
+            &RecordFilter {
+                cursor: Some("x".into()),
+                ..page(1)
+            },
+        )
+        .await
+        .unwrap_err();
+    assert!(matches!(error, StoreError::Cursor { .. }), "{error}");
+}
 
-    /// Writers change records at random; a reader who follows the cursor must end up with exactly what is stored, and never
-    /// see time go back.
-    async fn a_reader_who_follows_the_cursor_misses_nothing(store: Store) {
-        const WRITERS: u64 = 4;
-        const WRITES: u64 = 60;
-        let fixture = Fixture::new(&store).await;
-        let key = model(&fixture, "Issue").await;
-        let writers: Vec<_> = (0..WRITERS)
-            .map(|seed| tokio::spawn(write_at_random(store.clone(), key.clone(), seed, WRITES)))
-            .collect();
-
-        let mut replica: HashMap<String, (String, bool)> = HashMap::new();
-        let mut cursor = None;
-        let mut last = (0, String::new());
+async fn pages_hold_each_record_once(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    let key = model(&fixture, "Issue").await;
+    let ids: Vec<String> = (0..25).map(|n| format!("{n:02}")).collect();
+    let records: Vec<(&str, &str)> = ids.iter().map(|id| (id.as_str(), "{}")).collect();
+    save(&store, &key, &records, NOW_US).await;
+    for limit in [1, 5, 7, 24, 25, 26] {
+        let mut filter = page(limit);
+        let mut listed = Vec::new();
         loop {
-            // Looked at before the read: what is written after it is for the next round.
-            let finished = writers.iter().all(tokio::task::JoinHandle::is_finished);
-            let page = store.records(&key, &RecordFilter { cursor: cursor.clone(), ..page(50) }).await.unwrap();
-            for record in &page.records {
-                assert!(record.modified_at_us >= last.0, "time went back");
-                assert_ne!(record.cursor, last.1);
-                last = (record.modified_at_us, record.cursor.clone());
-                replica.insert(record.external_id.clone(), (record.data.get().to_owned(), record.deleted_at_us.is_some()));
-                cursor = Some(record.cursor.clone());
+            let page = store.records(&key, &filter).await.unwrap();
+            assert!(page.records.len() <= usize::try_from(limit).unwrap());
+            listed.extend(page.records.iter().map(|record| record.external_id.clone()));
+            if page.next_cursor.is_none() {
+                break;
             }
-            if finished && page.records.is_empty() { break }
+            filter.cursor = page.next_cursor;
         }
-        for writer in writers {
-            writer.await.unwrap();
-        }
-        let mut stored = HashMap::new();
-        for record in store.records(&key, &page(10_000)).await.unwrap().records {
-            stored.insert(record.external_id, (record.data.get().to_owned(), record.deleted_at_us.is_some()));
-        }
-        assert_eq!(replica, stored);
-        assert!(stored.len() > 50);
+        assert_eq!(listed, ids, "pages of {limit}");
     }
+}
 
-    async fn a_row_this_program_did_not_write_is_named(store: Store) {
-        let fixture = Fixture::new(&store).await;
-        let key = model(&fixture, "Issue").await;
-        save(&store, &key, &[("1", "{}")], NOW_US).await;
-        sqlx::query("UPDATE records SET data = '{broken'").execute(&store.writer).await.unwrap();
-        let error = store.records_by_ids(&key, &["1"]).await.unwrap_err();
-        assert!(error.to_string().starts_with("records.data of row \"1\" holds something"), "{error}");
+/// Writers change records at random; a reader who follows the cursor must end up with exactly what is stored, and never
+/// see time go back.
+async fn a_reader_who_follows_the_cursor_misses_nothing(store: Store) {
+    const WRITERS: u64 = 4;
+    const WRITES: u64 = 60;
+    let fixture = Fixture::new(&store).await;
+    let key = model(&fixture, "Issue").await;
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|seed| tokio::spawn(write_at_random(store.clone(), key.clone(), seed, WRITES)))
+        .collect();
+
+    let mut replica: HashMap<String, (String, bool)> = HashMap::new();
+    let mut cursor = None;
+    let mut last = (0, String::new());
+    loop {
+        // Looked at before the read: what is written after it is for the next round.
+        let finished = writers.iter().all(tokio::task::JoinHandle::is_finished);
+        let page = store
+            .records(
+                &key,
+                &RecordFilter {
+                    cursor: cursor.clone(),
+                    ..page(50)
+                },
+            )
+            .await
+            .unwrap();
+        for record in &page.records {
+            assert!(record.modified_at_us >= last.0, "time went back");
+            assert_ne!(record.cursor, last.1);
+            last = (record.modified_at_us, record.cursor.clone());
+            replica.insert(
+                record.external_id.clone(),
+                (record.data.get().to_owned(), record.deleted_at_us.is_some()),
+            );
+            cursor = Some(record.cursor.clone());
+        }
+        if finished && page.records.is_empty() {
+            break;
+        }
     }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let mut stored = HashMap::new();
+    for record in store.records(&key, &page(10_000)).await.unwrap().records {
+        stored.insert(
+            record.external_id,
+            (record.data.get().to_owned(), record.deleted_at_us.is_some()),
+        );
+    }
+    assert_eq!(replica, stored);
+    assert!(stored.len() > 50);
+}
+
+async fn a_row_this_program_did_not_write_is_named(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    let key = model(&fixture, "Issue").await;
+    save(&store, &key, &[("1", "{}")], NOW_US).await;
+    sqlx::query("UPDATE records SET data = '{broken'")
+        .execute(&store.writer)
+        .await
+        .unwrap();
+    let error = store.records_by_ids(&key, &["1"]).await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("records.data of row \"1\" holds something"),
+        "{error}"
+    );
 }
 
 /// A few thousand changes in all, with a clock that jumps back and forth.
