@@ -20,13 +20,17 @@ pub enum Fault {
 }
 
 /// Codes of errors that may go away when the same is asked again later.
-const RETRYABLE: [&str; 5] = [
+const RETRYABLE: [&str; 6] = [
+    "upstream_dns_failed",
     "upstream_unreachable",
     "upstream_timeout",
     "upstream_reset",
     "checkpoint_conflict",
     "internal_error",
 ];
+
+/// The proxy's code for a failure of the database or the like.
+const SERVER_ERROR: &str = "server_error";
 
 impl Fault {
     pub(super) fn new(code: &str, message: impl Into<String>) -> Self {
@@ -53,21 +57,18 @@ impl Fault {
 
 impl From<ProxyError> for Fault {
     fn from(error: ProxyError) -> Self {
-        Self::new(error.code(), error.to_string())
+        match error.code() {
+            // What failed inside is not the guest's business.
+            SERVER_ERROR => internal(&error),
+            code => Self::new(code, error.to_string()),
+        }
     }
 }
 
 impl From<ConnectionsError> for Fault {
     fn from(error: ConnectionsError) -> Self {
-        match &error {
-            ConnectionsError::UnknownIntegration { .. } => Self::new("unknown_integration", error.to_string()),
-            ConnectionsError::UnknownConnection { .. } => Self::new("unknown_connection", error.to_string()),
-            ConnectionsError::UnknownProvider { .. } => Self::new("unknown_provider", error.to_string()),
-            ConnectionsError::IntegrationExists { .. } | ConnectionsError::Invalid { .. } => {
-                Self::new("invalid_request", error.to_string())
-            }
-            ConnectionsError::Encryption(_) | ConnectionsError::Store(_) => internal(&error),
-        }
+        // One table of codes for both: a request for an unknown connection and its metadata fail alike.
+        ProxyError::from(error).into()
     }
 }
 
