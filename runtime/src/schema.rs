@@ -47,7 +47,11 @@ impl SchemaCache {
             .get_or_insert_with(&key, || compile(schema).map(Arc::new))
             .map_err(|reason| vec![format!("the schema of {:?} cannot be used: {reason}", function.name)])?;
         let input: Value = serde_json::from_str(input).map_err(|error| vec![format!("(root): is no JSON: {error}")])?;
-        let faults: Vec<String> = validator.iter_errors(&input).take(FAULTS_MAX).map(|error| fault(&error)).collect();
+        let faults: Vec<String> = validator
+            .iter_errors(&input)
+            .take(FAULTS_MAX)
+            .map(|error| fault(&error))
+            .collect();
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 }
@@ -112,9 +116,18 @@ mod tests {
         let (cache, function) = (SchemaCache::new(), function(Some(schema)));
         assert_eq!(cache.check(&function, r#"{"title":"x","labels":["a"]}"#), Ok(()));
         let faults = cache.check(&function, r#"{"labels":["a",1]}"#).unwrap_err();
-        assert!(faults.contains(&"(root): \"title\" is a required property".to_owned()), "{faults:?}");
-        assert!(faults.contains(&"/labels/1: 1 is not of type \"string\"".to_owned()), "{faults:?}");
-        assert_eq!(cache.check(&function, "null").unwrap_err(), ["(root): null is not of type \"object\""]);
+        assert!(
+            faults.contains(&"(root): \"title\" is a required property".to_owned()),
+            "{faults:?}"
+        );
+        assert!(
+            faults.contains(&"/labels/1: 1 is not of type \"string\"".to_owned()),
+            "{faults:?}"
+        );
+        assert_eq!(
+            cache.check(&function, "null").unwrap_err(),
+            ["(root): null is not of type \"object\""]
+        );
         assert!(cache.check(&function, "{").unwrap_err()[0].starts_with("(root): is no JSON: "));
     }
 

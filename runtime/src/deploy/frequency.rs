@@ -14,7 +14,9 @@ pub const FREQUENCY_MS_MAX: i64 = 31 * DAY_MS;
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrequencyError {
-    #[error("the frequency {frequency:?} is not understood: write for example `every 5 minutes`, `every hour`, `every half day`, `every week`")]
+    #[error(
+        "the frequency {frequency:?} is not understood: write for example `every 5 minutes`, `every hour`, `every half day`, `every week`"
+    )]
     Invalid { frequency: String },
     #[error("the frequency {frequency:?} is too short: a sync runs every 30 seconds at most")]
     TooShort { frequency: String },
@@ -44,9 +46,11 @@ pub fn parse(frequency: &str) -> Result<i64, FrequencyError> {
         Some(rest) if rest.starts_with(char::is_whitespace) => rest.trim(),
         Some(_) | None => lower.as_str(),
     };
-    let milliseconds = word(interval).or_else(|| counted(interval)).ok_or_else(|| FrequencyError::Invalid {
-        frequency: frequency.to_owned(),
-    })?;
+    let milliseconds = word(interval)
+        .or_else(|| counted(interval))
+        .ok_or_else(|| FrequencyError::Invalid {
+            frequency: frequency.to_owned(),
+        })?;
     if milliseconds < FREQUENCY_MS_MIN {
         return Err(FrequencyError::TooShort {
             frequency: frequency.to_owned(),
@@ -121,12 +125,27 @@ mod tests {
 
     #[test]
     fn refuses_the_rest() {
-        for text in ["", "every", "everyhour", "every 1.5 hours", "3 weeks", "every year", "-5m", "5", "every 5 5 m", "0 0 * * *", "9999999999999999999s"] {
+        for text in [
+            "",
+            "every",
+            "everyhour",
+            "every 1.5 hours",
+            "3 weeks",
+            "every year",
+            "-5m",
+            "5",
+            "every 5 5 m",
+            "0 0 * * *",
+            "9999999999999999999s",
+        ] {
             assert!(matches!(parse(text), Err(FrequencyError::Invalid { .. })), "{text}");
         }
         assert!(matches!(parse("every 29s"), Err(FrequencyError::TooShort { .. })));
         assert!(matches!(parse("every second"), Err(FrequencyError::TooShort { .. })));
         assert!(matches!(parse("every 32 days"), Err(FrequencyError::TooLong { .. })));
-        assert!(matches!(parse("every 200000000000 days"), Err(FrequencyError::Invalid { .. } | FrequencyError::TooLong { .. })));
+        assert!(matches!(
+            parse("every 200000000000 days"),
+            Err(FrequencyError::Invalid { .. } | FrequencyError::TooLong { .. })
+        ));
     }
 }

@@ -16,17 +16,27 @@ const DESCRIPTION_CHARS_MAX: usize = 2_000;
 pub(super) fn check(manifest: &Manifest) -> Result<(), DeployError> {
     let of_all = |message: String| fault("the component", message);
     match manifest.functions.len() {
-        0 => return Err(of_all("it describes no function: export at least one action or sync".to_owned())),
+        0 => {
+            return Err(of_all(
+                "it describes no function: export at least one action or sync".to_owned(),
+            ));
+        }
         count if count > FUNCTIONS_MAX => {
-            return Err(of_all(format!("it describes {count} functions; at most {FUNCTIONS_MAX} are allowed")));
+            return Err(of_all(format!(
+                "it describes {count} functions; at most {FUNCTIONS_MAX} are allowed"
+            )));
         }
         _ => {}
     }
     let mut names = HashSet::new();
     for function in &manifest.functions {
-        check_function(function).map_err(|message| fault(&format!("{} {:?}", function.kind.as_str(), function.name), message))?;
+        check_function(function)
+            .map_err(|message| fault(&format!("{} {:?}", function.kind.as_str(), function.name), message))?;
         if !names.insert(function.name.as_str()) {
-            return Err(fault(&format!("{:?}", function.name), "two functions of the component have this name".to_owned()));
+            return Err(fault(
+                &format!("{:?}", function.name),
+                "two functions of the component have this name".to_owned(),
+            ));
         }
     }
     Ok(())
@@ -41,11 +51,15 @@ fn fault(function: &str, message: String) -> DeployError {
 
 fn check_function(function: &FunctionManifest) -> Result<(), String> {
     if !is_name(&function.name) || function.name.len() > NAME_BYTES_MAX {
-        return Err(format!("a function's name has 1 to {NAME_BYTES_MAX} letters, digits, `_` and `-`"));
+        return Err(format!(
+            "a function's name has 1 to {NAME_BYTES_MAX} letters, digits, `_` and `-`"
+        ));
     }
     let chars = function.description.chars().count();
     if chars > DESCRIPTION_CHARS_MAX {
-        return Err(format!("the description has {chars} characters; at most {DESCRIPTION_CHARS_MAX} are allowed"));
+        return Err(format!(
+            "the description has {chars} characters; at most {DESCRIPTION_CHARS_MAX} are allowed"
+        ));
     }
     match function.kind {
         FunctionKind::Sync => check_sync(function)?,
@@ -67,7 +81,9 @@ fn check_function(function: &FunctionManifest) -> Result<(), String> {
 
 fn check_action(function: &FunctionManifest) -> Result<(), String> {
     if function.frequency.is_some() {
-        return Err("an action has no frequency: it runs when it is called; make it a sync, or leave it out".to_owned());
+        return Err(
+            "an action has no frequency: it runs when it is called; make it a sync, or leave it out".to_owned(),
+        );
     }
     if !function.models.is_empty() {
         return Err("an action has no models: only syncs write records".to_owned());
@@ -96,17 +112,25 @@ fn check_sync(function: &FunctionManifest) -> Result<(), String> {
 }
 
 fn check_schema(name: &str, schema: &Value) -> Result<(), String> {
-    schema::compile(schema).map(drop).map_err(|reason| format!("the JSON Schema of {name} cannot be used: {reason}"))
+    schema::compile(schema)
+        .map(drop)
+        .map_err(|reason| format!("the JSON Schema of {name} cannot be used: {reason}"))
 }
 
 /// `^[a-zA-Z0-9_-]+$`
 fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
 /// `^[A-Z][a-zA-Z0-9_-]+$`
 fn is_model(name: &str) -> bool {
-    name.starts_with(|first: char| first.is_ascii_uppercase()) && name.len() > 1 && name.len() <= NAME_BYTES_MAX && is_name(name)
+    name.starts_with(|first: char| first.is_ascii_uppercase())
+        && name.len() > 1
+        && name.len() <= NAME_BYTES_MAX
+        && is_name(name)
 }
 
 #[cfg(test)]
@@ -132,7 +156,10 @@ mod tests {
 
     #[test]
     fn names_function_and_fault() {
-        assert_eq!(fault(&json!([])), "the component: it describes no function: export at least one action or sync");
+        assert_eq!(
+            fault(&json!([])),
+            "the component: it describes no function: export at least one action or sync"
+        );
         assert_eq!(
             fault(&json!([{"name": "a b", "kind": "action"}])),
             "action \"a b\": a function's name has 1 to 255 letters, digits, `_` and `-`"
@@ -141,15 +168,27 @@ mod tests {
             fault(&json!([{"name": "a", "kind": "action"}, {"name": "a", "kind": "sync"}])),
             "\"a\": two functions of the component have this name"
         );
-        assert!(fault(&json!([{"name": "a", "kind": "action", "frequency": "every hour"}])).contains("an action has no frequency"));
+        assert!(
+            fault(&json!([{"name": "a", "kind": "action", "frequency": "every hour"}]))
+                .contains("an action has no frequency")
+        );
         assert_eq!(
             fault(&json!([{"name": "a", "kind": "sync", "frequency": "every 5s"}])),
             "sync \"a\": the frequency \"every 5s\" is too short: a sync runs every 30 seconds at most"
         );
-        assert!(fault(&json!([{"name": "a", "kind": "sync", "models": {"issue": {}}}])).contains("the model \"issue\": a model's name begins"));
+        assert!(
+            fault(&json!([{"name": "a", "kind": "sync", "models": {"issue": {}}}]))
+                .contains("the model \"issue\": a model's name begins")
+        );
         let bad_schema = fault(&json!([{"name": "a", "kind": "action", "input": {"type": 5}}]));
-        assert!(bad_schema.starts_with("action \"a\": the JSON Schema of input cannot be used: "), "{bad_schema}");
+        assert!(
+            bad_schema.starts_with("action \"a\": the JSON Schema of input cannot be used: "),
+            "{bad_schema}"
+        );
         let long = "x".repeat(2_001);
-        assert!(fault(&json!([{"name": "a", "kind": "action", "description": long}])).contains("the description has 2001 characters"));
+        assert!(
+            fault(&json!([{"name": "a", "kind": "action", "description": long}]))
+                .contains("the description has 2001 characters")
+        );
     }
 }

@@ -18,12 +18,12 @@ use crate::store::{NewDeployment, Store, StoreError};
 /// Deploys components. Cheap to clone.
 #[derive(Clone)]
 pub struct Deploy {
-    executor: Executor,
-    store: Store,
-    connections: Connections,
-    clock: Clock,
-    entropy: Entropy,
-    component_bytes_max: usize,
+    pub executor: Executor,
+    pub store: Store,
+    pub connections: Connections,
+    pub clock: Clock,
+    pub entropy: Entropy,
+    pub component_bytes_max: usize,
 }
 
 /// What a deploy did.
@@ -50,24 +50,6 @@ pub enum DeployError {
 }
 
 impl Deploy {
-    #[must_use]
-    pub fn new(
-        executor: Executor,
-        store: Store,
-        connections: Connections,
-        (clock, entropy): (Clock, Entropy),
-        component_bytes_max: usize,
-    ) -> Self {
-        Self {
-            executor,
-            store,
-            connections,
-            clock,
-            entropy,
-            component_bytes_max,
-        }
-    }
-
     /// Checks a component, records a version of each of its functions and makes it active, all at once. A function whose active
     /// version is of the same component stays as it is.
     ///
@@ -80,7 +62,10 @@ impl Deploy {
         provider_config_key: &str,
         component: &[u8],
     ) -> Result<Deployed, DeployError> {
-        let integration = self.connections.integration(environment_id, provider_config_key).await?;
+        let integration = self
+            .connections
+            .integration(environment_id, provider_config_key)
+            .await?;
         let surface = check(component, self.component_bytes_max)?;
         let described = self.executor.describe(component).await?;
         manifest::check(&described)?;

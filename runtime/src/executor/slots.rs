@@ -20,7 +20,9 @@ pub(super) struct Slots {
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SlotError {
-    #[error("no run ended within {timeout_ms} ms while {slots_max} were under way (limits.concurrent_runs): try again later")]
+    #[error(
+        "no run ended within {timeout_ms} ms while {slots_max} were under way (limits.concurrent_runs): try again later"
+    )]
     Timeout { slots_max: u32, timeout_ms: u64 },
     #[error("{WAITING_MAX} runs are waiting already: try again later")]
     TooManyWaiting,
@@ -90,7 +92,13 @@ mod tests {
         let mut slots = Slots::new(1);
         slots.timeout_ms = 0;
         let first = slots.take().await.unwrap();
-        assert_eq!(slots.take().await.unwrap_err(), SlotError::Timeout { slots_max: 1, timeout_ms: 0 });
+        assert_eq!(
+            slots.take().await.unwrap_err(),
+            SlotError::Timeout {
+                slots_max: 1,
+                timeout_ms: 0
+            }
+        );
         drop(first);
         assert!(slots.take().await.is_ok());
         slots.close(10).await;

@@ -74,10 +74,15 @@ impl From<ConnectionsError> for Fault {
 
 impl From<RecordsError> for Fault {
     fn from(error: RecordsError) -> Self {
-        match &error {
-            RecordsError::MissingId { .. } => Self::new("invalid_record", error.to_string()),
-            RecordsError::Store(_) => internal(&error),
+        if let RecordsError::Store(_) = &error {
+            return internal(&error);
         }
+        // Everything else is about what the guest gave, so that it may see the cause as well.
+        let message = match std::error::Error::source(&error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        };
+        Self::new("invalid_record", message)
     }
 }
 
@@ -104,7 +109,10 @@ impl From<ResourceTableError> for Fault {
 /// What went wrong inside is for the operator's log; a guest could not do anything about it.
 fn internal(error: &(dyn std::error::Error + 'static)) -> Fault {
     tracing::error!(error, "A host call failed: {error}");
-    Fault::new("internal_error", "the runtime could not read or write its database; its log says why")
+    Fault::new(
+        "internal_error",
+        "the runtime could not read or write its database; its log says why",
+    )
 }
 
 impl types::Host for GuestState {

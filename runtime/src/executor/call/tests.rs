@@ -91,11 +91,11 @@ impl Bench {
     }
 
     async fn run(&self, body: &str) -> Result<String, RunError> {
-        let trigger = vec![("kind".to_owned(), "action".to_owned()), ("input".to_owned(), "null".to_owned())];
-        let export = Export::Run {
-            function: "f",
-            trigger,
-        };
+        let trigger = vec![
+            ("kind".to_owned(), "action".to_owned()),
+            ("input".to_owned(), "null".to_owned()),
+        ];
+        let export = Export::Run { function: "f", trigger };
         self.call(body, export).await
     }
 
@@ -103,7 +103,10 @@ impl Bench {
         let component = component(body);
         crate::engine::check(&component, 1 << 20).unwrap();
         let component = self.engine.compile(&component).unwrap();
-        let linked = host::linker(self.engine.wasmtime()).unwrap().instantiate_pre(&component).unwrap();
+        let linked = host::linker(self.engine.wasmtime())
+            .unwrap()
+            .instantiate_pre(&component)
+            .unwrap();
         let state = GuestState::new(
             None,
             RunLog::silent(),
@@ -154,9 +157,15 @@ async fn gives_output_and_error() {
     let bench = Bench::new();
     assert_eq!(bench.run("i32.const 0").await.unwrap(), "{\"ok\":true}");
     let (code, message) = bench.fails("i32.const 32").await;
-    assert_eq!((code.as_str(), message.as_str()), ("action_script_runtime_error", "bad"));
+    assert_eq!(
+        (code.as_str(), message.as_str()),
+        ("action_script_runtime_error", "bad")
+    );
     // The export gives the address of pointer and length, which are at 4.
-    assert_eq!(bench.call("i32.const 0", Export::Describe).await.unwrap(), "{\"ok\":true}");
+    assert_eq!(
+        bench.call("i32.const 0", Export::Describe).await.unwrap(),
+        "{\"ok\":true}"
+    );
 }
 
 #[tokio::test]
@@ -167,7 +176,10 @@ async fn a_loop_ends_at_the_deadline() {
     };
     let (code, message) = bench.fails("(loop $l br $l) unreachable").await;
     assert_eq!(code, "execution_timeout");
-    assert_eq!(message, "the function did not end within 50 ms (limits.action_timeout_ms)");
+    assert_eq!(
+        message,
+        "the function did not end within 50 ms (limits.action_timeout_ms)"
+    );
 }
 
 #[tokio::test]
@@ -176,7 +188,9 @@ async fn a_sleep_ends_at_the_deadline() {
         timeout_ms: 50,
         ..Bench::new()
     };
-    let (code, _) = bench.fails("(call $sleep (i64.const 86400000)) (loop $l br $l) unreachable").await;
+    let (code, _) = bench
+        .fails("(call $sleep (i64.const 86400000)) (loop $l br $l) unreachable")
+        .await;
     assert_eq!(code, "execution_timeout");
 }
 
@@ -193,12 +207,17 @@ async fn memory_without_end_is_refused() {
         .fails("(loop $l (br_if $l (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) unreachable")
         .await;
     assert_eq!(code, "function_runtime_out_of_memory");
-    assert!(message.starts_with("the function ran out of memory: it asked for 4259840 bytes in all and may have 4194304"), "{message}");
+    assert!(
+        message.starts_with("the function ran out of memory: it asked for 4259840 bytes in all and may have 4194304"),
+        "{message}"
+    );
 }
 
 #[tokio::test]
 async fn a_refused_growth_alone_is_no_failure() {
-    let output = Bench::new().run("(drop (memory.grow (i32.const 1000))) i32.const 0").await;
+    let output = Bench::new()
+        .run("(drop (memory.grow (i32.const 1000))) i32.const 0")
+        .await;
     assert_eq!(output.unwrap(), "{\"ok\":true}");
 }
 
@@ -207,12 +226,21 @@ async fn recursion_and_traps_name_the_functions() {
     let bench = Bench::new();
     let (code, message) = bench.fails("(call $recurse (i32.const 0))").await;
     assert_eq!(code, "script_internal_error");
-    assert!(message.starts_with("the function's call stack is exhausted: it recurses too deeply, in recurse ← recurse"), "{message}");
+    assert!(
+        message.starts_with("the function's call stack is exhausted: it recurses too deeply, in recurse ← recurse"),
+        "{message}"
+    );
     let (code, message) = bench.fails("unreachable").await;
     assert_eq!(code, "script_internal_error");
-    assert!(message.starts_with("the function aborted (`unreachable` was reached), in "), "{message}");
+    assert!(
+        message.starts_with("the function aborted (`unreachable` was reached), in "),
+        "{message}"
+    );
     let (_, message) = bench.fails("(i32.div_u (i32.const 1) (i32.const 0))").await;
-    assert!(message.starts_with("the function trapped: wasm trap: integer divide by zero, in "), "{message}");
+    assert!(
+        message.starts_with("the function trapped: wasm trap: integer divide by zero, in "),
+        "{message}"
+    );
 }
 
 #[tokio::test]
@@ -220,15 +248,23 @@ async fn a_panic_is_told_with_its_place() {
     let write = "(call $write (i32.const 384) (i32.const 5) (i32.const 400) (i32.const 32) (i32.const 0) (i32.const 0)) unreachable";
     let (code, message) = Bench::new().fails(write).await;
     assert_eq!(code, "script_internal_error");
-    assert!(message.starts_with("the function panicked at src/lib.rs:7:5: boom, in "), "{message}");
+    assert!(
+        message.starts_with("the function panicked at src/lib.rs:7:5: boom, in "),
+        "{message}"
+    );
 }
 
 #[tokio::test]
 async fn a_host_call_that_is_refused_says_why() {
     let bench = Bench::new();
-    let (code, message) = bench.fails("(call $bytes (i32.const 65537) (i32.const 1024)) i32.const 0").await;
+    let (code, message) = bench
+        .fails("(call $bytes (i32.const 65537) (i32.const 1024)) i32.const 0")
+        .await;
     assert_eq!(code, "script_internal_error");
-    assert!(message.contains("65537 random bytes at once: at most 65536 are allowed"), "{message}");
+    assert!(
+        message.contains("65537 random bytes at once: at most 65536 are allowed"),
+        "{message}"
+    );
     let (_, message) = bench.fails("(call $id (i32.const 1024)) i32.const 0").await;
     assert!(message.contains("`describe` asked for its connection"), "{message}");
 }
@@ -237,11 +273,18 @@ async fn a_host_call_that_is_refused_says_why() {
 async fn an_output_beyond_the_limits_is_refused() {
     let bench = Bench::new();
     // 2,000 bytes of what is at 256.
-    let (code, message) = bench.fails("(i32.store (i32.const 8) (i32.const 2000)) i32.const 0").await;
+    let (code, message) = bench
+        .fails("(i32.store (i32.const 8) (i32.const 2000)) i32.const 0")
+        .await;
     assert_eq!(code, "script_output_too_large");
-    assert!(message.starts_with("the output has 2000 bytes; at most 1000 are allowed"), "{message}");
+    assert!(
+        message.starts_with("the output has 2000 bytes; at most 1000 are allowed"),
+        "{message}"
+    );
     // A gigabyte that is not there.
-    let (code, message) = bench.fails("(i32.store (i32.const 8) (i32.const 1073741824)) i32.const 0").await;
+    let (code, message) = bench
+        .fails("(i32.store (i32.const 8) (i32.const 1073741824)) i32.const 0")
+        .await;
     assert_eq!(code, "script_internal_error", "{message}");
 }
 
