@@ -87,7 +87,11 @@ pub fn check(component: &[u8], bytes_max: usize) -> Result<Surface, ComponentErr
         return Err(ComponentError::NotWasm(look_of(component)));
     }
     let (imports, exports) = outline(component)?;
-    let mut foreign: Vec<String> = imports.iter().filter(|name| !name.starts_with(PACKAGE)).cloned().collect();
+    let mut foreign: Vec<String> = imports
+        .iter()
+        .filter(|name| !name.starts_with(PACKAGE))
+        .cloned()
+        .collect();
     if !foreign.is_empty() {
         let left_off = foreign.len().saturating_sub(LISTED_IMPORTS_MAX);
         foreign.truncate(LISTED_IMPORTS_MAX);
@@ -96,11 +100,17 @@ pub fn check(component: &[u8], bytes_max: usize) -> Result<Surface, ComponentErr
         }
         return Err(ComponentError::ForeignImports { imports: foreign });
     }
-    let missing: Vec<_> = EXPORTS.into_iter().filter(|name| !exports.iter().any(|export| export == name)).collect();
+    let missing: Vec<_> = EXPORTS
+        .into_iter()
+        .filter(|name| !exports.iter().any(|export| export == name))
+        .collect();
     if !missing.is_empty() {
         return Err(ComponentError::MissingExports { missing });
     }
-    let imports = imports.into_iter().filter(|name| !name.starts_with("nango:functions/types@")).collect();
+    let imports = imports
+        .into_iter()
+        .filter(|name| !name.starts_with("nango:functions/types@"))
+        .collect();
     Ok(Surface { imports })
 }
 
@@ -152,7 +162,10 @@ fn look_of(bytes: &[u8]) -> String {
             return "it is WebAssembly text; deploy the binary".to_owned();
         }
     }
-    format!("a component begins with \"\\0asm\", this with \"{}\"", start.escape_ascii())
+    format!(
+        "a component begins with \"\\0asm\", this with \"{}\"",
+        start.escape_ascii()
+    )
 }
 
 #[cfg(test)]
@@ -180,16 +193,26 @@ mod tests {
             of(b"#!/bin/sh\n\xff"),
             "this is no WebAssembly: a component begins with \"\\0asm\", this with \"#!/bin/sh\\n\\xff\""
         );
-        assert_eq!(of(b" (component)"), "this is no WebAssembly: it is WebAssembly text; deploy the binary");
+        assert_eq!(
+            of(b" (component)"),
+            "this is no WebAssembly: it is WebAssembly text; deploy the binary"
+        );
         assert!(of(b"\0asm\x0d\0\x01").starts_with("the component is not valid: "));
-        assert!(matches!(check(&[0; 9], 8), Err(ComponentError::TooLarge { bytes: 9, bytes_max: 8 })));
+        assert!(matches!(
+            check(&[0; 9], 8),
+            Err(ComponentError::TooLarge { bytes: 9, bytes_max: 8 })
+        ));
         assert!(fault("(module)").starts_with("this is a core WebAssembly module, not a component: encode it with"));
     }
 
     #[test]
     fn names_what_is_foreign_and_what_is_missing() {
-        let foreign = format!(r#"(component (import "wasi:cli/environment@0.2.6" (instance)) (import "x" (func)) {EXPORTED})"#);
-        assert!(fault(&foreign).starts_with("the component imports wasi:cli/environment@0.2.6, x: this runtime provides nothing"));
+        let foreign =
+            format!(r#"(component (import "wasi:cli/environment@0.2.6" (instance)) (import "x" (func)) {EXPORTED})"#);
+        assert!(
+            fault(&foreign)
+                .starts_with("the component imports wasi:cli/environment@0.2.6, x: this runtime provides nothing")
+        );
         assert!(fault("(component)").starts_with("the component does not export describe and run: "));
     }
 

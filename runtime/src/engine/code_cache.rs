@@ -69,12 +69,16 @@ impl CodeCache {
             path: path.clone(),
             reason,
         };
-        let (magic, rest) = bytes.split_at_checked(MAGIC.len()).ok_or_else(|| damaged("cut short"))?;
+        let (magic, rest) = bytes
+            .split_at_checked(MAGIC.len())
+            .ok_or_else(|| damaged("cut short"))?;
         let (mac, compiled) = rest.split_at_checked(MAC_BYTES).ok_or_else(|| damaged("cut short"))?;
         if magic != MAGIC {
             return Err(damaged("unknown header"));
         }
-        self.mac(name, compiled).verify_slice(mac).map_err(|_| damaged("wrong MAC"))?;
+        self.mac(name, compiled)
+            .verify_slice(mac)
+            .map_err(|_| damaged("wrong MAC"))?;
         bytes.drain(..MAGIC.len() + MAC_BYTES);
         self.touch(&path, now_ms);
         Ok(Some(bytes))
@@ -139,7 +143,11 @@ impl CodeCache {
     /// The file's time of change is its time of last use. Losing one only makes a removal less apt.
     fn touch(&self, path: &Path, now_ms: i64) {
         let now = UNIX_EPOCH + Duration::from_millis(u64::try_from(now_ms).unwrap_or(0));
-        if let Err(error) = OpenOptions::new().append(true).open(path).and_then(|file| file.set_modified(now)) {
+        if let Err(error) = OpenOptions::new()
+            .append(true)
+            .open(path)
+            .and_then(|file| file.set_modified(now))
+        {
             tracing::debug!(path = %path.display(), %error, "Cannot mark compiled code as used");
         }
     }
@@ -174,7 +182,9 @@ impl CodeCache {
 
 impl std::fmt::Debug for CodeCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CodeCache").field("dir", &self.dir).finish_non_exhaustive()
+        f.debug_struct("CodeCache")
+            .field("dir", &self.dir)
+            .finish_non_exhaustive()
     }
 }
 
@@ -211,9 +221,21 @@ mod tests {
         let cache = CodeCache::new(dir.clone(), [1; 32]);
         cache.save("a", b"code of a", 0).unwrap();
         fs::rename(cache.path("a"), cache.path("b")).unwrap();
-        assert!(matches!(cache.load("b", 0), Err(CodeCacheError::Damaged { reason: "wrong MAC", .. })));
+        assert!(matches!(
+            cache.load("b", 0),
+            Err(CodeCacheError::Damaged {
+                reason: "wrong MAC",
+                ..
+            })
+        ));
         fs::write(cache.path("c"), b"NANGO").unwrap();
-        assert!(matches!(cache.load("c", 0), Err(CodeCacheError::Damaged { reason: "cut short", .. })));
+        assert!(matches!(
+            cache.load("c", 0),
+            Err(CodeCacheError::Damaged {
+                reason: "cut short",
+                ..
+            })
+        ));
         fs::remove_dir_all(dir).unwrap();
     }
 }

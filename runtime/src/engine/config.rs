@@ -69,7 +69,9 @@ pub(super) fn config(options: &EngineOptions, allocation: Allocation) -> Config 
         .wasm_custom_page_sizes(false)
         .wasm_shared_everything_threads(false);
 
-    config.max_wasm_stack(GUEST_STACK_BYTES).async_stack_size(FIBER_STACK_BYTES);
+    config
+        .max_wasm_stack(GUEST_STACK_BYTES)
+        .async_stack_size(FIBER_STACK_BYTES);
 
     // A trap names the functions it went through. Lines would need DWARF, which deployed components rarely carry and which is
     // dear to parse.
@@ -80,7 +82,9 @@ pub(super) fn config(options: &EngineOptions, allocation: Allocation) -> Config 
     config.native_unwind_info(false);
 
     // Snapshots of language runtimes are larger than the default of 16 MiB and should still be mapped copy-on-write.
-    config.memory_init_cow(true).memory_guaranteed_dense_image_size(64 << 20);
+    config
+        .memory_init_cow(true)
+        .memory_guaranteed_dense_image_size(64 << 20);
 
     match allocation {
         Allocation::Pooling => {

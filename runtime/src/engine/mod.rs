@@ -130,11 +130,17 @@ impl Engine {
     /// Puts compiled code into the cache. A failure costs the next start a compilation and is only logged.
     pub fn save(&self, cache: &CodeCache, digest: &str, component: &Component, now_ms: i64) {
         let saved = match component.serialize() {
-            Ok(compiled) => cache.save(&self.code_key(digest), &compiled, now_ms).map_err(|error| error.to_string()),
+            Ok(compiled) => cache
+                .save(&self.code_key(digest), &compiled, now_ms)
+                .map_err(|error| error.to_string()),
             Err(error) => Err(format!("{error:#}")),
         };
         if let Err(error) = saved {
-            tracing::warn!(digest, error, "Compiled code was not kept and will be compiled again at the next start: {error}");
+            tracing::warn!(
+                digest,
+                error,
+                "Compiled code was not kept and will be compiled again at the next start: {error}"
+            );
         }
     }
 
@@ -149,16 +155,23 @@ impl Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("pooling", &self.pooling).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("pooling", &self.pooling)
+            .finish_non_exhaustive()
     }
 }
 
 /// Lower-case hex.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
     let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
 }
 
 /// Without a pool; without 4 GiB for each memory too where even one such reservation fails.
@@ -170,7 +183,9 @@ fn on_demand(options: &EngineOptions) -> Result<wasmtime::Engine, EngineError> {
     if Memory::new(Store::new(&engine, ()), MemoryType::new(1, None)).is_ok() {
         return Ok(engine);
     }
-    tracing::warn!("Not even 4 GiB of address space for one memory: guests run with bounds checks, which slows them down");
+    tracing::warn!(
+        "Not even 4 GiB of address space for one memory: guests run with bounds checks, which slows them down"
+    );
     wasmtime::Engine::new(&config(options, Allocation::OnDemandSmall)).map_err(unsupported)
 }
 
@@ -184,7 +199,10 @@ impl Hasher for Sha256Hasher {
 
     fn finish(&self) -> u64 {
         let digest = self.0.clone().finalize();
-        digest.iter().take(8).fold(0, |value, byte| (value << 8) | u64::from(*byte))
+        digest
+            .iter()
+            .take(8)
+            .fold(0, |value, byte| (value << 8) | u64::from(*byte))
     }
 }
 
@@ -222,7 +240,10 @@ mod tests {
         engine.save(&cache, "d1", &component, 0);
         assert!(engine.load(&cache, "d1", 0).is_some());
         assert!(engine.load(&cache, "d2", 0).is_none());
-        assert!(engine.load(&CodeCache::new(dir.clone(), [8; 32]), "d1", 0).is_none(), "another key");
+        assert!(
+            engine.load(&CodeCache::new(dir.clone(), [8; 32]), "d1", 0).is_none(),
+            "another key"
+        );
 
         let file = std::fs::read_dir(&dir).unwrap().next().unwrap().unwrap().path();
         let mut bytes = std::fs::read(&file).unwrap();

@@ -21,13 +21,15 @@ impl Ticker {
     pub(super) fn start(engine: EngineWeak) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let handle = std::thread::Builder::new().name("nango-epoch".to_owned()).spawn(move || {
-            while !stopped.load(Ordering::Acquire) {
-                std::thread::park_timeout(Duration::from_millis(TICK_MS));
-                let Some(engine) = engine.upgrade() else { return };
-                engine.increment_epoch();
-            }
-        })?;
+        let handle = std::thread::Builder::new()
+            .name("nango-epoch".to_owned())
+            .spawn(move || {
+                while !stopped.load(Ordering::Acquire) {
+                    std::thread::park_timeout(Duration::from_millis(TICK_MS));
+                    let Some(engine) = engine.upgrade() else { return };
+                    engine.increment_epoch();
+                }
+            })?;
         Ok(Self {
             stop,
             thread: handle.thread().clone(),

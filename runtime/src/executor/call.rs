@@ -56,7 +56,11 @@ pub(super) async fn call(call: Call<'_>) -> Called {
     let ended = match ended {
         Ok(Ok(returned)) => Ended::Returned(returned),
         Ok(Err(error)) if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) => {
-            if state.past_deadline() { Ended::TimedOut } else { Ended::Stopped }
+            if state.past_deadline() {
+                Ended::TimedOut
+            } else {
+                Ended::Stopped
+            }
         }
         Ok(Err(error)) => Ended::Trapped(error),
         Err(_elapsed) => Ended::TimedOut,
@@ -64,7 +68,12 @@ pub(super) async fn call(call: Call<'_>) -> Called {
     Called { ended, state }
 }
 
-fn store(engine: &wasmtime::Engine, state: GuestState, stop: &Arc<AtomicBool>, hostcall_bytes_max: usize) -> Store<GuestState> {
+fn store(
+    engine: &wasmtime::Engine,
+    state: GuestState,
+    stop: &Arc<AtomicBool>,
+    hostcall_bytes_max: usize,
+) -> Store<GuestState> {
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.limiter);
     store.set_hostcall_fuel(HOSTCALL_BYTES_MAX.max(hostcall_bytes_max.saturating_mul(2)));

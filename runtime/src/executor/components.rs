@@ -46,6 +46,11 @@ impl Components {
         })
     }
 
+    /// Whether a run would find it without waiting.
+    pub(super) fn is_ready(&self, digest: &str) -> bool {
+        self.prepared.contains_key(digest)
+    }
+
     /// A component that was deployed.
     pub(super) async fn of_digest(&self, digest: &str, store: &Store) -> Result<Prepared, ComponentError> {
         if let Some(prepared) = self.prepared.get(digest) {
@@ -59,24 +64,33 @@ impl Components {
             if let Some(prepared) = self.loader.on_blocking_thread(digest, Loader::load).await? {
                 return Ok(prepared);
             }
-            let component = store.component(digest).await.map_err(|error| unavailable(error.to_string()))?;
+            let component = store
+                .component(digest)
+                .await
+                .map_err(|error| unavailable(error.to_string()))?;
             let component = component.ok_or_else(|| ComponentError::Missing {
                 digest: digest.to_owned(),
             })?;
             if hex(&Sha256::digest(&component)) != digest {
-                return Err(unavailable("the stored bytes do not have this digest; deploy it again".to_owned()));
+                return Err(unavailable(
+                    "the stored bytes do not have this digest; deploy it again".to_owned(),
+                ));
             }
-            self.loader.on_blocking_thread(digest, move |loader, digest| loader.compile(digest, &component)).await
+            self.loader
+                .on_blocking_thread(digest, move |loader, digest| loader.compile(digest, &component))
+                .await
         };
         self.prepared.get_or_insert_async(digest, load).await
     }
 
     /// A component that is about to be deployed.
     pub(super) async fn of_bytes(&self, digest: &str, component: Arc<[u8]>) -> Result<Prepared, ComponentError> {
-        let compile = self.loader.on_blocking_thread(digest, move |loader, digest| match loader.load(digest)? {
-            Some(prepared) => Ok(prepared),
-            None => loader.compile(digest, &component),
-        });
+        let compile = self
+            .loader
+            .on_blocking_thread(digest, move |loader, digest| match loader.load(digest)? {
+                Some(prepared) => Ok(prepared),
+                None => loader.compile(digest, &component),
+            });
         self.prepared.get_or_insert_async(digest, compile).await
     }
 }
@@ -91,7 +105,8 @@ impl Loader {
     fn compile(&self, digest: &str, component: &[u8]) -> Result<Prepared, ComponentError> {
         let component = self.engine.compile(component)?;
         let prepared = self.prepare(&component)?;
-        self.engine.save(&self.code_cache, digest, &component, self.clock.now_ms());
+        self.engine
+            .save(&self.code_cache, digest, &component, self.clock.now_ms());
         Ok(prepared)
     }
 

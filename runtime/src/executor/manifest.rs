@@ -18,9 +18,19 @@ mod tests {
 
     #[test]
     fn names_the_place_of_the_fault() {
-        let fault = parse(r#"{"functions":[{"name":"a","kind":"actoin"}]}"#).unwrap_err().to_string();
-        assert!(fault.starts_with("`describe` gave a wrong manifest: at `functions[0].kind`: unknown variant `actoin`"), "{fault}");
-        assert!(parse("").unwrap_err().to_string().starts_with("`describe` gave a wrong manifest: at `.`: EOF"));
+        let fault = parse(r#"{"functions":[{"name":"a","kind":"actoin"}]}"#)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            fault.starts_with("`describe` gave a wrong manifest: at `functions[0].kind`: unknown variant `actoin`"),
+            "{fault}"
+        );
+        assert!(
+            parse("")
+                .unwrap_err()
+                .to_string()
+                .starts_with("`describe` gave a wrong manifest: at `.`: EOF")
+        );
         let manifest = parse(r#"{"functions":[{"name":"a","kind":"sync","auto_start":true}],"newer":1}"#).unwrap();
         assert_eq!(manifest.functions.len(), 1);
     }

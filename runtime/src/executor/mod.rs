@@ -9,6 +9,7 @@ mod components;
 mod guest_runtime;
 mod manifest;
 mod outcome;
+mod placement;
 mod rows;
 mod slots;
 
@@ -25,7 +26,7 @@ use crate::config::Limits;
 use crate::connections::Connections;
 pub use crate::engine::ComponentError;
 use crate::engine::{CodeCache, Engine, EngineError, MemoryLimiter, check, hex};
-use crate::host::{GuestState, RunFacts, RunLog, Services};
+use crate::host::{GuestState, RunFacts, RunLog, Sender, Services};
 use crate::logs::Logs;
 use crate::model::{Counts, ExecutionContext, Function, FunctionKind, Manifest, RunError, SyncId};
 use crate::proxy::Proxy;
@@ -34,7 +35,8 @@ use crate::store::Store;
 
 use call::{Call, Called, Ended, Export};
 use components::Components;
-use guest_runtime::GuestRuntime;
+use guest_runtime::{Boxed, GuestRuntime};
+use placement::Placement;
 use slots::Slots;
 
 /// How long `describe` may take.
@@ -61,6 +63,7 @@ pub struct ExecutorParts {
 struct Inner {
     components: Components,
     slots: Slots,
+    placement: Placement,
     services: Arc<Services>,
     clock: Clock,
     entropy: Entropy,
@@ -132,6 +135,7 @@ impl Executor {
         Ok(Self(Arc::new(Inner {
             components: Components::new(engine, code_cache, clock.clone())?,
             slots: Slots::new(limits.concurrent_runs),
+            placement: Placement::new(),
             services: Arc::new(Services {
                 proxy,
                 connections,
@@ -153,8 +157,18 @@ impl Executor {
     /// Writes the operation, and for an action its run; the row of a sync's run is the scheduler's, who holds its fence.
     pub async fn run(&self, request: RunRequest) -> RunOutcome {
         let inner = Arc::clone(&self.0);
-        let run = self.0.guests.spawn(async move { inner.run(request).await });
-        run.await.unwrap_or_else(|_| RunOutcome {
+        let function = &request.function;
+        let in_place = inner.placement.is_short(function) && inner.components.is_ready(&function.digest);
+        let run: Boxed<RunOutcome> = Box::pin(async move { inner.run(request).await });
+        let task = if in_place {
+            match self.0.guests.begin_in_place(run) {
+                Ok(outcome) => return outcome,
+                Err(task) => task,
+            }
+        } else {
+            self.0.guests.spawn(run)
+        };
+        task.await.unwrap_or_else(|_| RunOutcome {
             output: Err(outcome::stopped()),
             result: BTreeMap::new(),
             duration_us: 0,
@@ -191,7 +205,9 @@ impl Inner {
         let started_at_ms = self.clock.now_ms();
         let started_us = self.clock.monotonic_us();
         // Nothing of the run is used after a panic but what is written here.
-        let attempt = AssertUnwindSafe(self.attempt(&request, started_at_ms)).catch_unwind().await;
+        let attempt = AssertUnwindSafe(self.attempt(&request, started_at_ms))
+            .catch_unwind()
+            .await;
         let elapsed_us = self.clock.monotonic_us().saturating_sub(started_us);
         let duration_us = i64::try_from(elapsed_us).unwrap_or(i64::MAX);
         let attempt = attempt.unwrap_or_else(|_| Attempt {
@@ -203,7 +219,14 @@ impl Inner {
             result: attempt.result,
             duration_us,
         };
-        rows::write(&self.services.logs, &request, &outcome, started_at_ms, self.clock.now_ms());
+        self.placement.learn(&request.function, duration_us);
+        rows::write(
+            &self.services.logs,
+            &request,
+            &outcome,
+            started_at_ms,
+            self.clock.now_ms(),
+        );
         outcome
     }
 
@@ -211,7 +234,10 @@ impl Inner {
         let slot = self.slots.take().await;
         let prepared = match &slot {
             Ok(_) => {
-                let loaded = self.components.of_digest(&request.function.digest, &self.services.store).await;
+                let loaded = self
+                    .components
+                    .of_digest(&request.function.digest, &self.services.store)
+                    .await;
                 loaded.map_err(|error| outcome::unavailable(&error))
             }
             Err(error) => Err(outcome::no_slot(error)),
@@ -260,15 +286,16 @@ impl Inner {
             // Syncs take long: whoever looks should see them at work.
             log.announce();
         }
-        let facts = RunFacts::new(
-            Arc::clone(&self.services),
-            request.ctx.clone(),
-            Arc::clone(&request.function),
-            Arc::clone(&request.provider),
-            Arc::clone(&request.environment_name),
-            request.connection_key.clone(),
-            request.sync.as_ref().map(|sync| sync.variant.clone()),
-        );
+        let facts = RunFacts {
+            services: Arc::clone(&self.services),
+            function: Arc::clone(&request.function),
+            provider: Arc::clone(&request.provider),
+            environment_name: Arc::clone(&request.environment_name),
+            connection_key: request.connection_key.clone(),
+            variant: request.sync.as_ref().map(|sync| sync.variant.clone()),
+            sender: Sender::new(Arc::clone(&self.services), request.ctx.clone()),
+            checkpoint_version: None,
+        };
         GuestState::new(
             Some(facts),
             log,

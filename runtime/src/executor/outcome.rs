@@ -24,7 +24,12 @@ const INTERNAL: &str = "script_internal_error";
 const HTTP_ERROR: &str = "script_http_error";
 const OUTPUT_TOO_LARGE: &str = "script_output_too_large";
 
-pub(super) fn of_run(ended: Ended, state: &mut GuestState, kind: FunctionKind, limits: &Limits) -> Result<String, RunError> {
+pub(super) fn of_run(
+    ended: Ended,
+    state: &mut GuestState,
+    kind: FunctionKind,
+    limits: &Limits,
+) -> Result<String, RunError> {
     match ended {
         Ended::Returned(Ok(output)) => match kind {
             FunctionKind::Action => of_output(output, limits.action_output_bytes),
@@ -32,13 +37,16 @@ pub(super) fn of_run(ended: Ended, state: &mut GuestState, kind: FunctionKind, l
             FunctionKind::Sync => Ok("null".to_owned()),
         },
         Ended::Returned(Err(error)) => Err(of_error(error, limits.action_output_bytes)),
-        Ended::Trapped(trap) => Err(of_trap(&trap, state)),
+        Ended::Trapped(trap) => Err(of_trap(&trap, state, limits.action_output_bytes)),
         Ended::TimedOut => {
             let (timeout_ms, setting) = match kind {
                 FunctionKind::Action => (limits.action_timeout_ms, "limits.action_timeout_ms"),
                 FunctionKind::Sync => (limits.sync_timeout_ms, "limits.sync_timeout_ms"),
             };
-            Err(error("execution_timeout", format!("the function did not end within {timeout_ms} ms ({setting})")))
+            Err(error(
+                "execution_timeout",
+                format!("the function did not end within {timeout_ms} ms ({setting})"),
+            ))
         }
         Ended::Stopped => Err(stopped()),
     }
@@ -54,7 +62,10 @@ fn of_output(output: String, bytes_max: usize) -> Result<String, RunError> {
     }
     match serde_json::from_str::<&RawValue>(&output) {
         Ok(_) => Ok(output),
-        Err(fault) => Err(error(INTERNAL, format!("the function gave an output that is no JSON: {fault}"))),
+        Err(fault) => Err(error(
+            INTERNAL,
+            format!("the function gave an output that is no JSON: {fault}"),
+        )),
     }
 }
 
@@ -112,7 +123,7 @@ fn shown_headers(headers: Option<Value>) -> Value {
     Value::Object(headers.into_iter().filter(|(name, _)| is_shown(name)).collect())
 }
 
-fn of_trap(trap: &wasmtime::Error, state: &mut GuestState) -> RunError {
+fn of_trap(trap: &wasmtime::Error, state: &mut GuestState, output_bytes_max: usize) -> RunError {
     let panic = state.log.take_panic();
     if let Some(refused_bytes) = state.limiter.refused_bytes() {
         let message = format!(
@@ -126,19 +137,32 @@ fn of_trap(trap: &wasmtime::Error, state: &mut GuestState) -> RunError {
     let root = trap.root_cause().to_string();
     if root.contains("fuel allocated for hostcalls") {
         return match backtrace {
-            Some(_) => error(INTERNAL, "the function passed too much to the host in one call".to_owned()),
-            None => error(OUTPUT_TOO_LARGE, "the output is larger than the host takes in".to_owned()),
+            Some(_) => error(
+                INTERNAL,
+                "the function passed too much to the host in one call".to_owned(),
+            ),
+            None => {
+                let message =
+                    format!("the output has far more than {output_bytes_max} bytes (limits.action_output_bytes)");
+                error(OUTPUT_TOO_LARGE, message)
+            }
         };
     }
     let reason = match (panic, trap.downcast_ref::<Trap>()) {
         (Some(panic), _) => format!("the function {panic}"),
-        (None, Some(Trap::StackOverflow)) => "the function's call stack is exhausted: it recurses too deeply".to_owned(),
+        (None, Some(Trap::StackOverflow)) => {
+            "the function's call stack is exhausted: it recurses too deeply".to_owned()
+        }
         (None, Some(Trap::UnreachableCodeReached)) => "the function aborted (`unreachable` was reached)".to_owned(),
         (None, Some(trap)) => format!("the function trapped: {trap}"),
         (None, None) => format!("the function was ended: {root}"),
     };
     let frames = backtrace.map(frames).unwrap_or_default();
-    let message = if frames.is_empty() { reason } else { format!("{reason}, in {}", frames.join(" ← ")) };
+    let message = if frames.is_empty() {
+        reason
+    } else {
+        format!("{reason}, in {}", frames.join(" ← "))
+    };
     error(INTERNAL, message)
 }
 
@@ -154,11 +178,17 @@ fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
 }
 
 pub(super) fn host_panicked() -> RunError {
-    error(INTERNAL, "the runtime failed while it served the function; its log says why".to_owned())
+    error(
+        INTERNAL,
+        "the runtime failed while it served the function; its log says why".to_owned(),
+    )
 }
 
 pub(super) fn stopped() -> RunError {
-    error("script_aborted", "the runtime stopped before the function ended".to_owned())
+    error(
+        "script_aborted",
+        "the runtime stopped before the function ended".to_owned(),
+    )
 }
 
 pub(super) fn no_slot(reason: &SlotError) -> RunError {
@@ -188,7 +218,10 @@ mod tests {
     use super::*;
 
     fn guest(code: &str, details: &[(&str, &str)]) -> RunError {
-        let details = details.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let details = details
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         let error = Error {
             code: code.to_owned(),
             message: "m".to_owned(),
@@ -204,7 +237,10 @@ mod tests {
     #[test]
     fn a_refusal_keeps_its_payload() {
         let error = guest("action_script_runtime_error", &[("payload", r#"{"code":42}"#)]);
-        assert_eq!((error.code.as_str(), text(error.payload.as_deref())), ("action_script_runtime_error", r#"{"code":42}"#));
+        assert_eq!(
+            (error.code.as_str(), text(error.payload.as_deref())),
+            ("action_script_runtime_error", r#"{"code":42}"#)
+        );
         let bare = guest("script_network_error", &[]);
         assert_eq!(text(bare.payload.as_deref()), r#"{"message":"m"}"#);
     }
@@ -214,7 +250,11 @@ mod tests {
         let headers = r#"{"content-type":"application/json","X-RateLimit-Limit":"1","set-cookie":"s"}"#;
         let error = guest(
             "script_http_error",
-            &[("status", "404"), ("headers", headers), ("body", r#"{"error":"not found"}"#)],
+            &[
+                ("status", "404"),
+                ("headers", headers),
+                ("body", r#"{"error":"not found"}"#),
+            ],
         );
         assert_eq!(text(error.payload.as_deref()), r#"{"error":"not found"}"#);
         let upstream: Value = serde_json::from_str(text(error.upstream.as_deref())).unwrap();
@@ -224,14 +264,20 @@ mod tests {
             "body": {"error": "not found"},
         });
         assert_eq!(upstream, expected);
-        let wrapped = guest("script_http_error", &[("status", "400"), ("body", r#"{"payload":[1]}"#)]);
+        let wrapped = guest(
+            "script_http_error",
+            &[("status", "400"), ("body", r#"{"payload":[1]}"#)],
+        );
         assert_eq!(text(wrapped.payload.as_deref()), "[1]");
     }
 
     #[test]
     fn unknown_codes_and_large_payloads_are_tamed() {
         let unknown = guest("my_code", &[]);
-        assert_eq!((unknown.code.as_str(), unknown.message.as_str()), (INTERNAL, "my_code: m"));
+        assert_eq!(
+            (unknown.code.as_str(), unknown.message.as_str()),
+            (INTERNAL, "my_code: m")
+        );
         let large = guest("action_script_runtime_error", &[("payload", &"1".repeat(1_001))]);
         assert_eq!(text(large.payload.as_deref()), "\"(payload of 1001 bytes left out)\"");
     }
@@ -239,7 +285,10 @@ mod tests {
     #[test]
     fn output_must_be_json_of_bounded_size() {
         assert_eq!(of_output("{\"a\": 1}".to_owned(), 8).unwrap(), "{\"a\": 1}");
-        assert_eq!(of_output("{\"a\": 12}".to_owned(), 8).unwrap_err().code, OUTPUT_TOO_LARGE);
+        assert_eq!(
+            of_output("{\"a\": 12}".to_owned(), 8).unwrap_err().code,
+            OUTPUT_TOO_LARGE
+        );
         assert_eq!(of_output("nope".to_owned(), 8).unwrap_err().code, INTERNAL);
         assert_eq!(of_output(String::new(), 8).unwrap_err().code, INTERNAL);
     }

@@ -50,7 +50,11 @@ pub(super) fn write(logs: &Logs, request: &RunRequest, outcome: &RunOutcome, sta
             version: function.version,
             sync_id: None,
             trigger: Trigger::Api,
-            state: if outcome.output.is_ok() { RunState::Succeeded } else { RunState::Failed },
+            state: if outcome.output.is_ok() {
+                RunState::Succeeded
+            } else {
+                RunState::Failed
+            },
             error: outcome.output.as_ref().err().cloned(),
             result: outcome.result.clone(),
             created_at_ms: started_at_ms,

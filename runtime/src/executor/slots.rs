@@ -14,13 +14,16 @@ const WAITING_MAX: usize = 10_000;
 pub(super) struct Slots {
     slots: Semaphore,
     slots_max: u32,
+    timeout_ms: u64,
     waiting: AtomicUsize,
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SlotError {
-    #[error("no run ended within {SLOT_TIMEOUT_MS} ms while {slots_max} were under way (limits.concurrent_runs): try again later")]
-    Timeout { slots_max: u32 },
+    #[error(
+        "no run ended within {timeout_ms} ms while {slots_max} were under way (limits.concurrent_runs): try again later"
+    )]
+    Timeout { slots_max: u32, timeout_ms: u64 },
     #[error("{WAITING_MAX} runs are waiting already: try again later")]
     TooManyWaiting,
     #[error("the runtime is stopping")]
@@ -34,6 +37,7 @@ impl Slots {
         Self {
             slots: Semaphore::new(permits.min(Semaphore::MAX_PERMITS)),
             slots_max,
+            timeout_ms: SLOT_TIMEOUT_MS,
             waiting: AtomicUsize::new(0),
         }
     }
@@ -43,11 +47,12 @@ impl Slots {
             return Ok(slot);
         }
         let _waiting = Waiting::enter(&self.waiting).ok_or(SlotError::TooManyWaiting)?;
-        match tokio::time::timeout(Duration::from_millis(SLOT_TIMEOUT_MS), self.slots.acquire()).await {
+        match tokio::time::timeout(Duration::from_millis(self.timeout_ms), self.slots.acquire()).await {
             Ok(Ok(slot)) => Ok(slot),
             Ok(Err(_closed)) => Err(SlotError::Stopping),
             Err(_elapsed) => Err(SlotError::Timeout {
                 slots_max: self.slots_max,
+                timeout_ms: self.timeout_ms,
             }),
         }
     }
@@ -82,11 +87,18 @@ impl Drop for Waiting<'_> {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn waits_for_a_slot_but_not_for_ever() {
-        let slots = Slots::new(1);
+        let mut slots = Slots::new(1);
+        slots.timeout_ms = 0;
         let first = slots.take().await.unwrap();
-        assert_eq!(slots.take().await.unwrap_err(), SlotError::Timeout { slots_max: 1 });
+        assert_eq!(
+            slots.take().await.unwrap_err(),
+            SlotError::Timeout {
+                slots_max: 1,
+                timeout_ms: 0
+            }
+        );
         drop(first);
         assert!(slots.take().await.is_ok());
         slots.close(10).await;

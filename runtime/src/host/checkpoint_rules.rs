@@ -81,21 +81,46 @@ mod tests {
 
     #[test]
     fn takes_what_is_flat() {
-        assert_eq!(check(r#"{ "page": 2, "done": false, "at": "x" }"#).unwrap().len(), r#"{"page":2,"done":false,"at":"x"}"#.len());
+        assert_eq!(
+            check(r#"{ "page": 2, "done": false, "at": "x" }"#).unwrap().len(),
+            r#"{"page":2,"done":false,"at":"x"}"#.len()
+        );
         assert_eq!(check("{}").unwrap(), "{}");
     }
 
     #[test]
     fn names_field_and_limit() {
-        assert_eq!(fault(r#"{"a":null}"#), "field \"a\" is null: only strings, numbers and booleans are allowed");
-        assert_eq!(fault(r#"{"a":{}}"#), "field \"a\" is an object: only strings, numbers and booleans are allowed");
+        assert_eq!(
+            fault(r#"{"a":null}"#),
+            "field \"a\" is null: only strings, numbers and booleans are allowed"
+        );
+        assert_eq!(
+            fault(r#"{"a":{}}"#),
+            "field \"a\" is an object: only strings, numbers and booleans are allowed"
+        );
         let long = format!(r#"{{"a":"{}"}}"#, "ü".repeat(4_001));
-        assert_eq!(fault(&long), "field \"a\" has 4001 characters; at most 4000 are allowed");
+        assert_eq!(
+            fault(&long),
+            "field \"a\" has 4001 characters; at most 4000 are allowed"
+        );
         let name = format!(r#"{{"{}":1}}"#, "n".repeat(256));
-        assert_eq!(fault(&name), "the name of a field has 256 characters; at most 255 are allowed");
-        let many = serde_json::to_string(&(0..17).map(|i| (i.to_string(), i)).collect::<std::collections::BTreeMap<_, _>>());
-        assert_eq!(fault(&many.unwrap()), "a checkpoint has at most 16 fields; this one has 17");
+        assert_eq!(
+            fault(&name),
+            "the name of a field has 256 characters; at most 255 are allowed"
+        );
+        let many = serde_json::to_string(
+            &(0..17)
+                .map(|i| (i.to_string(), i))
+                .collect::<std::collections::BTreeMap<_, _>>(),
+        );
+        assert_eq!(
+            fault(&many.unwrap()),
+            "a checkpoint has at most 16 fields; this one has 17"
+        );
         assert!(fault("[]").starts_with("a checkpoint must be a JSON object: "));
-        assert_eq!(fault(&" ".repeat(65_537)), "the checkpoint has 65537 bytes; at most 65536 are allowed");
+        assert_eq!(
+            fault(&" ".repeat(65_537)),
+            "the checkpoint has 65537 bytes; at most 65536 are allowed"
+        );
     }
 }

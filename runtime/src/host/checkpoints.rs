@@ -17,17 +17,25 @@ impl Host for GuestState {
     async fn save(&mut self, json: String) -> Result<(), Fault> {
         let now_ms = self.clock.now_ms();
         let run = self.run("checkpoints.save")?;
-        let json = checkpoint_rules::check(&json).map_err(|error| Fault::new("invalid_checkpoint", error.to_string()))?;
+        let json =
+            checkpoint_rules::check(&json).map_err(|error| Fault::new("invalid_checkpoint", error.to_string()))?;
         let key = key(run);
         let store = &run.services.store;
         let seen_version = match run.checkpoint_version {
             Some(version) => version,
             // A function that saves without having looked means to go on from whatever is there.
-            None => store.checkpoint(&run.connection_key, &key).await?.map_or(0, |checkpoint| checkpoint.version),
+            None => store
+                .checkpoint(&run.connection_key, &key)
+                .await?
+                .map_or(0, |checkpoint| checkpoint.version),
         };
-        let saved = store.save_checkpoint(&run.connection_key, &key, &json, seen_version, now_ms).await?;
+        let saved = store
+            .save_checkpoint(&run.connection_key, &key, &json, seen_version, now_ms)
+            .await?;
         let version = saved.ok_or_else(|| {
-            let message = format!("another run saved the checkpoint {key:?} meanwhile: end this run, the next one goes on from there");
+            let message = format!(
+                "another run saved the checkpoint {key:?} meanwhile: end this run, the next one goes on from there"
+            );
             Fault::new("checkpoint_conflict", message)
         })?;
         run.checkpoint_version = Some(version);
@@ -37,7 +45,10 @@ impl Host for GuestState {
     async fn clear(&mut self) -> Result<(), Fault> {
         let now_ms = self.clock.now_ms();
         let run = self.run("checkpoints.clear")?;
-        run.services.store.clear_checkpoint(&run.connection_key, &key(run), now_ms).await?;
+        run.services
+            .store
+            .clear_checkpoint(&run.connection_key, &key(run), now_ms)
+            .await?;
         run.checkpoint_version = Some(0);
         Ok(())
     }

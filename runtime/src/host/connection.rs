@@ -17,7 +17,9 @@ impl GuestState {
         let run = self.run("connection")?;
         let ctx = run.ctx();
         let connections = &run.services.connections;
-        Ok(connections.target(&ctx.environment_id, &ctx.provider_config_key, &ctx.connection_id).await?)
+        Ok(connections
+            .target(&ctx.environment_id, &ctx.provider_config_key, &ctx.connection_id)
+            .await?)
     }
 
     async fn write_metadata(&mut self, json: &str, merge: bool) -> Result<(), Fault> {
@@ -27,7 +29,9 @@ impl GuestState {
         let ctx = run.ctx();
         let ids = [ctx.connection_id.as_ref().to_owned()];
         let connections = &run.services.connections;
-        connections.set_metadata(&ctx.environment_id, &ctx.provider_config_key, &ids, &metadata, merge).await?;
+        connections
+            .set_metadata(&ctx.environment_id, &ctx.provider_config_key, &ids, &metadata, merge)
+            .await?;
         Ok(())
     }
 }
@@ -72,8 +76,12 @@ impl Host for GuestState {
 /// nested credentials.
 fn without_secrets(config: &JsonObject, provider: &Value) -> JsonObject {
     let schema_says_secret = |name: &str| {
-        let is_secret = |section: &str| provider.pointer(&format!("/{section}/{}", name.replace('~', "~0").replace('/', "~1")));
-        is_secret("connection_config").and_then(|field| field.get("secret")).and_then(Value::as_bool) == Some(true)
+        let is_secret =
+            |section: &str| provider.pointer(&format!("/{section}/{}", name.replace('~', "~0").replace('/', "~1")));
+        is_secret("connection_config")
+            .and_then(|field| field.get("secret"))
+            .and_then(Value::as_bool)
+            == Some(true)
             || is_secret(CREDENTIALS).is_some()
     };
     config
@@ -115,6 +123,9 @@ mod tests {
             "nested": {"list": [{"credentials": "s4", "id": 1}]},
         });
         let shown = without_secrets(config.as_object().unwrap(), &provider);
-        assert_eq!(Value::Object(shown), json!({"subdomain": "acme", "nested": {"list": [{"id": 1}]}}));
+        assert_eq!(
+            Value::Object(shown),
+            json!({"subdomain": "acme", "nested": {"list": [{"id": 1}]}})
+        );
     }
 }

@@ -20,13 +20,17 @@ pub enum Fault {
 }
 
 /// Codes of errors that may go away when the same is asked again later.
-const RETRYABLE: [&str; 5] = [
+const RETRYABLE: [&str; 6] = [
+    "upstream_dns_failed",
     "upstream_unreachable",
     "upstream_timeout",
     "upstream_reset",
     "checkpoint_conflict",
     "internal_error",
 ];
+
+/// The proxy's code for a failure of the database or the like.
+const SERVER_ERROR: &str = "server_error";
 
 impl Fault {
     pub(super) fn new(code: &str, message: impl Into<String>) -> Self {
@@ -53,30 +57,32 @@ impl Fault {
 
 impl From<ProxyError> for Fault {
     fn from(error: ProxyError) -> Self {
-        Self::new(error.code(), error.to_string())
+        match error.code() {
+            // What failed inside is not the guest's business.
+            SERVER_ERROR => internal(&error),
+            code => Self::new(code, error.to_string()),
+        }
     }
 }
 
 impl From<ConnectionsError> for Fault {
     fn from(error: ConnectionsError) -> Self {
-        match &error {
-            ConnectionsError::UnknownIntegration { .. } => Self::new("unknown_integration", error.to_string()),
-            ConnectionsError::UnknownConnection { .. } => Self::new("unknown_connection", error.to_string()),
-            ConnectionsError::UnknownProvider { .. } => Self::new("unknown_provider", error.to_string()),
-            ConnectionsError::IntegrationExists { .. } | ConnectionsError::Invalid { .. } => {
-                Self::new("invalid_request", error.to_string())
-            }
-            ConnectionsError::Encryption(_) | ConnectionsError::Store(_) => internal(&error),
-        }
+        // One table of codes for both: a request for an unknown connection and its metadata fail alike.
+        ProxyError::from(error).into()
     }
 }
 
 impl From<RecordsError> for Fault {
     fn from(error: RecordsError) -> Self {
-        match &error {
-            RecordsError::MissingId { .. } => Self::new("invalid_record", error.to_string()),
-            RecordsError::Store(_) => internal(&error),
+        if let RecordsError::Store(_) = &error {
+            return internal(&error);
         }
+        // Everything else is about what the guest gave, so that it may see the cause as well.
+        let message = match std::error::Error::source(&error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        };
+        Self::new("invalid_record", message)
     }
 }
 
@@ -103,7 +109,10 @@ impl From<ResourceTableError> for Fault {
 /// What went wrong inside is for the operator's log; a guest could not do anything about it.
 fn internal(error: &(dyn std::error::Error + 'static)) -> Fault {
     tracing::error!(error, "A host call failed: {error}");
-    Fault::new("internal_error", "the runtime could not read or write its database; its log says why")
+    Fault::new(
+        "internal_error",
+        "the runtime could not read or write its database; its log says why",
+    )
 }
 
 impl types::Host for GuestState {

@@ -24,8 +24,13 @@ fn parse(pointer: &str) -> Result<Vec<String>, Fault> {
         return Ok(Vec::new());
     }
     let invalid = |reason: &str| Fault::new("invalid_pointer", format!("{pointer:?} is no JSON pointer: {reason}"));
-    let steps = pointer.strip_prefix('/').ok_or_else(|| invalid("it must be empty or begin with `/`"))?;
-    let steps: Vec<String> = steps.split('/').map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
+    let steps = pointer
+        .strip_prefix('/')
+        .ok_or_else(|| invalid("it must be empty or begin with `/`"))?;
+    let steps: Vec<String> = steps
+        .split('/')
+        .map(|step| step.replace("~1", "/").replace("~0", "~"))
+        .collect();
     if steps.len() > STEPS_MAX {
         return Err(invalid("it has too many steps"));
     }
@@ -73,7 +78,11 @@ impl<'de> Visitor<'de> for Inside<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
         // `01` is no index (RFC 6901), `-` names the element after the last.
-        let wanted = self.key.parse::<usize>().ok().filter(|index| index.to_string() == self.key);
+        let wanted = self
+            .key
+            .parse::<usize>()
+            .ok()
+            .filter(|index| index.to_string() == self.key);
         let (mut found, mut index) = (None, 0_usize);
         loop {
             if Some(index) == wanted {
@@ -141,7 +150,9 @@ mod tests {
     use super::*;
 
     fn at(json: &str, pointer: &str) -> Option<String> {
-        find(json.as_bytes(), pointer).unwrap().map(|value| value.get().to_owned())
+        find(json.as_bytes(), pointer)
+            .unwrap()
+            .map(|value| value.get().to_owned())
     }
 
     fn code(json: &str, pointer: &str) -> String {

@@ -52,7 +52,10 @@ impl Host for GuestState {
         max_in_flight: u32,
     ) -> wasmtime::Result<Vec<Result<Resource<Response>, Error>>> {
         if requests.len() > BATCH_REQUESTS_MAX {
-            wasmtime::bail!("a batch of {} requests: at most {BATCH_REQUESTS_MAX} are allowed", requests.len());
+            wasmtime::bail!(
+                "a batch of {} requests: at most {BATCH_REQUESTS_MAX} are allowed",
+                requests.len()
+            );
         }
         self.log.announce();
         let sender = match self.run("nango.batch") {
@@ -60,14 +63,17 @@ impl Host for GuestState {
             Err(fault) => return Err(trap_of(fault)),
         };
         // The guest's number is a wish: never less than one, never more than the host allows.
-        let in_flight = usize::try_from(max_in_flight).unwrap_or(usize::MAX).clamp(1, BATCH_IN_FLIGHT_MAX);
-        let answers: Vec<Result<Response, Fault>> = stream::iter(requests)
-            .map(|(method, request)| async move {
-                sender.send(request::convert(request::method(&method)?, request)?).await
-            })
-            .buffered(in_flight)
-            .collect()
-            .await;
+        let in_flight = usize::try_from(max_in_flight)
+            .unwrap_or(usize::MAX)
+            .clamp(1, BATCH_IN_FLIGHT_MAX);
+        let answers: Vec<Result<Response, Fault>> =
+            stream::iter(requests)
+                .map(|(method, request)| async move {
+                    sender.send(request::convert(request::method(&method)?, request)?).await
+                })
+                .buffered(in_flight)
+                .collect()
+                .await;
         answers
             .into_iter()
             .map(|answer| {

@@ -20,9 +20,14 @@ impl GuestState {
             deleted,
             unchanged,
         } = counts;
-        [("added", added), ("updated", updated), ("deleted", deleted), ("unchanged", unchanged)]
-            .map(|(name, count)| (name.to_owned(), count))
-            .into()
+        [
+            ("added", added),
+            ("updated", updated),
+            ("deleted", deleted),
+            ("unchanged", unchanged),
+        ]
+        .map(|(name, count)| (name.to_owned(), count))
+        .into()
     }
 }
 
@@ -69,8 +74,16 @@ fn key(run: &RunFacts, model: &str) -> Result<RecordKey, Fault> {
         }
     }
     if !manifest.models.contains_key(model) {
-        let declared = manifest.models.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        let message = format!("the sync {:?} does not declare the model {model:?}; it declares: {declared}", manifest.name);
+        let declared = manifest
+            .models
+            .keys()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(", ");
+        let message = format!(
+            "the sync {:?} does not declare the model {model:?}; it declares: {declared}",
+            manifest.name
+        );
         return Err(Fault::new("undeclared_model", message));
     }
     Ok(RecordKey {

@@ -34,11 +34,14 @@ pub(super) fn convert(method: Method, request: Request) -> Result<ProxyRequest, 
 fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, Fault> {
     let mut headers = HeaderMap::with_capacity(pairs.len());
     for (name, value) in pairs {
-        let header = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| invalid(&format!("{name:?} is no header name")))?;
+        let header =
+            HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid(&format!("{name:?} is no header name")))?;
         // The value may be a secret of the function's own: it is not repeated.
-        let value = HeaderValue::from_bytes(value.as_bytes())
-            .map_err(|_| invalid(&format!("the value of header {name:?} has characters that no header may have")))?;
+        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
+            invalid(&format!(
+                "the value of header {name:?} has characters that no header may have"
+            ))
+        })?;
         headers
             .try_append(header, value)
             .map_err(|_| invalid("there are more headers than a request can hold"))?;
@@ -62,7 +65,9 @@ impl Options {
                 "retries" => {
                     let retries = value.trim().parse().ok().filter(|retries| *retries <= RETRIES_MAX);
                     options.retries = retries.ok_or_else(|| {
-                        invalid(&format!("option retries = {value:?}: must be a whole number from 0 to {RETRIES_MAX}"))
+                        invalid(&format!(
+                            "option retries = {value:?}: must be a whole number from 0 to {RETRIES_MAX}"
+                        ))
                     })?;
                 }
                 "retry-on" => options.retry_on = statuses(value)?,
@@ -80,7 +85,9 @@ fn statuses(list: &str) -> Result<Vec<u16>, Fault> {
         .map(|item| {
             let status = item.parse().ok().filter(|status| (100..=599).contains(status));
             status.ok_or_else(|| {
-                invalid(&format!("option retry-on = {list:?}: {item:?} is no status code from 100 to 599"))
+                invalid(&format!(
+                    "option retry-on = {list:?}: {item:?} is no status code from 100 to 599"
+                ))
             })
         })
         .collect()
@@ -95,7 +102,9 @@ mod tests {
     use super::*;
 
     fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
-        list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        list.iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     fn message(fault: Fault) -> String {
@@ -110,7 +119,12 @@ mod tests {
 
     #[test]
     fn reads_options() {
-        let given = pairs(&[("retries", "3"), ("retry-on", "404, 409"), ("base-url-override", "https://x"), ("new", "?")]);
+        let given = pairs(&[
+            ("retries", "3"),
+            ("retry-on", "404, 409"),
+            ("base-url-override", "https://x"),
+            ("new", "?"),
+        ]);
         let options = Options::parse(&given).unwrap();
         assert_eq!(
             options,
@@ -125,17 +139,39 @@ mod tests {
     #[test]
     fn names_the_option_that_is_wrong() {
         let fault = |name, value| message(Options::parse(&pairs(&[(name, value)])).unwrap_err());
-        assert_eq!(fault("retries", "11"), "option retries = \"11\": must be a whole number from 0 to 10");
-        assert_eq!(fault("retries", "-1"), "option retries = \"-1\": must be a whole number from 0 to 10");
-        assert_eq!(fault("retry-on", "4xx"), "option retry-on = \"4xx\": \"4xx\" is no status code from 100 to 599");
+        assert_eq!(
+            fault("retries", "11"),
+            "option retries = \"11\": must be a whole number from 0 to 10"
+        );
+        assert_eq!(
+            fault("retries", "-1"),
+            "option retries = \"-1\": must be a whole number from 0 to 10"
+        );
+        assert_eq!(
+            fault("retry-on", "4xx"),
+            "option retry-on = \"4xx\": \"4xx\" is no status code from 100 to 599"
+        );
     }
 
     #[test]
     fn refuses_what_is_no_header_without_repeating_its_value() {
-        assert_eq!(message(headers(&pairs(&[("a b", "x")])).unwrap_err()), "\"a b\" is no header name");
+        assert_eq!(
+            message(headers(&pairs(&[("a b", "x")])).unwrap_err()),
+            "\"a b\" is no header name"
+        );
         let fault = message(headers(&pairs(&[("x-key", "secret\n")])).unwrap_err());
-        assert_eq!(fault, "the value of header \"x-key\" has characters that no header may have");
-        assert_eq!(headers(&pairs(&[("a", "1"), ("A", "2")])).unwrap().get_all("a").iter().count(), 2);
+        assert_eq!(
+            fault,
+            "the value of header \"x-key\" has characters that no header may have"
+        );
+        assert_eq!(
+            headers(&pairs(&[("a", "1"), ("A", "2")]))
+                .unwrap()
+                .get_all("a")
+                .iter()
+                .count(),
+            2
+        );
         assert_eq!(method("propfind").unwrap().as_str(), "PROPFIND");
         assert!(method("GET /").is_err());
     }

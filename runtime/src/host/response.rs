@@ -30,7 +30,10 @@ impl Response {
 
     fn text(&self) -> Result<&str, Fault> {
         std::str::from_utf8(&self.body).map_err(|error| {
-            let message = format!("the body is no UTF-8 from byte {} on: read it with `bytes`", error.valid_up_to());
+            let message = format!(
+                "the body is no UTF-8 from byte {} on: read it with `bytes`",
+                error.valid_up_to()
+            );
             Fault::new("invalid_utf8", message)
         })
     }
@@ -48,7 +51,10 @@ impl HostResponse for GuestState {
 
     fn headers(&mut self, response: Resource<Response>) -> wasmtime::Result<Vec<Pair>> {
         let headers = &self.table.get(&response)?.headers;
-        Ok(headers.iter().map(|(name, value)| (name.as_str().to_owned(), header_text(value))).collect())
+        Ok(headers
+            .iter()
+            .map(|(name, value)| (name.as_str().to_owned(), header_text(value)))
+            .collect())
     }
 
     fn header(&mut self, response: Resource<Response>, name: String) -> wasmtime::Result<Option<String>> {

@@ -85,7 +85,9 @@ impl RunLog {
             return;
         }
         cut(&mut text, TEXT_BYTES_MAX);
-        let bytes = fields.iter().fold(text.len(), |sum, (name, value)| sum + name.len() + value.len());
+        let bytes = fields
+            .iter()
+            .fold(text.len(), |sum, (name, value)| sum + name.len() + value.len());
         if self.messages_left == 0 || bytes > self.bytes_left {
             self.full = true;
             let notice = "The run has used up what it may log (limits.run_log_messages, limits.run_log_bytes): further messages are dropped";
@@ -156,7 +158,10 @@ mod tests {
 
     #[test]
     fn fields_are_json_or_text() {
-        let fields = to_object(vec![("a".to_owned(), "1".to_owned()), ("b".to_owned(), "no json".to_owned())]);
+        let fields = to_object(vec![
+            ("a".to_owned(), "1".to_owned()),
+            ("b".to_owned(), "no json".to_owned()),
+        ]);
         assert_eq!(fields, Some(serde_json::json!({"a": 1, "b": "no json"})));
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn new(services: Arc<Services>, ctx: ExecutionContext) -> Self {
+    pub(crate) fn new(services: Arc<Services>, ctx: ExecutionContext) -> Self {
         Self {
             services,
             ctx,
@@ -50,7 +50,11 @@ impl Sender {
         let body_bytes_max = self.services.limits.response_body_bytes;
         let answer = self.services.proxy.send(&self.ctx, request).await?;
         let (status, headers, body) = answer.collect(body_bytes_max).await?;
-        let held = Held::take(&self.held_bytes, body.len(), body_bytes_max.saturating_mul(HELD_BODIES_MAX))?;
+        let held = Held::take(
+            &self.held_bytes,
+            body.len(),
+            body_bytes_max.saturating_mul(HELD_BODIES_MAX),
+        )?;
         Ok(Response::new(status, headers, body, held))
     }
 
@@ -84,7 +88,10 @@ impl Pending {
         match std::mem::replace(self, Self::Taken) {
             Self::Sent(request) => Ok(request),
             Self::Refused(fault) => Err(fault),
-            Self::Taken => Err(Fault::new("already_taken", "the answer of this request was taken before")),
+            Self::Taken => Err(Fault::new(
+                "already_taken",
+                "the answer of this request was taken before",
+            )),
         }
     }
 }
@@ -106,7 +113,10 @@ impl Future for AbortOnDrop {
             joined.unwrap_or_else(|error| {
                 // A panic of the proxy costs this request; nobody aborts a task that is waited for but a runtime that stops.
                 tracing::error!(%error, "A request of a function ended without an answer");
-                Err(Fault::new("internal_error", "the request ended without an answer; the runtime's log says why"))
+                Err(Fault::new(
+                    "internal_error",
+                    "the request ended without an answer; the runtime's log says why",
+                ))
             })
         })
     }
@@ -128,7 +138,9 @@ impl Held {
         if before.saturating_add(bytes) > bytes_max {
             return Err(Fault::new(
                 "too_many_responses",
-                format!("the run holds answers of {before} bytes and may hold {bytes_max}: drop those it has read before it asks for more"),
+                format!(
+                    "the run holds answers of {before} bytes and may hold {bytes_max}: drop those it has read before it asks for more"
+                ),
             ));
         }
         Ok(held)

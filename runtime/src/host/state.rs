@@ -42,31 +42,10 @@ pub(crate) struct RunFacts {
     pub(crate) variant: Option<String>,
     pub(crate) sender: Sender,
     /// Version of the checkpoint this run has seen; none before it looked.
-    pub(super) checkpoint_version: Option<i64>,
+    pub(crate) checkpoint_version: Option<i64>,
 }
 
 impl RunFacts {
-    pub(crate) fn new(
-        services: Arc<Services>,
-        ctx: ExecutionContext,
-        function: Arc<Function>,
-        provider: Arc<str>,
-        environment_name: Arc<str>,
-        connection_key: ConnectionKey,
-        variant: Option<String>,
-    ) -> Self {
-        Self {
-            sender: Sender::new(Arc::clone(&services), ctx),
-            services,
-            function,
-            provider,
-            environment_name,
-            connection_key,
-            variant,
-            checkpoint_version: None,
-        }
-    }
-
     pub(crate) fn ctx(&self) -> &ExecutionContext {
         self.sender.ctx()
     }
@@ -117,9 +96,11 @@ impl GuestState {
 
     /// The run that `import` is called for.
     pub(super) fn run(&mut self, import: &'static str) -> Result<&mut RunFacts, Fault> {
-        self.run
-            .as_mut()
-            .ok_or_else(|| Fault::trap(format!("`describe` called {import}: it is called without a connection and may only log")))
+        self.run.as_mut().ok_or_else(|| {
+            Fault::trap(format!(
+                "`describe` called {import}: it is called without a connection and may only log"
+            ))
+        })
     }
 
     /// The same, for imports whose signature has no place for an error.
