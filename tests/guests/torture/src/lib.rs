@@ -26,6 +26,7 @@ fn allocate(_nango: &Nango) -> Result<(), ActionError> {
 /// Recurses without end.
 #[action]
 fn recurse(_nango: &Nango) -> Result<u64, ActionError> {
+    #[expect(unconditional_recursion, reason = "what this is about")]
     fn deeper(depth: u64) -> u64 {
         let frame = black_box([depth; 64]);
         black_box(deeper(frame[7].wrapping_add(1))).wrapping_add(frame[3])
