@@ -104,6 +104,15 @@ fn greedy_random(nango: &Nango) -> Result<usize, ActionError> {
 }
 
 nango_guest_sdk::functions!(
-    spin, allocate, recurse, trap, log_million, return_bytes, return_gigabyte, many_handles, many_pending, sleep_forever,
+    spin,
+    allocate,
+    recurse,
+    trap,
+    log_million,
+    return_bytes,
+    return_gigabyte,
+    many_handles,
+    many_pending,
+    sleep_forever,
     greedy_random,
 );
