@@ -106,6 +106,7 @@ pub fn run_component(functions: &[Entry], name: &str, trigger: &[(String, String
 ///
 /// # Errors
 /// When it does not fit `T`.
+#[track_caller]
 pub fn read_input<T: DeserializeOwned>(input: &str) -> Result<T, ActionError> {
     match serde_json::from_slice(input.as_bytes()) {
         Ok(input) => Ok(input),
@@ -125,6 +126,7 @@ pub fn read_input<T: DeserializeOwned>(input: &str) -> Result<T, ActionError> {
 ///
 /// # Errors
 /// When it cannot be JSON.
+#[track_caller]
 pub fn write_output(output: &impl Serialize) -> Result<String, ActionError> {
     match serde_json::to_string(output) {
         Ok(json) => Ok(json),

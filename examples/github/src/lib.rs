@@ -103,8 +103,15 @@ fn issues(nango: &Nango) -> Result<(), SyncError> {
         // From here a run that was cut short goes on.
         nango.save_checkpoint(&position)?;
     }
-    let since = if position.newest.is_empty() { position.since } else { position.newest };
-    nango.save_checkpoint(&Position { since, ..Position::default() })?;
+    let since = if position.newest.is_empty() {
+        position.since
+    } else {
+        position.newest
+    };
+    nango.save_checkpoint(&Position {
+        since,
+        ..Position::default()
+    })?;
     Ok(())
 }
 
@@ -133,7 +140,11 @@ fn save_page(nango: &Nango, page: &Response, position: &mut Position) -> Result<
             position.newest.clone_from(&issue.updated_at);
         }
     }
-    let issues: Vec<Issue> = found.into_iter().filter(|issue| issue.pull_request.is_none()).map(Issue::from).collect();
+    let issues: Vec<Issue> = found
+        .into_iter()
+        .filter(|issue| issue.pull_request.is_none())
+        .map(Issue::from)
+        .collect();
     nango.records().save(&issues)?;
     Ok(issues.len())
 }
@@ -161,11 +172,19 @@ fn create_issue(nango: &Nango, input: NewIssue) -> Result<Issue, ActionError> {
         return Err(ActionError::new("an issue needs a title"));
     }
     let request = with_headers(nango.post(format!("/repos/{}/{}/issues", input.owner, input.repo)));
-    let answer = request.json(&NewGithubIssue { title: &input.title, body: input.body.as_deref() })?.send();
+    let answer = request
+        .json(&NewGithubIssue {
+            title: &input.title,
+            body: input.body.as_deref(),
+        })?
+        .send();
     match answer {
         Ok(answer) => Ok(answer.json::<GithubIssue>()?.into()),
         Err(Error::Http(answer)) if matches!(answer.status, 404 | 410) => {
-            let message = format!("{}/{} is not there, hidden from this connection, or has no issues", input.owner, input.repo);
+            let message = format!(
+                "{}/{} is not there, hidden from this connection, or has no issues",
+                input.owner, input.repo
+            );
             Err(ActionError::new(message))
         }
         Err(error) => Err(error.into()),
@@ -188,7 +207,10 @@ fn whoami(nango: &Nango) -> Result<User, ActionError> {
 
 /// GitHub refuses requests without a user agent.
 fn with_headers(request: Request) -> Request {
-    request.header("accept", "application/vnd.github+json").header("user-agent", "nango-runtime-example").retries(3)
+    request
+        .header("accept", "application/vnd.github+json")
+        .header("user-agent", "nango-runtime-example")
+        .retries(3)
 }
 
 nango_guest_sdk::functions!(issues, create_issue, whoami);

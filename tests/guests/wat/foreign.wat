@@ -21,6 +21,6 @@
   (core instance $main (instantiate $main))
 
   (func (export "describe") (result string)
-    (canon lift (core func $main "describe") (memory $main "memory") string-encoding=utf8))
+    (canon lift (core func $main "describe") (memory (core memory $main "memory")) string-encoding=utf8))
   (func (export "run") (param "function" string) (param "trigger" (list $pair)) (result (result string (error $error)))
-    (canon lift (core func $main "run") (memory $main "memory") (realloc (func $main "realloc")) string-encoding=utf8)))
+    (canon lift (core func $main "run") (memory (core memory $main "memory")) (realloc (core func $main "realloc")) string-encoding=utf8)))

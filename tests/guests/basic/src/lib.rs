@@ -94,6 +94,22 @@ fn surroundings(nango: &Nango) -> Result<Value, ActionError> {
 }
 
 nango_guest_sdk::functions!(
-    noop, echo, greet, refuse, panics, metadata, context, log_lines, surroundings, fetch, fetch_many, start_wait,
-    http_error, checkpoint, big_checkpoint, items, pages, bad_record,
+    noop,
+    echo,
+    greet,
+    refuse,
+    panics,
+    metadata,
+    context,
+    log_lines,
+    surroundings,
+    fetch,
+    fetch_many,
+    start_wait,
+    http_error,
+    checkpoint,
+    big_checkpoint,
+    items,
+    pages,
+    bad_record,
 );

@@ -47,8 +47,14 @@ impl Fetch {
 }
 
 fn fetched(response: &Response) -> Fetched {
-    let body = response.json().unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&response.bytes())));
-    Fetched { status: response.status(), headers: response.headers(), body }
+    let body = response
+        .json()
+        .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&response.bytes())));
+    Fetched {
+        status: response.status(),
+        headers: response.headers(),
+        body,
+    }
 }
 
 /// Sends one request and gives the answer whatever its status.
@@ -72,7 +78,11 @@ pub fn fetch_many(nango: &Nango, input: Paths) -> Result<Vec<u16>, ActionError> 
 /// Starts all requests before it waits for the first, and gives the statuses.
 #[action]
 pub fn start_wait(nango: &Nango, input: Paths) -> Result<Vec<u16>, ActionError> {
-    let pending: Vec<_> = input.paths.into_iter().map(|path| nango.start(nango.get(path))).collect();
+    let pending: Vec<_> = input
+        .paths
+        .into_iter()
+        .map(|path| nango.start(nango.get(path)))
+        .collect();
     let mut statuses = Vec::new();
     for one in pending {
         statuses.push(one.wait_any()?.status());

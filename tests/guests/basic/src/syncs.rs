@@ -43,10 +43,16 @@ pub fn items(nango: &Nango) -> Result<(), SyncError> {
         }
         let first = page * settings.records;
         let records: Vec<Item> = (first..first + settings.records)
-            .map(|id| Item { id: id.to_string(), value: settings.value })
+            .map(|id| Item {
+                id: id.to_string(),
+                value: settings.value,
+            })
             .collect();
         let counts = nango.records().save(&records)?;
-        nango.info(format!("page {page}: {} added, {} updated", counts.added, counts.updated));
+        nango.info(format!(
+            "page {page}: {} added, {} updated",
+            counts.added, counts.updated
+        ));
         nango.save_checkpoint(&Position { page: page + 1 })?;
     }
     if !settings.delete.is_empty() {

@@ -26,6 +26,7 @@ fn allocate(_nango: &Nango) -> Result<(), ActionError> {
 /// Recurses without end.
 #[action]
 fn recurse(_nango: &Nango) -> Result<u64, ActionError> {
+    #[expect(unconditional_recursion, reason = "what this is about")]
     fn deeper(depth: u64) -> u64 {
         let frame = black_box([depth; 64]);
         black_box(deeper(frame[7].wrapping_add(1))).wrapping_add(frame[3])
@@ -103,6 +104,15 @@ fn greedy_random(nango: &Nango) -> Result<usize, ActionError> {
 }
 
 nango_guest_sdk::functions!(
-    spin, allocate, recurse, trap, log_million, return_bytes, return_gigabyte, many_handles, many_pending, sleep_forever,
+    spin,
+    allocate,
+    recurse,
+    trap,
+    log_million,
+    return_bytes,
+    return_gigabyte,
+    many_handles,
+    many_pending,
+    sleep_forever,
     greedy_random,
 );

@@ -35,8 +35,15 @@ fn package(nango: &Nango, input: Wanted) -> Result<Package, ActionError> {
     // The slash of a scoped name is a part of the name.
     let path = format!("/{}", input.name.replace('/', "%2f"));
     let mut found: Document = nango.get(path).header("accept", "application/json").send()?.json()?;
-    let version = found.tags.remove("latest").ok_or_else(|| ActionError::new("the package has no latest version"))?;
-    Ok(Package { id: found.name, version, description: found.description })
+    let version = found
+        .tags
+        .remove("latest")
+        .ok_or_else(|| ActionError::new("the package has no latest version"))?;
+    Ok(Package {
+        id: found.name,
+        version,
+        description: found.description,
+    })
 }
 
 #[derive(Deserialize)]
@@ -80,7 +87,20 @@ fn packages(nango: &Nango) -> Result<(), SyncError> {
         let length = found.len();
         let packages: Vec<Package> = found
             .into_iter()
-            .map(|Found { package: Summary { name, version, description } }| Package { id: name, version, description })
+            .map(
+                |Found {
+                     package:
+                         Summary {
+                             name,
+                             version,
+                             description,
+                         },
+                 }| Package {
+                    id: name,
+                    version,
+                    description,
+                },
+            )
             .collect();
         nango.records().save(&packages)?;
         if length < PAGE_LEN {
