@@ -76,10 +76,11 @@ await call('proxyUnknownIntegration', () => nango.get({ ...target, providerConfi
 
 await call('triggerAction', () => nango.triggerAction(INTEGRATION, CONNECTION, 'echo', { n: 1 }));
 await call('triggerActionRefuses', () => nango.triggerAction(INTEGRATION, CONNECTION, 'refuse', {}));
-await call('triggerActionUpstream404', () => nango.triggerAction(INTEGRATION, CONNECTION, 'fetch', { path: '/status/404' }));
+await call('triggerActionUpstream404', () => nango.triggerAction(INTEGRATION, CONNECTION, 'http-error', { path: '/status/404' }));
 await call('triggerActionUnknown', () => nango.triggerAction(INTEGRATION, CONNECTION, 'nope', {}));
 await call('triggerActionUnknownConnection', () => nango.triggerAction(INTEGRATION, 'nope', 'echo', {}));
 
+await nango.setMetadata(INTEGRATION, CONNECTION, { pages: 2, records: 3, value: 1 });
 await call('triggerSync', () => nango.triggerSync(INTEGRATION, ['items'], CONNECTION));
 await syncEnded('items');
 await call('syncStatus', () => nango.syncStatus(INTEGRATION, ['items'], CONNECTION));
