@@ -101,7 +101,7 @@ async fn unknown_names() {
     check(
         client.trigger_action("nope", CONNECTION, "noop", json!({})).await,
         400,
-        "unknown_connection",
+        "unknown_provider",
     );
     check(
         client.trigger_action(INTEGRATION, "nope", "noop", json!({})).await,

@@ -98,17 +98,17 @@ async fn one_that_allocates_without_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_recurses() {
-    fails("recurse", 500, "function_runtime_other", &["stack"]).await;
+    fails("recurse", 500, "script_internal_error", &["call stack"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_traps() {
-    fails("trap", 500, "function_runtime_other", &["unreachable"]).await;
+    fails("trap", 500, "script_internal_error", &["unreachable"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_asks_for_too_much_at_once() {
-    fails("greedy-random", 500, "function_runtime_other", &["65536"]).await;
+    fails("greedy-random", 500, "script_internal_error", &["65536"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -80,9 +80,9 @@ await call('triggerActionUpstream404', () => nango.triggerAction(INTEGRATION, CO
 await call('triggerActionUnknown', () => nango.triggerAction(INTEGRATION, CONNECTION, 'nope', {}));
 await call('triggerActionUnknownConnection', () => nango.triggerAction(INTEGRATION, 'nope', 'echo', {}));
 
-await nango.setMetadata(INTEGRATION, CONNECTION, { pages: 2, records: 3, value: 1 });
+await call('setSyncMetadata', () => nango.setMetadata(INTEGRATION, CONNECTION, { pages: 2, records: 3, value: 1 }));
 await call('triggerSync', () => nango.triggerSync(INTEGRATION, ['items'], CONNECTION));
-await syncEnded('items');
+await call('syncEnded', () => syncEnded('items'));
 await call('syncStatus', () => nango.syncStatus(INTEGRATION, ['items'], CONNECTION));
 await call('syncStatusAll', () => nango.syncStatus(INTEGRATION, '*'));
 await call('listRecords', () => nango.listRecords({ ...target, model: 'Item' }));

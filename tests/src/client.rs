@@ -240,7 +240,14 @@ impl Client {
 
     /// Text of all messages of the latest operations.
     pub async fn logs(&self) -> String {
-        self.get("/logs").await.text()
+        let operations = self.get("/logs/operations").await.ok();
+        let mut text = String::new();
+        for operation in operations["data"].as_array().into_iter().flatten() {
+            let id = operation["id"].as_str().unwrap_or_default();
+            text.push_str(&operation.to_string());
+            text.push_str(&self.get(&format!("/logs/messages?operation_id={id}&limit=500")).await.text());
+        }
+        text
     }
 
     /// A request through the proxy, to be given headers and a body.
