@@ -1,1 +1,62 @@
-fn main() {}
+//! `make bench`: the figures that nango-runtime promises, each measured side by side with what it is compared to, in
+//! alternating rounds of one run, so that a busy machine slows both.
+//!
+//! `bench [--json] [--quick] [executor|action|proxy|start]…`; exit code 1 when a figure is missed.
+
+mod action;
+mod executor;
+mod load;
+mod peer;
+mod proxy;
+mod report;
+mod start;
+
+use report::Figure;
+
+/// How much to measure.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Alternations between ours and the other; ratios are medians over these.
+    pub rounds: usize,
+    /// Of the load on a server, and about as long for a loop in the process.
+    pub round_ms: u64,
+}
+
+fn main() -> std::process::ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads can be started");
+    // The other side of a comparison is this same program in another role.
+    if let [role, ..] = arguments.as_slice()
+        && role == peer::ROLE
+    {
+        runtime.block_on(peer::serve());
+        return std::process::ExitCode::SUCCESS;
+    }
+    let flag = |name: &str| arguments.iter().any(|argument| argument == name);
+    let only: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|only| *only == name);
+    let effort = if flag("--quick") {
+        Effort { rounds: 3, round_ms: 500 }
+    } else {
+        Effort { rounds: 7, round_ms: 2_000 }
+    };
+    let mut figures: Vec<Figure> = Vec::new();
+    if wanted("executor") {
+        figures.extend(runtime.block_on(executor::measure(effort)));
+    }
+    if wanted("action") {
+        figures.extend(runtime.block_on(action::measure(effort)));
+    }
+    if wanted("proxy") {
+        figures.extend(runtime.block_on(proxy::measure(effort)));
+    }
+    if wanted("start") {
+        figures.extend(runtime.block_on(start::measure(effort)));
+    }
+    if flag("--json") {
+        println!("{}", report::json(&figures));
+    } else {
+        print!("{}", report::table(&figures));
+    }
+    if figures.iter().all(Figure::is_reached) { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::FAILURE }
+}

@@ -11,11 +11,6 @@ use serde_json::json;
 
 use crate::fixture::{CONNECTION, INTEGRATION, prepared, with_guest, with_upstream};
 
-/// A well-formed component without imports or exports.
-const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
-/// A core module.
-const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
-
 #[tokio::test]
 async fn keys() {
     let server = TestRuntime::new().start();
@@ -106,7 +101,7 @@ async fn unknown_names() {
     check(
         client.trigger_action("nope", CONNECTION, "noop", json!({})).await,
         400,
-        "unknown_connection",
+        "unknown_provider",
     );
     check(
         client.trigger_action(INTEGRATION, "nope", "noop", json!({})).await,
@@ -238,12 +233,12 @@ async fn components_that_are_none() {
             .expect("a message")
             .to_owned()
     };
-    let core = refused(CORE_MODULE).await;
+    let core = refused(&guest::from_text("core-module")).await;
     assert!(core.contains("core module"), "{core}");
     let random = refused(b"this is a text, and not short at all").await;
     assert!(random.contains("WebAssembly"), "{random}");
     assert!(!refused(b"").await.is_empty());
-    assert!(!refused(EMPTY_COMPONENT).await.is_empty());
+    assert!(!refused(&guest::from_text("empty")).await.is_empty());
     let whole = guest::component("basic");
     assert!(!refused(&whole[..whole.len() / 2]).await.is_empty());
     assert_eq!(client.get(&functions).await.ok(), before, "nothing changed");
@@ -252,30 +247,13 @@ async fn components_that_are_none() {
 #[tokio::test]
 async fn a_component_with_foreign_imports() {
     let (_server, client) = with_upstream("http://127.0.0.1:9").await;
-    let answer = client.deploy(INTEGRATION, foreign_component()).await;
+    let answer = client.deploy(INTEGRATION, guest::from_text("foreign")).await;
     assert_eq!(answer.status, 400, "{}", answer.text());
     assert!(
-        answer.text().contains("wasi:filesystem/types"),
+        answer.text().contains("acme:thing/keys"),
         "the import is named: {}",
         answer.text()
     );
-}
-
-/// A component that wants files.
-fn foreign_component() -> Vec<u8> {
-    let wit = "package a:b; world w { import wasi:filesystem/types@0.2.0; export describe: func() -> string; }";
-    let mut resolve = wit_parser::Resolve::default();
-    let files = "package wasi:filesystem@0.2.0; interface types { size: func(path: string) -> u64; }";
-    let _ = resolve.push_str("files.wit", files).expect("the interface parses");
-    let package = resolve.push_str("world.wit", wit).expect("the world parses");
-    let world = resolve.select_world(&[package], None).expect("there is one world");
-    let mut module = wit_component::dummy_module(&resolve, world, wit_parser::ManglingAndAbi::Standard32);
-    let encoding = wit_component::StringEncoding::UTF8;
-    wit_component::embed_component_metadata(&mut module, &resolve, world, encoding).expect("metadata can be added");
-    wit_component::ComponentEncoder::default()
-        .module(&module)
-        .and_then(|mut it| it.encode())
-        .expect("it encodes")
 }
 
 #[tokio::test]

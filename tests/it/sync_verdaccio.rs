@@ -30,14 +30,14 @@ async fn packages_of_a_registry_become_records() {
         .ok();
     let wrong = json!({"type": "API_KEY", "apiKey": "wrong"});
     let _ = client.import_connection(INTEGRATION, "wrong-token", wrong).await.ok();
-    let _ = client.deploy(INTEGRATION, guest::component("registry")).await.ok();
+    let _ = client.deploy(INTEGRATION, guest::component("verdaccio")).await.ok();
 
     let package = client
         .trigger_action(INTEGRATION, CONNECTION, "package", json!({"name": "gamma"}))
         .await
         .ok();
     assert_eq!(
-        (&package["name"], &package["version"]),
+        (&package["id"], &package["version"]),
         (&json!("gamma"), &json!("2.0.0")),
         "{package}"
     );
@@ -64,7 +64,7 @@ async fn packages_of_a_registry_become_records() {
         .as_array()
         .expect("records")
         .iter()
-        .map(|one| one["name"].clone())
+        .map(|one| one["id"].clone())
         .collect();
     names.sort_by_key(ToString::to_string);
     assert_eq!(json!(names), json!(["alpha", "beta", "delta", "gamma"]));

@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
-use nango_runtime_tests::{Answer, Client, Server, TestRuntime, guest};
+use nango_runtime_tests::{Answer, Client, Reply, Server, TestRuntime, Upstream, guest};
 use serde_json::json;
 
-use crate::fixture::{CONNECTION, INTEGRATION, prepared};
+use crate::fixture::{CONNECTION, INTEGRATION, prepared, with_guest};
 
 /// The server's memory after any of this. The pool keeps some pages of the instances it had.
 const RESIDENT_BYTES_MAX: u64 = 600 << 20;
 
 /// A server with short limits, the guest deployed, and a second guest that behaves.
-async fn tortured() -> (Server, Client) {
+async fn tortured(base_url: &str) -> (Server, Client) {
     let runtime = TestRuntime::new()
         .egress_loopback()
         .environment("NANGO_LIMITS_ACTION_TIMEOUT_MS", "2000")
         .environment("NANGO_LIMITS_RUN_MEMORY_BYTES", "67108864")
         .environment("NANGO_LIMITS_CONCURRENT_RUNS", "8");
-    let (server, client) = prepared(runtime, "http://127.0.0.1:9").await;
+    let (server, client) = prepared(runtime, base_url).await;
     let _ = client.deploy(INTEGRATION, guest::component("torture")).await.ok();
     let _ = client.create_integration("calm", "unauthenticated").await.ok();
     let _ = client
@@ -30,7 +30,10 @@ async fn tortured() -> (Server, Client) {
 
 /// Runs the function while others run; gives its answer once those came through unharmed.
 async fn torture(function: &str) -> Answer {
-    let (server, client) = tortured().await;
+    let upstream = Upstream::replying([Reply::status(200).body(vec![b'x'; 1 << 20])]).await;
+    let (server, client) = tortured(&upstream.url()).await;
+    // Each takes of it what it needs.
+    let input = json!({"path": "/large", "bytes": 20_000_000});
     let run = {
         let (client, function) = (client.clone(), function.to_owned());
         tokio::spawn(async move {
@@ -95,37 +98,80 @@ async fn one_that_allocates_without_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_recurses() {
-    fails("recurse", 500, "function_runtime_other", &["stack"]).await;
+    fails("recurse", 500, "script_internal_error", &["call stack"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_traps() {
-    fails("trap", 500, "function_runtime_other", &["unreachable"]).await;
+    fails("trap", 500, "script_internal_error", &["unreachable"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_panics_is_heard() {
-    // The message and the place of the panic reach the caller.
-    fails("panic", 500, "script_internal_error", &["at the disco", "lib.rs:"]).await;
+async fn one_that_asks_for_too_much_at_once() {
+    fails("greedy-random", 500, "script_internal_error", &["65536"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_keeps_all_answers() {
+    let answer = torture("many-handles").await;
+    assert_eq!(answer.status, 500, "{}", answer.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_waits_for_nothing_it_starts() {
+    let answer = torture("many-pending").await;
+    assert_eq!(answer.status, 500, "{}", answer.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_logs_a_million_lines() {
-    let answer = torture("log-flood").await;
-    assert!(
-        answer.status == 200 || answer.error_code() == "function_runtime_timed_out",
-        "{}",
-        answer.text()
-    );
+    let answer = torture("log-million").await;
+    assert!(answer.status == 200 || answer.error_code() == "function_runtime_timed_out", "{}", answer.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_returns_a_gigabyte() {
+    let answer = torture("return-gigabyte").await;
+    assert_eq!(answer.error_code(), "function_runtime_out_of_memory", "{}", answer.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_returns_more_than_it_may() {
-    fails("large-output", 400, "script_output_too_large", &["10485760"]).await;
+    fails("return-bytes", 400, "script_output_too_large", &["10485760"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_that_returns_no_json() {
-    let answer = torture("no-json").await;
+#[tokio::test]
+async fn one_that_panics_is_heard() {
+    let (_server, client) = with_guest("basic", "http://127.0.0.1:9").await;
+    let answer = client.trigger_action(INTEGRATION, CONNECTION, "panics", json!("this")).await;
     assert_eq!(answer.status, 500, "{}", answer.text());
+    for word in ["no idea what to do with", "lib.rs:"] {
+        assert!(answer.text().contains(word), "message and place reach the caller: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn one_that_lies_about_itself_is_not_deployed() {
+    let (_server, client) = with_guest("basic", "http://127.0.0.1:9").await;
+    let functions = format!("/integrations/{INTEGRATION}/functions");
+    let before = client.get(&functions).await.ok();
+    for (liar, words) in [
+        ("liar-garbage", "JSON"),
+        ("liar-duplicates", "noop"),
+        ("liar-calls", "connection"),
+        ("liar-loops", "describe"),
+    ] {
+        let answer = client.deploy(INTEGRATION, guest::component(liar)).await;
+        assert_eq!(answer.status, 400, "{liar}: {}", answer.text());
+        assert!(answer.text().contains(words), "{liar} should say {words:?}: {}", answer.text());
+    }
+    assert_eq!(client.get(&functions).await.ok(), before, "nothing changed");
+}
+
+#[tokio::test]
+async fn one_whose_output_is_no_json() {
+    let (_server, client) = with_guest("liar-output", "http://127.0.0.1:9").await;
+    let answer = client.trigger_action(INTEGRATION, CONNECTION, "noop", json!(null)).await;
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    assert!(answer.text().contains("JSON"), "{}", answer.text());
 }

@@ -76,12 +76,13 @@ await call('proxyUnknownIntegration', () => nango.get({ ...target, providerConfi
 
 await call('triggerAction', () => nango.triggerAction(INTEGRATION, CONNECTION, 'echo', { n: 1 }));
 await call('triggerActionRefuses', () => nango.triggerAction(INTEGRATION, CONNECTION, 'refuse', {}));
-await call('triggerActionUpstream404', () => nango.triggerAction(INTEGRATION, CONNECTION, 'fetch', { path: '/status/404' }));
+await call('triggerActionUpstream404', () => nango.triggerAction(INTEGRATION, CONNECTION, 'http-error', { path: '/status/404' }));
 await call('triggerActionUnknown', () => nango.triggerAction(INTEGRATION, CONNECTION, 'nope', {}));
 await call('triggerActionUnknownConnection', () => nango.triggerAction(INTEGRATION, 'nope', 'echo', {}));
 
+await call('setSyncMetadata', () => nango.setMetadata(INTEGRATION, CONNECTION, { pages: 2, records: 3, value: 1 }));
 await call('triggerSync', () => nango.triggerSync(INTEGRATION, ['items'], CONNECTION));
-await syncEnded('items');
+await call('syncEnded', () => syncEnded('items'));
 await call('syncStatus', () => nango.syncStatus(INTEGRATION, ['items'], CONNECTION));
 await call('syncStatusAll', () => nango.syncStatus(INTEGRATION, '*'));
 await call('listRecords', () => nango.listRecords({ ...target, model: 'Item' }));

@@ -158,6 +158,12 @@ impl Client {
         self.post("/connections", &body).await
     }
 
+    /// Replaces the metadata of a connection.
+    pub async fn set_metadata(&self, integration: &str, connection_id: &str, metadata: Value) -> Answer {
+        let body = json!({"provider_config_key": integration, "connection_id": connection_id, "metadata": metadata});
+        self.post("/connections/metadata", &body).await
+    }
+
     /// Deploys a component's functions.
     pub async fn deploy(&self, integration: &str, component: Vec<u8>) -> Answer {
         let path = format!("/integrations/{integration}/functions");
@@ -230,6 +236,18 @@ impl Client {
     pub async fn records(&self, integration: &str, connection_id: &str, model: &str, query: &str) -> Answer {
         let request = self.request(Method::GET, &format!("/records?model={model}{query}"));
         send(for_connection(request, integration, connection_id)).await
+    }
+
+    /// Text of all messages of the latest operations.
+    pub async fn logs(&self) -> String {
+        let operations = self.get("/logs/operations").await.ok();
+        let mut text = String::new();
+        for operation in operations["data"].as_array().into_iter().flatten() {
+            let id = operation["id"].as_str().unwrap_or_default();
+            text.push_str(&operation.to_string());
+            text.push_str(&self.get(&format!("/logs/messages?operation_id={id}&limit=500")).await.text());
+        }
+        text
     }
 
     /// A request through the proxy, to be given headers and a body.

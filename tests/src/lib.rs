@@ -15,7 +15,7 @@
 
 pub mod client;
 pub mod command;
-//pub mod embedded;
+pub mod embedded;
 pub mod guest;
 pub mod httpbin;
 pub mod node;

@@ -1,0 +1,48 @@
+//! `POST /action/trigger` of a trivial action against a bare axum handler that returns the same JSON.
+
+use nango_runtime_tests::server::SECRET_KEY;
+use nango_runtime_tests::{TestRuntime, guest};
+use serde_json::json;
+
+use crate::load::Load;
+use crate::report::{Figure, Target, median};
+use crate::{Effort, peer};
+
+/// Ours as a share of the bare handler's throughput.
+const TARGET: f64 = 0.5;
+
+pub async fn measure(effort: Effort) -> Vec<Figure> {
+    let server = TestRuntime::new().environment("NANGO_LOG", "warn").start();
+    let client = server.client();
+    let _ = client.create_integration("bench", "unauthenticated").await.ok();
+    let _ = client.import_connection("bench", "conn", json!({"type": "NONE"})).await.ok();
+    let _ = client.deploy("bench", guest::component("basic")).await.ok();
+
+    let bare = peer::bare();
+    let body = format!(r#"{{"action_name":"echo","input":{}}}"#, peer::ANSWER);
+    let authorization = format!("Bearer {SECRET_KEY}");
+    let headers = [
+        ("authorization", authorization.as_str()),
+        ("content-type", "application/json"),
+        ("provider-config-key", "bench"),
+        ("connection-id", "conn"),
+    ];
+    let of = |url: &str| Load::new("POST", url, "/action/trigger", &headers, &body);
+    let (ours, theirs) = (of(server.base_url()), of(&bare.url));
+    // Caches fill, connections open.
+    ours.run(effort.round_ms / 4).await;
+    theirs.run(effort.round_ms / 4).await;
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    for _ in 0..effort.rounds {
+        a.push(ours.run(effort.round_ms).await);
+        b.push(theirs.run(effort.round_ms).await);
+    }
+    let ratio = median(a.iter().zip(&b).map(|(ours, theirs)| ours / theirs).collect());
+    vec![Figure {
+        name: "POST /action/trigger : bare axum",
+        unit: "x",
+        value: ratio,
+        target: Target::AtLeast(TARGET),
+        detail: format!("{:.0} : {:.0} requests/s", median(a), median(b)),
+    }]
+}
