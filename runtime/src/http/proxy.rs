@@ -6,15 +6,15 @@ use axum::body::Body as HttpBody;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use futures_util::TryStreamExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use http_body::Body as _;
 
 use super::auth::Key;
 use super::body;
-use super::error::ApiError;
+use super::error::{ApiError, ErrorEnvelope, NetworkFailure};
 use super::fault::Fault;
 use super::target::TargetHeaders;
-use crate::proxy::{Body, ByteStream, ProxyRequest};
+use crate::proxy::{Body, ByteStream, ProxyError, ProxyRequest};
 use crate::runtime::Runtime;
 
 /// Bodies up to this size are read before they are sent, so that a retry can send them again. Larger ones stream and are sent once.
@@ -53,9 +53,9 @@ struct CallHeaders<'a> {
     ),
     responses(
         (status = "default", description = "The provider's answer: its status, its headers, its body"),
-        (status = 400, body = super::error::ErrorEnvelope),
-        (status = 404, body = super::error::ErrorEnvelope),
-        (status = 500, description = "No answer came", body = super::error::NetworkFailure),
+        (status = 400, body = ErrorEnvelope),
+        (status = 404, body = ErrorEnvelope),
+        (status = 500, description = "No answer came", body = NetworkFailure),
     ),
 )]
 pub async fn call(State(runtime): State<Runtime>, Key(caller): Key, request: Request) -> Result<Response, ApiError> {
@@ -79,6 +79,7 @@ pub async fn call(State(runtime): State<Runtime>, Key(caller): Key, request: Req
         provider_config_key,
         connection_id,
     } = call.target;
+    let method = parts.method.clone();
     let request = ProxyRequest {
         method: parts.method,
         endpoint,
@@ -93,12 +94,25 @@ pub async fn call(State(runtime): State<Runtime>, Key(caller): Key, request: Req
     };
     let answer = runtime
         .proxy(&caller.environment.id, provider_config_key, connection_id, request)
-        .await?;
+        .await
+        .map_err(|error| call_error(error, &method))?;
     let mut response = Response::new(HttpBody::from_stream(answer.body.0));
     *response.status_mut() = answer.status;
     *response.headers_mut() = answer.headers;
     remove_cors(response.headers_mut());
     Ok(response)
+}
+
+/// A network failure is answered in the shape that clients of Nango know from Node.
+fn call_error(error: ProxyError, method: &Method) -> ApiError {
+    match error.node_error_name() {
+        Some(code) => ApiError::network(NetworkFailure {
+            message: error.to_string(),
+            code,
+            method: method.as_str().to_ascii_lowercase(),
+        }),
+        None => error.into(),
+    }
 }
 
 /// What is behind `/proxy`, as it came.
@@ -342,6 +356,25 @@ mod tests {
         assert!(matches!(request_body(large).await, Ok(Body::Stream(_))));
         let chunked = HttpBody::from_stream(futures_util::stream::iter([Ok::<_, std::io::Error>("x")]));
         assert!(matches!(request_body(chunked).await, Ok(Body::Stream(_))));
+    }
+
+    #[tokio::test]
+    async fn no_answer_at_all() {
+        let refused = ProxyError::Connect {
+            host: "127.0.0.1".into(),
+            kind: Some(std::io::ErrorKind::ConnectionRefused),
+            source: "os error 111".into(),
+        };
+        assert_eq!(
+            rendered(call_error(refused, &Method::GET)).await,
+            r#"500 {"message":"no connection to \"127.0.0.1\": connection refused","code":"ECONNREFUSED","method":"get"}"#
+        );
+        let missing = ProxyError::MissingApiUrl { provider: "x".into() };
+        assert!(
+            rendered(call_error(missing, &Method::GET))
+                .await
+                .starts_with(r#"400 {"error":{"code":"missing_api_url""#)
+        );
     }
 
     #[test]

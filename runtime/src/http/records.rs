@@ -16,9 +16,10 @@ use super::fault::Fault;
 use super::names::{is_function_name, is_model};
 use super::query::Query;
 use super::target::TargetHeaders;
-use super::timestamp::{parse_us, us_offset};
+use super::timestamp::parse_us;
 use crate::connections::ConnectionsError;
 use crate::model::{Record, RecordAction, RecordFilter};
+use crate::records::render;
 use crate::runtime::{RecordsApiError, Runtime};
 
 const LIMIT_DEFAULT: i64 = 100;
@@ -207,42 +208,10 @@ impl Iterator for Chunks {
             if !std::mem::take(&mut self.is_first) {
                 self.buffer.push(',');
             }
-            write_record(&mut self.buffer, &record);
+            render(&record, &mut self.buffer);
         }
         Some(std::mem::take(&mut self.buffer))
     }
-}
-
-#[derive(Serialize)]
-struct NangoMetadata<'a> {
-    first_seen_at: String,
-    last_modified_at: String,
-    last_action: RecordAction,
-    deleted_at: Option<String>,
-    pruned_at: Option<String>,
-    cursor: &'a str,
-}
-
-/// The record's text with `_nango_metadata` as its last member.
-fn write_record(buffer: &mut String, record: &Record) {
-    let metadata = NangoMetadata {
-        first_seen_at: us_offset(record.first_seen_at_us),
-        last_modified_at: us_offset(record.modified_at_us),
-        last_action: record.action,
-        deleted_at: record.deleted_at_us.map(us_offset),
-        pruned_at: None,
-        cursor: &record.cursor,
-    };
-    let data = record.data.get().trim_end();
-    let members = data.strip_suffix('}').unwrap_or(data).trim_end();
-    buffer.push_str(members);
-    if !members.ends_with('{') {
-        buffer.push(',');
-    }
-    buffer.push_str(r#""_nango_metadata":"#);
-    // Texts and nothing else: serialising cannot fail.
-    buffer.push_str(&serde_json::to_string(&metadata).unwrap_or_else(|_| "null".to_owned()));
-    buffer.push('}');
 }
 
 #[cfg(test)]
@@ -261,25 +230,6 @@ mod tests {
             deleted_at_us: None,
             action: RecordAction::Added,
             cursor: "abc==".into(),
-        }
-    }
-
-    #[test]
-    fn records_go_out_as_they_are() {
-        let metadata = concat!(
-            r#""_nango_metadata":{"first_seen_at":"2026-11-22T11:21:53.999876+00:00","#,
-            r#""last_modified_at":"2026-11-22T11:21:53.999876+00:00","last_action":"ADDED","#,
-            r#""deleted_at":null,"pruned_at":null,"cursor":"abc=="}}"#
-        );
-        for (json, expected) in [
-            (r#"{"id":"1","n":1.50}"#, r#"{"id":"1","n":1.50,"#),
-            ("{ }", "{"),
-            ("{\"id\":\"}\" }", "{\"id\":\"}\","),
-        ] {
-            let mut buffer = String::new();
-            write_record(&mut buffer, &record(json));
-            assert_eq!(buffer, format!("{expected}{metadata}"));
-            serde_json::from_str::<serde_json::Value>(&buffer).unwrap();
         }
     }
 

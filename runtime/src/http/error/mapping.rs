@@ -18,8 +18,28 @@ use crate::store::StoreError;
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
+        let message = error.to_string();
         match error {
-            StoreError::Driver(_) => Self::internal(error),
+            StoreError::Cursor { .. } => Self::faults(
+                "invalid_query_params",
+                vec![Fault::new("invalid_format", message, "cursor")],
+            ),
+            StoreError::NulCharacter(_) => Self::new(StatusCode::BAD_REQUEST, "invalid_body", message),
+            StoreError::Taken { .. } => Self::new(StatusCode::BAD_REQUEST, "invalid_body", message),
+            // Somebody else deleted it while this call was under way.
+            StoreError::ParentGone(_) => Self::new(StatusCode::CONFLICT, "conflict", message),
+            StoreError::Url { .. }
+            | StoreError::ReadOnly { .. }
+            | StoreError::Open { .. }
+            | StoreError::NotADatabase { .. }
+            | StoreError::Unreachable { .. }
+            | StoreError::ConnectTimeout { .. }
+            | StoreError::SchemaNewer { .. }
+            | StoreError::Migration(_)
+            | StoreError::Inconsistent { .. }
+            | StoreError::Full(_)
+            | StoreError::BecameReadOnly(_)
+            | StoreError::Driver(_) => Self::internal(error),
         }
     }
 }
@@ -27,7 +47,7 @@ impl From<StoreError> for ApiError {
 impl From<EncryptionError> for ApiError {
     fn from(error: EncryptionError) -> Self {
         match error {
-            EncryptionError::WrongKey { .. } => Self::internal(error),
+            EncryptionError::WrongKey { .. } | EncryptionError::Corrupt { .. } => Self::internal(error),
         }
     }
 }
@@ -35,16 +55,21 @@ impl From<EncryptionError> for ApiError {
 impl From<ConnectionsError> for ApiError {
     fn from(error: ConnectionsError) -> Self {
         let message = error.to_string();
+        let fault = |message: String, path: &str| {
+            Self::faults("invalid_body", vec![Fault::new("invalid_string", message, path)])
+        };
         match error {
             ConnectionsError::UnknownIntegration { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", message),
             ConnectionsError::UnknownConnection { .. } => {
                 Self::new(StatusCode::BAD_REQUEST, "unknown_connection", message)
             }
-            ConnectionsError::UnknownProvider { .. } => {
-                Self::faults("invalid_body", vec![Fault::new("invalid_string", message, "provider")])
-            }
-            ConnectionsError::IntegrationExists { .. } => {
-                Self::faults("invalid_body", vec![Fault::new("invalid_string", message, "uniqueKey")])
+            ConnectionsError::UnknownProvider { .. } => fault(message, "provider"),
+            ConnectionsError::IntegrationExists { .. } => fault(message, "uniqueKey"),
+            ConnectionsError::IntegrationInUse { .. } => fault(message, "unique_key"),
+            ConnectionsError::MissingCredentials { .. } => fault(message, "credentials"),
+            ConnectionsError::CredentialsType { .. } => Self::new(StatusCode::BAD_REQUEST, "invalid_body", message),
+            ConnectionsError::UnsupportedAuthMode { .. } => {
+                Self::new(StatusCode::BAD_REQUEST, "invalid_auth_mode", message)
             }
             ConnectionsError::Invalid { field, message } => Self::from_details(
                 StatusCode::BAD_REQUEST,
@@ -58,6 +83,7 @@ impl From<ConnectionsError> for ApiError {
                     ..ErrorDetails::code("invalid_body")
                 },
             ),
+            ConnectionsError::StoredJson { .. } | ConnectionsError::StoredCredentials { .. } => Self::internal(error),
             ConnectionsError::Encryption(error) => error.into(),
             ConnectionsError::Store(error) => error.into(),
         }
@@ -68,7 +94,16 @@ impl From<RecordsError> for ApiError {
     fn from(error: RecordsError) -> Self {
         let message = error.to_string();
         match error {
-            RecordsError::MissingId { .. } => Self::new(StatusCode::BAD_REQUEST, "invalid_body", message),
+            RecordsError::MissingId { .. }
+            | RecordsError::InvalidId { .. }
+            | RecordsError::NoObject { .. }
+            | RecordsError::RecordTooLarge { .. }
+            | RecordsError::TooDeep { .. }
+            | RecordsError::NoArray(_)
+            | RecordsError::Unreadable { .. }
+            | RecordsError::TooMany { .. }
+            | RecordsError::BatchTooLarge { .. }
+            | RecordsError::TooManyIds { .. } => Self::new(StatusCode::BAD_REQUEST, "invalid_body", message),
             RecordsError::Store(error) => error.into(),
         }
     }
@@ -87,7 +122,16 @@ impl From<ComponentError> for ApiError {
     fn from(error: ComponentError) -> Self {
         let message = error.to_string();
         match error {
-            ComponentError::NotWasm(_) => Self::new(StatusCode::BAD_REQUEST, "invalid_component", message),
+            ComponentError::NotWasm(_)
+            | ComponentError::CoreModule
+            | ComponentError::ForeignImports { .. }
+            | ComponentError::MissingExports { .. }
+            | ComponentError::WrongTypes { .. }
+            | ComponentError::Invalid { .. }
+            | ComponentError::Describe { .. }
+            | ComponentError::Manifest { .. } => Self::new(StatusCode::BAD_REQUEST, "invalid_component", message),
+            ComponentError::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message),
+            ComponentError::Missing { .. } | ComponentError::Unavailable { .. } => Self::internal(error),
         }
     }
 }
@@ -161,7 +205,7 @@ fn run_error_status(code: &str) -> StatusCode {
 
 impl From<ProxyError> for ApiError {
     fn from(error: ProxyError) -> Self {
-        let message = error.to_string();
+        let (code, message) = (error.code(), error.to_string());
         match error {
             ProxyError::Connections(ConnectionsError::UnknownConnection { .. }) => Self::new(
                 StatusCode::BAD_REQUEST,
@@ -172,7 +216,25 @@ impl From<ProxyError> for ApiError {
                 Self::new(StatusCode::NOT_FOUND, "unknown_provider_config", message)
             }
             ProxyError::Connections(error) => error.into(),
-            ProxyError::ResponseTooLarge { .. } => Self::new(StatusCode::BAD_GATEWAY, "response_too_large", message),
+            ProxyError::MissingApiUrl { .. }
+            | ProxyError::UnsupportedAuth { .. }
+            | ProxyError::MissingValue { .. }
+            | ProxyError::InvalidUrl { .. }
+            | ProxyError::InvalidHeader { .. }
+            | ProxyError::EgressDenied(_)
+            | ProxyError::OverrideNotAllowed { .. }
+            | ProxyError::RequestBody(_) => Self::new(StatusCode::BAD_REQUEST, code, message),
+            ProxyError::TooManyRedirects { .. }
+            | ProxyError::Dns { .. }
+            | ProxyError::Connect { .. }
+            | ProxyError::Tls { .. }
+            | ProxyError::Timeout { .. }
+            | ProxyError::Reset { .. }
+            | ProxyError::ResponseBody(_)
+            | ProxyError::ResponseTooLarge { .. } => Self::new(StatusCode::BAD_GATEWAY, code, message),
+            // The catalogue is wrong, and only who runs the server can put it right.
+            ProxyError::Template { .. } => Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, message),
+            ProxyError::Setup(_) => Self::internal(error),
         }
     }
 }
