@@ -58,9 +58,12 @@ pub(super) fn config(options: &EngineOptions, allocation: Allocation) -> Config 
 
     // The contract has no async types; without them their implementation is no attack surface.
     config.concurrency_support(false);
-    // Proposals no toolchain of ours needs. Garbage collection, exceptions and threads are not even compiled in.
-    // Multi-memory must stay on: fused adapters between core modules use it.
+    // Proposals no toolchain of ours needs. Multi-memory must stay on: fused adapters between core modules use it.
     config
+        .wasm_gc(false)
+        .wasm_function_references(false)
+        .wasm_exceptions(false)
+        .wasm_threads(false)
         .wasm_tail_call(false)
         .wasm_memory64(false)
         .wasm_relaxed_simd(false)

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::connections::{Connections, ConnectionsError, IntegrationPatch, NewConnection, NewIntegration, Target};
 use crate::credentials::Secret;
 use crate::data_dir::DataDir;
-use crate::deploy::{Deploy, DeployError, Deployed};
+use crate::deploy::{Deploy, DeployError};
 use crate::executor::Executor;
 use crate::logs::Logs;
 use crate::model::{
@@ -27,6 +27,7 @@ use crate::scheduler::Scheduler;
 use crate::schema::SchemaCache;
 use crate::store::{ConnectionQuery, MessageQuery, OperationQuery, RecordKey, RecordPage, Store, StoreError};
 
+pub use crate::deploy::Deployed;
 pub use keys::{Caller, DEFAULT_ENVIRONMENT};
 pub use start::StartError;
 pub use syncs::{BASE_VARIANT, SyncStatus};

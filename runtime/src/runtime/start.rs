@@ -15,7 +15,8 @@ use crate::config::Config;
 use crate::connections::Connections;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::deploy::Deploy;
-use crate::encryption::{self, EncryptionError, Keyring};
+use crate::encryption::{self, EncryptionError, KeyError, Keyring};
+use crate::engine::{CodeCache, Engine, EngineError, EngineOptions};
 use crate::executor::{Executor, ExecutorError, ExecutorParts};
 use crate::logs::Logs;
 use crate::provider::{Catalogue, CatalogueError};
@@ -25,11 +26,14 @@ use crate::scheduler::{Scheduler, SchedulerParts};
 use crate::schema::SchemaCache;
 use crate::store::{Store, StoreError};
 
+const COMPILED_DIR: &str = "compiled";
 const DATABASE_FILE: &str = "nango.sqlite";
 /// Holds a sealed constant: whoever cannot open it has the wrong encryption key.
 const ENCRYPTION_CHECK: &str = "encryption_check";
 /// How long [`Runtime::shutdown`] waits for syncs before it leaves them to be resumed at the next start.
 const SHUTDOWN_WAIT_MS: u64 = 10_000;
+/// How long it then waits for what else runs.
+const EXECUTOR_WAIT_MS: u64 = 1_000;
 const RETENTION_INTERVAL_MS: u64 = 600_000;
 
 /// Why the runtime does not start. Nothing was changed but that the data folder, the key and the database may have been created.
@@ -38,7 +42,11 @@ pub enum StartError {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
     Encryption(#[from] EncryptionError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -90,11 +98,17 @@ impl Runtime {
         let keys = Keys::load(&store, &clock, &entropy, config.secret_key.as_ref()).await?;
 
         let connections = Connections::new(store.clone(), catalogue, keyring, clock.clone(), entropy.clone());
-        let logs = Logs::start(store.clone(), clock.clone());
+        let logs = Logs::start_with_retention(store.clone(), clock.clone(), config.limits.log_retention_days);
         let records = Records::new(store.clone(), clock.clone());
         let proxy =
             Proxy::new(connections.clone(), logs.clone(), clock.clone(), entropy.clone(), proxy_options(&config))?;
+        let engine = Engine::new(&EngineOptions {
+            concurrent_runs: config.limits.concurrent_runs,
+            run_memory_bytes: config.limits.run_memory_bytes,
+        })?;
         let executor = Executor::new(ExecutorParts {
+            engine,
+            code_cache: CodeCache::new(data_dir.path().join(COMPILED_DIR), code_key),
             proxy: proxy.clone(),
             connections: connections.clone(),
             records: records.clone(),
@@ -103,8 +117,6 @@ impl Runtime {
             clock: clock.clone(),
             entropy: entropy.clone(),
             limits: config.limits.clone(),
-            compiled_dir: data_dir.path().join("compiled"),
-            code_key,
         })?;
         let environment_name: Arc<str> = keys.default_environment.name.as_str().into();
         let scheduler = Scheduler::new(SchedulerParts {
@@ -121,7 +133,14 @@ impl Runtime {
             store.release_leases().await?;
         }
         let runtime = Self(Arc::new(Parts {
-            deploy: Deploy::new(executor.clone(), store.clone(), connections.clone(), clock.clone(), entropy.clone()),
+            deploy: Deploy {
+                executor: executor.clone(),
+                store: store.clone(),
+                connections: connections.clone(),
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+                component_bytes_max: config.limits.component_bytes,
+            },
             functions: Functions::new(store.clone()),
             schemas: SchemaCache::new(),
             background: Background::default(),
@@ -147,10 +166,11 @@ impl Runtime {
         let scheduler = self.0.scheduler.clone();
         self.0.background.add(tokio::spawn(async move { scheduler.run().await }));
         let (logs, clock) = (self.0.logs.clone(), self.0.clock.clone());
-        let days = self.0.config.limits.log_retention_days;
         self.0.background.add(tokio::spawn(async move {
             loop {
-                logs.tick(clock.now_ms(), days).await;
+                if let Err(error) = logs.tick(clock.now_ms()).await {
+                    tracing::warn!(%error, "Old log operations were not deleted: {error}");
+                }
                 clock.sleep(Duration::from_millis(RETENTION_INTERVAL_MS)).await;
             }
         }));
@@ -163,7 +183,9 @@ impl Runtime {
         if !self.0.scheduler.drain(SHUTDOWN_WAIT_MS).await {
             tracing::warn!("Some syncs did not end within {SHUTDOWN_WAIT_MS} ms; they are resumed at the next start");
         }
+        self.0.executor.shutdown(EXECUTOR_WAIT_MS).await;
         self.0.logs.flush().await;
+        self.0.store.close().await;
     }
 }
 
@@ -180,7 +202,6 @@ fn proxy_options(config: &Config) -> ProxyOptions {
         connect_timeout_ms: config.limits.proxy_connect_timeout_ms,
         first_byte_timeout_ms: config.limits.proxy_first_byte_timeout_ms,
         total_timeout_ms: config.limits.proxy_total_timeout_ms,
-        rate_limit_retries_max: 3,
-        retry_wait_ms_max: 60_000,
+        ..ProxyOptions::default()
     }
 }

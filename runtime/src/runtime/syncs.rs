@@ -37,7 +37,7 @@ impl Runtime {
     ) -> Result<Vec<RunId>, InvokeError> {
         let now_ms = self.0.clock.now_ms();
         let mut queued = Vec::new();
-        for sync in self.selected_syncs(environment, provider_config_key, syncs, connection_id).await? {
+        for (sync, version) in self.selected_syncs(environment, provider_config_key, syncs, connection_id).await? {
             let run = Run {
                 id: RunId::new(now_ms, self.0.entropy.bytes()),
                 environment_id: environment.clone(),
@@ -45,7 +45,7 @@ impl Runtime {
                 connection_key: sync.connection_key.clone(),
                 function: sync.function.clone(),
                 kind: FunctionKind::Sync,
-                version: 0,
+                version,
                 sync_id: Some(sync.id.clone()),
                 trigger: Trigger::Api,
                 state: RunState::Queued,
@@ -78,7 +78,7 @@ impl Runtime {
         let all = syncs.iter().any(|name| name == "*");
         let names = if all { &[] } else { syncs };
         let mut statuses = Vec::new();
-        for sync in self.selected_syncs(environment, provider_config_key, names, connection_id).await? {
+        for (sync, _) in self.selected_syncs(environment, provider_config_key, names, connection_id).await? {
             let mut record_counts = self.0.store.record_counts(&sync.connection_key).await?;
             let function =
                 self.0.functions.active(environment, provider_config_key, &sync.function, self.0.clock.now_ms()).await?;
@@ -92,14 +92,14 @@ impl Runtime {
         Ok(statuses)
     }
 
-    /// The syncs named, made where they are not there yet, each with its last run.
+    /// The syncs named, made where they are not there yet, each with its last run; and the active version of its function.
     async fn selected_syncs(
         &self,
         environment: &EnvironmentId,
         provider_config_key: &str,
         names: &[String],
         connection_id: Option<&str>,
-    ) -> Result<Vec<Sync>, InvokeError> {
+    ) -> Result<Vec<(Sync, i64)>, InvokeError> {
         self.0.connections.integration(environment, provider_config_key).await?;
         let deployed = self.0.store.functions(environment, Some(provider_config_key)).await?;
         let deployed: Vec<Function> =
@@ -109,7 +109,7 @@ impl Runtime {
         for connection in self.selected_connections(environment, provider_config_key, connection_id).await? {
             for (function, variant) in &wanted {
                 let sync = self.new_sync(function, variant, &connection);
-                syncs.push(self.0.store.ensure_sync(&sync).await?);
+                syncs.push((self.0.store.ensure_sync(&sync).await?, function.version));
             }
         }
         Ok(syncs)
@@ -154,7 +154,7 @@ impl Runtime {
             variant: variant.into(),
             state: SyncState::Started,
             // Checked at deploy; a sync without a frequency runs only when triggered.
-            frequency_ms: function.manifest.frequency.as_deref().and_then(|text| frequency::parse_ms(text).ok()),
+            frequency_ms: function.manifest.frequency.as_deref().and_then(|text| frequency::parse(text).ok()),
             next_due_at_ms: None,
             last_run: None,
         }

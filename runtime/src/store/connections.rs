@@ -98,6 +98,14 @@ impl Store {
         row.as_ref().map(connection).transpose()
     }
 
+    pub async fn connection_by_key(&self, key: &ConnectionKey) -> Result<Option<Connection>, StoreError> {
+        let row = query(concat!(select_connection!(), " WHERE c.connection_key = $1"))
+            .bind(key.as_str())
+            .fetch_optional(&self.reader)
+            .await?;
+        row.as_ref().map(connection).transpose()
+    }
+
     pub async fn connections(
         &self,
         environment_id: &EnvironmentId,

@@ -160,6 +160,15 @@ impl Store {
         Ok(claimed)
     }
 
+    /// Ends the leases of all claimed runs, so that they are claimed again at once. Only for whoever knows that all former
+    /// holders are dead, as the holder of a SQLite installation's data folder does.
+    pub async fn release_leases(&self) -> Result<(), StoreError> {
+        query("UPDATE runs SET lease_until_ms = 0 WHERE state = 'running' AND lease_until_ms IS NOT NULL")
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
     /// Prolongs the lease. False when the fence is stale: somebody else has the run, stop.
     pub async fn renew_lease(&self, id: &RunId, fence: i64, lease_until_ms: i64) -> Result<bool, StoreError> {
         let renewed = query("UPDATE runs SET lease_until_ms = $3 WHERE id = $1 AND fence = $2 AND state = 'running'")
