@@ -15,11 +15,14 @@ pub async fn measure(effort: Effort) -> Vec<Figure> {
     let server = TestRuntime::new().environment("NANGO_LOG", "warn").start();
     let client = server.client();
     let _ = client.create_integration("bench", "unauthenticated").await.ok();
-    let _ = client.import_connection("bench", "conn", json!({"type": "NONE"})).await.ok();
+    let _ = client
+        .import_connection("bench", "conn", json!({"type": "NONE"}))
+        .await
+        .ok();
     let _ = client.deploy("bench", guest::component("basic")).await.ok();
 
     let bare = peer::bare();
-    let body = format!(r#"{{"action_name":"echo","input":{}}}"#, peer::ANSWER);
+    let body = r#"{"action_name":"noop"}"#;
     let authorization = format!("Bearer {SECRET_KEY}");
     let headers = [
         ("authorization", authorization.as_str()),
@@ -27,7 +30,7 @@ pub async fn measure(effort: Effort) -> Vec<Figure> {
         ("provider-config-key", "bench"),
         ("connection-id", "conn"),
     ];
-    let of = |url: &str| Load::new("POST", url, "/action/trigger", &headers, &body);
+    let of = |url: &str| Load::new("POST", url, "/action/trigger", &headers, body);
     let (ours, theirs) = (of(server.base_url()), of(&bare.url));
     // Caches fill, connections open.
     ours.run(effort.round_ms / 4).await;

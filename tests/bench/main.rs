@@ -24,7 +24,10 @@ pub struct Effort {
 
 fn main() -> std::process::ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads can be started");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("threads can be started");
     // The other side of a comparison is this same program in another role.
     if let [role, ..] = arguments.as_slice()
         && role == peer::ROLE
@@ -33,12 +36,21 @@ fn main() -> std::process::ExitCode {
         return std::process::ExitCode::SUCCESS;
     }
     let flag = |name: &str| arguments.iter().any(|argument| argument == name);
-    let only: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
+    let only: Vec<&String> = arguments
+        .iter()
+        .filter(|argument| !argument.starts_with("--"))
+        .collect();
     let wanted = |name: &str| only.is_empty() || only.iter().any(|only| *only == name);
     let effort = if flag("--quick") {
-        Effort { rounds: 3, round_ms: 500 }
+        Effort {
+            rounds: 3,
+            round_ms: 500,
+        }
     } else {
-        Effort { rounds: 7, round_ms: 2_000 }
+        Effort {
+            rounds: 7,
+            round_ms: 2_000,
+        }
     };
     let mut figures: Vec<Figure> = Vec::new();
     if wanted("executor") {
@@ -58,5 +70,9 @@ fn main() -> std::process::ExitCode {
     } else {
         print!("{}", report::table(&figures));
     }
-    if figures.iter().all(Figure::is_reached) { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::FAILURE }
+    if figures.iter().all(Figure::is_reached) {
+        std::process::ExitCode::SUCCESS
+    } else {
+        std::process::ExitCode::FAILURE
+    }
 }

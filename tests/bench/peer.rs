@@ -21,10 +21,18 @@ const BODY_BYTES: usize = 1024;
 pub async fn serve() {
     let body: &'static str = "x".repeat(BODY_BYTES).leak();
     let router = Router::new()
-        .route("/action/trigger", post(|_: axum::body::Bytes| async { ([("content-type", "application/json")], ANSWER) }))
+        .route(
+            "/action/trigger",
+            post(|_: axum::body::Bytes| async { ([("content-type", "application/json")], ANSWER) }),
+        )
         .route("/1k", get(move || async move { body }));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-    println!("http://{}", listener.local_addr().expect("a bound socket has an address"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port is free");
+    println!(
+        "http://{}",
+        listener.local_addr().expect("a bound socket has an address")
+    );
     axum::serve(listener, router).await.expect("the bare server runs");
 }
 
@@ -67,8 +75,17 @@ pub fn nginx(folder: &Path, upstream: &str) -> Peer {
     let file = folder.join("nginx.conf");
     std::fs::write(&file, configuration).expect("the configuration can be written");
     let mut command = Command::new(program);
-    command.arg("-e").arg("stderr").arg("-p").arg(folder).arg("-c").arg(&file);
+    command
+        .arg("-e")
+        .arg("stderr")
+        .arg("-p")
+        .arg(folder)
+        .arg("-c")
+        .arg(&file);
     let process = Process::start("nginx", &mut command);
     process.wait_for_line(|line| line.contains("start worker process").then_some(()));
-    Peer { _process: process, url: format!("http://127.0.0.1:{port}") }
+    Peer {
+        _process: process,
+        url: format!("http://127.0.0.1:{port}"),
+    }
 }

@@ -18,16 +18,25 @@ pub async fn measure(effort: Effort) -> Vec<Figure> {
          authorization: Bearer ${{apiKey}}\n",
         upstream.url
     );
-    let server =
-        TestRuntime::new().egress_loopback().provider_yaml(&provider).environment("NANGO_LOG", "warn").start();
+    let server = TestRuntime::new()
+        .egress_loopback()
+        .provider_yaml(&provider)
+        .environment("NANGO_LOG", "warn")
+        .start();
     let client = server.client();
     let _ = client.create_integration("bench", "upstream").await.ok();
-    let _ = client.import_connection("bench", "conn", json!({"type": "API_KEY", "apiKey": "key"})).await.ok();
+    let _ = client
+        .import_connection("bench", "conn", json!({"type": "API_KEY", "apiKey": "key"}))
+        .await
+        .ok();
     let nginx = peer::nginx(server.folder(), &upstream.url);
 
     let authorization = format!("Bearer {SECRET_KEY}");
-    let headers =
-        [("authorization", authorization.as_str()), ("provider-config-key", "bench"), ("connection-id", "conn")];
+    let headers = [
+        ("authorization", authorization.as_str()),
+        ("provider-config-key", "bench"),
+        ("connection-id", "conn"),
+    ];
     let ours = Load::new("GET", server.base_url(), "/proxy/1k", &headers, "");
     let theirs = Load::new("GET", &nginx.url, "/1k", &headers, "");
     ours.run(effort.round_ms / 4).await;

@@ -32,7 +32,10 @@ impl Figure {
 /// One line for each figure.
 #[must_use]
 pub fn table(figures: &[Figure]) -> String {
-    let mut text = format!("{:<34} {:>14} {:>14}  {:<6} {}\n", "FIGURE", "MEASURED", "TARGET", "", "DETAIL");
+    let mut text = format!(
+        "{:<34} {:>14} {:>14}  {:<6} {}\n",
+        "FIGURE", "MEASURED", "TARGET", "", "DETAIL"
+    );
     for figure in figures {
         let target = match figure.target {
             Target::AtLeast(target) => format!(">= {}", number(target, figure.unit)),
@@ -40,7 +43,10 @@ pub fn table(figures: &[Figure]) -> String {
         };
         let verdict = if figure.is_reached() { "pass" } else { "MISS" };
         let value = number(figure.value, figure.unit);
-        text.push_str(&format!("{:<34} {value:>14} {target:>14}  {verdict:<6} {}\n", figure.name, figure.detail));
+        text.push_str(&format!(
+            "{:<34} {value:>14} {target:>14}  {verdict:<6} {}\n",
+            figure.name, figure.detail
+        ));
     }
     text
 }
@@ -61,7 +67,11 @@ pub fn json(figures: &[Figure]) -> Value {
 }
 
 fn number(value: f64, unit: &str) -> String {
-    if value >= 100.0 { format!("{value:.0} {unit}") } else { format!("{value:.2} {unit}") }
+    if value >= 100.0 {
+        format!("{value:.0} {unit}")
+    } else {
+        format!("{value:.2} {unit}")
+    }
 }
 
 /// The middle value; the mean of the two middle ones of an even number.
@@ -73,5 +83,9 @@ fn number(value: f64, unit: &str) -> String {
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
+    if values.len() % 2 == 1 {
+        values[middle]
+    } else {
+        f64::midpoint(values[middle - 1], values[middle])
+    }
 }

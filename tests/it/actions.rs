@@ -32,7 +32,10 @@ async fn an_action_reaches_the_upstream_with_the_connections_credentials() {
     let answer = client
         .trigger_action(INTEGRATION, CONNECTION, "fetch", json!({"path": "/user?x=1"}))
         .await;
-    assert_eq!((&answer.ok()["status"], &answer.ok()["body"]), (&json!(200), &json!({"login": "octocat"})));
+    assert_eq!(
+        (&answer.ok()["status"], &answer.ok()["body"]),
+        (&json!(200), &json!({"login": "octocat"}))
+    );
     let received = upstream.received();
     assert_eq!(received[0].target, "/user?x=1");
     assert_eq!(received[0].header("authorization"), format!("Bearer {API_KEY}"));
@@ -48,7 +51,10 @@ async fn a_refusal_reaches_the_caller() {
         (answer.status, answer.error_code()),
         (500, "action_script_runtime_error".into())
     );
-    assert_eq!(answer.json()["error"]["payload"], json!({"code": 42, "message": "bad thing"}));
+    assert_eq!(
+        answer.json()["error"]["payload"],
+        json!({"code": 42, "message": "bad thing"})
+    );
 }
 
 #[tokio::test]
@@ -95,7 +101,10 @@ async fn deploying_the_same_again_makes_no_new_version() {
 #[tokio::test]
 async fn an_action_knows_for_which_connection_it_runs() {
     let (_server, client) = with_guest("basic", "http://127.0.0.1:9").await;
-    let context = client.trigger_action(INTEGRATION, CONNECTION, "context", json!(null)).await.ok();
+    let context = client
+        .trigger_action(INTEGRATION, CONNECTION, "context", json!(null))
+        .await
+        .ok();
     let expected = json!({
         "connection_id": CONNECTION, "provider_config_key": INTEGRATION, "provider": "bearer", "environment": "prod",
         "config": {},
@@ -108,7 +117,10 @@ async fn an_action_knows_for_which_connection_it_runs() {
 async fn an_action_reads_and_changes_metadata() {
     let (_server, client) = with_guest("basic", "http://127.0.0.1:9").await;
     let _ = client.set_metadata(INTEGRATION, CONNECTION, json!({"a": 1})).await.ok();
-    let merged = client.trigger_action(INTEGRATION, CONNECTION, "metadata", json!({"b": {"c": 2}})).await.ok();
+    let merged = client
+        .trigger_action(INTEGRATION, CONNECTION, "metadata", json!({"b": {"c": 2}}))
+        .await
+        .ok();
     assert_eq!(merged, json!({"a": 1, "b": {"c": 2}}));
     let path = format!("/connections/{CONNECTION}?provider_config_key={INTEGRATION}");
     assert_eq!(client.get(&path).await.ok()["metadata"], merged);
@@ -117,9 +129,17 @@ async fn an_action_reads_and_changes_metadata() {
 #[tokio::test]
 async fn an_action_has_time_randomness_and_rest() {
     let (_server, client) = with_guest("basic", "http://127.0.0.1:9").await;
-    let run = async || client.trigger_action(INTEGRATION, CONNECTION, "surroundings", json!(null)).await.ok();
+    let run = async || {
+        client
+            .trigger_action(INTEGRATION, CONNECTION, "surroundings", json!(null))
+            .await
+            .ok()
+    };
     let (first, second) = (run().await, run().await);
-    assert!(first["slept_ms"].as_u64().is_some_and(|slept_ms| slept_ms >= 20), "{first}");
+    assert!(
+        first["slept_ms"].as_u64().is_some_and(|slept_ms| slept_ms >= 20),
+        "{first}"
+    );
     assert!(second["now_ms"].as_u64() > first["now_ms"].as_u64(), "{first} {second}");
     assert_ne!(first["random"], second["random"]);
 }
@@ -133,14 +153,22 @@ async fn requests_of_a_batch_overlap() {
         let started = std::time::Instant::now();
         let answer = client.trigger_action(INTEGRATION, CONNECTION, action, input).await;
         assert_eq!(answer.ok(), json!([204; 8]), "{action}");
-        assert!(started.elapsed().as_millis() < 1_200, "{action} sent them one after the other");
+        assert!(
+            started.elapsed().as_millis() < 1_200,
+            "{action} sent them one after the other"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_checkpoint_of_an_action_lives_from_save_to_clear() {
     let (_server, client) = with_guest("basic", "http://127.0.0.1:9").await;
-    let steps = async |steps| client.trigger_action(INTEGRATION, CONNECTION, "checkpoint", steps).await.ok();
+    let steps = async |steps| {
+        client
+            .trigger_action(INTEGRATION, CONNECTION, "checkpoint", steps)
+            .await
+            .ok()
+    };
     assert_eq!(steps(json!([{"save": {"page": 3}}, "get"])).await, json!({"page": 3}));
     assert_eq!(steps(json!(["get"])).await, json!({"page": 3}), "the next run finds it");
     assert_eq!(steps(json!(["clear"])).await, json!(null));
@@ -149,10 +177,18 @@ async fn a_checkpoint_of_an_action_lives_from_save_to_clear() {
 #[tokio::test]
 async fn a_checkpoint_that_is_too_large_is_refused() {
     let (_server, client) = with_guest("basic", "http://127.0.0.1:9").await;
-    let answer = client.trigger_action(INTEGRATION, CONNECTION, "big-checkpoint", json!(null)).await;
+    let answer = client
+        .trigger_action(INTEGRATION, CONNECTION, "big-checkpoint", json!(null))
+        .await;
     assert_eq!(answer.status, 500, "{}", answer.text());
-    assert!(answer.text().contains("4,000") || answer.text().contains("4000"), "the limit is named: {}", answer.text());
-    let kept = client.trigger_action(INTEGRATION, CONNECTION, "checkpoint", json!(["get"])).await;
+    assert!(
+        answer.text().contains("4,000") || answer.text().contains("4000"),
+        "the limit is named: {}",
+        answer.text()
+    );
+    let kept = client
+        .trigger_action(INTEGRATION, CONNECTION, "checkpoint", json!(["get"]))
+        .await;
     assert_eq!(kept.ok(), json!(null), "nothing was saved");
 }
 

@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use http::Method;
 use nango_runtime_tests::client::{for_connection, send};
 use nango_runtime_tests::upstream::{closed_port, resetting};
 use nango_runtime_tests::{Reply, TestRuntime, Upstream, guest};
 use serde_json::json;
 
-use crate::fixture::{CONNECTION, INTEGRATION, prepared, with_guest, with_upstream};
+use crate::fixture::{CONNECTION, INTEGRATION, prepared, providers, with_guest, with_upstream};
 
 #[tokio::test]
 async fn keys() {
@@ -333,11 +335,10 @@ fn a_data_folder_in_use() {
 async fn a_wrong_encryption_key() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let keyed = |byte: u8| {
-        use base64::Engine as _;
-        let key = base64::engine::general_purpose::STANDARD.encode([byte; 32]);
-        TestRuntime::new()
-            .egress_loopback()
-            .data(folder.path())
+        let key = BASE64.encode([byte; 32]);
+        let runtime = TestRuntime::new().egress_loopback().data(folder.path());
+        runtime
+            .provider_yaml(&providers("http://127.0.0.1:9"))
             .environment("NANGO_ENCRYPTION_KEY", &key)
     };
     drop(prepared(keyed(1), "http://127.0.0.1:9").await);

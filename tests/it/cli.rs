@@ -117,7 +117,7 @@ async fn errors_are_for_people_or_for_machines() {
     let machine = Cli::of(&server, &[&arguments[..], &["--json"]].concat()).run();
     let error: serde_json::Value = serde_json::from_str(&machine.stderr).expect("one line of JSON");
     assert_eq!(
-        (machine.code, &error["error"]["code"]),
+        (machine.code, &error["error"]["answer"]["error"]["code"]),
         (Some(1), &json!("not_found")),
         "{}",
         machine.stderr

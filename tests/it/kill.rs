@@ -9,24 +9,35 @@ use serde_json::{Value, json};
 
 use crate::fixture::{CONNECTION, INTEGRATION, prepared, providers};
 
-const PAGES: u64 = 400;
+const PAGES: u64 = 1_000;
 const PAGE_RECORDS: u64 = 20;
 /// Between two looks at a running sync.
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// How often the server is killed; more in a soak.
 fn kills() -> u64 {
-    if std::env::var_os("NANGO_SOAK").is_some() { 50 } else { 3 }
+    if std::env::var_os("NANGO_SOAK").is_some() {
+        50
+    } else {
+        3
+    }
 }
 
 fn start(data: &Path) -> Server {
-    TestRuntime::new().egress_loopback().data(data).provider_yaml(&providers("http://127.0.0.1:9")).start()
+    TestRuntime::new()
+        .egress_loopback()
+        .data(data)
+        .provider_yaml(&providers("http://127.0.0.1:9"))
+        .start()
 }
 
 /// The page that the sync's checkpoint names, and the sync's status.
 async fn position(client: &Client) -> (u64, String) {
     let status = client.sync_status(INTEGRATION, CONNECTION, "items").await;
-    (status["checkpoint"]["page"].as_u64().unwrap_or(0), status["status"].as_str().unwrap_or_default().to_owned())
+    (
+        status["checkpoint"]["page"].as_u64().unwrap_or(0),
+        status["status"].as_str().unwrap_or_default().to_owned(),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,10 +55,10 @@ async fn a_sync_goes_on_from_its_checkpoint() {
         let wanted = PAGES * kill / (kills() + 1);
         loop {
             let (page, status) = position(&client).await;
-            if status == "SUCCESS" {
-                // It was quicker than the looks at it.
-                break;
-            }
+            assert_ne!(
+                status, "SUCCESS",
+                "the sync ended before it could be killed; PAGES must be raised"
+            );
             assert!(page >= reached, "the sync fell back from page {reached} to {page}");
             reached = page;
             if page >= wanted {
@@ -59,12 +70,22 @@ async fn a_sync_goes_on_from_its_checkpoint() {
         server = start(folder.path());
         let client = server.client();
         let (page, _) = position(&client).await;
-        assert!(page >= reached || page == 0, "page {reached} was acknowledged, {page} is there after the restart");
+        assert!(
+            page >= reached,
+            "page {reached} was acknowledged, {page} is there after the restart"
+        );
+        reached = page;
         let _ = client.trigger_sync(INTEGRATION, CONNECTION, "items").await.ok();
     }
     let ended = |status: &Value| status["status"] == "SUCCESS" && status["checkpoint"] == Value::Null;
-    let done = server.client().wait_for_sync(INTEGRATION, CONNECTION, "items", ended).await;
+    let done = server
+        .client()
+        .wait_for_sync(INTEGRATION, CONNECTION, "items", ended)
+        .await;
     assert_eq!(done["recordCount"], json!({"Item": PAGES * PAGE_RECORDS}), "{done}");
     let added = done["latestResult"]["Item"]["added"].as_u64().unwrap_or(u64::MAX);
-    assert!(added <= (PAGES - reached) * PAGE_RECORDS, "the last run added {added}, {reached} pages were there before");
+    assert!(
+        added <= (PAGES - reached) * PAGE_RECORDS,
+        "the last run added {added}, {reached} pages were there before"
+    );
 }

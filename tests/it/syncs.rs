@@ -20,19 +20,35 @@ async fn records_are_added_updated_left_alone_and_deleted() {
     let (_server, client) = with_items().await;
     let counts = |status: &Value| status["latestResult"]["Item"].clone();
     let first = run_items(&client, json!({"pages": 2, "records": 3, "value": 1})).await;
-    assert_eq!((&first["status"], &first["recordCount"]), (&json!("SUCCESS"), &json!({"Item": 6})), "{first}");
+    assert_eq!(
+        (&first["status"], &first["recordCount"]),
+        (&json!("SUCCESS"), &json!({"Item": 6})),
+        "{first}"
+    );
     assert_eq!(counts(&first), json!({"added": 6, "updated": 0, "deleted": 0}));
     assert_eq!(first["checkpoint"], Value::Null, "the sync cleared it");
 
     let same = run_items(&client, json!({"pages": 2, "records": 3, "value": 1})).await;
     assert_eq!(counts(&same), json!({"added": 0, "updated": 0, "deleted": 0}), "{same}");
 
-    let more = run_items(&client, json!({"pages": 3, "records": 3, "value": 2, "delete": ["0", "4"]})).await;
+    let more = run_items(
+        &client,
+        json!({"pages": 3, "records": 3, "value": 2, "delete": ["0", "4"]}),
+    )
+    .await;
     assert_eq!(counts(&more), json!({"added": 3, "updated": 6, "deleted": 2}), "{more}");
     assert_eq!(more["recordCount"], json!({"Item": 7}));
 
-    let deleted = client.records(INTEGRATION, CONNECTION, "Item", "&filter=deleted").await.ok();
-    let ids: Vec<&Value> = deleted["records"].as_array().expect("records").iter().map(|one| &one["id"]).collect();
+    let deleted = client
+        .records(INTEGRATION, CONNECTION, "Item", "&filter=deleted")
+        .await
+        .ok();
+    let ids: Vec<&Value> = deleted["records"]
+        .as_array()
+        .expect("records")
+        .iter()
+        .map(|one| &one["id"])
+        .collect();
     assert_eq!(json!(ids), json!(["0", "4"]), "{deleted}");
     assert_eq!(deleted["records"][0]["_nango_metadata"]["last_action"], "DELETED");
 }
@@ -49,7 +65,9 @@ async fn pages_of_records_are_complete() {
         for record in page["records"].as_array().expect("records") {
             assert!(seen.insert(record["id"].to_string()), "{record} comes twice");
         }
-        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            break;
+        };
         query = format!("&limit=90&cursor={cursor}");
     }
     assert_eq!(seen.len(), 250);
@@ -59,17 +77,33 @@ async fn pages_of_records_are_complete() {
 async fn a_failed_run_keeps_its_checkpoint_for_the_next() {
     let (_server, client) = with_items().await;
     let failed = run_items(&client, json!({"pages": 4, "records": 10, "fail_at": 2})).await;
-    assert_eq!((&failed["status"], &failed["checkpoint"]), (&json!("ERROR"), &json!({"page": 2})), "{failed}");
-    assert_eq!(failed["recordCount"], json!({"Item": 20}), "what was saved before stays");
+    assert_eq!(
+        (&failed["status"], &failed["checkpoint"]),
+        (&json!("ERROR"), &json!({"page": 2})),
+        "{failed}"
+    );
+    assert_eq!(
+        failed["recordCount"],
+        json!({"Item": 20}),
+        "what was saved before stays"
+    );
     let resumed = run_items(&client, json!({"pages": 4, "records": 10})).await;
-    assert_eq!((&resumed["status"], &resumed["recordCount"]), (&json!("SUCCESS"), &json!({"Item": 40})), "{resumed}");
-    assert_eq!(resumed["latestResult"]["Item"]["added"], 20, "it went on where the other stopped");
+    assert_eq!(
+        (&resumed["status"], &resumed["recordCount"]),
+        (&json!("SUCCESS"), &json!({"Item": 40})),
+        "{resumed}"
+    );
+    assert_eq!(
+        resumed["latestResult"]["Item"]["added"], 20,
+        "it went on where the other stopped"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_an_upstream_become_records() {
     let upstream = Upstream::handling(|request| {
-        let items = |from: u64| json!([{"id": format!("{from}"), "value": 1}, {"id": format!("{}", from + 1), "value": 1}]);
+        let items =
+            |from: u64| json!([{"id": format!("{from}"), "value": 1}, {"id": format!("{}", from + 1), "value": 1}]);
         match request.target.as_str() {
             "/items" => Reply::json(200, &items(0)).header("link", "</items?page=2>; rel=\"next\""),
             "/items?page=2" => Reply::json(200, &items(2)),
@@ -78,16 +112,27 @@ async fn pages_of_an_upstream_become_records() {
     })
     .await;
     let (_server, client) = with_guest("basic", &upstream.url()).await;
-    let _ = client.set_metadata(INTEGRATION, CONNECTION, json!({"path": "/items"})).await.ok();
+    let _ = client
+        .set_metadata(INTEGRATION, CONNECTION, json!({"path": "/items"}))
+        .await
+        .ok();
     let status = client.run_sync(INTEGRATION, CONNECTION, "pages").await;
-    assert_eq!((&status["status"], &status["recordCount"]), (&json!("SUCCESS"), &json!({"Item": 4})), "{status}");
+    assert_eq!(
+        (&status["status"], &status["recordCount"]),
+        (&json!("SUCCESS"), &json!({"Item": 4})),
+        "{status}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_without_id_fails_the_run_and_says_why() {
     let (_server, client) = with_items().await;
     let status = client.run_sync(INTEGRATION, CONNECTION, "bad-record").await;
-    assert_eq!((&status["status"], &status["recordCount"]), (&json!("ERROR"), &json!({})), "{status}");
+    assert_eq!(
+        (&status["status"], &status["recordCount"]),
+        (&json!("ERROR"), &json!({})),
+        "{status}"
+    );
     let log = client.logs().await;
     assert!(log.contains("has no `id`"), "{log}");
 }

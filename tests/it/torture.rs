@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nango_runtime_tests::{Answer, Client, Reply, Server, TestRuntime, Upstream, guest};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::fixture::{CONNECTION, INTEGRATION, prepared, with_guest};
 
@@ -29,18 +29,12 @@ async fn tortured(base_url: &str) -> (Server, Client) {
 }
 
 /// Runs the function while others run; gives its answer once those came through unharmed.
-async fn torture(function: &str) -> Answer {
+async fn torture(function: &str, input: Value) -> Answer {
     let upstream = Upstream::replying([Reply::status(200).body(vec![b'x'; 1 << 20])]).await;
     let (server, client) = tortured(&upstream.url()).await;
-    // Each takes of it what it needs.
-    let input = json!({"path": "/large", "bytes": 20_000_000});
     let run = {
         let (client, function) = (client.clone(), function.to_owned());
-        tokio::spawn(async move {
-            client
-                .trigger_action(INTEGRATION, CONNECTION, &function, json!(null))
-                .await
-        })
+        tokio::spawn(async move { client.trigger_action(INTEGRATION, CONNECTION, &function, input).await })
     };
     let mut beside = 0;
     while !run.is_finished() || beside < 3 {
@@ -64,8 +58,8 @@ async fn torture(function: &str) -> Answer {
     answer
 }
 
-async fn fails(function: &str, status: u16, code: &str, words: &[&str]) {
-    let answer = torture(function).await;
+async fn fails(function: &str, input: Value, status: u16, code: &str, words: &[&str]) {
+    let answer = torture(function, input).await;
     assert_eq!(
         (answer.status, answer.error_code()),
         (status, code.to_owned()),
@@ -83,70 +77,106 @@ async fn fails(function: &str, status: u16, code: &str, words: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_loops() {
-    fails("spin", 500, "function_runtime_timed_out", &["2000 ms"]).await;
+    fails("spin", Value::Null, 500, "function_runtime_timed_out", &["2000 ms"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_sleeps() {
-    fails("sleep-forever", 500, "function_runtime_timed_out", &["2000 ms"]).await;
+    fails(
+        "sleep-forever",
+        Value::Null,
+        500,
+        "function_runtime_timed_out",
+        &["2000 ms"],
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_allocates_without_end() {
-    fails("allocate", 500, "function_runtime_out_of_memory", &["67108864"]).await;
+    fails(
+        "allocate",
+        Value::Null,
+        500,
+        "function_runtime_out_of_memory",
+        &["67108864"],
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_recurses() {
-    fails("recurse", 500, "script_internal_error", &["call stack"]).await;
+    fails("recurse", Value::Null, 500, "script_internal_error", &["call stack"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_traps() {
-    fails("trap", 500, "script_internal_error", &["unreachable"]).await;
+    fails("trap", Value::Null, 500, "script_internal_error", &["unreachable"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_asks_for_too_much_at_once() {
-    fails("greedy-random", 500, "script_internal_error", &["65536"]).await;
+    fails("greedy-random", Value::Null, 500, "script_internal_error", &["65536"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_keeps_all_answers() {
-    let answer = torture("many-handles").await;
+    let answer = torture("many-handles", json!({"path": "/large"})).await;
     assert_eq!(answer.status, 500, "{}", answer.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_waits_for_nothing_it_starts() {
-    let answer = torture("many-pending").await;
+    let answer = torture("many-pending", json!({"path": "/large"})).await;
     assert_eq!(answer.status, 500, "{}", answer.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_logs_a_million_lines() {
-    let answer = torture("log-million").await;
-    assert!(answer.status == 200 || answer.error_code() == "function_runtime_timed_out", "{}", answer.text());
+    let answer = torture("log-million", Value::Null).await;
+    assert!(
+        answer.status == 200 || answer.error_code() == "function_runtime_timed_out",
+        "{}",
+        answer.text()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_returns_a_gigabyte() {
-    let answer = torture("return-gigabyte").await;
-    assert_eq!(answer.error_code(), "function_runtime_out_of_memory", "{}", answer.text());
+    let answer = torture("return-gigabyte", Value::Null).await;
+    assert_eq!(
+        answer.error_code(),
+        "function_runtime_out_of_memory",
+        "{}",
+        answer.text()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_returns_more_than_it_may() {
-    fails("return-bytes", 400, "script_output_too_large", &["10485760"]).await;
+    fails(
+        "return-bytes",
+        json!({"bytes": 20_000_000}),
+        400,
+        "script_output_too_large",
+        &["10485760"],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn one_that_panics_is_heard() {
     let (_server, client) = with_guest("basic", "http://127.0.0.1:9").await;
-    let answer = client.trigger_action(INTEGRATION, CONNECTION, "panics", json!("this")).await;
+    let answer = client
+        .trigger_action(INTEGRATION, CONNECTION, "panics", json!("this"))
+        .await;
     assert_eq!(answer.status, 500, "{}", answer.text());
     for word in ["no idea what to do with", "lib.rs:"] {
-        assert!(answer.text().contains(word), "message and place reach the caller: {}", answer.text());
+        assert!(
+            answer.text().contains(word),
+            "message and place reach the caller: {}",
+            answer.text()
+        );
     }
 }
 
@@ -163,7 +193,11 @@ async fn one_that_lies_about_itself_is_not_deployed() {
     ] {
         let answer = client.deploy(INTEGRATION, guest::component(liar)).await;
         assert_eq!(answer.status, 400, "{liar}: {}", answer.text());
-        assert!(answer.text().contains(words), "{liar} should say {words:?}: {}", answer.text());
+        assert!(
+            answer.text().contains(words),
+            "{liar} should say {words:?}: {}",
+            answer.text()
+        );
     }
     assert_eq!(client.get(&functions).await.ok(), before, "nothing changed");
 }
@@ -171,7 +205,9 @@ async fn one_that_lies_about_itself_is_not_deployed() {
 #[tokio::test]
 async fn one_whose_output_is_no_json() {
     let (_server, client) = with_guest("liar-output", "http://127.0.0.1:9").await;
-    let answer = client.trigger_action(INTEGRATION, CONNECTION, "noop", json!(null)).await;
+    let answer = client
+        .trigger_action(INTEGRATION, CONNECTION, "noop", json!(null))
+        .await;
     assert_eq!(answer.status, 500, "{}", answer.text());
     assert!(answer.text().contains("JSON"), "{}", answer.text());
 }

@@ -11,9 +11,13 @@ use tempfile::TempDir;
 /// When it cannot start.
 pub async fn start(change: impl FnOnce(&mut Config)) -> (Runtime, TempDir) {
     let folder = TempDir::with_prefix("nango-runtime-test-").expect("a temporary folder can be made");
-    let mut config = config::load(None, [], Vec::new()).expect("the defaults are valid").config;
+    let mut config = config::load(None, [], Vec::new())
+        .expect("the defaults are valid")
+        .config;
     config.data_dir = folder.path().join("data");
     change(&mut config);
-    let runtime = Runtime::start(config).await.unwrap_or_else(|error| panic!("the runtime cannot start: {error:?}"));
+    let runtime = Runtime::start(config)
+        .await
+        .unwrap_or_else(|error| panic!("the runtime cannot start: {error:?}"));
     (runtime, folder)
 }
