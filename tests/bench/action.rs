@@ -1,7 +1,7 @@
 //! `POST /action/trigger` of a trivial action against a bare axum handler that returns the same JSON.
 
 use nango_runtime_tests::server::SECRET_KEY;
-use nango_runtime_tests::{TestRuntime, guest};
+use nango_runtime_tests::{Server, TestRuntime, guest};
 use serde_json::json;
 
 use crate::load::Load;
@@ -11,8 +11,8 @@ use crate::{Effort, peer};
 /// Ours as a share of the bare handler's throughput.
 const TARGET: f64 = 0.5;
 
-pub async fn measure(effort: Effort) -> Vec<Figure> {
-    let server = TestRuntime::new().environment("NANGO_LOG", "warn").start();
+/// Deploys the action; gives the load that calls it.
+pub async fn prepare(server: &Server) -> Load {
     let client = server.client();
     let _ = client.create_integration("bench", "unauthenticated").await.ok();
     let _ = client
@@ -20,9 +20,10 @@ pub async fn measure(effort: Effort) -> Vec<Figure> {
         .await
         .ok();
     let _ = client.deploy("bench", guest::component("basic")).await.ok();
+    load(server.base_url())
+}
 
-    let bare = peer::bare();
-    let body = r#"{"action_name":"noop"}"#;
+fn load(url: &str) -> Load {
     let authorization = format!("Bearer {SECRET_KEY}");
     let headers = [
         ("authorization", authorization.as_str()),
@@ -30,8 +31,13 @@ pub async fn measure(effort: Effort) -> Vec<Figure> {
         ("provider-config-key", "bench"),
         ("connection-id", "conn"),
     ];
-    let of = |url: &str| Load::new("POST", url, "/action/trigger", &headers, body);
-    let (ours, theirs) = (of(server.base_url()), of(&bare.url));
+    Load::new("POST", url, "/action/trigger", &headers, r#"{"action_name":"noop"}"#)
+}
+
+pub async fn measure(effort: Effort) -> Vec<Figure> {
+    let server = TestRuntime::new().environment("NANGO_LOG", "warn").start();
+    let bare = peer::bare();
+    let (ours, theirs) = (prepare(&server).await, load(&bare.url));
     // Caches fill, connections open.
     ours.run(effort.round_ms / 4).await;
     theirs.run(effort.round_ms / 4).await;

@@ -24,6 +24,7 @@ const BATCH: u32 = 100;
 /// The error of the contract, as `run` gives it.
 #[derive(Debug, ComponentType, Lift)]
 #[component(record)]
+#[allow(dead_code, reason = "read by `Debug` alone, when a run fails")]
 struct GuestError {
     code: String,
     message: String,

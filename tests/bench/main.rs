@@ -1,7 +1,8 @@
 //! `make bench`: the figures that nango-runtime promises, each measured side by side with what it is compared to, in
 //! alternating rounds of one run, so that a busy machine slows both.
 //!
-//! `bench [--json] [--quick] [executor|action|proxy|start]…`; exit code 1 when a figure is missed.
+//! `bench [--json] [--quick] [executor|action|proxy|start]…`, or `bench soak --seconds NUMBER`; exit code 1 when a figure is
+//! missed.
 
 mod action;
 mod executor;
@@ -9,6 +10,7 @@ mod load;
 mod peer;
 mod proxy;
 mod report;
+mod soak;
 mod start;
 
 use report::Figure;
@@ -34,6 +36,28 @@ fn main() -> std::process::ExitCode {
     {
         runtime.block_on(peer::serve());
         return std::process::ExitCode::SUCCESS;
+    }
+    let show = |figures: &[Figure]| {
+        if arguments.iter().any(|argument| argument == "--json") {
+            println!("{}", report::json(figures));
+        } else {
+            print!("{}", report::table(figures));
+        }
+        let reached = figures.iter().all(Figure::is_reached);
+        if reached {
+            std::process::ExitCode::SUCCESS
+        } else {
+            std::process::ExitCode::FAILURE
+        }
+    };
+    if let [role, rest @ ..] = arguments.as_slice()
+        && role == "soak"
+    {
+        let seconds = match rest {
+            [name, seconds, ..] if name == "--seconds" => seconds.parse().ok(),
+            _ => None,
+        };
+        return show(&runtime.block_on(soak::measure(seconds.unwrap_or(soak::SECONDS))));
     }
     let flag = |name: &str| arguments.iter().any(|argument| argument == name);
     let only: Vec<&String> = arguments
@@ -65,14 +89,5 @@ fn main() -> std::process::ExitCode {
     if wanted("start") {
         figures.extend(runtime.block_on(start::measure(effort)));
     }
-    if flag("--json") {
-        println!("{}", report::json(&figures));
-    } else {
-        print!("{}", report::table(&figures));
-    }
-    if figures.iter().all(Figure::is_reached) {
-        std::process::ExitCode::SUCCESS
-    } else {
-        std::process::ExitCode::FAILURE
-    }
+    show(&figures)
 }
