@@ -52,12 +52,12 @@ fmt: ## Format the code
 
 .PHONY: bench
 bench: ## Measure side by side with bare wasmtime, bare axum and nginx
-	@scripts/test-deps
+	@scripts/test-deps guests nginx
 	cargo build --release --workspace
 	target/release/bench
 
 .PHONY: soak
 soak: ## Run the bench's load for ten minutes and watch memory (SOAK_SECONDS=600)
-	@scripts/test-deps
+	@scripts/test-deps guests nginx
 	cargo build --release --workspace
 	target/release/bench soak --seconds "$${SOAK_SECONDS:-600}"

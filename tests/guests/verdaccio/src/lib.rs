@@ -54,8 +54,20 @@ struct Found {
 #[derive(Deserialize)]
 struct Summary {
     name: String,
-    version: String,
     description: Option<String>,
+    /// A registry need not give `version` here, but its tags.
+    #[serde(rename = "dist-tags")]
+    tags: BTreeMap<String, String>,
+}
+
+/// The package in its latest version; none while it has no published one.
+fn latest(mut summary: Summary) -> Option<Package> {
+    let version = summary.tags.remove("latest")?;
+    Some(Package {
+        id: summary.name,
+        version,
+        description: summary.description,
+    })
 }
 
 #[derive(Default, Deserialize, JsonSchema)]
@@ -85,23 +97,7 @@ fn packages(nango: &Nango) -> Result<(), SyncError> {
             .send()?;
         let found: Vec<Found> = answer.json_at("/objects")?;
         let length = found.len();
-        let packages: Vec<Package> = found
-            .into_iter()
-            .map(
-                |Found {
-                     package:
-                         Summary {
-                             name,
-                             version,
-                             description,
-                         },
-                 }| Package {
-                    id: name,
-                    version,
-                    description,
-                },
-            )
-            .collect();
+        let packages: Vec<Package> = found.into_iter().filter_map(|found| latest(found.package)).collect();
         nango.records().save(&packages)?;
         if length < PAGE_LEN {
             break;
