@@ -175,7 +175,14 @@ fn connections_code(error: &ConnectionsError) -> &'static str {
         ConnectionsError::UnknownConnection { .. } => "unknown_connection",
         ConnectionsError::UnknownProvider { .. } => "unknown_provider",
         ConnectionsError::IntegrationExists { .. } => "duplicate_provider_config",
-        ConnectionsError::Invalid { .. } => "invalid_body",
-        ConnectionsError::Encryption(_) | ConnectionsError::Store(_) => "server_error",
+        ConnectionsError::IntegrationInUse { .. } => "integration_in_use",
+        ConnectionsError::UnsupportedAuthMode { .. } => "unsupported_auth",
+        ConnectionsError::Invalid { .. }
+        | ConnectionsError::CredentialsType { .. }
+        | ConnectionsError::MissingCredentials { .. } => "invalid_body",
+        ConnectionsError::StoredJson { .. }
+        | ConnectionsError::StoredCredentials { .. }
+        | ConnectionsError::Encryption(_)
+        | ConnectionsError::Store(_) => "server_error",
     }
 }
