@@ -258,6 +258,17 @@ async fn read(mut response: reqwest::Response, base: &str) -> Result<Vec<u8>, Cl
     Ok(body)
 }
 
+/// Whether the payload is nothing but messages that `message` holds already.
+fn repeats(payload: &Value, message: &str) -> bool {
+    match payload {
+        Value::Array(items) => items.iter().all(|item| repeats(item, message)),
+        Value::Object(fields) => fields.iter().all(|(name, value)| {
+            name == "message" && value.as_str().is_some_and(|text| message.contains(text))
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
 /// An error of the public API: `{"error": {"code", "message", "errors": [{"message", "path"}], "payload"}}`.
 fn refusal(base: String, status: StatusCode, answer: Value) -> ClientError {
     let text = |pointer| answer.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
@@ -267,7 +278,9 @@ fn refusal(base: String, status: StatusCode, answer: Value) -> ClientError {
         .iter()
         .map(fault)
         .collect();
-    let payload = answer.pointer("/error/payload").filter(|payload| !is_empty(payload));
+    let payload = answer
+        .pointer("/error/payload")
+        .filter(|payload| !is_empty(payload) && !repeats(payload, &message));
     for more in faults.into_iter().chain(payload.map(Value::to_string)) {
         if !message.is_empty() {
             message.push_str("; ");

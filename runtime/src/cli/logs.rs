@@ -63,7 +63,7 @@ fn operations(answer: &Value) -> String {
         [
             text("/id"),
             text("/started_at"),
-            text("/operation"),
+            text("/type"),
             text("/state"),
             target,
             took,

@@ -1,7 +1,7 @@
 //! What can be said of uploaded bytes before any time is spent on compiling them. Reads the outermost sections only; whether
 //! types fit is for the linker, whether the code is valid for the compiler.
 
-use wasmparser::{ComponentExternalKind, Encoding, Parser, Payload};
+use wasmparser::{ComponentExternalKind, ComponentTypeRef, Encoding, Parser, Payload};
 
 /// The package every import must come from.
 const PACKAGE: &str = "nango:functions/";
@@ -133,7 +133,11 @@ fn outline(component: &[u8]) -> Result<(Vec<String>, Vec<String>), ComponentErro
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 1 => {
                 for import in section {
-                    imports.push(import.map_err(invalid)?.name.name.to_owned());
+                    let import = import.map_err(invalid)?;
+                    // A name for a type gives no power; `use` in a world makes such imports.
+                    if !matches!(import.ty, ComponentTypeRef::Type(_)) {
+                        imports.push(import.name.name.to_owned());
+                    }
                 }
             }
             Payload::ComponentExportSection(section) if depth == 1 => {
@@ -220,6 +224,7 @@ mod tests {
     fn gives_what_is_imported() {
         let wat = format!(
             r#"(component (import "nango:functions/types@1.0.0" (instance)) (import "nango:functions/log@1.0.0" (instance))
+                (import "name" (type (eq string)))
                 (component $inner (import "anything" (func))) {EXPORTED})"#
         );
         let surface = check(&wat::parse_str(wat).unwrap(), MAX).unwrap();

@@ -38,7 +38,7 @@ pub struct Deployment {
 pub struct DeployedFunction {
     name: String,
     /// action or sync
-    kind: &'static str,
+    r#type: &'static str,
     /// The version that runs from now on. A component that is deployed again makes no new one.
     version: i64,
     deployed_at: String,
@@ -69,7 +69,7 @@ impl From<Deployed> for Deployment {
     fn from(deployed: Deployed) -> Self {
         let functions = deployed.functions.into_iter().map(|function| DeployedFunction {
             deployed_at: super::timestamp::ms_utc(function.deployed_at_ms),
-            kind: function.manifest.kind.as_str(),
+            r#type: function.manifest.kind.as_str(),
             name: function.name,
             version: function.version,
         });
@@ -359,7 +359,7 @@ pub mod tests {
         };
         assert_eq!(
             serde_json::to_string(&Deployment::from(deployed)).unwrap(),
-            r#"{"digest":"abc","functions":[{"name":"a","kind":"action","version":1,"deployed_at":"2026-11-22T11:29:40.925Z"}],"imports":["nango:functions/nango@0.1.0"]}"#
+            r#"{"digest":"abc","functions":[{"name":"a","type":"action","version":1,"deployed_at":"2026-11-22T11:29:40.925Z"}],"imports":["nango:functions/nango@0.1.0"]}"#
         );
     }
 }
