@@ -35,18 +35,30 @@ impl DataDir {
     /// Creates the folder when it is missing (readable by this user only) and locks it.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         if !path.is_dir() {
-            create(path).map_err(|source| DataDirError::Create { path: path.into(), source })?;
+            create(path).map_err(|source| DataDirError::Create {
+                path: path.into(),
+                source,
+            })?;
         }
         let lock = File::options()
             .create(true)
             .truncate(false)
             .write(true)
             .open(path.join(LOCK_FILE))
-            .map_err(|source| DataDirError::NotWritable { path: path.into(), source })?;
+            .map_err(|source| DataDirError::NotWritable {
+                path: path.into(),
+                source,
+            })?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.into(), _lock: lock }),
+            Ok(()) => Ok(Self {
+                path: path.into(),
+                _lock: lock,
+            }),
             Err(TryLockError::WouldBlock) => Err(DataDirError::InUse { path: path.into() }),
-            Err(TryLockError::Error(source)) => Err(DataDirError::Lock { path: path.into(), source }),
+            Err(TryLockError::Error(source)) => Err(DataDirError::Lock {
+                path: path.into(),
+                source,
+            }),
         }
     }
 
@@ -76,7 +88,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = DataDir::open(dir.path()).unwrap();
         let second = DataDir::open(dir.path()).unwrap_err();
-        assert!(second.to_string().contains("in use by another nango-runtime"), "{second}");
+        assert!(
+            second.to_string().contains("in use by another nango-runtime"),
+            "{second}"
+        );
         drop(first);
         DataDir::open(dir.path()).unwrap();
     }

@@ -83,7 +83,9 @@ impl Scheduler {
         let count = claimed.len();
         for run in claimed {
             // Only this loop takes permits, so one is free for each run claimed above.
-            let Ok(slot) = Arc::clone(&self.0.slots).try_acquire_owned() else { break };
+            let Ok(slot) = Arc::clone(&self.0.slots).try_acquire_owned() else {
+                break;
+            };
             let scheduler = self.clone();
             tokio::spawn(async move {
                 scheduler.execute(run).await;
@@ -128,7 +130,11 @@ impl Scheduler {
         run.ended_at_ms = Some(now_ms);
         run.duration_us = Some(outcome.duration_us);
         run.result = outcome.result;
-        run.state = if outcome.output.is_ok() { RunState::Succeeded } else { RunState::Failed };
+        run.state = if outcome.output.is_ok() {
+            RunState::Succeeded
+        } else {
+            RunState::Failed
+        };
         run.error = outcome.output.err();
         self.finish(&run, fence).await;
     }
@@ -137,7 +143,11 @@ impl Scheduler {
     async fn outcome(&self, run: &Run) -> RunOutcome {
         match self.request(run).await {
             Ok(request) => self.0.executor.run(request).await,
-            Err(error) => RunOutcome { output: Err(error.into()), result: Default::default(), duration_us: 0 },
+            Err(error) => RunOutcome {
+                output: Err(error.into()),
+                result: Default::default(),
+                duration_us: 0,
+            },
         }
     }
 
@@ -146,7 +156,11 @@ impl Scheduler {
         let target = self
             .0
             .connections
-            .target(&run.environment_id, &connection.provider_config_key, &connection.connection_id)
+            .target(
+                &run.environment_id,
+                &connection.provider_config_key,
+                &connection.connection_id,
+            )
             .await?;
         let function = self
             .0
@@ -154,7 +168,9 @@ impl Scheduler {
             .active_function(&run.environment_id, &connection.provider_config_key, &run.function)
             .await?
             .filter(|function| function.manifest.kind == FunctionKind::Sync)
-            .ok_or_else(|| NotRunnable::FunctionGone { function: run.function.clone() })?;
+            .ok_or_else(|| NotRunnable::FunctionGone {
+                function: run.function.clone(),
+            })?;
         Ok(RunRequest {
             ctx: ExecutionContext {
                 environment_id: run.environment_id.clone(),
@@ -168,15 +184,22 @@ impl Scheduler {
             environment_name: Arc::clone(&self.0.environment_name),
             connection_key: run.connection_key.clone(),
             input: "null".into(),
-            sync: Some(SyncRun { sync_id: sync.id, variant: sync.variant }),
+            sync: Some(SyncRun {
+                sync_id: sync.id,
+                variant: sync.variant,
+            }),
         })
     }
 
     async fn sync_of(&self, run: &Run) -> Result<(Sync, Connection), NotRunnable> {
         let sync_id = run.sync_id.as_ref().ok_or(NotRunnable::ConnectionGone)?;
         let sync = self.0.store.sync(sync_id).await?.ok_or(NotRunnable::ConnectionGone)?;
-        let connection =
-            self.0.store.connection_by_key(&run.connection_key).await?.ok_or(NotRunnable::ConnectionGone)?;
+        let connection = self
+            .0
+            .store
+            .connection_by_key(&run.connection_key)
+            .await?
+            .ok_or(NotRunnable::ConnectionGone)?;
         Ok((sync, connection))
     }
 
@@ -184,11 +207,18 @@ impl Scheduler {
     async fn lease_lost(&self, run: &Run, fence: i64) {
         loop {
             self.0.clock.sleep(Duration::from_millis(LEASE_RENEWAL_MS)).await;
-            match self.0.store.renew_lease(&run.id, fence, self.0.clock.now_ms() + LEASE_MS).await {
+            match self
+                .0
+                .store
+                .renew_lease(&run.id, fence, self.0.clock.now_ms() + LEASE_MS)
+                .await
+            {
                 Ok(true) => {}
                 Ok(false) => return,
                 // The lease may still hold; the next renewal tells.
-                Err(error) => tracing::warn!(run.id = %run.id, %error, "The lease of run {} was not renewed: {error}", run.id),
+                Err(error) => {
+                    tracing::warn!(run.id = %run.id, %error, "The lease of run {} was not renewed: {error}", run.id)
+                }
             }
         }
     }
@@ -225,6 +255,11 @@ enum NotRunnable {
 
 impl From<NotRunnable> for RunError {
     fn from(error: NotRunnable) -> Self {
-        Self { code: "script_internal_error".into(), message: error.to_string(), payload: None, upstream: None }
+        Self {
+            code: "script_internal_error".into(),
+            message: error.to_string(),
+            payload: None,
+            upstream: None,
+        }
     }
 }

@@ -23,7 +23,7 @@ async fn keys() {
       "body": {
         "error": {
           "code": "missing_auth_header",
-          "message": "Authentication failed. The request is missing the Authorization header.",
+          "message": "Authentication failed. The request has no Authorization header.",
           "payload": {}
         }
       },
@@ -218,7 +218,7 @@ async fn a_body_that_is_too_large() {
     let runtime = TestRuntime::new().environment("NANGO_LIMITS_REQUEST_BODY_BYTES", "100000");
     let (_server, client) = prepared(runtime, "http://127.0.0.1:9").await;
     let body = json!({"action_name": "x", "input": "x".repeat(200_000)});
-    let answer = client.post("/action/trigger", &body).await;
+    let answer = client.trigger_action(INTEGRATION, CONNECTION, "x", body).await;
     assert_eq!(answer.status, 413, "{}", answer.text());
 }
 
@@ -236,7 +236,7 @@ async fn components_that_are_none() {
             .to_owned()
     };
     let core = refused(&guest::from_text("core-module")).await;
-    assert!(core.contains("core module"), "{core}");
+    assert!(core.contains("core WebAssembly module"), "{core}");
     let random = refused(b"this is a text, and not short at all").await;
     assert!(random.contains("WebAssembly"), "{random}");
     assert!(!refused(b"").await.is_empty());
@@ -324,7 +324,7 @@ fn a_data_folder_that_cannot_be_written() {
 fn a_data_folder_in_use() {
     let server = TestRuntime::new().start();
     let stderr = refusal(TestRuntime::new().data(server.data()), 1);
-    assert!(stderr.contains("another process"), "{stderr}");
+    assert!(stderr.contains("in use by another nango-runtime"), "{stderr}");
     assert!(
         stderr.contains(&*server.data().to_string_lossy()),
         "the folder is named: {stderr}"

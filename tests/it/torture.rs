@@ -77,19 +77,12 @@ async fn fails(function: &str, input: Value, status: u16, code: &str, words: &[&
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_loops() {
-    fails("spin", Value::Null, 500, "function_runtime_timed_out", &["2000 ms"]).await;
+    fails("spin", Value::Null, 500, "execution_timeout", &["2000 ms"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_sleeps() {
-    fails(
-        "sleep-forever",
-        Value::Null,
-        500,
-        "function_runtime_timed_out",
-        &["2000 ms"],
-    )
-    .await;
+    fails("sleep-forever", Value::Null, 500, "execution_timeout", &["2000 ms"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +128,7 @@ async fn one_that_waits_for_nothing_it_starts() {
 async fn one_that_logs_a_million_lines() {
     let answer = torture("log-million", Value::Null).await;
     assert!(
-        answer.status == 200 || answer.error_code() == "function_runtime_timed_out",
+        answer.status == 200 || answer.error_code() == "execution_timeout",
         "{}",
         answer.text()
     );
@@ -156,7 +149,7 @@ async fn one_that_returns_a_gigabyte() {
 async fn one_that_returns_more_than_it_may() {
     fails(
         "return-bytes",
-        json!({"bytes": 20_000_000}),
+        json!({"bytes": 12_000_000}),
         400,
         "script_output_too_large",
         &["10485760"],

@@ -262,9 +262,9 @@ async fn read(mut response: reqwest::Response, base: &str) -> Result<Vec<u8>, Cl
 fn repeats(payload: &Value, message: &str) -> bool {
     match payload {
         Value::Array(items) => items.iter().all(|item| repeats(item, message)),
-        Value::Object(fields) => fields.iter().all(|(name, value)| {
-            name == "message" && value.as_str().is_some_and(|text| message.contains(text))
-        }),
+        Value::Object(fields) => fields
+            .iter()
+            .all(|(name, value)| name == "message" && value.as_str().is_some_and(|text| message.contains(text))),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }

@@ -1,3 +1,5 @@
+//! Each layer, each error of the settings.
+
 use super::*;
 
 /// The settings of a file, variables and flags, or the error's text.

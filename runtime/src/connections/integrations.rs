@@ -185,7 +185,7 @@ fn custom(provider: &Provider, values: JsonObject) -> Result<JsonObject, Connect
     Ok(values)
 }
 
-/// Credentials of the customer's app at the provider: needed for OAuth 2, unknown to the other modes.
+/// Credentials of the customer's app at the provider. OAuth 2 does without as long as tokens are imported; the other modes know none.
 fn credentials(provider: &Provider, given: Option<Value>) -> Result<Option<Value>, ConnectionsError> {
     let auth_mode = provider.auth_mode_name();
     match (provider.auth_mode, given.filter(|value| !value.is_null())) {
@@ -193,12 +193,8 @@ fn credentials(provider: &Provider, given: Option<Value>) -> Result<Option<Value
             provider: provider.name.clone(),
             auth_mode: auth_mode.to_owned(),
         }),
-        (AuthMode::OAuth2, None) => Err(ConnectionsError::MissingCredentials {
-            provider: provider.name.clone(),
-            auth_mode: auth_mode.to_owned(),
-        }),
         (AuthMode::OAuth2, Some(given)) => oauth2_app(provider, given).map(Some),
-        (AuthMode::ApiKey | AuthMode::Basic | AuthMode::None, None) => Ok(None),
+        (AuthMode::OAuth2 | AuthMode::ApiKey | AuthMode::Basic | AuthMode::None, None) => Ok(None),
         (AuthMode::ApiKey | AuthMode::Basic | AuthMode::None, Some(_)) => {
             let message = format!(
                 "provider {:?} authenticates with {auth_mode}: credentials belong to its connections, not to the integration",

@@ -36,7 +36,7 @@ pub enum ComponentError {
     Invalid { reason: String },
     #[error("`describe` failed: {reason}")]
     Describe { reason: String },
-    #[error("`describe` gave a wrong manifest: at `{path}`: {reason}")]
+    #[error("`describe` gave no manifest in JSON: at `{path}`: {reason}")]
     Manifest { path: String, reason: String },
     #[error("the component {digest} is not in the store")]
     Missing { digest: String },

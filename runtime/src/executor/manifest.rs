@@ -22,14 +22,14 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            fault.starts_with("`describe` gave a wrong manifest: at `functions[0].kind`: unknown variant `actoin`"),
+            fault.starts_with("`describe` gave no manifest in JSON: at `functions[0].kind`: unknown variant `actoin`"),
             "{fault}"
         );
         assert!(
             parse("")
                 .unwrap_err()
                 .to_string()
-                .starts_with("`describe` gave a wrong manifest: at `.`: EOF")
+                .starts_with("`describe` gave no manifest in JSON: at `.`: EOF")
         );
         let manifest = parse(r#"{"functions":[{"name":"a","kind":"sync","auto_start":true}],"newer":1}"#).unwrap();
         assert_eq!(manifest.functions.len(), 1);

@@ -153,6 +153,11 @@ fn of_trap(trap: &wasmtime::Error, state: &mut GuestState, output_bytes_max: usi
         (None, Some(Trap::StackOverflow)) => {
             "the function's call stack is exhausted: it recurses too deeply".to_owned()
         }
+        (None, Some(Trap::MemoryOutOfBounds)) => {
+            // Compilers put a guest's own stack at the start of its memory, so that an overflow leaves the memory.
+            "the function left its memory, as one does whose call stack is exhausted because it recurses too deeply"
+                .to_owned()
+        }
         (None, Some(Trap::UnreachableCodeReached)) => "the function aborted (`unreachable` was reached)".to_owned(),
         (None, Some(trap)) => format!("the function trapped: {trap}"),
         (None, None) => format!("the function was ended: {root}"),

@@ -34,9 +34,34 @@ fn document() -> OpenApi {
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("UUID v4")
         .build();
+    name_operations(&mut document);
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("secret_key", SecurityScheme::Http(key));
     document
+}
+
+/// Names each operation after its method and path: handlers of different resources share names.
+fn name_operations(document: &mut OpenApi) {
+    for (path, item) in &mut document.paths.paths {
+        let path: String = path
+            .chars()
+            .map(|char| if char.is_ascii_alphanumeric() { char } else { '_' })
+            .collect();
+        let operations = [
+            ("get", &mut item.get),
+            ("post", &mut item.post),
+            ("put", &mut item.put),
+            ("patch", &mut item.patch),
+            ("delete", &mut item.delete),
+            ("head", &mut item.head),
+            ("options", &mut item.options),
+        ];
+        for (method, operation) in operations {
+            if let Some(operation) = operation {
+                operation.operation_id = Some(format!("{method}{path}"));
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+//! The log writer on a database that works, is slow, or fails.
+
 use super::*;
 use crate::model::log::Source;
 use crate::model::{Level, OperationId, OperationKind, OperationState, RunState};

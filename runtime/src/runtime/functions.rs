@@ -5,8 +5,8 @@ use std::sync::Arc;
 use quick_cache::sync::Cache;
 
 use super::{InvokeError, Runtime};
-use crate::model::{EnvironmentId, ExecutionContext, Function, FunctionKind, OperationId, RunId};
 use crate::executor::RunRequest;
+use crate::model::{EnvironmentId, ExecutionContext, Function, FunctionKind, OperationId, RunId};
 use crate::store::{Store, StoreError};
 
 /// Functions held in memory.
@@ -51,7 +51,10 @@ impl quick_cache::Equivalent<Name> for NameRef<'_> {
 
 impl Functions {
     pub fn new(store: Store) -> Self {
-        Self { store, cache: Cache::new(CACHED_FUNCTIONS_MAX) }
+        Self {
+            store,
+            cache: Cache::new(CACHED_FUNCTIONS_MAX),
+        }
     }
 
     pub async fn active(
@@ -61,13 +64,21 @@ impl Functions {
         function: &str,
         now_ms: i64,
     ) -> Result<Option<Arc<Function>>, StoreError> {
-        let name = NameRef { environment_id, provider_config_key, function };
+        let name = NameRef {
+            environment_id,
+            provider_config_key,
+            function,
+        };
         if let Some(cached) = self.cache.get(&name)
             && now_ms - cached.read_at_ms < CACHE_TTL_MS
         {
             return Ok(Some(cached.function));
         }
-        let Some(found) = self.store.active_function(environment_id, provider_config_key, function).await? else {
+        let Some(found) = self
+            .store
+            .active_function(environment_id, provider_config_key, function)
+            .await?
+        else {
             self.forget(environment_id, provider_config_key, function);
             return Ok(None);
         };
@@ -77,12 +88,22 @@ impl Functions {
             provider_config_key: provider_config_key.into(),
             function: function.into(),
         };
-        self.cache.insert(name, Cached { function: Arc::clone(&found), read_at_ms: now_ms });
+        self.cache.insert(
+            name,
+            Cached {
+                function: Arc::clone(&found),
+                read_at_ms: now_ms,
+            },
+        );
         Ok(Some(found))
     }
 
     pub fn forget(&self, environment_id: &EnvironmentId, provider_config_key: &str, function: &str) {
-        self.cache.remove(&NameRef { environment_id, provider_config_key, function });
+        self.cache.remove(&NameRef {
+            environment_id,
+            provider_config_key,
+            function,
+        });
     }
 
     pub fn forget_all(&self) {
@@ -113,7 +134,10 @@ impl Runtime {
         provider_config_key: &str,
         name: &str,
     ) -> Result<Vec<Function>, StoreError> {
-        self.0.store.function_versions(environment, provider_config_key, name).await
+        self.0
+            .store
+            .function_versions(environment, provider_config_key, name)
+            .await
     }
 
     /// Makes the given version active, or the newest one older than the active one. None when there is no such version.
@@ -130,14 +154,22 @@ impl Runtime {
         let version = match version {
             Some(version) => version,
             None => {
-                let versions = self.0.store.function_versions(environment, provider_config_key, name).await?;
+                let versions = self
+                    .0
+                    .store
+                    .function_versions(environment, provider_config_key, name)
+                    .await?;
                 let Some(previous) = versions.iter().find(|it| it.version < it.active_version) else {
                     return Ok(None);
                 };
                 previous.version
             }
         };
-        let function = self.0.store.activate_version(environment, provider_config_key, name, version).await?;
+        let function = self
+            .0
+            .store
+            .activate_version(environment, provider_config_key, name, version)
+            .await?;
         self.0.functions.forget(environment, provider_config_key, name);
         Ok(function)
     }
@@ -155,7 +187,10 @@ impl Runtime {
         input: String,
     ) -> Result<String, InvokeError> {
         let parts = &self.0;
-        let target = parts.connections.target(environment, provider_config_key, connection_id).await?;
+        let target = parts
+            .connections
+            .target(environment, provider_config_key, connection_id)
+            .await?;
         let now_ms = parts.clock.now_ms();
         let function = parts
             .functions
@@ -170,7 +205,10 @@ impl Runtime {
         parts
             .schemas
             .check(&function, &input)
-            .map_err(|faults| InvokeError::InvalidInput { function: action.into(), faults })?;
+            .map_err(|faults| InvokeError::InvalidInput {
+                function: action.into(),
+                faults,
+            })?;
         let outcome = parts
             .executor
             .run(RunRequest {

@@ -43,7 +43,9 @@ impl Keys {
         let key = match given {
             Some(given) => Some(given.expose().to_ascii_lowercase()),
             None if keys.is_empty() => {
-                let generated = uuid::Builder::from_random_bytes(entropy.bytes()).into_uuid().to_string();
+                let generated = uuid::Builder::from_random_bytes(entropy.bytes())
+                    .into_uuid()
+                    .to_string();
                 new_key = Some(Secret::new(generated.clone()));
                 Some(generated)
             }
@@ -63,8 +65,12 @@ impl Keys {
                 keys.push(key);
             }
         }
-        let environments: HashMap<EnvironmentId, Arc<Environment>> =
-            store.environments().await?.into_iter().map(|it| (it.id.clone(), Arc::new(it))).collect();
+        let environments: HashMap<EnvironmentId, Arc<Environment>> = store
+            .environments()
+            .await?
+            .into_iter()
+            .map(|it| (it.id.clone(), Arc::new(it)))
+            .collect();
         let callers = keys
             .into_iter()
             .filter_map(|key| {
@@ -72,7 +78,11 @@ impl Keys {
                 Some((key.sha256, Caller { environment }))
             })
             .collect();
-        Ok(Self { callers: RwLock::new(callers), default_environment, new_key: std::sync::Mutex::new(new_key) })
+        Ok(Self {
+            callers: RwLock::new(callers),
+            default_environment,
+            new_key: std::sync::Mutex::new(new_key),
+        })
     }
 
     /// Looked up by hash, so that the time it takes says nothing about the key.
@@ -81,7 +91,11 @@ impl Keys {
         let key = Uuid::try_parse(key).ok()?;
         let mut text = Uuid::encode_buffer();
         let sha256 = hash(key.hyphenated().encode_lower(&mut text));
-        self.callers.read().unwrap_or_else(PoisonError::into_inner).get(&sha256).cloned()
+        self.callers
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&sha256)
+            .cloned()
     }
 }
 

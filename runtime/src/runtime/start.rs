@@ -90,7 +90,11 @@ impl Runtime {
         let data_dir = DataDir::open(&config.data_dir)?;
         let catalogue = Arc::new(Catalogue::load(&config.providers)?);
         let key = encryption::load_or_create_key(data_dir.path(), config.encryption_key.as_ref(), &entropy)?;
-        let code_key: [u8; 32] = Sha256::new().chain_update(b"compiled code").chain_update(key.expose()).finalize().into();
+        let code_key: [u8; 32] = Sha256::new()
+            .chain_update(b"compiled code")
+            .chain_update(key.expose())
+            .finalize()
+            .into();
         let keyring = Keyring::new(key, entropy.clone());
         let store = Store::open(&database_url(&config, &data_dir)).await?;
         let stored = store.insert_setting(ENCRYPTION_CHECK, &keyring.check_value().0).await?;
@@ -100,8 +104,13 @@ impl Runtime {
         let connections = Connections::new(store.clone(), catalogue, keyring, clock.clone(), entropy.clone());
         let logs = Logs::start_with_retention(store.clone(), clock.clone(), config.limits.log_retention_days);
         let records = Records::new(store.clone(), clock.clone());
-        let proxy =
-            Proxy::new(connections.clone(), logs.clone(), clock.clone(), entropy.clone(), proxy_options(&config))?;
+        let proxy = Proxy::new(
+            connections.clone(),
+            logs.clone(),
+            clock.clone(),
+            entropy.clone(),
+            proxy_options(&config),
+        )?;
         let engine = Engine::new(&EngineOptions {
             concurrent_runs: config.limits.concurrent_runs,
             run_memory_bytes: config.limits.run_memory_bytes,
@@ -164,7 +173,9 @@ impl Runtime {
 
     fn start_background(&self) {
         let scheduler = self.0.scheduler.clone();
-        self.0.background.add(tokio::spawn(async move { scheduler.run().await }));
+        self.0
+            .background
+            .add(tokio::spawn(async move { scheduler.run().await }));
         let (logs, clock) = (self.0.logs.clone(), self.0.clock.clone());
         self.0.background.add(tokio::spawn(async move {
             loop {

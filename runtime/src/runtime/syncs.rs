@@ -37,7 +37,10 @@ impl Runtime {
     ) -> Result<Vec<RunId>, InvokeError> {
         let now_ms = self.0.clock.now_ms();
         let mut queued = Vec::new();
-        for (sync, version) in self.selected_syncs(environment, provider_config_key, syncs, connection_id).await? {
+        for (sync, version) in self
+            .selected_syncs(environment, provider_config_key, syncs, connection_id)
+            .await?
+        {
             let run = Run {
                 id: RunId::new(now_ms, self.0.entropy.bytes()),
                 environment_id: environment.clone(),
@@ -78,16 +81,26 @@ impl Runtime {
         let all = syncs.iter().any(|name| name == "*");
         let names = if all { &[] } else { syncs };
         let mut statuses = Vec::new();
-        for (sync, _) in self.selected_syncs(environment, provider_config_key, names, connection_id).await? {
+        for (sync, _) in self
+            .selected_syncs(environment, provider_config_key, names, connection_id)
+            .await?
+        {
             let mut record_counts = self.0.store.record_counts(&sync.connection_key).await?;
-            let function =
-                self.0.functions.active(environment, provider_config_key, &sync.function, self.0.clock.now_ms()).await?;
+            let function = self
+                .0
+                .functions
+                .active(environment, provider_config_key, &sync.function, self.0.clock.now_ms())
+                .await?;
             if let Some(function) = function {
                 record_counts.retain(|(model, _)| is_of(model, &function, &sync.variant));
             }
             let key = format!("sync:{}:{}", sync.function, sync.variant);
             let checkpoint = self.0.store.checkpoint(&sync.connection_key, &key).await?;
-            statuses.push(SyncStatus { sync, record_counts, checkpoint });
+            statuses.push(SyncStatus {
+                sync,
+                record_counts,
+                checkpoint,
+            });
         }
         Ok(statuses)
     }
@@ -101,12 +114,17 @@ impl Runtime {
         connection_id: Option<&str>,
     ) -> Result<Vec<(Sync, i64)>, InvokeError> {
         self.0.connections.integration(environment, provider_config_key).await?;
+        let connections = self
+            .selected_connections(environment, provider_config_key, connection_id)
+            .await?;
         let deployed = self.0.store.functions(environment, Some(provider_config_key)).await?;
-        let deployed: Vec<Function> =
-            deployed.into_iter().filter(|function| function.manifest.kind == FunctionKind::Sync).collect();
+        let deployed: Vec<Function> = deployed
+            .into_iter()
+            .filter(|function| function.manifest.kind == FunctionKind::Sync)
+            .collect();
         let wanted = wanted(names, &deployed, provider_config_key)?;
         let mut syncs = Vec::new();
-        for connection in self.selected_connections(environment, provider_config_key, connection_id).await? {
+        for connection in connections {
             for (function, variant) in &wanted {
                 let sync = self.new_sync(function, variant, &connection);
                 syncs.push((self.0.store.ensure_sync(&sync).await?, function.version));
@@ -122,7 +140,11 @@ impl Runtime {
         connection_id: Option<&str>,
     ) -> Result<Vec<Connection>, InvokeError> {
         if let Some(connection_id) = connection_id {
-            let target = self.0.connections.target(environment, provider_config_key, connection_id).await?;
+            let target = self
+                .0
+                .connections
+                .target(environment, provider_config_key, connection_id)
+                .await?;
             return Ok(vec![Connection::clone(&target.connection)]);
         }
         let mut connections = Vec::new();
@@ -154,7 +176,11 @@ impl Runtime {
             variant: variant.into(),
             state: SyncState::Started,
             // Checked at deploy; a sync without a frequency runs only when triggered.
-            frequency_ms: function.manifest.frequency.as_deref().and_then(|text| frequency::parse(text).ok()),
+            frequency_ms: function
+                .manifest
+                .frequency
+                .as_deref()
+                .and_then(|text| frequency::parse(text).ok()),
             next_due_at_ms: None,
             last_run: None,
         }
@@ -174,11 +200,13 @@ fn wanted<'a>(
         .map(|full_name| {
             let (name, variant) = full_name.split_once("::").unwrap_or((full_name, BASE_VARIANT));
             let function = deployed.iter().find(|function| function.name == name);
-            function.map(|function| (function, variant)).ok_or_else(|| InvokeError::UnknownFunction {
-                provider_config_key: provider_config_key.into(),
-                kind: FunctionKind::Sync.as_str(),
-                function: name.into(),
-            })
+            function
+                .map(|function| (function, variant))
+                .ok_or_else(|| InvokeError::UnknownFunction {
+                    provider_config_key: provider_config_key.into(),
+                    kind: FunctionKind::Sync.as_str(),
+                    function: name.into(),
+                })
         })
         .collect()
 }

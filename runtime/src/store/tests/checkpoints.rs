@@ -1,3 +1,5 @@
+//! Checkpoints, on both databases.
+
 use super::*;
 
 for_each_db! {

@@ -1,3 +1,5 @@
+//! Connections, on both databases.
+
 use super::*;
 use crate::model::{EndUser, RecordFilter};
 use crate::store::{ConnectionQuery, RecordKey, RecordWrite, StoreError};

@@ -1,3 +1,5 @@
+//! Deployments and versions, on both databases.
+
 use super::*;
 use crate::model::{Function, FunctionManifest};
 use crate::store::NewDeployment;

@@ -1,3 +1,5 @@
+//! Environments, keys and integrations, on both databases.
+
 use super::*;
 use crate::model::{ApiKey, ApiKeyId};
 use crate::store::StoreError;

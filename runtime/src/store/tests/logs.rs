@@ -1,6 +1,9 @@
+//! Log batches, on both databases.
+
 use super::*;
 use crate::model::log::Source;
 use crate::model::{Level, Message, Operation, OperationId, OperationKind, OperationState};
+use crate::store::open::Dialect;
 use crate::store::{MessageQuery, OperationQuery};
 
 fn id(now_ms: i64, number: u8) -> OperationId {
@@ -190,7 +193,7 @@ async fn a_failed_batch_writes_nothing(store: Store) {
         .unwrap();
     drop(transaction);
     assert_eq!(store.setting("half").await.unwrap(), None);
-    if store.dialect == crate::store::open::Dialect::Postgres {
+    if store.dialect == Dialect::Postgres {
         let broken = Operation {
             connection_id: Some("a\0".to_owned()),
             ..operation.clone()

@@ -1,3 +1,5 @@
+//! Records and the readers that follow them, on both databases.
+
 use std::collections::HashMap;
 
 use rand::rngs::StdRng;

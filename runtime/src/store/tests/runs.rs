@@ -1,3 +1,5 @@
+//! The queue of runs, on both databases.
+
 use super::*;
 use crate::model::{Counts, RunError};
 

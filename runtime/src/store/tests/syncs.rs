@@ -1,3 +1,5 @@
+//! Syncs, on both databases.
+
 use super::*;
 use crate::store::StoreError;
 
