@@ -217,7 +217,7 @@ impl Scheduler {
                 Ok(false) => return,
                 // The lease may still hold; the next renewal tells.
                 Err(error) => {
-                    tracing::warn!(run.id = %run.id, %error, "The lease of run {} was not renewed: {error}", run.id)
+                    tracing::warn!(run.id = %run.id, %error, "The lease of run {} was not renewed: {error}", run.id);
                 }
             }
         }

@@ -161,8 +161,8 @@ async fn unknown_names() {
     );
     check(
         client.import_connection("nope", "x", json!({"type": "NONE"})).await,
-        400,
-        "unknown_provider_config",
+        404,
+        "not_found",
     );
     check(
         client

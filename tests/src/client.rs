@@ -116,7 +116,6 @@ impl Client {
     }
 
     /// A request with the key; `path` begins with `/`.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base_url));
         match &self.key {
@@ -254,7 +253,6 @@ impl Client {
     }
 
     /// A request through the proxy, to be given headers and a body.
-    #[must_use]
     pub fn proxy(&self, method: Method, integration: &str, connection_id: &str, path: &str) -> reqwest::RequestBuilder {
         for_connection(
             self.request(method, &format!("/proxy{path}")),
@@ -287,7 +285,6 @@ pub async fn send(request: reqwest::RequestBuilder) -> Answer {
 }
 
 /// Adds a JSON body.
-#[must_use]
 pub fn json_body(request: reqwest::RequestBuilder, body: &Value) -> reqwest::RequestBuilder {
     request
         .header("content-type", "application/json")
@@ -295,7 +292,6 @@ pub fn json_body(request: reqwest::RequestBuilder, body: &Value) -> reqwest::Req
 }
 
 /// Adds the two headers that name a connection.
-#[must_use]
 pub fn for_connection(
     request: reqwest::RequestBuilder,
     integration: &str,

@@ -149,6 +149,15 @@ fn remove_cors(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether the caller reads content encodings itself. For one who does not say so, an answer is decoded here: some upstreams
+/// compress unasked.
+fn accepts_encodings(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::ACCEPT_ENCODING)
+        .iter()
+        .any(|value| value != "identity")
+}
+
 impl<'a> CallHeaders<'a> {
     fn parse(headers: &'a HeaderMap) -> Result<Self, ApiError> {
         let mut faults = Vec::new();
@@ -157,7 +166,7 @@ impl<'a> CallHeaders<'a> {
             retries: retries(headers, &mut faults),
             retry_on: retry_on(headers, &mut faults),
             base_url_override: base_url_override(headers, &mut faults),
-            decompress: boolean(headers, "decompress", &mut faults).unwrap_or(false),
+            decompress: boolean(headers, "decompress", &mut faults).unwrap_or(false) || !accepts_encodings(headers),
             forward_headers_on_redirect: boolean(headers, "forward-headers-on-redirect", &mut faults),
             forwarded: forwarded(headers),
         };
@@ -285,6 +294,7 @@ mod tests {
     #[test]
     fn what_the_node_client_sends() {
         let headers = headers(&[
+            ("accept-encoding", "gzip, compress, deflate, br"),
             ("base-url-override", ""),
             ("nango-activity-log-id", ""),
             ("nango-proxy-x-custom", "v"),

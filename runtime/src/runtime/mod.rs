@@ -366,7 +366,7 @@ impl Runtime {
         answer
     }
 
-    /// Log operations, newest first.
+    /// Log operations, newest first. Everything logged before the call is there.
     ///
     /// # Errors
     /// When the database fails.
@@ -375,10 +375,11 @@ impl Runtime {
         environment: &EnvironmentId,
         query: &OperationQuery,
     ) -> Result<Vec<Operation>, StoreError> {
+        self.0.logs.flush().await;
         self.0.store.operations(environment, query).await
     }
 
-    /// Messages of one operation with their sequence numbers, oldest first.
+    /// Messages of one operation with their sequence numbers, oldest first. Everything logged before the call is there.
     ///
     /// # Errors
     /// When the database fails.
@@ -387,6 +388,7 @@ impl Runtime {
         environment: &EnvironmentId,
         query: &MessageQuery,
     ) -> Result<Vec<(i64, Message)>, StoreError> {
+        self.0.logs.flush().await;
         self.0.store.messages(environment, query).await
     }
 }
