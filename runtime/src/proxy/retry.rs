@@ -104,7 +104,7 @@ pub(super) fn decide(policy: &Policy<'_>, spent: Spent, outcome: Outcome<'_>, no
     }
     let left_ms = policy.wait_ms_max.saturating_sub(spent.waited_ms);
     let told = match outcome {
-        Outcome::Answer { headers, .. } => told_wait_ms(policy.spec, headers, now_ms),
+        Outcome::Answer { status, headers } => told_wait_ms(policy.spec, status, headers, now_ms),
         Outcome::NotSent | Outcome::MaybeSent | Outcome::Final => None,
     };
     let (wait_ms, reason) = match told {
@@ -190,8 +190,10 @@ fn rule_matches(rule: &str, code: u16) -> bool {
     rule.parse() == Ok(code)
 }
 
-/// The wait the answer's headers ask for: the longest of the provider's, else `Retry-After`.
-fn told_wait_ms(spec: &RetrySpec, headers: &HeaderMap, now_ms: i64) -> Option<(u64, &'static str)> {
+/// The wait the answer's headers ask for. A wait meant for this answer (`after`, `Retry-After`) comes before the end of the
+/// rate limit's window (`at`), which many providers send with every answer: it counts only when the window is used up, and
+/// never for a fault of the server.
+fn told_wait_ms(spec: &RetrySpec, status: StatusCode, headers: &HeaderMap, now_ms: i64) -> Option<(u64, &'static str)> {
     let values = |names: &[String]| -> Vec<&str> {
         names
             .iter()
@@ -201,17 +203,21 @@ fn told_wait_ms(spec: &RetrySpec, headers: &HeaderMap, now_ms: i64) -> Option<(u
             .collect()
     };
     let longest = |waits: Vec<u64>| waits.into_iter().max();
-    if let Some(wait_ms) = longest(values(&spec.at).iter().filter_map(|at| until_ms(at, now_ms)).collect()) {
-        return Some((wait_ms, "provider_at"));
-    }
     if let Some(wait_ms) = longest(values(&spec.after).iter().filter_map(|v| after_ms(v, now_ms)).collect()) {
         return Some((wait_ms, "provider_after"));
     }
-    headers
+    let retry_after = headers
         .get(http::header::RETRY_AFTER)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| after_ms(value, now_ms))
-        .map(|wait_ms| (wait_ms, "retry_after"))
+        .and_then(|value| value.to_str().ok());
+    if let Some(wait_ms) = retry_after.and_then(|value| after_ms(value, now_ms)) {
+        return Some((wait_ms, "retry_after"));
+    }
+    let remaining = spec.remaining.as_ref().and_then(|name| headers.get(name.as_str()));
+    if status.is_server_error() || remaining.is_some_and(|value| value != "0") {
+        return None;
+    }
+    longest(values(&spec.at).iter().filter_map(|at| until_ms(at, now_ms)).collect())
+        .map(|wait_ms| (wait_ms, "provider_at"))
 }
 
 /// Milliseconds until a moment given as epoch seconds, epoch milliseconds or a date. None when it is past or unreadable.
