@@ -515,6 +515,16 @@ mod tests {
         };
         let used_up = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1800000004")];
         assert_eq!(wait(&case.status(403, &used_up)), Some((4_000, "provider_at")));
+        // The end of the window comes with every answer; neither a fault of the server nor another limit waits for it.
+        assert_eq!(wait(&case.status(502, &used_up)), Some((3_000, "status")));
+        let left = [("x-ratelimit-remaining", "7"), ("x-ratelimit-reset", "1800000004")];
+        assert_eq!(wait(&case.status(429, &left)), Some((3_000, "rate_limited")));
+        let told = [
+            ("x-ratelimit-remaining", "0"),
+            ("x-ratelimit-reset", "1800000004"),
+            ("retry-after", "1"),
+        ];
+        assert_eq!(wait(&case.status(429, &told)), Some((1_000, "retry_after")));
         assert_eq!(wait(&case.status(403, &[("x-ratelimit-remaining", "1")])), None);
     }
 }
