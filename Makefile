@@ -26,7 +26,9 @@ demo: ## See an action and a sync work end to end, without any account (KEEP=1 l
 	@scripts/demo
 
 .PHONY: test
-test: lint test-deps ## Check formatting and lints, then run all tests, on SQLite and Postgres
+test: lint ## Check formatting and lints, then run all tests, on SQLite and Postgres
+	cargo build --release --workspace
+	@scripts/test-deps
 	@$(MAKE) --no-print-directory test-it
 
 .PHONY: test-it
@@ -52,12 +54,12 @@ fmt: ## Format the code
 
 .PHONY: bench
 bench: ## Measure side by side with bare wasmtime, bare axum and nginx
-	@scripts/test-deps guests nginx
 	cargo build --release --workspace
+	@scripts/test-deps guests nginx
 	target/release/bench
 
 .PHONY: soak
 soak: ## Run the bench's load for ten minutes and watch memory (SOAK_SECONDS=600)
-	@scripts/test-deps guests nginx
 	cargo build --release --workspace
+	@scripts/test-deps guests nginx
 	target/release/bench soak --seconds "$${SOAK_SECONDS:-600}"
