@@ -9,7 +9,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 # cargo-nextest runs tests side by side; plain cargo does as well.
-TEST_RUNNER = $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test)
+TEST_RUNNER = $(if $(shell command -v cargo-nextest),cargo nextest run --no-fail-fast,cargo test --no-fail-fast)
 # One test: make test-it TEST=proxy
 TEST ?=
 

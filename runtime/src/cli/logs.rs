@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn an_operation_in_one_line() {
         let answer = json!({"data": [{
-            "id": "op_1", "operation": "action:run", "state": "success", "provider_config_key": "github",
+            "id": "op_1", "type": "action:run", "state": "success", "provider_config_key": "github",
             "connection_id": "c", "message": "Action whoami succeeded", "duration_us": 1_250,
             "started_at": "2026-01-01T00:00:00.000Z",
         }]});
