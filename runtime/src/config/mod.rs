@@ -28,6 +28,8 @@ pub struct Config {
     pub encryption_key: Option<Secret<String>>,
     pub providers: Vec<PathBuf>,
     pub egress_allow: Vec<ipnet::IpNet>,
+    /// Public hosts that `Base-Url-Override` may name besides the provider's own.
+    pub override_hosts: Vec<String>,
     pub limits: Limits,
 }
 
@@ -53,6 +55,11 @@ pub struct Limits {
     pub proxy_connect_timeout_ms: u64,
     pub proxy_first_byte_timeout_ms: u64,
     pub proxy_total_timeout_ms: u64,
+    pub proxy_idle_timeout_ms: u64,
+    /// Times a 429 is waited for unasked.
+    pub proxy_rate_limit_retries: u32,
+    /// All waits between the attempts of one call.
+    pub proxy_retry_wait_ms: u64,
     pub log_retention_days: u32,
 }
 
@@ -157,6 +164,7 @@ impl std::fmt::Debug for Config {
             .field("encryption_key", &self.encryption_key)
             .field("providers", &self.providers)
             .field("egress_allow", &self.egress_allow)
+            .field("override_hosts", &self.override_hosts)
             .field("limits", &self.limits)
             .finish()
     }

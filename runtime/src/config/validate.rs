@@ -43,6 +43,11 @@ pub(super) fn validate(layers: &Layers) -> Result<(Config, LogSettings), ConfigE
             "egress_allow",
             "a list of networks such as [\"10.0.0.0/8\", \"::1/128\"]",
         )?,
+        override_hosts: typed(
+            layers,
+            "override_hosts",
+            "a list of hosts such as [\"api.example.com\", \".example.com\"]",
+        )?,
         limits: limits(layers)?,
     };
     let log = LogSettings {
@@ -88,6 +93,7 @@ fn range_of(name: &str) -> (u64, u64, &'static str) {
             RUN_MEMORY_BYTES_MAX,
             "bytes from 1048576 (1 MiB) to 4294967296 (4 GiB)",
         ),
+        "proxy_rate_limit_retries" => (0, 10, "a number from 0 to 10"),
         name if name.ends_with("_ms") => (1, TIMEOUT_MS_MAX, "milliseconds from 1 to 604800000 (a week)"),
         name if name.ends_with("_bytes") => (1, BYTES_MAX, "bytes from 1 to 17179869184 (16 GiB)"),
         _ => (1, COUNT_MAX, "a number from 1 to 4294967295"),

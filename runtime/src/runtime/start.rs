@@ -210,9 +210,12 @@ fn database_url(config: &Config, data_dir: &DataDir) -> String {
 fn proxy_options(config: &Config) -> ProxyOptions {
     ProxyOptions {
         egress_allow: config.egress_allow.clone(),
+        override_hosts: config.override_hosts.clone(),
         connect_timeout_ms: config.limits.proxy_connect_timeout_ms,
         first_byte_timeout_ms: config.limits.proxy_first_byte_timeout_ms,
         total_timeout_ms: config.limits.proxy_total_timeout_ms,
-        ..ProxyOptions::default()
+        idle_timeout_ms: config.limits.proxy_idle_timeout_ms,
+        rate_limit_retries_max: config.limits.proxy_rate_limit_retries,
+        retry_wait_ms_max: config.limits.proxy_retry_wait_ms,
     }
 }
