@@ -145,10 +145,7 @@ fn limits(timeout_ms: u64) -> Limits {
         component_bytes: 1 << 20,
         run_log_messages: 10,
         run_log_bytes: 10_000,
-        proxy_connect_timeout_ms: 1,
-        proxy_first_byte_timeout_ms: 1,
-        proxy_total_timeout_ms: 1,
-        log_retention_days: 1,
+        ..Limits::default()
     }
 }
 
