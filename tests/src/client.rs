@@ -1,4 +1,4 @@
-//! The HTTP API with a key. Helpers give what came back, status included: a test says what it expects.
+//! The HTTP API with a key. Calls give what came back, status included: a test says what it expects.
 
 use std::time::{Duration, Instant};
 

@@ -4,7 +4,7 @@
 //! # Layout
 //!
 //! - [`server`]: starts `nango-runtime serve` on a data folder of its own and stops it when dropped
-//! - [`client`]: the HTTP API with a key, as thin helpers that give status and JSON
+//! - [`client`]: the HTTP API with a key, as thin calls that give status and JSON
 //! - [`command`]: runs the other subcommands to their end
 //! - [`embedded`]: the runtime as a library, for what needs no process
 //! - [`upstream`]: a scripted server that records what it is asked

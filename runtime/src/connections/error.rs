@@ -30,10 +30,6 @@ pub enum ConnectionsError {
         given: String,
     },
     #[error(
-        "an integration of provider {provider:?} needs `credentials` of type {auth_mode}: client_id and client_secret"
-    )]
-    MissingCredentials { provider: String, auth_mode: String },
-    #[error(
         "provider {provider:?} authenticates with {auth_mode}, which is not supported yet; supported are API_KEY, BASIC, OAUTH2 and NONE"
     )]
     UnsupportedAuthMode { provider: String, auth_mode: String },

@@ -285,16 +285,13 @@ mod tests {
     }
 
     #[test]
-    fn an_oauth2_integration_needs_an_app() {
+    fn an_oauth2_integration_may_have_an_app() {
         let app = json!({"type": "OAUTH2", "client_id": "cid", "client_secret": "csecret", "scopes": "repo,user"});
         assert_eq!(check("github", Some(app.clone())), Ok(Some(app)));
+        assert_eq!(check("github", None), Ok(None), "tokens can be imported without one");
         let without_scopes = json!({"type": "OAUTH2", "client_id": "cid", "client_secret": "s", "scopes": null});
         assert_eq!(check("github", Some(without_scopes)).unwrap().unwrap()["scopes"], "");
         for (given, message) in [
-            (
-                None,
-                "an integration of provider \"github\" needs `credentials` of type OAUTH2",
-            ),
             (
                 Some(json!({"type": "API_KEY"})),
                 "provider \"github\" takes OAUTH2 credentials, not API_KEY",

@@ -224,7 +224,7 @@ mod tests {
     fn gives_what_is_imported() {
         let wat = format!(
             r#"(component (import "nango:functions/types@1.0.0" (instance)) (import "nango:functions/log@1.0.0" (instance))
-                (import "name" (type (eq string)))
+                (type $text string) (import "name" (type (eq $text)))
                 (component $inner (import "anything" (func))) {EXPORTED})"#
         );
         let surface = check(&wat::parse_str(wat).unwrap(), MAX).unwrap();

@@ -66,7 +66,6 @@ impl From<ConnectionsError> for ApiError {
             ConnectionsError::UnknownProvider { .. } => fault(message, "provider"),
             ConnectionsError::IntegrationExists { .. } => fault(message, "uniqueKey"),
             ConnectionsError::IntegrationInUse { .. } => fault(message, "unique_key"),
-            ConnectionsError::MissingCredentials { .. } => fault(message, "credentials"),
             ConnectionsError::CredentialsType { .. } => Self::new(StatusCode::BAD_REQUEST, "invalid_body", message),
             ConnectionsError::UnsupportedAuthMode { .. } => {
                 Self::new(StatusCode::BAD_REQUEST, "invalid_auth_mode", message)
