@@ -51,7 +51,10 @@ const KEYS: &[&str] = &[
 const INNER_KEYS: &[(&str, &[&str])] = &[
     ("/signature", &["protocol", "hmac_secret_encoding"]),
     ("/token", &["signing_key", "expires_in_ms", "header", "payload"]),
-    ("/proxy", &["base_url", "headers", "query", "retry", "paginate", "verification"]),
+    (
+        "/proxy",
+        &["base_url", "headers", "query", "retry", "paginate", "verification"],
+    ),
     ("/proxy/retry", &["error_code", "after", "remaining", "at"]),
     (
         "/proxy/paginate",
@@ -124,14 +127,15 @@ const MODES: &[(&str, &[&str], &[&str])] = &[
     ("APP", &["/token_url", "/proxy/base_url"], &["accessToken"]),
     ("AWS_SIGV4", &["/proxy/base_url"], &[]),
     ("BASIC", &["/proxy/base_url"], &["username", "password"]),
-    (
-        "BILL",
-        &["/token_url", "/proxy/base_url"],
-        &["credentials.session_id"],
-    ),
+    ("BILL", &["/token_url", "/proxy/base_url"], &["credentials.session_id"]),
     (
         "CUSTOM",
-        &["/authorization_url", "/token_url/OAUTH2", "/token_url/APP", "/proxy/base_url"],
+        &[
+            "/authorization_url",
+            "/token_url/OAUTH2",
+            "/token_url/APP",
+            "/proxy/base_url",
+        ],
         &["accessToken"],
     ),
     (
@@ -141,12 +145,22 @@ const MODES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "JWT",
-        &["/signature/protocol", "/token/signing_key", "/token/expires_in_ms", "/proxy/base_url"],
+        &[
+            "/signature/protocol",
+            "/token/signing_key",
+            "/token/expires_in_ms",
+            "/proxy/base_url",
+        ],
         &["accessToken"],
     ),
     (
         "MCP_OAUTH2",
-        &["/authorization_url", "/token_url", "/client_registration", "/proxy/base_url"],
+        &[
+            "/authorization_url",
+            "/token_url",
+            "/client_registration",
+            "/proxy/base_url",
+        ],
         &["accessToken"],
     ),
     ("MCP_OAUTH2_GENERIC", &["/proxy/base_url"], &["accessToken"]),
@@ -170,7 +184,12 @@ const MODES: &[(&str, &[&str], &[&str])] = &[
     ("TBA", &["/proxy/base_url"], &[]),
     (
         "TWO_STEP",
-        &["/token_url", "/token_params", "/token_response/token", "/proxy/base_url"],
+        &[
+            "/token_url",
+            "/token_params",
+            "/token_response/token",
+            "/proxy/base_url",
+        ],
         &["accessToken"],
     ),
 ];
@@ -197,7 +216,10 @@ fn every_file_of_the_folder_is_listed_in_the_order_of_names() {
 fn a_file_holds_the_provider_of_its_name_and_says_where_that_comes_from() {
     for (file, text) in FILES {
         let comment: Vec<&str> = text.lines().take_while(|line| line.starts_with('#')).collect();
-        assert!(comment.iter().any(|line| line.contains("https://")), "{file} links to no documentation");
+        assert!(
+            comment.iter().any(|line| line.contains("https://")),
+            "{file} links to no documentation"
+        );
         let written: serde_norway::Mapping = serde_norway::from_str(text).unwrap();
         let names: Vec<&str> = written.keys().map(|name| name.as_str().unwrap()).collect();
         assert_eq!(names, [file.strip_suffix(".yaml").unwrap()]);
@@ -215,6 +237,12 @@ fn the_folder_read_as_a_users_own_gives_the_same() {
 }
 
 #[test]
+fn the_readme_counts_right() {
+    let readme = std::fs::read_to_string(folder().join("../../README.md")).unwrap();
+    assert!(readme.contains(&format!("the data of {} providers", FILES.len())));
+}
+
+#[test]
 fn keys_are_known_and_in_their_order() {
     for (file, text) in FILES {
         let written: serde_norway::Mapping = serde_norway::from_str(text).unwrap();
@@ -228,7 +256,11 @@ fn keys_are_known_and_in_their_order() {
         for section in SECTIONS {
             let fields = entry.get(section).and_then(|fields| fields.as_mapping());
             for (name, rules) in fields.into_iter().flatten() {
-                assert_order(&format!("{file}/{section}/{}", name.as_str().unwrap()), rules, FIELD_KEYS);
+                assert_order(
+                    &format!("{file}/{section}/{}", name.as_str().unwrap()),
+                    rules,
+                    FIELD_KEYS,
+                );
             }
         }
     }
@@ -279,8 +311,15 @@ fn a_fields_example_obeys_its_rules() {
                 }
                 let ruled = schema != json!({}) || rules["format"] == "template";
                 assert!(ruled || *section == "credentials", "{place} takes any text");
-                let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
-                assert!(validator.is_valid(&rules["example"]), "{place}: {} against {schema}", rules["example"]);
+                let validator = jsonschema::options()
+                    .should_validate_formats(true)
+                    .build(&schema)
+                    .unwrap();
+                assert!(
+                    validator.is_valid(&rules["example"]),
+                    "{place}: {} against {schema}",
+                    rules["example"]
+                );
             }
         }
     }
@@ -326,7 +365,10 @@ fn addresses_are_https() {
                 }
                 let url = url::Url::parse(&address).unwrap_or_else(|error| panic!("{address}: {error}"));
                 assert_eq!(url.scheme(), "https", "{}{place}", provider.name);
-                assert!(url.query().is_none() || place == "/setup_guide_url" || place == "/docs", "{address}");
+                assert!(
+                    url.query().is_none() || place == "/setup_guide_url" || place == "/docs",
+                    "{address}"
+                );
                 assert!(!address.ends_with('/') || place != "/proxy/base_url", "{address}");
             }
         }
@@ -361,7 +403,11 @@ fn verification_names_paths() {
         let Some(verification) = provider.json.pointer("/proxy/verification") else {
             continue;
         };
-        assert!(["GET", "POST"].contains(&verification["method"].as_str().unwrap()), "{}", provider.name);
+        assert!(
+            ["GET", "POST"].contains(&verification["method"].as_str().unwrap()),
+            "{}",
+            provider.name
+        );
         let endpoints = verification["endpoints"].as_array().unwrap();
         assert!(!endpoints.is_empty(), "{}", provider.name);
         for endpoint in endpoints {
@@ -430,7 +476,10 @@ fn templates(entry: &Value) -> Vec<(String, &str)> {
 fn variables(template: &str) -> Vec<&str> {
     let starts = template.split("${").skip(1);
     starts
-        .filter_map(|rest| rest.split_once(['}', '(']).filter(|(name, _)| rest[name.len()..].starts_with('}')))
+        .filter_map(|rest| {
+            rest.split_once(['}', '('])
+                .filter(|(name, _)| rest[name.len()..].starts_with('}'))
+        })
         .map(|(name, _)| name)
         .collect()
 }
