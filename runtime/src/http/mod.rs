@@ -13,6 +13,7 @@ mod fault;
 mod functions;
 mod health;
 mod integrations;
+mod linger;
 mod logs;
 mod names;
 mod openapi;
