@@ -19,6 +19,7 @@ mod names;
 mod openapi;
 mod providers;
 mod proxy;
+mod proxy_headers;
 mod query;
 mod records;
 mod serve;
