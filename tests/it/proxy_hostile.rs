@@ -12,9 +12,9 @@ use serde_json::json;
 use crate::fixture::{CONNECTION, INTEGRATION, prepared};
 
 /// How long a provider may take to begin its answer, in these tests.
-const FIRST_BYTE_TIMEOUT_MS: u64 = 400;
+const FIRST_BYTE_TIMEOUT_MS: u64 = 1_000;
 /// For what happens soon, or the test fails.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(20);
 
 async fn impatient() -> (Server, Client) {
     let runtime = TestRuntime::new().egress_loopback().environment(
