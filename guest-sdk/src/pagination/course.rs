@@ -111,14 +111,14 @@ impl Course {
     fn first(&mut self, start: Option<&str>) -> Result<Request, PaginationError> {
         let plan = Rc::clone(&self.plan);
         match (&plan.way, start) {
-            (Way::Offset { name, start, .. }, None) => self.to_offset(*start, name),
+            (Way::Offset { name, start, .. }, None) => self.go_to_offset(*start, name),
             (Way::Offset { name, .. }, Some(text)) => match text.trim().parse() {
-                Ok(offset) => self.to_offset(offset, name),
+                Ok(offset) => self.go_to_offset(offset, name),
                 Err(_) => Err(PaginationError::StartNoNumber { text: text.to_owned() }),
             },
             (Way::Cursor { .. } | Way::Link { .. }, None) => Ok(self.request.clone()),
-            (Way::Cursor { name, .. }, Some(cursor)) => self.to_cursor(&Parameter::Text(cursor.to_owned()), name),
-            (Way::Link { .. }, Some(link)) => self.to_link(link),
+            (Way::Cursor { name, .. }, Some(cursor)) => self.go_to_cursor(&Parameter::Text(cursor.to_owned()), name),
+            (Way::Link { .. }, Some(link)) => self.go_to_link(link),
         }
     }
 
@@ -157,7 +157,7 @@ impl Course {
         let cursor = value.as_deref().and_then(Parameter::of_cursor);
         Ok(cursor.map(|cursor| {
             page.set_next(cursor.text());
-            self.to_cursor(&cursor, name)
+            self.go_to_cursor(&cursor, name)
         }))
     }
 
@@ -171,7 +171,7 @@ impl Course {
         let link = link.filter(|link: &String| !link.trim().is_empty());
         Ok(link.map(|link| {
             page.set_next(&link);
-            self.to_link(&link)
+            self.go_to_link(&link)
         }))
     }
 
@@ -196,17 +196,17 @@ impl Course {
             Calculation::PerPage => 1,
         });
         page.set_next(&next.to_string());
-        Ok(Some(self.to_offset(next, name)))
+        Ok(Some(self.go_to_offset(next, name)))
     }
 
-    fn to_cursor(&mut self, cursor: &Parameter, name: &str) -> Result<Request, PaginationError> {
+    fn go_to_cursor(&mut self, cursor: &Parameter, name: &str) -> Result<Request, PaginationError> {
         self.goes_on("cursor", cursor.text())?;
         let mut request = self.request.clone();
         cursor.set(&mut request, name, self.plan.in_body)?;
         Ok(request)
     }
 
-    fn to_offset(&mut self, offset: u64, name: &str) -> Result<Request, PaginationError> {
+    fn go_to_offset(&mut self, offset: u64, name: &str) -> Result<Request, PaginationError> {
         self.offset = offset;
         let mut request = self.request.clone();
         Parameter::from(offset).set(&mut request, name, self.plan.in_body)?;
@@ -215,7 +215,7 @@ impl Course {
 
     /// A link holds all parameters. One with an origin is sent there as an override of the base URL, for which the host has its
     /// policy: credentials go to the provider's own hosts and to those that the operator listed.
-    fn to_link(&mut self, link: &str) -> Result<Request, PaginationError> {
+    fn go_to_link(&mut self, link: &str) -> Result<Request, PaginationError> {
         self.goes_on("link", link)?;
         let Some(Destination { origin, path }) = link::resolve(link, &self.request.inner.path) else {
             return Err(PaginationError::BadLink { link: link.to_owned() });
