@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bindings::nango::functions::types;
 use crate::error::{Error, HostError, HttpError, Place};
+use crate::pagination::PaginationError;
 
 /// What a sync returns when it fails; the same type as for an action.
 pub type SyncError = ActionError;
@@ -103,6 +104,12 @@ impl ActionError {
             }
             Cause::Call(Error::Host { source, .. }) => {
                 describe_host_error(&mut details, source);
+                ("script_internal_error", format!("{self} (at {})", self.place))
+            }
+            Cause::Call(Error::Pagination { source, .. }) => {
+                if let PaginationError::ForeignHost { source, .. } = &**source {
+                    describe_host_error(&mut details, source);
+                }
                 ("script_internal_error", format!("{self} (at {})", self.place))
             }
             Cause::Call(Error::Json { .. }) | Cause::Foreign(_) => {

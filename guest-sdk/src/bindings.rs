@@ -326,7 +326,10 @@ pub mod nango {
                 /// The raw body, sent unchanged. `content-type` is for the caller to set.
                 pub body: Option<_rt::Vec<u8>>,
                 /// Known names: `retries` (extra attempts, 0 by default, 10 at most), `retry-on` (comma-separated status codes
-                /// to retry besides the usual ones), `base-url-override` (a URL, allowed by the operator's egress policy).
+                /// to retry besides the usual ones), `base-url-override` (a URL, allowed by the operator's egress policy),
+                /// `decompress` (`true` | `false`: `true` by default, so that the body comes without its content encoding),
+                /// `forward-headers-on-redirect` (`true` | `false`: whether credentials follow a redirect to another origin; the
+                /// provider's data says so by default).
                 pub options: _rt::Vec<Pair>,
             }
             impl ::core::fmt::Debug for Request {
@@ -370,7 +373,7 @@ pub mod nango {
                 #[inline]
                 unsafe fn drop(_handle: u32) {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "[resource-drop]response"]
                         fn drop(_: i32);
@@ -410,7 +413,7 @@ pub mod nango {
                 #[inline]
                 unsafe fn drop(_handle: u32) {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "[resource-drop]pending"]
                         fn drop(_: i32);
@@ -431,7 +434,7 @@ pub mod nango {
                 pub fn status(&self) -> u16 {
                     unsafe {
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.0.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.status"]
                             fn wit_import0(_: i32) -> i32;
@@ -464,7 +467,7 @@ pub mod nango {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.0.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.headers"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -543,7 +546,7 @@ pub mod nango {
                         let len0 = vec0.len();
                         let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.0.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.header"]
                             fn wit_import2(_: i32, _: *mut u8, _: usize, _: *mut u8);
@@ -604,7 +607,7 @@ pub mod nango {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.0.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.text"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -737,7 +740,7 @@ pub mod nango {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.0.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.bytes"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -785,7 +788,7 @@ pub mod nango {
                         let len0 = vec0.len();
                         let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.0.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.json-pointer"]
                             fn wit_import2(_: i32, _: *mut u8, _: usize, _: *mut u8);
@@ -935,7 +938,7 @@ pub mod nango {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.0.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]pending.wait"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -1169,7 +1172,7 @@ pub mod nango {
                     }
                     let ptr16 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "get"]
                         fn wit_import17(
@@ -1441,7 +1444,7 @@ pub mod nango {
                     }
                     let ptr16 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "post"]
                         fn wit_import17(
@@ -1713,7 +1716,7 @@ pub mod nango {
                     }
                     let ptr16 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "put"]
                         fn wit_import17(
@@ -1985,7 +1988,7 @@ pub mod nango {
                     }
                     let ptr16 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "patch"]
                         fn wit_import17(
@@ -2257,7 +2260,7 @@ pub mod nango {
                     }
                     let ptr16 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "delete"]
                         fn wit_import17(
@@ -2533,7 +2536,7 @@ pub mod nango {
                     }
                     let ptr17 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "proxy"]
                         fn wit_import18(
@@ -2884,7 +2887,7 @@ pub mod nango {
                     }
                     let ptr18 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "batch"]
                         fn wit_import19(_: *mut u8, _: usize, _: i32, _: *mut u8);
@@ -3134,7 +3137,7 @@ pub mod nango {
                         }
                     }
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "start"]
                         fn wit_import17(
@@ -3190,6 +3193,164 @@ pub mod nango {
                 }
             }
         }
+        /// How the provider gives lists page by page. Following the pages is the guest's work; it takes `nango` for it.
+        ///
+        /// `@since` 1.1.0
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod pagination {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Error = super::super::super::nango::functions::types::Error;
+            #[allow(unused_unsafe, clippy::all)]
+            /// What the provider's catalogue entry says, as a JSON object; none when it says nothing. Known names: `type`
+            /// (`cursor` | `link` | `offset`), `limit` (a number), `limit_name_in_request`, `response_path`, `in_body`,
+            /// `cursor_path_in_response`, `cursor_name_in_request`, `link_rel_in_response_header`, `link_path_in_response_body`,
+            /// `offset_name_in_request`, `offset_start_value`, `offset_calculation_method` (`by-response-size` | `per-page`).
+            /// Names may be missing, and more will come.
+            #[allow(async_fn_in_trait)]
+            pub fn defaults() -> Result<Option<_rt::String>, Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 7 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 7
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "nango:functions/pagination@1.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "defaults"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result22 = match l2 {
+                        0 => {
+                            let e = {
+                                let l3 = i32::from(
+                                    *ptr0.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                match l3 {
+                                    0 => None,
+                                    1 => {
+                                        let e = {
+                                            let l4 = *ptr0
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l5 = *ptr0
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len6 = l5;
+                                            let bytes6 = _rt::Vec::from_raw_parts(
+                                                l4.cast(),
+                                                len6,
+                                                len6,
+                                            );
+                                            _rt::string_lift(bytes6)
+                                        };
+                                        Some(e)
+                                    }
+                                    _ => _rt::invalid_enum_discriminant(),
+                                }
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l7 = *ptr0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l8 = *ptr0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len9 = l8;
+                                let bytes9 = _rt::Vec::from_raw_parts(
+                                    l7.cast(),
+                                    len9,
+                                    len9,
+                                );
+                                let l10 = *ptr0
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l11 = *ptr0
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len12 = l11;
+                                let bytes12 = _rt::Vec::from_raw_parts(
+                                    l10.cast(),
+                                    len12,
+                                    len12,
+                                );
+                                let l13 = *ptr0
+                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l14 = *ptr0
+                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base21 = l13;
+                                let len21 = l14;
+                                let mut result21 = _rt::Vec::with_capacity(len21);
+                                for i in 0..len21 {
+                                    let base = base21
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    let e21 = {
+                                        let l15 = *base.add(0).cast::<*mut u8>();
+                                        let l16 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len17 = l16;
+                                        let bytes17 = _rt::Vec::from_raw_parts(
+                                            l15.cast(),
+                                            len17,
+                                            len17,
+                                        );
+                                        let l18 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l19 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len20 = l19;
+                                        let bytes20 = _rt::Vec::from_raw_parts(
+                                            l18.cast(),
+                                            len20,
+                                            len20,
+                                        );
+                                        (_rt::string_lift(bytes17), _rt::string_lift(bytes20))
+                                    };
+                                    result21.push(e21);
+                                }
+                                _rt::cabi_dealloc(
+                                    base21,
+                                    len21 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                super::super::super::nango::functions::types::Error {
+                                    code: _rt::string_lift(bytes9),
+                                    message: _rt::string_lift(bytes12),
+                                    details: result21,
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result22
+                }
+            }
+        }
         /// The connection this run is for. Credentials are not among what can be read.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod connection {
@@ -3215,7 +3376,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "connection-id"]
                         fn wit_import1(_: *mut u8);
@@ -3252,7 +3413,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "provider-config-key"]
                         fn wit_import1(_: *mut u8);
@@ -3290,7 +3451,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "provider"]
                         fn wit_import1(_: *mut u8);
@@ -3328,7 +3489,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "environment"]
                         fn wit_import1(_: *mut u8);
@@ -3366,7 +3527,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "config"]
                         fn wit_import1(_: *mut u8);
@@ -3497,7 +3658,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "metadata"]
                         fn wit_import1(_: *mut u8);
@@ -3631,7 +3792,7 @@ pub mod nango {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "set-metadata"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -3751,7 +3912,7 @@ pub mod nango {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "update-metadata"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -3886,7 +4047,7 @@ pub mod nango {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/records@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/records@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "batch-save"]
                         fn wit_import3(
@@ -4058,7 +4219,7 @@ pub mod nango {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/records@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/records@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "batch-update"]
                         fn wit_import3(
@@ -4230,7 +4391,7 @@ pub mod nango {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/records@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/records@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "batch-delete"]
                         fn wit_import3(
@@ -4423,7 +4584,7 @@ pub mod nango {
                     }
                     let ptr3 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/records@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/records@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "get-by-ids"]
                         fn wit_import4(
@@ -4575,7 +4736,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/checkpoints@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/checkpoints@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "get"]
                         fn wit_import1(_: *mut u8);
@@ -4722,7 +4883,7 @@ pub mod nango {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/checkpoints@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/checkpoints@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "save"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -4838,7 +4999,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/checkpoints@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/checkpoints@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "clear"]
                         fn wit_import1(_: *mut u8);
@@ -4990,7 +5151,7 @@ pub mod nango {
                         }
                     }
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/log@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/log@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "write"]
                         fn wit_import6(
@@ -5036,7 +5197,7 @@ pub mod nango {
             pub fn now_us() -> u64 {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/clock@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/clock@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "now-us"]
                         fn wit_import0() -> i64;
@@ -5055,7 +5216,7 @@ pub mod nango {
             pub fn monotonic_us() -> u64 {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/clock@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/clock@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "monotonic-us"]
                         fn wit_import0() -> i64;
@@ -5094,7 +5255,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/random@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/random@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "bytes"]
                         fn wit_import1(_: i32, _: *mut u8);
@@ -5129,7 +5290,7 @@ pub mod nango {
             pub fn sleep_ms(duration: u64) -> () {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/sleep@1.0.0")]
+                    #[link(wasm_import_module = "nango:functions/sleep@1.1.0")]
                     unsafe extern "C" {
                         #[link_name = "sleep-ms"]
                         fn wit_import0(_: i64);
@@ -5362,14 +5523,14 @@ macro_rules! __export_function_impl {
         $($path_to_types_root)*:: __export_world_function_cabi!($ty with_types_in
         $($path_to_types_root)*); const _ : () = { #[rustfmt::skip] #[cfg(target_arch =
         "wasm32")] #[unsafe (link_section =
-        "component-type:wit-bindgen:0.60.0:nango:functions@1.0.0:function:imports and exports")]
+        "component-type:wit-bindgen:0.60.0:nango:functions@1.1.0:function:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 1820] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 1903] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x9d\x0d\x01A\x02\x01\
-A\x1c\x01B\x05\x01o\x02ss\x04\0\x04pair\x03\0\0\x01p\x01\x01r\x03\x04codes\x07me\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf0\x0d\x01A\x02\x01\
+A\x1e\x01B\x05\x01o\x02ss\x04\0\x04pair\x03\0\0\x01p\x01\x01r\x03\x04codes\x07me\
 ssages\x07details\x02\x04\0\x05error\x03\0\x03\x03\0\x1bnango:functions/types@1.\
-0.0\x05\0\x02\x03\0\0\x05error\x02\x03\0\0\x04pair\x01B0\x02\x03\x02\x01\x01\x04\
+1.0\x05\0\x02\x03\0\0\x05error\x02\x03\0\0\x04pair\x01B0\x02\x03\x02\x01\x01\x04\
 \0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01p}\x01\
 k\x05\x01r\x05\x04paths\x05query\x04\x07headers\x04\x04body\x06\x07options\x04\x04\
 \0\x07request\x03\0\x07\x04\0\x08response\x03\x01\x04\0\x07pending\x03\x01\x01h\x09\
@@ -5385,29 +5546,31 @@ ng.wait\x01\x18\x01@\x01\x07request\x08\0\x17\x04\0\x03get\x01\x19\x04\0\x04post
 @\x02\x06methods\x07request\x08\0\x17\x04\0\x05proxy\x01\x1a\x01o\x02s\x08\x01p\x1b\
 \x01p\x17\x01@\x02\x08requests\x1c\x0dmax-in-flighty\0\x1d\x04\0\x05batch\x01\x1e\
 \x01i\x0a\x01@\x02\x06methods\x07request\x08\0\x1f\x04\0\x05start\x01\x20\x03\0\x1b\
-nango:functions/nango@1.0.0\x05\x03\x01B\x0f\x02\x03\x02\x01\x01\x04\0\x05error\x03\
-\0\0\x01@\0\0s\x04\0\x0dconnection-id\x01\x02\x04\0\x13provider-config-key\x01\x02\
-\x04\0\x08provider\x01\x02\x04\0\x0benvironment\x01\x02\x01j\x01s\x01\x01\x01@\0\
-\0\x03\x04\0\x06config\x01\x04\x04\0\x08metadata\x01\x04\x01j\0\x01\x01\x01@\x01\
-\x04jsons\0\x05\x04\0\x0cset-metadata\x01\x06\x04\0\x0fupdate-metadata\x01\x06\x03\
-\0\x20nango:functions/connection@1.0.0\x05\x04\x01B\x0e\x02\x03\x02\x01\x01\x04\0\
-\x05error\x03\0\0\x01o\x02sw\x01p\x02\x04\0\x06counts\x03\0\x03\x01j\x01\x04\x01\
+nango:functions/nango@1.1.0\x05\x03\x01B\x06\x02\x03\x02\x01\x01\x04\0\x05error\x03\
+\0\0\x01ks\x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x08defaults\x01\x04\x03\0\x20\
+nango:functions/pagination@1.1.0\x05\x04\x01B\x0f\x02\x03\x02\x01\x01\x04\0\x05e\
+rror\x03\0\0\x01@\0\0s\x04\0\x0dconnection-id\x01\x02\x04\0\x13provider-config-k\
+ey\x01\x02\x04\0\x08provider\x01\x02\x04\0\x0benvironment\x01\x02\x01j\x01s\x01\x01\
+\x01@\0\0\x03\x04\0\x06config\x01\x04\x04\0\x08metadata\x01\x04\x01j\0\x01\x01\x01\
+@\x01\x04jsons\0\x05\x04\0\x0cset-metadata\x01\x06\x04\0\x0fupdate-metadata\x01\x06\
+\x03\0\x20nango:functions/connection@1.1.0\x05\x05\x01B\x0e\x02\x03\x02\x01\x01\x04\
+\0\x05error\x03\0\0\x01o\x02sw\x01p\x02\x04\0\x06counts\x03\0\x03\x01j\x01\x04\x01\
 \x01\x01@\x02\x05models\x07recordss\0\x05\x04\0\x0abatch-save\x01\x06\x04\0\x0cb\
 atch-update\x01\x06\x04\0\x0cbatch-delete\x01\x06\x01ps\x01j\x01s\x01\x01\x01@\x02\
 \x05models\x03ids\x07\0\x08\x04\0\x0aget-by-ids\x01\x09\x03\0\x1dnango:functions\
-/records@1.0.0\x05\x05\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01ks\
+/records@1.1.0\x05\x06\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01ks\
 \x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x03get\x01\x04\x01j\0\x01\x01\x01@\x01\x04\
 jsons\0\x05\x04\0\x04save\x01\x06\x01@\0\0\x05\x04\0\x05clear\x01\x07\x03\0!nang\
-o:functions/checkpoints@1.0.0\x05\x06\x01B\x05\x02\x03\x02\x01\x02\x04\0\x04pair\
+o:functions/checkpoints@1.1.0\x05\x07\x01B\x05\x02\x03\x02\x01\x02\x04\0\x04pair\
 \x03\0\0\x01p\x01\x01@\x03\x05levels\x07messages\x06fields\x02\x01\0\x04\0\x05wr\
-ite\x01\x03\x03\0\x19nango:functions/log@1.0.0\x05\x07\x01B\x03\x01@\0\0w\x04\0\x06\
-now-us\x01\0\x04\0\x0cmonotonic-us\x01\0\x03\0\x1bnango:functions/clock@1.0.0\x05\
-\x08\x01B\x03\x01p}\x01@\x01\x06lengthy\0\0\x04\0\x05bytes\x01\x01\x03\0\x1cnang\
-o:functions/random@1.0.0\x05\x09\x01B\x02\x01@\x01\x08durationw\x01\0\x04\0\x08s\
-leep-ms\x01\0\x03\0\x1bnango:functions/sleep@1.0.0\x05\x0a\x03\0\x04pair\x03\0\x02\
-\x03\0\x05error\x03\0\x01\x01@\0\0s\x04\0\x08describe\x01\x0d\x01p\x0b\x01j\x01s\
-\x01\x0c\x01@\x02\x08functions\x07trigger\x0e\0\x0f\x04\0\x03run\x01\x10\x04\0\x1e\
-nango:functions/function@1.0.0\x04\0\x0b\x0e\x01\0\x08function\x03\0\0\0G\x09pro\
+ite\x01\x03\x03\0\x19nango:functions/log@1.1.0\x05\x08\x01B\x03\x01@\0\0w\x04\0\x06\
+now-us\x01\0\x04\0\x0cmonotonic-us\x01\0\x03\0\x1bnango:functions/clock@1.1.0\x05\
+\x09\x01B\x03\x01p}\x01@\x01\x06lengthy\0\0\x04\0\x05bytes\x01\x01\x03\0\x1cnang\
+o:functions/random@1.1.0\x05\x0a\x01B\x02\x01@\x01\x08durationw\x01\0\x04\0\x08s\
+leep-ms\x01\0\x03\0\x1bnango:functions/sleep@1.1.0\x05\x0b\x03\0\x04pair\x03\0\x02\
+\x03\0\x05error\x03\0\x01\x01@\0\0s\x04\0\x08describe\x01\x0e\x01p\x0c\x01j\x01s\
+\x01\x0d\x01@\x02\x08functions\x07trigger\x0f\0\x10\x04\0\x03run\x01\x11\x04\0\x1e\
+nango:functions/function@1.1.0\x04\0\x0b\x0e\x01\0\x08function\x03\0\0\0G\x09pro\
 ducers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-bindgen-rust\x06\
 0.60.0";
         };
@@ -5418,15 +5581,15 @@ pub use __export_function_impl as export;
 #[rustfmt::skip]
 #[cfg(target_arch = "wasm32")]
 #[unsafe(
-    link_section = "component-type:wit-bindgen:0.60.0:nango:functions@1.0.0:function-with-all-of-its-exports-removed:encoded world"
+    link_section = "component-type:wit-bindgen:0.60.0:nango:functions@1.1.0:function-with-all-of-its-exports-removed:encoded world"
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1825] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x82\x0d\x01A\x02\x01\
-A\x16\x01B\x05\x01o\x02ss\x04\0\x04pair\x03\0\0\x01p\x01\x01r\x03\x04codes\x07me\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1908] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xd5\x0d\x01A\x02\x01\
+A\x18\x01B\x05\x01o\x02ss\x04\0\x04pair\x03\0\0\x01p\x01\x01r\x03\x04codes\x07me\
 ssages\x07details\x02\x04\0\x05error\x03\0\x03\x03\0\x1bnango:functions/types@1.\
-0.0\x05\0\x02\x03\0\0\x05error\x02\x03\0\0\x04pair\x01B0\x02\x03\x02\x01\x01\x04\
+1.0\x05\0\x02\x03\0\0\x05error\x02\x03\0\0\x04pair\x01B0\x02\x03\x02\x01\x01\x04\
 \0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01p}\x01\
 k\x05\x01r\x05\x04paths\x05query\x04\x07headers\x04\x04body\x06\x07options\x04\x04\
 \0\x07request\x03\0\x07\x04\0\x08response\x03\x01\x04\0\x07pending\x03\x01\x01h\x09\
@@ -5442,28 +5605,30 @@ ng.wait\x01\x18\x01@\x01\x07request\x08\0\x17\x04\0\x03get\x01\x19\x04\0\x04post
 @\x02\x06methods\x07request\x08\0\x17\x04\0\x05proxy\x01\x1a\x01o\x02s\x08\x01p\x1b\
 \x01p\x17\x01@\x02\x08requests\x1c\x0dmax-in-flighty\0\x1d\x04\0\x05batch\x01\x1e\
 \x01i\x0a\x01@\x02\x06methods\x07request\x08\0\x1f\x04\0\x05start\x01\x20\x03\0\x1b\
-nango:functions/nango@1.0.0\x05\x03\x01B\x0f\x02\x03\x02\x01\x01\x04\0\x05error\x03\
-\0\0\x01@\0\0s\x04\0\x0dconnection-id\x01\x02\x04\0\x13provider-config-key\x01\x02\
-\x04\0\x08provider\x01\x02\x04\0\x0benvironment\x01\x02\x01j\x01s\x01\x01\x01@\0\
-\0\x03\x04\0\x06config\x01\x04\x04\0\x08metadata\x01\x04\x01j\0\x01\x01\x01@\x01\
-\x04jsons\0\x05\x04\0\x0cset-metadata\x01\x06\x04\0\x0fupdate-metadata\x01\x06\x03\
-\0\x20nango:functions/connection@1.0.0\x05\x04\x01B\x0e\x02\x03\x02\x01\x01\x04\0\
-\x05error\x03\0\0\x01o\x02sw\x01p\x02\x04\0\x06counts\x03\0\x03\x01j\x01\x04\x01\
+nango:functions/nango@1.1.0\x05\x03\x01B\x06\x02\x03\x02\x01\x01\x04\0\x05error\x03\
+\0\0\x01ks\x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x08defaults\x01\x04\x03\0\x20\
+nango:functions/pagination@1.1.0\x05\x04\x01B\x0f\x02\x03\x02\x01\x01\x04\0\x05e\
+rror\x03\0\0\x01@\0\0s\x04\0\x0dconnection-id\x01\x02\x04\0\x13provider-config-k\
+ey\x01\x02\x04\0\x08provider\x01\x02\x04\0\x0benvironment\x01\x02\x01j\x01s\x01\x01\
+\x01@\0\0\x03\x04\0\x06config\x01\x04\x04\0\x08metadata\x01\x04\x01j\0\x01\x01\x01\
+@\x01\x04jsons\0\x05\x04\0\x0cset-metadata\x01\x06\x04\0\x0fupdate-metadata\x01\x06\
+\x03\0\x20nango:functions/connection@1.1.0\x05\x05\x01B\x0e\x02\x03\x02\x01\x01\x04\
+\0\x05error\x03\0\0\x01o\x02sw\x01p\x02\x04\0\x06counts\x03\0\x03\x01j\x01\x04\x01\
 \x01\x01@\x02\x05models\x07recordss\0\x05\x04\0\x0abatch-save\x01\x06\x04\0\x0cb\
 atch-update\x01\x06\x04\0\x0cbatch-delete\x01\x06\x01ps\x01j\x01s\x01\x01\x01@\x02\
 \x05models\x03ids\x07\0\x08\x04\0\x0aget-by-ids\x01\x09\x03\0\x1dnango:functions\
-/records@1.0.0\x05\x05\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01ks\
+/records@1.1.0\x05\x06\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01ks\
 \x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x03get\x01\x04\x01j\0\x01\x01\x01@\x01\x04\
 jsons\0\x05\x04\0\x04save\x01\x06\x01@\0\0\x05\x04\0\x05clear\x01\x07\x03\0!nang\
-o:functions/checkpoints@1.0.0\x05\x06\x01B\x05\x02\x03\x02\x01\x02\x04\0\x04pair\
+o:functions/checkpoints@1.1.0\x05\x07\x01B\x05\x02\x03\x02\x01\x02\x04\0\x04pair\
 \x03\0\0\x01p\x01\x01@\x03\x05levels\x07messages\x06fields\x02\x01\0\x04\0\x05wr\
-ite\x01\x03\x03\0\x19nango:functions/log@1.0.0\x05\x07\x01B\x03\x01@\0\0w\x04\0\x06\
-now-us\x01\0\x04\0\x0cmonotonic-us\x01\0\x03\0\x1bnango:functions/clock@1.0.0\x05\
-\x08\x01B\x03\x01p}\x01@\x01\x06lengthy\0\0\x04\0\x05bytes\x01\x01\x03\0\x1cnang\
-o:functions/random@1.0.0\x05\x09\x01B\x02\x01@\x01\x08durationw\x01\0\x04\0\x08s\
-leep-ms\x01\0\x03\0\x1bnango:functions/sleep@1.0.0\x05\x0a\x03\0\x04pair\x03\0\x02\
+ite\x01\x03\x03\0\x19nango:functions/log@1.1.0\x05\x08\x01B\x03\x01@\0\0w\x04\0\x06\
+now-us\x01\0\x04\0\x0cmonotonic-us\x01\0\x03\0\x1bnango:functions/clock@1.1.0\x05\
+\x09\x01B\x03\x01p}\x01@\x01\x06lengthy\0\0\x04\0\x05bytes\x01\x01\x03\0\x1cnang\
+o:functions/random@1.1.0\x05\x0a\x01B\x02\x01@\x01\x08durationw\x01\0\x04\0\x08s\
+leep-ms\x01\0\x03\0\x1bnango:functions/sleep@1.1.0\x05\x0b\x03\0\x04pair\x03\0\x02\
 \x03\0\x05error\x03\0\x01\x04\0>nango:functions/function-with-all-of-its-exports\
--removed@1.0.0\x04\0\x0b.\x01\0(function-with-all-of-its-exports-removed\x03\0\0\
+-removed@1.1.0\x04\0\x0b.\x01\0(function-with-all-of-its-exports-removed\x03\0\0\
 \0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-bind\
 gen-rust\x060.60.0";
 #[inline(never)]

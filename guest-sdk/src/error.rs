@@ -7,6 +7,7 @@ use std::panic::Location;
 use serde::de::DeserializeOwned;
 
 use crate::bindings::nango::functions::types;
+use crate::pagination::PaginationError;
 
 /// Why a call failed, and where in the function it was made.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,14 @@ pub enum Error {
         /// Where the function made the call.
         place: Place,
     },
+    /// A pagination cannot begin or go on.
+    #[error("{source}")]
+    Pagination {
+        /// Why.
+        source: Box<PaginationError>,
+        /// Where the function began it.
+        place: Place,
+    },
     /// A value could not be read from JSON or written to it.
     #[error("{what}: {source}")]
     Json {
@@ -53,7 +62,7 @@ impl Error {
     pub fn as_http(&self) -> Option<&HttpError> {
         match self {
             Self::Http(error) => Some(error),
-            Self::Network { .. } | Self::Host { .. } | Self::Json { .. } => None,
+            Self::Network { .. } | Self::Host { .. } | Self::Pagination { .. } | Self::Json { .. } => None,
         }
     }
 
@@ -68,7 +77,10 @@ impl Error {
     pub fn place(&self) -> Place {
         match self {
             Self::Http(error) => error.place,
-            Self::Network { place, .. } | Self::Host { place, .. } | Self::Json { place, .. } => *place,
+            Self::Network { place, .. }
+            | Self::Host { place, .. }
+            | Self::Pagination { place, .. }
+            | Self::Json { place, .. } => *place,
         }
     }
 

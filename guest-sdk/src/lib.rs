@@ -40,14 +40,13 @@
 //! /// Keeps the issues assigned to the user fresh.
 //! #[sync(frequency = "every hour", models(Issue), checkpoint = Position)]
 //! fn issues(nango: &Nango) -> Result<(), SyncError> {
-//!     let start = nango.checkpoint::<Position>()?.map_or("/issues?per_page=100".to_owned(), |position| position.next);
-//!     let mut next = Some(start);
-//!     while let Some(page) = next {
-//!         let answer = nango.get(page).retries(3).send()?;
-//!         nango.records().save(&answer.json::<Vec<Issue>>()?)?;
-//!         next = answer.next_link();
-//!         if let Some(next) = &next {
-//!             nango.save_checkpoint(&Position { next: next.clone() })?;
+//!     let position = nango.checkpoint::<Position>()?.map_or_else(String::new, |position| position.next);
+//!     let pages = nango.paginate(nango.get("/issues").retries(3)).link_rel("next").limit(100, "per_page");
+//!     for page in pages.starting_at(position) {
+//!         let page = page?;
+//!         nango.records().save(&page.items::<Issue>()?)?;
+//!         if let Some(next) = page.next_page() {
+//!             nango.save_checkpoint(&Position { next: next.to_owned() })?;
 //!         }
 //!     }
 //!     nango.clear_checkpoint()?;
@@ -122,6 +121,17 @@
 //! }
 //! ```
 //!
+//! # Lists
+//!
+//! [`Nango::paginate`] goes through a list page by page and requests the next page while the current one is worked on. How a
+//! provider gives its pages is mostly known to the host; [`Paginate`] has what can be said of it.
+//!
+//! # Bodies
+//!
+//! JSON, forms, files and bytes go out with [`Request::json`], [`Request::form`], [`Request::multipart`] and [`Request::body`];
+//! answers are read with [`Response::json`], [`Response::json_at`], [`Response::text`] and [`Response::bytes`]. An answer over
+//! the operator's limit (`limits.response_body_bytes`) is the error `response_too_large`.
+//!
 //! # What a function has not
 //!
 //! No files, sockets, environment, threads or standard streams; `SystemTime::now`, `Instant::now` and `thread::sleep`
@@ -146,10 +156,13 @@ pub mod bindings;
 mod checkpoint;
 mod connection;
 mod error;
+mod form;
 mod function;
 mod link;
 mod log;
+mod multipart;
 mod nango;
+mod pagination;
 mod records;
 mod request;
 mod response;
@@ -158,6 +171,7 @@ pub use action_error::{ActionError, SyncError};
 pub use connection::Connection;
 pub use error::{Error, HostError, HttpError, Place};
 pub use log::Level;
+pub use multipart::Multipart;
 pub use nango::Nango;
 /// Makes a function an action: called by name, with an answer.
 ///
@@ -177,6 +191,7 @@ pub use nango_guest_sdk_macros::action;
 /// - `auto_start = false`: it waits until it is started for a connection
 /// - `name = "issues"`: as for an [`action`](macro@action)
 pub use nango_guest_sdk_macros::sync;
+pub use pagination::{Items, Page, Pages, Paginate, PaginationError};
 pub use records::{Counts, Records};
 pub use request::{Pending, Request};
 pub use response::Response;

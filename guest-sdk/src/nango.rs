@@ -11,6 +11,7 @@ use crate::checkpoint;
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::log::{self, Level};
+use crate::pagination::Paginate;
 use crate::records::Records;
 use crate::request::{Origin, Pending, Request};
 use crate::response::{Response, answered};
@@ -96,6 +97,22 @@ impl Nango {
     #[track_caller]
     pub fn start(&self, request: Request) -> Pending {
         request.start()
+    }
+
+    /// Goes through a list page by page. How is said by what [`Paginate`] offers, and for the rest by the provider's data.
+    ///
+    /// ```
+    /// # use nango_guest_sdk::prelude::*;
+    /// fn logins(nango: &Nango) -> Result<Vec<String>, Error> {
+    ///     #[derive(Deserialize)]
+    ///     struct User { login: String }
+    ///     let users = nango.paginate(nango.get("/users")).cursor("meta.next", "cursor").response_path("data");
+    ///     users.items::<User>().map(|user| Ok(user?.login)).collect()
+    /// }
+    /// ```
+    #[track_caller]
+    pub fn paginate(&self, request: Request) -> Paginate<'_> {
+        Paginate::new(request)
     }
 
     /// The connection this run is for.

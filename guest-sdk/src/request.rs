@@ -6,8 +6,10 @@ use std::fmt::Display;
 
 use serde::Serialize;
 
-use crate::bindings::nango::functions::nango as wire;
+use crate::bindings::nango::functions::{nango as wire, random};
 use crate::error::{Error, Place};
+use crate::form;
+use crate::multipart::{self, Multipart};
 use crate::response::{Response, answered};
 
 /// A request that has not been sent yet; made by [`Nango::get`](crate::Nango::get) and its like.
@@ -45,6 +47,25 @@ impl Request {
         self
     }
 
+    /// Adds a query parameter for a list, its values joined by commas: `ids=1,2,3`. For `ids=1&ids=2&ids=3` call
+    /// [`query`](Self::query) for each.
+    pub fn query_list(self, name: impl Into<String>, values: impl IntoIterator<Item = impl Display>) -> Self {
+        let values: Vec<String> = values.into_iter().map(|value| value.to_string()).collect();
+        self.query(name, values.join(","))
+    }
+
+    /// Adds a query string, as in `state=open&sort=created`, which is sent byte for byte.
+    pub fn query_string(mut self, query: &str) -> Self {
+        let path = &mut self.inner.path;
+        if !path.contains('?') {
+            path.push('?');
+        } else if !path.ends_with(['?', '&']) {
+            path.push('&');
+        }
+        path.push_str(query.trim_start_matches(['?', '&']));
+        self
+    }
+
     /// How often the host tries again after a failure that may pass: 0 by default, 10 at most.
     pub fn retries(self, retries: u32) -> Self {
         self.option("retries", retries.to_string())
@@ -59,6 +80,17 @@ impl Request {
     /// Sends the request to another base URL than the provider's, if the operator's egress policy allows it.
     pub fn base_url_override(self, url: impl Into<String>) -> Self {
         self.option("base-url-override", url.into())
+    }
+
+    /// Whether the host decodes the answer's content encoding, as it does by default. Who turns it off gets the bytes as they came,
+    /// and asks for an encoding with the header `accept-encoding`.
+    pub fn decompress(self, decompress: bool) -> Self {
+        self.option("decompress", decompress.to_string())
+    }
+
+    /// Whether credentials follow a redirect to another origin. By default they do only if the provider's data says so.
+    pub fn forward_headers_on_redirect(self, forward: bool) -> Self {
+        self.option("forward-headers-on-redirect", forward.to_string())
     }
 
     /// Sends bytes as they are. The content type is for the caller to set with [`header`](Self::header).
@@ -80,15 +112,45 @@ impl Request {
                 return Err(Error::json(what, source));
             }
         };
-        if !self
-            .inner
-            .headers
-            .iter()
-            .any(|(name, _)| name.eq_ignore_ascii_case("content-type"))
-        {
+        if self.content_type().is_none() {
             self = self.header("content-type", "application/json");
         }
         Ok(self.body(body))
+    }
+
+    /// Sends pairs as `application/x-www-form-urlencoded`. A repeated name is sent repeatedly.
+    ///
+    /// ```
+    /// # use nango_guest_sdk::prelude::*;
+    /// fn note(nango: &Nango, text: &str) -> Result<Value, Error> {
+    ///     nango.post("/notes").form([("text", text), ("kind", "private")]).send()?.json()
+    /// }
+    /// ```
+    pub fn form(mut self, pairs: impl IntoIterator<Item = (impl AsRef<str>, impl Display)>) -> Self {
+        let mut body = String::new();
+        for (name, value) in pairs {
+            form::push_pair(&mut body, name.as_ref(), &value.to_string());
+        }
+        if self.content_type().is_none() {
+            self = self.header("content-type", form::CONTENT_TYPE);
+        }
+        self.body(body)
+    }
+
+    /// Sends fields and files as `multipart/form-data`.
+    pub fn multipart(mut self, form: Multipart) -> Self {
+        let (body, content_type) = form.write(&random::bytes(multipart::BOUNDARY_BYTES));
+        // Only this one names the boundary.
+        self.inner
+            .headers
+            .retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
+        self.header("content-type", content_type).body(body)
+    }
+
+    pub(crate) fn content_type(&self) -> Option<&str> {
+        let mut headers = self.inner.headers.iter();
+        let header = headers.find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        header.map(|(_, value)| value.as_str())
     }
 
     /// Sends the request and waits for the answer.
@@ -106,7 +168,13 @@ impl Request {
     /// [`Error::Network`] when there was no answer.
     #[track_caller]
     pub fn send_any(self) -> Result<Response, Error> {
-        let (origin, inner) = self.split();
+        self.send_any_at(Place::here())
+    }
+
+    /// Sends a request that an earlier call, at `place`, is about.
+    pub(crate) fn send_any_at(self, place: Place) -> Result<Response, Error> {
+        let (mut origin, inner) = self.split();
+        origin.place = place;
         let result = match origin.method.as_str() {
             "GET" => wire::get(&inner),
             "POST" => wire::post(&inner),
@@ -120,7 +188,13 @@ impl Request {
 
     #[track_caller]
     pub(crate) fn start(self) -> Pending {
-        let (origin, inner) = self.split();
+        self.start_at(Place::here())
+    }
+
+    /// Starts such a request.
+    pub(crate) fn start_at(self, place: Place) -> Pending {
+        let (mut origin, inner) = self.split();
+        origin.place = place;
         let inner = wire::start(&origin.method, &inner);
         Pending { origin, inner }
     }
@@ -187,12 +261,14 @@ mod tests {
             .retries(3)
             .retry_on(&[423, 500])
             .base_url_override("https://eu.example.com")
+            .decompress(false)
+            .forward_headers_on_redirect(true)
             .json(&["a"])?;
         assert_eq!(request.inner.query, [("page".to_owned(), "2".to_owned())]);
         let headers: Vec<_> = request.inner.headers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(headers, ["accept", "content-type"]);
         let options: Vec<_> = request.inner.options.iter().map(|(_, value)| value.as_str()).collect();
-        assert_eq!(options, ["3", "423,500", "https://eu.example.com"]);
+        assert_eq!(options, ["3", "423,500", "https://eu.example.com", "false", "true"]);
         assert_eq!(request.inner.body.as_deref(), Some(br#"["a"]"#.as_slice()));
         Ok(())
     }
@@ -204,6 +280,22 @@ mod tests {
             .json(&1)?;
         assert_eq!(request.inner.headers.len(), 1);
         Ok(())
+    }
+
+    #[test]
+    fn writes_queries_and_forms() {
+        let request = Request::new("POST", "/x?a=1")
+            .query_string("b=2&c=%20")
+            .query_string("?d")
+            .query_list("ids", [1, 2])
+            .query("ids", 3)
+            .form([("q", "a b"), ("q", "c")]);
+        assert_eq!(request.inner.path, "/x?a=1&b=2&c=%20&d");
+        let query: Vec<_> = request.inner.query.iter().map(|(_, value)| value.as_str()).collect();
+        assert_eq!(query, ["1,2", "3"]);
+        assert_eq!(request.inner.body.as_deref(), Some(b"q=a+b&q=c".as_slice()));
+        assert_eq!(request.content_type(), Some("application/x-www-form-urlencoded"));
+        assert_eq!(Request::new("GET", "/x").query_string("a").inner.path, "/x?a");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::bindings::nango::functions::nango as wire;
 use crate::bindings::nango::functions::types;
-use crate::error::{Error, HttpError};
+use crate::error::{Error, HttpError, Place};
 use crate::link;
 use crate::request::Origin;
 
@@ -49,10 +49,15 @@ impl Response {
     /// [`Error::Host`] with code `invalid_utf8` when it is not UTF-8.
     #[track_caller]
     pub fn text(&self) -> Result<String, Error> {
-        match self.inner.text() {
-            Ok(text) => Ok(text),
-            Err(error) => Err(Error::host(error)),
-        }
+        self.text_at(Place::here())
+    }
+
+    /// The body as text, for a call made at `place`.
+    pub(crate) fn text_at(&self, place: Place) -> Result<String, Error> {
+        self.inner.text().map_err(|error| Error::Host {
+            source: Box::new(error.into()),
+            place,
+        })
     }
 
     /// The body read as JSON.
@@ -91,13 +96,29 @@ impl Response {
     /// (`https://host/api/v3`) is not sent twice.
     #[must_use]
     pub fn next_link(&self) -> Option<String> {
-        let headers = self.headers();
-        let links = headers
-            .iter()
-            .filter(|(name, _)| name == "link")
-            .map(|(_, value)| value.as_str());
-        let target = links.into_iter().find_map(|value| link::target(value, "next"))?;
-        Some(link::below_base_url(target, &self.origin.path))
+        let target = self.link("next")?;
+        Some(link::below_base_url(&target, &self.origin.path))
+    }
+
+    /// The target of the header `Link` (RFC 8288) with that relation, as it stands there.
+    #[must_use]
+    pub fn link(&self, relation: &str) -> Option<String> {
+        // Mostly there is one such header, and all headers need not cross for it.
+        let first = self.header("link")?;
+        let found = link::target(&first, relation).map(str::to_owned);
+        found.or_else(|| {
+            let headers = self.headers();
+            let mut links = headers.iter().filter(|(name, _)| name == "link");
+            links.find_map(|(_, value)| link::target(value, relation).map(str::to_owned))
+        })
+    }
+
+    /// The value at a JSON pointer as JSON text, for a call made at `place`.
+    pub(crate) fn value_at(&self, pointer: &str, place: Place) -> Result<Option<String>, Error> {
+        self.inner.json_pointer(pointer).map_err(|error| Error::Host {
+            source: Box::new(error.into()),
+            place,
+        })
     }
 
     /// The answer, if its status is within 200–299.

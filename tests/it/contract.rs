@@ -1,16 +1,25 @@
-//! The contract grows without breaking guests: one built against the interfaces of today links against interfaces to which
-//! functions were added.
+//! The contract grows without breaking guests: one built against the first version runs on the host of today, and one built
+//! against the interfaces of today links against interfaces to which functions were added.
 
 use nango_runtime_tests::{guest, repository};
+use serde_json::json;
 use wasmtime::component::{Component, Linker, ResourceType};
 use wasmtime::{Engine, Store};
 use wit_parser::{Resolve, TypeDefKind, WorldId, WorldItem};
+
+use crate::fixture::{CONNECTION, INTEGRATION, with_upstream};
 
 /// A function that no guest knows.
 const NEW_FUNCTION: &str = "added-later: func(question: string) -> result<string, string>;";
 
 fn contract() -> String {
     std::fs::read_to_string(repository::root().join("wit/functions.wit")).expect("the contract can be read")
+}
+
+/// The contract as it was first published. Guests built against it are deployed: this file never changes.
+fn first_contract() -> String {
+    std::fs::read_to_string(repository::root().join("tests/contract/functions-1.0.0.wit"))
+        .expect("the first contract can be read")
 }
 
 /// The contract as one of its later versions could be: a function more in each interface, and an interface more.
@@ -42,6 +51,36 @@ fn add_world(resolve: &mut Resolve, name: &str, wit: &str) -> WorldId {
     resolve
         .select_world(&[package], Some("function"))
         .expect("the package has the world `function`")
+}
+
+#[test]
+fn the_contract_of_today_is_the_first_one_with_additions() {
+    let mut resolve = Resolve::default();
+    let first = add_world(&mut resolve, "first.wit", &first_contract());
+    let today = add_world(&mut resolve, "today.wit", &contract());
+    let world = |id: WorldId| resolve.worlds[id].imports.len();
+    assert!(world(today) > world(first), "an interface was added");
+    wit_component::semver_check(resolve, first, today).expect("nothing was changed or removed");
+}
+
+#[tokio::test]
+async fn a_guest_of_the_first_version_runs_on_the_host_of_today() {
+    let (_server, client) = with_upstream("http://127.0.0.1:9").await;
+    let deployed = client.deploy(INTEGRATION, guest::from_text("first-version")).await.ok();
+    assert_eq!(
+        deployed["imports"],
+        json!(["nango:functions/connection@1.0.0"]),
+        "{deployed}"
+    );
+    let metadata = json!({"since": "the first version"});
+    let _ = client
+        .set_metadata(INTEGRATION, CONNECTION, metadata.clone())
+        .await
+        .ok();
+    let answer = client
+        .trigger_action(INTEGRATION, CONNECTION, "metadata", json!(null))
+        .await;
+    assert_eq!(answer.ok(), metadata);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! says which repository the sync is about: `{"owner": "octocat", "repo": "hello-world"}`.
 
 use nango_guest_sdk::prelude::*;
-use nango_guest_sdk::{Request, Response};
+use nango_guest_sdk::{Page, Request};
 
 /// Issues on a page, the most GitHub gives.
 const PAGE_LEN: u32 = 100;
@@ -94,14 +94,20 @@ struct Position {
 fn issues(nango: &Nango) -> Result<(), SyncError> {
     let Settings { owner, repo } = nango.connection().metadata()?;
     let mut position = nango.checkpoint::<Position>()?.unwrap_or_default();
-    loop {
-        let page = issues_page(nango, &owner, &repo, &position).send()?;
+    let pages = nango
+        .paginate(issues_request(nango, &owner, &repo, &position.since))
+        .link_rel("next")
+        .limit(PAGE_LEN, "per_page")
+        .starting_at(&position.next);
+    for page in pages {
+        let page = page?;
         let found = save_page(nango, &page, &mut position)?;
         nango.info(format!("{owner}/{repo}: {found} issues"));
-        let Some(next) = page.next_link() else { break };
-        position.next = next;
-        // From here a run that was cut short goes on.
-        nango.save_checkpoint(&position)?;
+        if let Some(next) = page.next_page() {
+            next.clone_into(&mut position.next);
+            // From here a run that was cut short goes on.
+            nango.save_checkpoint(&position)?;
+        }
     }
     let since = if position.newest.is_empty() {
         position.since
@@ -115,25 +121,21 @@ fn issues(nango: &Nango) -> Result<(), SyncError> {
     Ok(())
 }
 
-fn issues_page(nango: &Nango, owner: &str, repo: &str, position: &Position) -> Request {
-    if !position.next.is_empty() {
-        return with_headers(nango.get(position.next.as_str()));
-    }
-    let mut request = with_headers(nango.get(format!("/repos/{owner}/{repo}/issues")))
+fn issues_request(nango: &Nango, owner: &str, repo: &str, since: &str) -> Request {
+    let request = with_headers(nango.get(format!("/repos/{owner}/{repo}/issues")))
         .query("state", "all")
         // Oldest change first: what changes meanwhile moves to the end, so that no page skips an issue.
         .query("sort", "updated")
-        .query("direction", "asc")
-        .query("per_page", PAGE_LEN);
-    if !position.since.is_empty() {
-        request = request.query("since", &position.since);
+        .query("direction", "asc");
+    if since.is_empty() {
+        return request;
     }
-    request
+    request.query("since", since)
 }
 
 /// Saves the issues of a page and gives how many there were.
-fn save_page(nango: &Nango, page: &Response, position: &mut Position) -> Result<usize, Error> {
-    let found: Vec<GithubIssue> = page.json()?;
+fn save_page(nango: &Nango, page: &Page, position: &mut Position) -> Result<usize, Error> {
+    let found: Vec<GithubIssue> = page.items()?;
     for issue in &found {
         // RFC 3339 in UTC: the order of the texts is that of the times.
         if issue.updated_at > position.newest {

@@ -13,8 +13,8 @@ use crate::model::JsonObject;
 const CREDENTIALS: &str = "credentials";
 
 impl GuestState {
-    async fn target(&mut self) -> Result<std::sync::Arc<Target>, Fault> {
-        let run = self.run("connection")?;
+    pub(super) async fn target(&mut self, import: &'static str) -> Result<std::sync::Arc<Target>, Fault> {
+        let run = self.run(import)?;
         let ctx = run.ctx();
         let connections = &run.services.connections;
         Ok(connections
@@ -54,12 +54,12 @@ impl Host for GuestState {
     }
 
     async fn config(&mut self) -> Result<String, Fault> {
-        let target = self.target().await?;
+        let target = self.target("connection").await?;
         Ok(Value::Object(without_secrets(&target.connection_config, &target.provider.json)).to_string())
     }
 
     async fn metadata(&mut self) -> Result<String, Fault> {
-        let target = self.target().await?;
+        let target = self.target("connection").await?;
         Ok(Value::Object(target.connection.metadata.clone()).to_string())
     }
 

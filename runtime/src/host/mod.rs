@@ -13,6 +13,7 @@ mod fault;
 mod json_pointer;
 mod log;
 mod nango;
+mod pagination;
 mod records;
 mod request;
 mod response;

@@ -26,8 +26,8 @@ pub(super) fn convert(method: Method, request: Request) -> Result<ProxyRequest, 
         retries: options.retries,
         retry_on: options.retry_on,
         base_url_override: options.base_url_override,
-        decompress: true,
-        forward_headers_on_redirect: None,
+        decompress: options.decompress,
+        forward_headers_on_redirect: options.forward_headers_on_redirect,
     })
 }
 
@@ -49,11 +49,26 @@ fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, Fault> {
     Ok(headers)
 }
 
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 struct Options {
     retries: u32,
     retry_on: Vec<u16>,
     base_url_override: Option<String>,
+    decompress: bool,
+    forward_headers_on_redirect: Option<bool>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            retries: 0,
+            retry_on: Vec::new(),
+            base_url_override: None,
+            // A function can read what is plain; it has to ask for what is not.
+            decompress: true,
+            forward_headers_on_redirect: None,
+        }
+    }
 }
 
 impl Options {
@@ -72,10 +87,22 @@ impl Options {
                 }
                 "retry-on" => options.retry_on = statuses(value)?,
                 "base-url-override" => options.base_url_override = Some(value.clone()),
+                "decompress" => options.decompress = flag(name, value)?,
+                "forward-headers-on-redirect" => options.forward_headers_on_redirect = Some(flag(name, value)?),
                 _ => {}
             }
         }
         Ok(options)
+    }
+}
+
+fn flag(name: &str, value: &str) -> Result<bool, Fault> {
+    match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(invalid(&format!(
+            "option {name} = {value:?}: must be `true` or `false`"
+        ))),
     }
 }
 
@@ -123,6 +150,8 @@ mod tests {
             ("retries", "3"),
             ("retry-on", "404, 409"),
             ("base-url-override", "https://x"),
+            ("decompress", "false"),
+            ("forward-headers-on-redirect", "true"),
             ("new", "?"),
         ]);
         let options = Options::parse(&given).unwrap();
@@ -131,7 +160,9 @@ mod tests {
             Options {
                 retries: 3,
                 retry_on: vec![404, 409],
-                base_url_override: Some("https://x".to_owned())
+                base_url_override: Some("https://x".to_owned()),
+                decompress: false,
+                forward_headers_on_redirect: Some(true),
             }
         );
     }
@@ -150,6 +181,10 @@ mod tests {
         assert_eq!(
             fault("retry-on", "4xx"),
             "option retry-on = \"4xx\": \"4xx\" is no status code from 100 to 599"
+        );
+        assert_eq!(
+            fault("decompress", "no"),
+            "option decompress = \"no\": must be `true` or `false`"
         );
     }
 

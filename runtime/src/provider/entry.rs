@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::template::{Template, TemplateError};
-use super::{AuthMode, Provider, ProxySpec, RetrySpec};
+use super::{AuthMode, PaginateSpec, Provider, ProxySpec, RetrySpec};
 
 /// What is malformed in an entry. The key is a path such as `proxy.retry.at`.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +122,7 @@ struct Proxy {
     query: BTreeMap<String, Scalar>,
     #[serde(default)]
     retry: Retry,
+    paginate: Option<PaginateSpec>,
     #[serde(default)]
     decompress: bool,
     #[serde(default)]
@@ -158,6 +159,7 @@ fn proxy(proxy: Proxy) -> Result<ProxySpec, EntryError> {
         headers,
         query,
         retry: retry(&proxy.retry)?,
+        paginate: proxy.paginate,
         decompress: proxy.decompress,
         forward_headers_on_redirect: proxy.forward_headers_on_redirect,
     })
@@ -312,6 +314,10 @@ mod tests {
         assert_eq!(spec.retry.after, ["retry-after"]);
         assert_eq!(spec.retry.remaining.as_deref(), Some("x-remaining"));
         assert_eq!(spec.retry.error_code, ["403", "5xx", "500-502"]);
+        assert_eq!(
+            spec.paginate.as_ref().map(ToString::to_string).as_deref(),
+            Some(r#"{"type":"link"}"#)
+        );
         assert!(spec.decompress && !spec.forward_headers_on_redirect);
         assert_eq!(provider.json["unheard_of"], json["unheard_of"]);
         assert_eq!(provider.json["proxy"], json["proxy"]);
@@ -363,6 +369,10 @@ mod tests {
             (
                 json!({"auth_mode": "NONE", "proxy": {"retry": {"at": {"x": 1}}}}),
                 "`proxy.retry.at` is not as expected: invalid type: map, expected text or a list of texts",
+            ),
+            (
+                json!({"auth_mode": "NONE", "proxy": {"paginate": {"type": "pages"}}}),
+                "`proxy.paginate.type` is not as expected: unknown variant `pages`",
             ),
             (
                 json!({"auth_mode": "NONE", "proxy": {"headers": {"a b": "x"}}}),

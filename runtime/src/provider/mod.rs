@@ -4,6 +4,7 @@
 
 mod entry;
 mod load;
+mod paginate;
 mod shipped;
 pub mod template;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub use load::{CatalogueError, FILE_BYTES_MAX};
+pub use paginate::{OffsetCalculation, PaginateKind, PaginateSpec};
 
 /// All providers known to this installation, by name.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +43,8 @@ pub struct ProxySpec {
     pub headers: BTreeMap<String, String>,
     pub query: BTreeMap<String, String>,
     pub retry: RetrySpec,
+    /// How lists come page by page, for the functions that ask for all pages.
+    pub paginate: Option<PaginateSpec>,
     pub decompress: bool,
     pub forward_headers_on_redirect: bool,
 }

@@ -27,7 +27,7 @@ pub(super) fn resolve(
     options: &ProxyOptions,
 ) -> Result<(String, Reach), ProxyError> {
     let (mut base, reach) = match base_url_override.map(str::trim).filter(|url| !url.is_empty()) {
-        Some(url) => (url.to_owned(), permit(target, url, options)?),
+        Some(url) => permit(target, url, options)?,
         None => (own(target)?, Reach::Public),
     };
     if base.ends_with('/') {
@@ -131,15 +131,19 @@ fn split_outside<'t>(template: &'t str, separator: &str) -> Vec<&'t str> {
     parts
 }
 
-/// Where an override may lead, or why it may not be used.
-fn permit(target: &Target, base_url_override: &str, options: &ProxyOptions) -> Result<Reach, ProxyError> {
+/// An override as it is used and where it may lead, or why it may not be used.
+fn permit(target: &Target, base_url_override: &str, options: &ProxyOptions) -> Result<(String, Reach), ProxyError> {
     let url = UpstreamUrl::parse(base_url_override).map_err(|reason| ProxyError::InvalidUrl {
         place: "`Base-Url-Override`",
         reason,
     })?;
     let listed = options.override_hosts.iter().any(|rule| host_matches(rule, url.host()));
     if listed || is_own_host(target, &url) {
-        return Ok(Reach::Public);
+        return Ok((base_url_override.to_owned(), Reach::Public));
+    }
+    // APIs behind a gateway that ends TLS often write links to themselves with `http`.
+    if let Some(upgraded) = upgraded(&url, base_url_override).filter(|(url, _)| is_own_host(target, url)) {
+        return Ok((upgraded.1, Reach::Public));
     }
     let denied = options.egress_allow.is_empty()
         || url.address.is_some_and(|address| {
@@ -157,7 +161,16 @@ fn permit(target: &Target, base_url_override: &str, options: &ProxyOptions) -> R
             provider: target.provider.name.clone(),
         });
     }
-    Ok(Reach::AllowedOnly)
+    Ok((base_url_override.to_owned(), Reach::AllowedOnly))
+}
+
+/// The same URL with https, for one with http that names no port.
+fn upgraded(url: &UpstreamUrl, text: &str) -> Option<(UpstreamUrl, String)> {
+    if url.is_https() || url.uri.port().is_some() {
+        return None;
+    }
+    let upgraded = format!("https://{}", text.split_once("://")?.1);
+    Some((UpstreamUrl::parse(&upgraded).ok()?, upgraded))
 }
 
 /// `api.example.com`, `.example.com` (every host below it), or `*`.

@@ -493,7 +493,7 @@ mod tests {
         assert_eq!(check("", &[], &[]), Ok(Reach::Public));
         assert_eq!(check("https://api.test/v2", &[], &[]), Ok(Reach::Public));
         assert_eq!(check("https://eu.api.test", &[], &[]), Ok(Reach::Public));
-        assert_eq!(check("http://api.test", &[], &[]), denied);
+        assert_eq!(check("http://api.test:8080", &[], &[]), denied);
         assert_eq!(check("https://evilapi.test", &[], &[]), denied);
         assert_eq!(check("https://other.test", &["other.test"], &[]), Ok(Reach::Public));
         assert_eq!(
@@ -507,5 +507,13 @@ mod tests {
         assert_eq!(check("http://127.0.0.1:1", &[], &["10.0.0.0/8"]), denied);
         assert_eq!(check("http://127.0.0.1:1", &[], &[]), denied);
         assert_eq!(check("not a url", &[], &[]), Err("invalid_url"));
+    }
+
+    #[test]
+    fn an_override_does_not_take_the_providers_host_down_to_http() {
+        let target = target(provider("https://api.test/v1"), bearer("t"));
+        let mut request = request("/x");
+        request.base_url_override = Some("http://api.test/v2".to_owned());
+        assert_eq!(built(&target, &request).url.uri.to_string(), "https://api.test/v2/x");
     }
 }

@@ -1,12 +1,16 @@
 //! One function for each thing a function can do, driven by its input.
 
+mod bodies;
 mod checkpoints;
+mod lists;
 mod requests;
 mod syncs;
 
 use nango_guest_sdk::prelude::*;
 
+use bodies::{send_body, transfer};
 use checkpoints::{big_checkpoint, checkpoint};
+use lists::{list, list_items};
 use requests::{fetch, fetch_many, http_error, start_wait};
 use syncs::{bad_record, items, pages};
 
@@ -107,6 +111,10 @@ nango_guest_sdk::functions!(
     fetch_many,
     start_wait,
     http_error,
+    send_body,
+    transfer,
+    list,
+    list_items,
     checkpoint,
     big_checkpoint,
     items,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use nango_guest_sdk::prelude::*;
 
 /// Packages asked for at once.
-const PAGE_LEN: usize = 20;
+const PAGE_LEN: u32 = 20;
 
 /// A package of the registry.
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -79,31 +79,29 @@ struct Settings {
 
 #[derive(Serialize, Deserialize, JsonSchema)]
 struct Position {
-    from: usize,
+    from: u64,
 }
 
 /// Keeps the packages of the registry fresh.
 #[sync(frequency = "every day", models(Package), checkpoint = Position, metadata = Settings, auto_start = false)]
 fn packages(nango: &Nango) -> Result<(), SyncError> {
     let Settings { text } = nango.connection().metadata()?;
-    let mut from = nango.checkpoint::<Position>()?.map_or(0, |position| position.from);
-    loop {
-        let answer = nango
-            .get("/-/v1/search")
-            .query("text", &text)
-            .query("size", PAGE_LEN)
-            .query("from", from)
-            .retries(2)
-            .send()?;
-        let found: Vec<Found> = answer.json_at("/objects")?;
-        let length = found.len();
+    let from = nango.checkpoint::<Position>()?.map_or(0, |position| position.from);
+    let search = nango.get("/-/v1/search").query("text", &text).retries(2);
+    let pages = nango
+        .paginate(search)
+        .offset("from")
+        .offset_start(from)
+        .limit(PAGE_LEN, "size")
+        .response_path("objects");
+    for page in pages {
+        let page = page?;
+        let found: Vec<Found> = page.items()?;
         let packages: Vec<Package> = found.into_iter().filter_map(|found| latest(found.package)).collect();
         nango.records().save(&packages)?;
-        if length < PAGE_LEN {
-            break;
+        if let Some(from) = page.next_page() {
+            nango.save_checkpoint(&Position { from: from.parse()? })?;
         }
-        from += length;
-        nango.save_checkpoint(&Position { from })?;
     }
     nango.clear_checkpoint()?;
     Ok(())
