@@ -10,6 +10,7 @@ mod limits;
 mod node_client;
 mod openapi;
 mod proxy_httpbin;
+mod proxy_rate_limit;
 mod proxy_retries;
 mod restart;
 mod secrets;

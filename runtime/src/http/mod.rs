@@ -14,6 +14,7 @@ mod functions;
 mod health;
 mod integrations;
 mod logs;
+mod metrics;
 mod names;
 mod openapi;
 mod providers;
@@ -60,6 +61,7 @@ macro_rules! routes {
 routes! {
     get    "/health"                                            => health::show;
     get    "/openapi.json"                                      => openapi::show;
+    get    "/metrics"                                           => metrics::show;
     post   "/action/trigger"                                    => action::trigger;
     post   "/sync/trigger"                                      => sync::trigger;
     get    "/sync/status"                                       => sync::status;

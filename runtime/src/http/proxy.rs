@@ -14,7 +14,7 @@ use super::body;
 use super::error::{ApiError, ErrorEnvelope, NetworkFailure};
 use super::fault::Fault;
 use super::target::TargetHeaders;
-use crate::proxy::{Body, ByteStream, ProxyError, ProxyRequest};
+use crate::proxy::{Body, ByteStream, ProxyError, ProxyRequest, RetryHeader};
 use crate::runtime::Runtime;
 
 /// Bodies up to this size are read before they are sent, so that a retry can send them again. Larger ones stream and are sent once.
@@ -30,6 +30,7 @@ struct CallHeaders<'a> {
     target: TargetHeaders<'a>,
     retries: u32,
     retry_on: Vec<u16>,
+    retry_header: RetryHeader,
     base_url_override: Option<String>,
     decompress: bool,
     forward_headers_on_redirect: Option<bool>,
@@ -47,6 +48,8 @@ struct CallHeaders<'a> {
         ("Connection-Id" = String, Header),
         ("Retries" = Option<u32>, Header, description = "Attempts after the first, at most 10"),
         ("Retry-On" = Option<String>, Header, description = "More status codes to retry, with commas between"),
+        ("Retry-Header-At" = Option<String>, Header, description = "Names of response headers that hold the time to retry at, with commas between"),
+        ("Retry-Header-After" = Option<String>, Header, description = "Names of response headers that hold the seconds to wait, with commas between"),
         ("Base-Url-Override" = Option<String>, Header, description = "Instead of the provider's base URL"),
         ("Decompress" = Option<bool>, Header, description = "Decode the answer's content encoding"),
         ("Forward-Headers-On-Redirect" = Option<bool>, Header),
@@ -55,6 +58,7 @@ struct CallHeaders<'a> {
         (status = "default", description = "The provider's answer: its status, its headers, its body"),
         (status = 400, body = ErrorEnvelope),
         (status = 404, body = ErrorEnvelope),
+        (status = 429, body = ErrorEnvelope, description = "`rate_limited`, `rate_limit_queue_full`: not sent, because the provider's rate limit would have it wait too long; `Retry-After` says how long"),
         (status = 500, description = "No answer came", body = NetworkFailure),
     ),
 )]
@@ -88,6 +92,7 @@ pub async fn call(State(runtime): State<Runtime>, Key(caller): Key, request: Req
         body,
         retries: call.retries,
         retry_on: call.retry_on,
+        retry_header: call.retry_header,
         base_url_override: call.base_url_override,
         decompress: call.decompress,
         forward_headers_on_redirect: call.forward_headers_on_redirect,
@@ -165,6 +170,10 @@ impl<'a> CallHeaders<'a> {
             target: TargetHeaders::parse_into(headers, &mut faults),
             retries: retries(headers, &mut faults),
             retry_on: retry_on(headers, &mut faults),
+            retry_header: RetryHeader {
+                at: header_names(headers, "retry-header-at", &mut faults),
+                after: header_names(headers, "retry-header-after", &mut faults),
+            },
             base_url_override: base_url_override(headers, &mut faults),
             decompress: boolean(headers, "decompress", &mut faults).unwrap_or(false) || !accepts_encodings(headers),
             forward_headers_on_redirect: boolean(headers, "forward-headers-on-redirect", &mut faults),
@@ -211,6 +220,19 @@ fn retry_on(headers: &HeaderMap, faults: &mut Vec<Fault>) -> Vec<u16> {
     parsed.unwrap_or_else(|_| {
         let message = "Invalid input: expected status codes with commas between, like 404,409";
         faults.push(Fault::new("invalid_format", message, "retry-on"));
+        Vec::new()
+    })
+}
+
+fn header_names(headers: &HeaderMap, name: &'static str, faults: &mut Vec<Fault>) -> Vec<HeaderName> {
+    let names = text(headers, name)
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
+    let parsed: Result<Vec<HeaderName>, _> = names.map(|name| HeaderName::from_bytes(name.as_bytes())).collect();
+    parsed.unwrap_or_else(|_| {
+        let message = "Invalid input: expected names of headers with commas between, like x-ratelimit-reset";
+        faults.push(Fault::new("invalid_format", message, name));
         Vec::new()
     })
 }
@@ -318,6 +340,8 @@ mod tests {
         let headers = headers(&[
             ("retries", "99"),
             ("retry-on", "404,409"),
+            ("retry-header-at", "X-Reset, x-other"),
+            ("retry-header-after", "x-wait"),
             ("base-url-override", "https://eu.example.com/v2"),
             ("decompress", "true"),
             ("forward-headers-on-redirect", "false"),
@@ -329,6 +353,8 @@ mod tests {
         let call = CallHeaders::parse(&headers).unwrap();
         assert_eq!(call.retries, RETRIES_MAX);
         assert_eq!(call.retry_on, [404, 409]);
+        assert_eq!(call.retry_header.at, ["x-reset", "x-other"]);
+        assert_eq!(call.retry_header.after, ["x-wait"]);
         assert_eq!(call.base_url_override.as_deref(), Some("https://eu.example.com/v2"));
         assert_eq!((call.decompress, call.forward_headers_on_redirect), (true, Some(false)));
         assert_eq!(call.forwarded["a"], "last");
@@ -341,6 +367,7 @@ mod tests {
         let mut headers = headers(&[
             ("retries", "-1"),
             ("retry-on", "404,x"),
+            ("retry-header-at", "no name"),
             ("base-url-override", "not a url"),
             ("decompress", "yes"),
         ]);
@@ -352,6 +379,7 @@ mod tests {
                 r#"{"code":"invalid_type","message":"Invalid input: expected string, received undefined","path":["connection-id"]},"#,
                 r#"{"code":"invalid_type","message":"Invalid input: expected a number from 0 to 10, received \"-1\"","path":["retries"]},"#,
                 r#"{"code":"invalid_format","message":"Invalid input: expected status codes with commas between, like 404,409","path":["retry-on"]},"#,
+                r#"{"code":"invalid_format","message":"Invalid input: expected names of headers with commas between, like x-ratelimit-reset","path":["retry-header-at"]},"#,
                 r#"{"code":"invalid_union","message":"Invalid input: expected a URL that begins with http:// or https://","path":["base-url-override"]},"#,
                 r#"{"code":"invalid_value","message":"Invalid input: expected \"true\" or \"false\"","path":["decompress"]}]}}"#
             )
