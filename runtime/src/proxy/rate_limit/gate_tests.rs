@@ -168,30 +168,50 @@ fn refusals_of_requests_sent_before_the_opening_do_not_close_again() {
     assert_eq!(gate.check(ms(1_600)), Check::Open);
 }
 
-/// A provider that lets 5 through in each second and tells it with the refusal only.
-#[test]
-fn the_pace_is_learned_from_what_passes_between_opening_and_refusal() {
-    let mut gate = gate();
-    refuse(&mut gate, Sent::default(), Some(1_000), ms(0));
+/// A provider that lets `limit` through in each second and tells it with the refusal only; callers without end. Gives how
+/// many passed and how many it refused from one second to another.
+fn ask_for(gate: &mut Gate, limit: u64, seconds: std::ops::Range<u64>) -> (u64, u64) {
     let (mut passed, mut refused) = (0, 0);
     let mut in_window = (0, 0);
-    for now in (1_000..61_000).step_by(10) {
-        for sent in send_all(&mut gate, ms(now)) {
+    for now in (seconds.start * 1_000..seconds.end * 1_000).step_by(10) {
+        for sent in send_all(gate, ms(now)) {
             if in_window.0 != now / 1_000 {
                 in_window = (now / 1_000, 0);
             }
             in_window.1 += 1;
-            if in_window.1 <= 5 {
+            if in_window.1 <= limit {
                 passed += 1;
-                pass(&mut gate, sent, ms(now + 5));
+                pass(gate, sent, ms(now + 5));
             } else {
                 refused += 1;
-                refuse(&mut gate, sent, Some(1_000 - now % 1_000), ms(now + 5));
+                refuse(gate, sent, Some(1_000 - now % 1_000), ms(now + 5));
             }
         }
     }
+    (passed, refused)
+}
+
+#[test]
+fn the_pace_is_learned_from_what_passes_between_opening_and_refusal() {
+    let mut gate = gate();
+    refuse(&mut gate, Sent::default(), Some(1_000), ms(0));
+    let (passed, refused) = ask_for(&mut gate, 5, 1..61);
     assert!(passed >= 270, "{passed} of the 300 possible");
     assert!(refused <= 12, "{refused} refused");
+}
+
+#[test]
+fn the_pace_follows_a_limit_that_changes() {
+    let mut gate = gate();
+    refuse(&mut gate, Sent::default(), Some(1_000), ms(0));
+    ask_for(&mut gate, 50, 1..11);
+    let (passed, refused) = ask_for(&mut gate, 5, 11..71);
+    assert!(passed >= 250 && refused <= 70, "{passed} of 300, {refused} refused");
+    let (passed, refused) = ask_for(&mut gate, 50, 71..671);
+    assert!(
+        passed >= 15_000 && refused <= 1_500,
+        "{passed} of 30000, {refused} refused"
+    );
 }
 
 #[test]
