@@ -48,8 +48,8 @@ pub(super) struct Gate {
 struct Told {
     remaining: u64,
     resets_us: u64,
-    /// The request whose answer said so.
-    number: u64,
+    /// Requests sent until the last answer that counted.
+    sent: u64,
 }
 
 /// From one opening to the next.
@@ -205,14 +205,14 @@ impl Gate {
         }
         self.heard_us = now_us;
         let remaining = match &self.told {
-            // Answers overtake each other: an older one must not raise the count.
-            Some(told) if told.number > sent.number => told.remaining.min(quota.remaining),
+            // Requests and answers overtake each other: only one that was sent after the last answer can raise the count.
+            Some(told) if told.sent >= sent.number => told.remaining.min(quota.remaining),
             Some(_) | None => quota.remaining,
         };
         self.told = Some(Told {
             remaining,
             resets_us: after(now_us, quota.resets_in_ms),
-            number: sent.number.max(self.told.as_ref().map_or(0, |told| told.number)),
+            sent: self.sent,
         });
     }
 

@@ -91,6 +91,27 @@ fn an_older_answer_does_not_raise_the_count() {
 }
 
 #[test]
+fn of_requests_under_way_together_the_lowest_count_holds() {
+    let mut gate = gate();
+    let sent: Vec<_> = (0..4).map(|_| gate.send(ms(0))).collect();
+    // The provider took them in another order than they were sent, and its answers come in a third.
+    for (index, remaining) in [(2, 0), (0, 2), (3, 3), (1, 1)] {
+        gate.passed(sent[index], quota(remaining, 5_000), ms(10));
+        gate.end(sent[index]);
+    }
+    assert_eq!(gate.check(ms(10)), closed(5_010));
+    // One sent after all answers says what is true now.
+    let mut gate = self::gate();
+    let first = gate.send(ms(0));
+    gate.passed(first, quota(1, 5_000), ms(10));
+    gate.end(first);
+    let second = gate.send(ms(20));
+    gate.passed(second, quota(30, 5_000), ms(30));
+    gate.end(second);
+    assert_eq!(send_all(&mut gate, ms(30)).len(), 30, "it was filled up meanwhile");
+}
+
+#[test]
 fn a_count_whose_time_is_over_says_nothing() {
     let mut gate = gate();
     let sent = gate.send(ms(0));
