@@ -101,7 +101,7 @@ impl Limiter {
         }
         let (turn, my_turn) = oneshot::channel();
         let deadline_us = now_us.saturating_add(budget_ms.saturating_mul(1_000));
-        let position = state.line.push(lane.clone(), arrival, Waiter { deadline_us, turn });
+        let position = state.line.push(&lane, arrival, Waiter { deadline_us, turn });
         self.metrics.rate_limit_queued();
         let starts = !std::mem::replace(&mut state.driven, true);
         drop(state);

@@ -35,7 +35,7 @@ impl<T> Line<T> {
     }
 
     /// Puts one in. Gives his position: 1 for who is next, if nobody leaves or comes meanwhile.
-    pub(super) fn push(&mut self, lane: Lane, arrival: u64, item: T) -> usize {
+    pub(super) fn push(&mut self, lane: &Lane, arrival: u64, item: T) -> usize {
         let queue = self.lanes.entry(lane.clone()).or_default();
         if queue.is_empty() {
             self.turns.push_back(lane.clone());
@@ -43,7 +43,7 @@ impl<T> Line<T> {
         let index = queue.partition_point(|(other, _)| *other < arrival);
         queue.insert(index, (arrival, item));
         self.len += 1;
-        self.ahead(&lane, index) + 1
+        self.ahead(lane, index) + 1
     }
 
     /// Takes out who is next.
@@ -124,11 +124,11 @@ mod tests {
     fn lanes_take_turns_and_within_a_lane_the_first_goes_first() {
         let mut line = Line::new();
         for (arrival, item) in [(1, "s1"), (2, "s2"), (3, "s3")] {
-            line.push(run("sync"), arrival, item);
+            line.push(&run("sync"), arrival, item);
         }
-        assert_eq!(line.push(run("action"), 4, "a"), 2);
-        assert_eq!(line.push(None, 5, "rest"), 3);
-        assert_eq!(line.push(run("sync"), 6, "s4"), 6);
+        assert_eq!(line.push(&run("action"), 4, "a"), 2);
+        assert_eq!(line.push(&None, 5, "rest"), 3);
+        assert_eq!(line.push(&run("sync"), 6, "s4"), 6);
         assert_eq!(drained(&mut line), ["s1", "a", "rest", "s2", "s3", "s4"]);
         assert!(line.is_empty() && line.lanes.is_empty() && line.turns.is_empty());
     }
@@ -136,18 +136,18 @@ mod tests {
     #[test]
     fn who_comes_back_gets_the_old_place() {
         let mut line = Line::new();
-        line.push(None, 8, "eighth");
-        line.push(None, 9, "ninth");
-        assert_eq!(line.push(None, 3, "third"), 1);
+        line.push(&None, 8, "eighth");
+        line.push(&None, 9, "ninth");
+        assert_eq!(line.push(&None, 3, "third"), 1);
         assert_eq!(drained(&mut line), ["third", "eighth", "ninth"]);
     }
 
     #[test]
     fn who_leaves_is_gone() {
         let mut line = Line::new();
-        line.push(run("sync"), 1, "s1");
-        line.push(None, 2, "r2");
-        line.push(None, 3, "r3");
+        line.push(&run("sync"), 1, "s1");
+        line.push(&None, 2, "r2");
+        line.push(&None, 3, "r3");
         assert_eq!(line.remove(&run("sync"), 1), Some("s1"));
         assert_eq!(line.remove(&run("sync"), 1), None);
         assert_eq!(line.remove(&None, 7), None);
@@ -162,12 +162,12 @@ mod tests {
             let mut line = Line::new();
             for arrival in 0..60_u64 {
                 let lane = run(["a", "b", "c"][usize::try_from(arrival % 7 % 3).unwrap()]);
-                line.push(lane, arrival * 10, arrival);
+                line.push(&lane, arrival * 10, arrival);
             }
             for _ in 0..late {
                 line.pop();
             }
-            let position = line.push(run("b"), 10_001, 1_000);
+            let position = line.push(&run("b"), 10_001, 1_000);
             let pops = std::iter::from_fn(|| line.pop())
                 .position(|item| item == 1_000)
                 .unwrap()
