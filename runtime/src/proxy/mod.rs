@@ -15,6 +15,7 @@ mod rate_limit;
 mod redact;
 mod redirect;
 mod request;
+mod resolve;
 mod response;
 mod retry;
 mod url;
@@ -43,6 +44,7 @@ use redact::Maskers;
 pub use egress::EgressDenied;
 pub use error::{BoxError, Phase, ProxyError};
 pub use redirect::REDIRECTS_MAX;
+pub use resolve::Resolve;
 pub use retry::{RETRIES_MAX, RETRY_BODY_BYTES_MAX, RetryHeader};
 
 /// Cheap to clone.
@@ -111,6 +113,8 @@ pub struct ProxyOptions {
     /// Hosts that `Base-Url-Override` may name besides the provider's own: `api.example.com`, `.example.com` for all below
     /// it, or `*` for every public host.
     pub override_hosts: Vec<String>,
+    /// Looks up the hosts of requests.
+    pub resolve: Resolve,
     /// Name, TCP and TLS together.
     pub connect_timeout_ms: u64,
     /// From the last piece of the request sent to the head of the answer.
@@ -132,6 +136,7 @@ impl Default for ProxyOptions {
         Self {
             egress_allow: Vec::new(),
             override_hosts: Vec::new(),
+            resolve: Resolve::system(),
             connect_timeout_ms: 10_000,
             first_byte_timeout_ms: 60_000,
             idle_timeout_ms: 60_000,
@@ -185,6 +190,10 @@ impl Proxy {
     }
 
     async fn attempts(&self, ctx: &ExecutionContext, request: ProxyRequest) -> Result<ProxyResponse, ProxyError> {
+        // RFC 9110, 9.3.8: a TRACE carries no credentials, since it is answered with what was sent.
+        if matches!(request.method, Method::TRACE | Method::CONNECT) {
+            return Err(ProxyError::MethodNotAllowed { method: request.method });
+        }
         let mut call = Call::new(&self.shared, ctx, request);
         loop {
             let target = self

@@ -20,6 +20,8 @@ use crate::connections::Target;
 use crate::metrics::Metrics;
 use crate::model::{ExecutionContext, Level, Message};
 
+mod rebinding;
+
 const NOW_MS: i64 = 1_800_000_000_000;
 
 /// What the server does with a request.
