@@ -20,7 +20,7 @@ const REQUESTS: u32 = 10_000;
 const PER_WINDOW: u32 = 1_000;
 const WINDOW_MS: u64 = 1_000;
 /// The windows follow each other; at each change one request goes ahead to see.
-const RATIO_MAX: f64 = 1.5;
+const RATIO_MAX: f64 = 2.0;
 const KILOBYTES_MAX: f64 = 32.0;
 
 pub async fn measure(_effort: Effort) -> Vec<Figure> {
