@@ -77,6 +77,18 @@ impl Request {
         self.option("retry-on", list.join(","))
     }
 
+    /// Names response headers that hold the time to retry at: epoch seconds or milliseconds, or a date. Of several the
+    /// latest counts. They come before what the host knows of the provider.
+    pub fn retry_header_at(self, names: &[&str]) -> Self {
+        self.option("retry-header-at", names.join(","))
+    }
+
+    /// Names response headers that hold the seconds to wait before a retry, or the date the wait ends; otherwise like
+    /// [`retry_header_at`](Self::retry_header_at), and read before those.
+    pub fn retry_header_after(self, names: &[&str]) -> Self {
+        self.option("retry-header-after", names.join(","))
+    }
+
     /// Sends the request to another base URL than the provider's, if the operator's egress policy allows it.
     pub fn base_url_override(self, url: impl Into<String>) -> Self {
         self.option("base-url-override", url.into())
@@ -260,6 +272,8 @@ mod tests {
             .header("accept", "application/json")
             .retries(3)
             .retry_on(&[423, 500])
+            .retry_header_at(&["x-reset", "x-other"])
+            .retry_header_after(&["x-wait"])
             .base_url_override("https://eu.example.com")
             .decompress(false)
             .forward_headers_on_redirect(true)
@@ -268,7 +282,10 @@ mod tests {
         let headers: Vec<_> = request.inner.headers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(headers, ["accept", "content-type"]);
         let options: Vec<_> = request.inner.options.iter().map(|(_, value)| value.as_str()).collect();
-        assert_eq!(options, ["3", "423,500", "https://eu.example.com", "false", "true"]);
+        assert_eq!(
+            options,
+            ["3", "423,500", "x-reset,x-other", "x-wait", "https://eu.example.com", "false", "true"]
+        );
         assert_eq!(request.inner.body.as_deref(), Some(br#"["a"]"#.as_slice()));
         Ok(())
     }

@@ -13,6 +13,7 @@ pub mod executor;
 mod host;
 pub mod http;
 pub mod logs;
+pub mod metrics;
 pub mod model;
 pub mod provider;
 pub mod proxy;

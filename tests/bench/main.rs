@@ -1,7 +1,7 @@
 //! `make bench`: the figures that nango-runtime promises, each measured side by side with what it is compared to, in
 //! alternating rounds of one run, so that a busy machine slows both.
 //!
-//! `bench [--json] [--quick] [executor|action|proxy|stream|start]…`, or `bench soak --seconds NUMBER`; exit code 1 when a figure is
+//! `bench [--json] [--quick] [executor|action|proxy|stream|rate-limit|start]…`, or `bench soak --seconds NUMBER`; exit code 1 when a figure is
 //! missed.
 
 mod action;
@@ -9,6 +9,7 @@ mod executor;
 mod load;
 mod peer;
 mod proxy;
+mod rate_limit;
 mod report;
 mod soak;
 mod start;
@@ -90,6 +91,9 @@ fn main() -> std::process::ExitCode {
     }
     if wanted("proxy") {
         figures.extend(runtime.block_on(proxy::measure(effort)));
+    }
+    if wanted("rate-limit") {
+        figures.extend(runtime.block_on(rate_limit::measure(effort)));
     }
     if wanted("stream") {
         figures.extend(runtime.block_on(stream::measure(effort)));

@@ -18,6 +18,7 @@ mod proxy_hostile;
 mod proxy_httpbin;
 mod proxy_log;
 mod proxy_nginx;
+mod proxy_rate_limit;
 mod proxy_retries;
 mod proxy_streams;
 mod proxy_timeouts;

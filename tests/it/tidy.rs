@@ -19,11 +19,12 @@ const WALLS: &[(&str, &[&str])] = &[
     ("credentials", &[]),
     ("config", &["credentials"]),
     ("telemetry", &["config"]),
+    ("metrics", &[]),
     ("store", &[]),
     ("logs", &["store"]),
     ("records", &["store"]),
     ("connections", &["store", "provider", "credentials", "encryption"]),
-    ("proxy", &["connections", "provider", "credentials", "logs"]),
+    ("proxy", &["connections", "provider", "credentials", "logs", "metrics"]),
     ("engine", &[]),
     (
         "host",
@@ -41,6 +42,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "config",
             "proxy",
             "records",
+            "metrics",
         ],
     ),
     (
@@ -65,6 +67,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("axum", &["http"]),
     ("clap", &["cli", "main"]),
     ("anyhow", &["cli", "main"]),
+    ("prometheus_client", &["metrics"]),
 ];
 
 /// What does the work of a part. The edges may name the plain types that the API of `Runtime` speaks of, but none of these.

@@ -58,8 +58,10 @@ pub struct Limits {
     pub proxy_idle_timeout_ms: u64,
     /// Times a 429 is waited for unasked.
     pub proxy_rate_limit_retries: u32,
-    /// All waits between the attempts of one call.
+    /// All waits of one call, between its attempts and in line for a rate limit.
     pub proxy_retry_wait_ms: u64,
+    /// Requests that wait in line for one connection's rate limit.
+    pub proxy_rate_limit_queue: usize,
     pub log_retention_days: u32,
 }
 

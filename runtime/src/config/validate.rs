@@ -20,6 +20,8 @@ const CONCURRENT_RUNS_MAX: u64 = 10_000;
 /// A week; longer waits are schedules.
 const TIMEOUT_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1_000;
 const BYTES_MAX: u64 = 1 << 34;
+/// Each waiting request takes a few kilobytes, its body not counted.
+const RATE_LIMIT_QUEUE_MAX: u64 = 1_000_000;
 const COUNT_MAX: u64 = u32::MAX as u64;
 
 pub(super) fn validate(layers: &Layers) -> Result<(Config, LogSettings), ConfigError> {
@@ -92,6 +94,7 @@ fn range_of(name: &str) -> (u64, u64, &'static str) {
             "bytes from 1048576 (1 MiB) to 4294967296 (4 GiB)",
         ),
         "proxy_rate_limit_retries" => (0, 10, "a number from 0 to 10"),
+        "proxy_rate_limit_queue" => (1, RATE_LIMIT_QUEUE_MAX, "a number from 1 to 1000000"),
         name if name.ends_with("_ms") => (1, TIMEOUT_MS_MAX, "milliseconds from 1 to 604800000 (a week)"),
         name if name.ends_with("_bytes") => (1, BYTES_MAX, "bytes from 1 to 17179869184 (16 GiB)"),
         _ => (1, COUNT_MAX, "a number from 1 to 4294967295"),

@@ -28,6 +28,7 @@ pub use crate::engine::ComponentError;
 use crate::engine::{CodeCache, Engine, EngineError, MemoryLimiter, check, hex};
 use crate::host::{GuestState, RunFacts, RunLog, Sender, Services};
 use crate::logs::Logs;
+use crate::metrics::Metrics;
 use crate::model::{Counts, ExecutionContext, Function, FunctionKind, Manifest, RunError, SyncId};
 use crate::proxy::Proxy;
 use crate::records::Records;
@@ -55,6 +56,7 @@ pub struct ExecutorParts {
     pub records: Records,
     pub store: Store,
     pub logs: Logs,
+    pub metrics: Metrics,
     pub clock: Clock,
     pub entropy: Entropy,
     pub limits: Limits,
@@ -65,6 +67,7 @@ struct Inner {
     slots: Slots,
     placement: Placement,
     services: Arc<Services>,
+    metrics: Metrics,
     clock: Clock,
     entropy: Entropy,
     /// Set when running guests must end.
@@ -128,6 +131,7 @@ impl Executor {
             records,
             store,
             logs,
+            metrics,
             clock,
             entropy,
             limits,
@@ -144,6 +148,7 @@ impl Executor {
                 logs,
                 limits,
             }),
+            metrics,
             clock,
             entropy,
             stop: Arc::new(AtomicBool::new(false)),
@@ -219,6 +224,8 @@ impl Inner {
             result: attempt.result,
             duration_us,
         };
+        self.metrics
+            .run_ended(request.function.manifest.kind, outcome.output.is_ok());
         self.placement.learn(&request.function, duration_us);
         rows::write(
             &self.services.logs,

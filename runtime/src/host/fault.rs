@@ -20,11 +20,13 @@ pub enum Fault {
 }
 
 /// Codes of errors that may go away when the same is asked again later.
-const RETRYABLE: [&str; 6] = [
+const RETRYABLE: [&str; 8] = [
     "upstream_dns_failed",
     "upstream_unreachable",
     "upstream_timeout",
     "upstream_reset",
+    "rate_limited",
+    "rate_limit_queue_full",
     "checkpoint_conflict",
     "internal_error",
 ];

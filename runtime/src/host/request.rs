@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::bindings::nango::functions::nango::Request;
 use super::fault::Fault;
-use crate::proxy::{Body, ProxyRequest};
+use crate::proxy::{Body, ProxyRequest, RetryHeader};
 
 /// Extra attempts a function may ask for.
 const RETRIES_MAX: u32 = 10;
@@ -25,6 +25,7 @@ pub(super) fn convert(method: Method, request: Request) -> Result<ProxyRequest, 
         body: request.body.map_or(Body::Empty, |body| Body::Bytes(body.into())),
         retries: options.retries,
         retry_on: options.retry_on,
+        retry_header: options.retry_header,
         base_url_override: options.base_url_override,
         decompress: options.decompress,
         forward_headers_on_redirect: options.forward_headers_on_redirect,
@@ -53,6 +54,7 @@ fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, Fault> {
 struct Options {
     retries: u32,
     retry_on: Vec<u16>,
+    retry_header: RetryHeader,
     base_url_override: Option<String>,
     decompress: bool,
     forward_headers_on_redirect: Option<bool>,
@@ -63,6 +65,7 @@ impl Default for Options {
         Self {
             retries: 0,
             retry_on: Vec::new(),
+            retry_header: RetryHeader::default(),
             base_url_override: None,
             // A function can read what is plain; it has to ask for what is not.
             decompress: true,
@@ -86,6 +89,8 @@ impl Options {
                     })?;
                 }
                 "retry-on" => options.retry_on = statuses(value)?,
+                "retry-header-at" => options.retry_header.at = header_names(name, value)?,
+                "retry-header-after" => options.retry_header.after = header_names(name, value)?,
                 "base-url-override" => options.base_url_override = Some(value.clone()),
                 "decompress" => options.decompress = flag(name, value)?,
                 "forward-headers-on-redirect" => options.forward_headers_on_redirect = Some(flag(name, value)?),
@@ -120,6 +125,16 @@ fn statuses(list: &str) -> Result<Vec<u16>, Fault> {
         .collect()
 }
 
+fn header_names(option: &str, list: &str) -> Result<Vec<HeaderName>, Fault> {
+    let items = list.split(',').map(str::trim).filter(|item| !item.is_empty());
+    items
+        .map(|item| {
+            HeaderName::from_bytes(item.as_bytes())
+                .map_err(|_| invalid(&format!("option {option} = {list:?}: {item:?} is no header name")))
+        })
+        .collect()
+}
+
 fn invalid(message: &str) -> Fault {
     Fault::new("invalid_request", message)
 }
@@ -149,6 +164,8 @@ mod tests {
         let given = pairs(&[
             ("retries", "3"),
             ("retry-on", "404, 409"),
+            ("retry-header-at", "X-Reset, x-other"),
+            ("retry-header-after", "x-wait"),
             ("base-url-override", "https://x"),
             ("decompress", "false"),
             ("forward-headers-on-redirect", "true"),
@@ -160,6 +177,10 @@ mod tests {
             Options {
                 retries: 3,
                 retry_on: vec![404, 409],
+                retry_header: RetryHeader {
+                    at: vec![HeaderName::from_static("x-reset"), HeaderName::from_static("x-other")],
+                    after: vec![HeaderName::from_static("x-wait")],
+                },
                 base_url_override: Some("https://x".to_owned()),
                 decompress: false,
                 forward_headers_on_redirect: Some(true),

@@ -23,7 +23,7 @@ const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
 );
 
 /// Request headers a browser may send across origins, besides `Nango-Proxy-*`.
-const ALLOWED_HEADERS: [&str; 18] = [
+const ALLOWED_HEADERS: [&str; 20] = [
     "authorization",
     "content-type",
     "accept",
@@ -42,6 +42,8 @@ const ALLOWED_HEADERS: [&str; 18] = [
     "forward-headers-on-redirect",
     "retries",
     "retry-on",
+    "retry-header-at",
+    "retry-header-after",
 ];
 
 /// How long a browser may remember a preflight's answer.

@@ -15,6 +15,7 @@ mod health;
 mod integrations;
 mod linger;
 mod logs;
+mod metrics;
 mod names;
 mod openapi;
 mod providers;
@@ -62,6 +63,7 @@ macro_rules! routes {
 routes! {
     get    "/health"                                            => health::show;
     get    "/openapi.json"                                      => openapi::show;
+    get    "/metrics"                                           => metrics::show;
     post   "/action/trigger"                                    => action::trigger;
     post   "/sync/trigger"                                      => sync::trigger;
     get    "/sync/status"                                       => sync::status;

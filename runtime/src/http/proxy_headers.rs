@@ -7,6 +7,7 @@ use super::error::ApiError;
 use super::fault::Fault;
 use super::target::TargetHeaders;
 use crate::model::OperationId;
+use crate::proxy::RetryHeader;
 use crate::runtime::CallOrigin;
 
 /// Attempts a caller may ask for after the first; larger numbers count as this one.
@@ -22,6 +23,7 @@ pub struct CallHeaders<'a> {
     pub target: TargetHeaders<'a>,
     pub retries: u32,
     pub retry_on: Vec<u16>,
+    pub retry_header: RetryHeader,
     pub base_url_override: Option<String>,
     pub decompress: bool,
     pub forward_headers_on_redirect: Option<bool>,
@@ -38,6 +40,10 @@ impl<'a> CallHeaders<'a> {
             target: TargetHeaders::parse_into(headers, faults),
             retries: retries(headers, faults),
             retry_on: retry_on(headers, faults),
+            retry_header: RetryHeader {
+                at: header_names(headers, "retry-header-at", faults),
+                after: header_names(headers, "retry-header-after", faults),
+            },
             base_url_override: base_url_override(headers, faults),
             decompress: boolean(headers, "decompress", faults).unwrap_or(false) || !accepts_encodings(headers),
             forward_headers_on_redirect: boolean(headers, "forward-headers-on-redirect", faults),
@@ -115,6 +121,17 @@ fn retries(headers: &HeaderMap, faults: &mut Vec<Fault>) -> u32 {
             0
         }
     }
+}
+
+fn header_names(headers: &HeaderMap, name: &'static str, faults: &mut Vec<Fault>) -> Vec<HeaderName> {
+    let list = text(headers, name, faults);
+    let names = list.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let parsed: Result<Vec<HeaderName>, _> = names.map(|name| HeaderName::from_bytes(name.as_bytes())).collect();
+    parsed.unwrap_or_else(|_| {
+        let message = "Invalid input: expected names of headers with commas between, like x-ratelimit-reset";
+        faults.push(Fault::new("invalid_format", message, name));
+        Vec::new()
+    })
 }
 
 /// Digits with commas between. Numbers that are no status never match one.
@@ -251,6 +268,8 @@ mod tests {
         let headers = headers(&[
             ("retries", "99"),
             ("retry-on", "404,409,70000"),
+            ("retry-header-at", "X-Reset, x-other"),
+            ("retry-header-after", "x-wait"),
             ("base-url-override", "https://eu.example.com/v2"),
             ("decompress", "true"),
             ("forward-headers-on-redirect", "false"),
@@ -267,6 +286,8 @@ mod tests {
         let call = CallHeaders::parse(&headers).unwrap();
         assert_eq!(call.retries, RETRIES_MAX);
         assert_eq!(call.retry_on, [404, 409]);
+        assert_eq!(call.retry_header.at, ["x-reset", "x-other"]);
+        assert_eq!(call.retry_header.after, ["x-wait"]);
         assert_eq!(call.base_url_override.as_deref(), Some("https://eu.example.com/v2"));
         assert_eq!((call.decompress, call.forward_headers_on_redirect), (true, Some(false)));
         let origin = CallOrigin {
@@ -311,6 +332,7 @@ mod tests {
         let mut headers = headers(&[
             ("retries", "-1"),
             ("retry-on", "404,+409"),
+            ("retry-header-at", "no name"),
             ("base-url-override", "not a url"),
             ("decompress", "yes"),
             ("forward-headers-on-redirect", "1"),
@@ -323,6 +345,7 @@ mod tests {
             r#"{"code":"invalid_type","message":"Invalid input: expected string, received undefined","path":["connection-id"]},"#,
             r#"{"code":"invalid_type","message":"Invalid input: expected a number from 0 to 10, received \"-1\"","path":["retries"]},"#,
             r#"{"code":"invalid_format","message":"Invalid input: expected status codes with commas between, like 404,409","path":["retry-on"]},"#,
+            r#"{"code":"invalid_format","message":"Invalid input: expected names of headers with commas between, like x-ratelimit-reset","path":["retry-header-at"]},"#,
             r#"{"code":"invalid_union","message":"Invalid input: expected a URL that begins with http:// or https://","path":["base-url-override"]},"#,
             r#"{"code":"invalid_value","message":"Invalid input: expected \"true\" or \"false\"","path":["decompress"]},"#,
             r#"{"code":"invalid_value","message":"Invalid input: expected \"true\" or \"false\"","path":["forward-headers-on-redirect"]},"#,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::template::{Template, TemplateError};
-use super::{AuthMode, PaginateSpec, Provider, ProxySpec, RetrySpec};
+use super::{AuthMode, InBody, PaginateSpec, Provider, ProxySpec, RateLimitScope, RetrySpec, WaitStrategy};
 
 /// What is malformed in an entry. The key is a path such as `proxy.retry.at`.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,12 @@ pub enum EntryError {
     HeaderName { key: &'static str, value: String },
     #[error("`proxy.retry.error_code`: {value:?} is no status; write 429, 5xx or 500-502")]
     StatusRule { value: String },
+    #[error("`proxy.retry.in_body.value`: {value:?} is no pattern; write it as /retry after (.+)/")]
+    Pattern {
+        value: String,
+        #[source]
+        source: regex::Error,
+    },
 }
 
 /// Makes a provider of an entry whose alias is resolved.
@@ -124,6 +130,8 @@ struct Proxy {
     retry: Retry,
     paginate: Option<PaginateSpec>,
     #[serde(default)]
+    rate_limit: RateLimit,
+    #[serde(default)]
     decompress: bool,
     #[serde(default)]
     forward_headers_on_redirect: bool,
@@ -138,6 +146,21 @@ struct Retry {
     remaining: Option<String>,
     #[serde(default)]
     error_code: OneOrMany,
+    in_body: Option<InBodyRule>,
+}
+
+#[derive(Deserialize)]
+struct InBodyRule {
+    path: String,
+    value: String,
+    strategy: WaitStrategy,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RateLimit {
+    #[serde(default)]
+    scope: RateLimitScope,
 }
 
 fn proxy(proxy: Proxy) -> Result<ProxySpec, EntryError> {
@@ -160,6 +183,7 @@ fn proxy(proxy: Proxy) -> Result<ProxySpec, EntryError> {
         query,
         retry: retry(&proxy.retry)?,
         paginate: proxy.paginate,
+        rate_limit: proxy.rate_limit.scope,
         decompress: proxy.decompress,
         forward_headers_on_redirect: proxy.forward_headers_on_redirect,
     })
@@ -180,6 +204,14 @@ fn retry(retry: &Retry) -> Result<RetrySpec, EntryError> {
             None => None,
         },
         error_code: retry.error_code.0.clone(),
+        in_body: retry.in_body.as_ref().map(in_body).transpose()?,
+    })
+}
+
+fn in_body(rule: &InBodyRule) -> Result<InBody, EntryError> {
+    InBody::new(&rule.path, &rule.value, rule.strategy).map_err(|source| EntryError::Pattern {
+        value: rule.value.clone(),
+        source,
     })
 }
 
@@ -302,7 +334,7 @@ mod tests {
                 "headers": {"X-API-Key": "${apiKey}", "Acme-Version": 2},
                 "query": {"key": "${apiKey}"},
                 "retry": {"at": "X-RateLimit-Reset", "after": ["Retry-After"], "remaining": "X-Remaining", "error_code": [403, "5xx", "500-502"]},
-                "paginate": {"type": "link"}, "decompress": true,
+                "paginate": {"type": "link"}, "decompress": true, "rate_limit": {"scope": "integration"},
             },
         });
         let provider = provider("acme", json.clone()).unwrap();
@@ -318,6 +350,7 @@ mod tests {
             spec.paginate.as_ref().map(ToString::to_string).as_deref(),
             Some(r#"{"type":"link"}"#)
         );
+        assert_eq!(spec.rate_limit, RateLimitScope::Integration);
         assert!(spec.decompress && !spec.forward_headers_on_redirect);
         assert_eq!(provider.json["unheard_of"], json["unheard_of"]);
         assert_eq!(provider.json["proxy"], json["proxy"]);
@@ -385,6 +418,14 @@ mod tests {
             (
                 json!({"auth_mode": "NONE", "proxy": {"retry": {"error_code": ["6xx"]}}}),
                 "`proxy.retry.error_code`: \"6xx\" is no status",
+            ),
+            (
+                json!({"auth_mode": "NONE", "proxy": {"rate_limit": {"scope": "tenant"}}}),
+                "`proxy.rate_limit.scope` is not as expected: unknown variant `tenant`, expected one of `connection`, `integration`, `none`",
+            ),
+            (
+                json!({"auth_mode": "NONE", "proxy": {"retry": {"in_body": {"path": "a", "value": "/(/", "strategy": "at"}}}}),
+                "`proxy.retry.in_body.value`: \"/(/\" is no pattern",
             ),
         ] {
             let error = crate::provider::tests::chain(&provider("p", json).unwrap_err());

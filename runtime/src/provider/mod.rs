@@ -3,6 +3,7 @@
 //! and `proxy` are understood, everything else is kept as it is.
 
 mod entry;
+mod in_body;
 mod load;
 mod paginate;
 mod shipped;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+pub use in_body::{InBody, WaitStrategy};
 pub use load::{CatalogueError, FILE_BYTES_MAX};
 pub use paginate::{OffsetCalculation, PaginateKind, PaginateSpec};
 
@@ -45,6 +47,8 @@ pub struct ProxySpec {
     pub retry: RetrySpec,
     /// How lists come page by page, for the functions that ask for all pages.
     pub paginate: Option<PaginateSpec>,
+    /// Whose the rate limit is (`rate_limit.scope`).
+    pub rate_limit: RateLimitScope,
     pub decompress: bool,
     pub forward_headers_on_redirect: bool,
 }
@@ -60,6 +64,22 @@ pub struct RetrySpec {
     pub remaining: Option<String>,
     /// Status codes to retry instead of the usual ones: `403`, `5xx`, `500-502`.
     pub error_code: Vec<String>,
+    /// Where an error's body tells how long to wait, for answers whose headers do not.
+    pub in_body: Option<InBody>,
+}
+
+/// Whose a rate limit is: who shares it waits in one line. A key of ours, not in Nango's schema.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RateLimitScope {
+    /// Each connection has its own.
+    #[default]
+    Connection,
+    /// The application has it: all connections of an integration share it.
+    Integration,
+    /// Every endpoint has its own, so that nothing can be learned for the connection: nobody waits in line, each call
+    /// retries for itself.
+    None,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

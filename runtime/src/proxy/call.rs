@@ -1,31 +1,36 @@
 //! One call of the proxy: attempts with the redirects in them, the decision after each, its log message, the wait. It is
 //! given the target anew for each attempt and does not know where targets come from.
 
+mod line_up;
+
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
-use hyper::body::Incoming;
 
 use super::attempt_log::Attempt;
 use super::body::{Progress, UpstreamBody};
 use super::client::{Deadline, HttpClient, closed_unanswered};
+use super::rate_limit::{Pass, RateLimits};
 use super::redact::Maskers;
 use super::redirect::{self, NextBody, REDIRECTS_MAX};
 use super::request::{self, Built};
 use super::response::{self, BodyLimits};
-use super::retry::{self, Decision, Outcome, Spent};
+use super::retry::{self, Decision, Outcome, Policy, RETRY_BODY_BYTES_MAX, Spent, told};
 use super::{Body, ByteStream, Phase, ProxyError, ProxyOptions, ProxyRequest, ProxyResponse};
 use crate::clock::{Clock, Entropy};
 use crate::connections::Target;
+use crate::metrics::Metrics;
 use crate::model::{ExecutionContext, Message};
-use crate::provider::{ProxySpec, RetrySpec};
+use crate::provider::RetrySpec;
 
 /// What all calls share.
 pub(super) struct Shared {
     pub(super) client: HttpClient,
+    pub(super) rate_limits: RateLimits,
+    pub(super) metrics: Metrics,
     pub(super) maskers: Maskers,
     pub(super) clock: Clock,
     pub(super) entropy: Entropy,
@@ -41,6 +46,10 @@ pub(super) struct Call<'a> {
     request: ProxyRequest,
     body: CallBody,
     spent: Spent,
+    /// Its place among all calls, for the line.
+    arrival: u64,
+    /// Its turn at the rate limit, until the answer is there.
+    pass: Option<Pass>,
 }
 
 /// What is left to send.
@@ -76,7 +85,7 @@ impl CallBody {
 struct Answer {
     method: Method,
     parts: http::response::Parts,
-    body: Incoming,
+    body: ByteStream,
 }
 
 /// How far an attempt came, for the log.
@@ -102,16 +111,24 @@ impl<'a> Call<'a> {
             request,
             body,
             spent: Spent::default(),
+            arrival: shared.rate_limits.arrival(),
+            pass: None,
         }
     }
 
     /// Makes an attempt. None when another one is due: the wait is over then.
     pub(super) async fn attempt(&mut self, target: &Arc<Target>) -> Option<Result<ProxyResponse, ProxyError>> {
         let shared = self.shared;
+        match self.line_up(target).await {
+            Ok(true) => {}
+            // The target may be another one after the wait.
+            Ok(false) => return None,
+            Err(error) => return Some(Err(error)),
+        }
         let (started_at_us, started_us) = (shared.clock.now_us(), shared.clock.monotonic_us());
         let deadline = Deadline::after(&shared.clock, shared.options.total_timeout_ms);
         let built = request::build(target, &self.request, &shared.options);
-        let (trail, outcome) = match built {
+        let (trail, mut outcome) = match built {
             Ok(built) => {
                 let mut trail = Trail { built, redirects: 0 };
                 let outcome = self.exchange(&mut trail, deadline).await;
@@ -119,7 +136,18 @@ impl<'a> Call<'a> {
             }
             Err(error) => (None, Err(error)),
         };
-        let decision = self.decide(target, &outcome);
+        let no_spec = RetrySpec::default();
+        let spec = target.provider.proxy.as_ref().map_or(&no_spec, |proxy| &proxy.retry);
+        let (mut told, mut waits_in_line) = (None, false);
+        if let Ok(answer) = &mut outcome {
+            told = self.told(spec, answer).await;
+            // What another host says after a redirect is about its limit, not this one.
+            if trail.as_ref().is_some_and(|trail| trail.redirects == 0) {
+                waits_in_line = self.learn(target, answer, &mut told);
+            }
+        }
+        self.pass = None;
+        let decision = self.decide(spec, &outcome, told);
         let attempt = Attempt {
             operation_id: &self.ctx.operation_id,
             method: &self.request.method,
@@ -134,22 +162,22 @@ impl<'a> Call<'a> {
             duration_us: shared.clock.monotonic_us().saturating_sub(started_us),
         };
         (shared.log)(attempt.message(&shared.maskers.of(target)));
-        if let Decision::After { wait_ms, spent, .. } = decision {
+        if let Decision::After { wait_ms, reason, spent } = decision {
             // The body that nobody will read is let go before the wait, and with it the connection.
             drop(outcome);
-            self.spent = spent;
-            shared.clock.sleep(Duration::from_millis(wait_ms)).await;
+            shared.metrics.proxy_retry(reason);
+            if waits_in_line {
+                // What is waited there is counted there.
+                let waited_ms = self.spent.waited_ms;
+                self.spent = Spent { waited_ms, ..spent };
+            } else {
+                self.spent = spent;
+                shared.clock.sleep(Duration::from_millis(wait_ms)).await;
+            }
             return None;
         }
         let decompress = trail.is_some_and(|trail| trail.built.decompress);
-        Some(outcome.map(|answer| {
-            let limits = BodyLimits {
-                clock: shared.clock.clone(),
-                idle_timeout_ms: shared.options.idle_timeout_ms,
-                deadline,
-            };
-            response::pass_on(&answer.method, answer.parts, answer.body, decompress, limits)
-        }))
+        Some(outcome.map(|answer| response::pass_on(&answer.method, answer.parts, answer.body, decompress)))
     }
 
     /// Sends the request and follows redirects.
@@ -186,7 +214,15 @@ impl<'a> Call<'a> {
             };
             let next = redirect::follow(&mut trail.built, &mut method, parts.status, &parts.headers, replayable);
             match next {
-                None => return Ok(Answer { method, parts, body }),
+                None => {
+                    let limits = BodyLimits {
+                        clock: self.shared.clock.clone(),
+                        idle_timeout_ms: self.shared.options.idle_timeout_ms,
+                        deadline,
+                    };
+                    let body = response::timed(body, limits);
+                    return Ok(Answer { method, parts, body });
+                }
                 Some(_) if trail.redirects == REDIRECTS_MAX => {
                     return Err(ProxyError::TooManyRedirects {
                         host: trail.built.url.host().to_owned(),
@@ -205,28 +241,48 @@ impl<'a> Call<'a> {
         self.request.method.is_idempotent() || self.request.headers.contains_key("idempotency-key")
     }
 
-    fn decide(&self, target: &Target, outcome: &Result<Answer, ProxyError>) -> Decision {
-        let no_spec = RetrySpec::default();
-        let spec = target.provider.proxy.as_ref().map(|ProxySpec { retry, .. }| retry);
-        let policy = retry::Policy {
+    /// The wait that an answer asks for. Looks into its body where the provider's data says so and the headers do not tell.
+    async fn told(&mut self, spec: &RetrySpec, answer: &mut Answer) -> Option<told::Told> {
+        let (status, headers) = (answer.parts.status, &answer.parts.headers);
+        if status.is_success() {
+            return None;
+        }
+        let now_ms = self.shared.clock.now_ms();
+        let told = told::by_headers(&self.request.retry_header, spec, status, headers, now_ms);
+        let outcome = Outcome::Answer { status, headers, told };
+        let wants_body = retry::wants_body(&self.policy(spec), self.spent, outcome);
+        match &spec.in_body {
+            Some(in_body) if wants_body => {
+                let beginning = response::peek(&mut answer.body, headers, RETRY_BODY_BYTES_MAX).await;
+                told::by_body(in_body, &beginning, self.shared.clock.now_ms())
+            }
+            Some(_) | None => told,
+        }
+    }
+
+    fn policy<'p>(&'p self, spec: &'p RetrySpec) -> Policy<'p> {
+        Policy {
             retries: self.request.retries,
             retry_on: &self.request.retry_on,
-            spec: spec.unwrap_or(&no_spec),
+            spec,
             replayable: self.body.is_replayable(),
             idempotent: self.is_idempotent(),
             rate_limit_retries_max: self.shared.options.rate_limit_retries_max,
             wait_ms_max: self.shared.options.retry_wait_ms_max,
-        };
+        }
+    }
+
+    fn decide(&self, spec: &RetrySpec, outcome: &Result<Answer, ProxyError>, told: Option<told::Told>) -> Decision {
         let outcome = match outcome {
             Ok(answer) if answer.parts.status.is_success() => return Decision::Stop { reason: "success" },
             Ok(answer) => Outcome::Answer {
                 status: answer.parts.status,
                 headers: &answer.parts.headers,
+                told,
             },
             Err(error) => failure(error),
         };
-        let now_ms = self.shared.clock.now_ms();
-        retry::decide(&policy, self.spent, outcome, now_ms, self.shared.entropy.fraction())
+        retry::decide(&self.policy(spec), self.spent, outcome, self.shared.entropy.fraction())
     }
 }
 
@@ -259,6 +315,8 @@ fn failure(error: &ProxyError) -> Outcome<'static> {
         | ProxyError::RequestBody(_)
         | ProxyError::ResponseBody(_)
         | ProxyError::ResponseTooLarge { .. }
+        | ProxyError::RateLimited { .. }
+        | ProxyError::RateLimitQueueFull { .. }
         | ProxyError::Setup(_) => Outcome::Final,
     }
 }

@@ -116,6 +116,16 @@ pub enum ProxyError {
     ResponseBody(#[source] io::Error),
     #[error("the answer is larger than {body_bytes_max} bytes")]
     ResponseTooLarge { body_bytes_max: usize },
+    #[error(
+        "the provider's rate limit holds the requests of {of} back for {wait_ms} ms more, and this one may wait {budget_ms} ms; \
+         ask again after that, or raise `limits.proxy_retry_wait_ms`"
+    )]
+    RateLimited { of: String, wait_ms: u64, budget_ms: u64 },
+    #[error(
+        "{queue_max} requests wait in line for the rate limit of {of} already, which is all that \
+         `limits.proxy_rate_limit_queue` allows; ask again later"
+    )]
+    RateLimitQueueFull { of: String, queue_max: usize, wait_ms: u64 },
     #[error("the HTTP client cannot be set up")]
     Setup(#[source] rustls::Error),
 }
@@ -148,7 +158,20 @@ impl ProxyError {
             Self::InvalidAnswer { .. } => "upstream_invalid_answer",
             Self::RequestBody(_) => "request_body_failed",
             Self::ResponseTooLarge { .. } => "response_too_large",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::RateLimitQueueFull { .. } => "rate_limit_queue_full",
             Self::Setup(_) => "proxy_setup_failed",
+        }
+    }
+
+    /// Whole seconds after which it is worth asking again, where that is known; at least 1.
+    #[must_use]
+    pub fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::RateLimited { wait_ms, .. } | Self::RateLimitQueueFull { wait_ms, .. } => {
+                Some(wait_ms.div_ceil(1_000).max(1))
+            }
+            _ => None,
         }
     }
 
@@ -186,6 +209,8 @@ impl ProxyError {
             | Self::OverrideNotAllowed { .. }
             | Self::RequestBody(_)
             | Self::ResponseTooLarge { .. }
+            | Self::RateLimited { .. }
+            | Self::RateLimitQueueFull { .. }
             | Self::Setup(_) => None,
         }
     }

@@ -1,8 +1,8 @@
 //! The one door to upstreams. Owns the attempt loop; does not know whether a guest or an HTTP client called.
 //!
 //! [`Proxy::send`] looks the target up, then `call` makes attempts: `request` builds (with `base_url`, `url` and `values`),
-//! `client` sends within the limits of `egress`, `redirect` says where an answer leads, `retry` decides, `attempt_log` and
-//! `redact` write down what happened, `response` passes the answer on.
+//! `client` sends within the limits of `egress`, `redirect` says where an answer leads, `retry` decides, `rate_limit` has calls wait
+//! in line for a connection's limit, `attempt_log` and `redact` write down what happened, `response` passes the answer on.
 
 mod attempt_log;
 mod base_url;
@@ -11,6 +11,7 @@ mod call;
 mod client;
 mod egress;
 mod error;
+mod rate_limit;
 mod redact;
 mod redirect;
 mod request;
@@ -33,16 +34,18 @@ use http::{HeaderMap, Method, StatusCode};
 use crate::clock::{Clock, Entropy};
 use crate::connections::Connections;
 use crate::logs::Logs;
+use crate::metrics::Metrics;
 use crate::model::ExecutionContext;
 use call::{Call, Shared};
 use client::HttpClient;
+use rate_limit::RateLimits;
 use redact::Maskers;
 
 pub use egress::EgressDenied;
 pub use error::{BoxError, Phase, ProxyError};
 pub use redirect::REDIRECTS_MAX;
 pub use resolve::Resolve;
-pub use retry::RETRIES_MAX;
+pub use retry::{RETRIES_MAX, RETRY_BODY_BYTES_MAX, RetryHeader};
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -66,6 +69,8 @@ pub struct ProxyRequest {
     pub retries: u32,
     /// Status codes to retry besides the usual ones.
     pub retry_on: Vec<u16>,
+    /// Response headers that tell how long to wait, before those of the provider's data.
+    pub retry_header: RetryHeader,
     /// An empty one counts as none.
     pub base_url_override: Option<String>,
     /// Decode the answer's content encoding.
@@ -120,8 +125,10 @@ pub struct ProxyOptions {
     pub total_timeout_ms: u64,
     /// Waiting for a provider's 429 whatever `retries` says: at most this often.
     pub rate_limit_retries_max: u32,
-    /// All waits between the attempts of one call together.
+    /// All waits of one call together: between its attempts and in line for a rate limit.
     pub retry_wait_ms_max: u64,
+    /// Requests that wait in line for one rate limit.
+    pub rate_limit_queue_max: usize,
 }
 
 impl Default for ProxyOptions {
@@ -136,6 +143,7 @@ impl Default for ProxyOptions {
             total_timeout_ms: 600_000,
             rate_limit_retries_max: 3,
             retry_wait_ms_max: 60_000,
+            rate_limit_queue_max: 10_000,
         }
     }
 }
@@ -145,12 +153,15 @@ impl Proxy {
     pub fn new(
         connections: Connections,
         logs: Logs,
+        metrics: Metrics,
         clock: Clock,
         entropy: Entropy,
         options: ProxyOptions,
     ) -> Result<Self, ProxyError> {
         let shared = Shared {
             client: HttpClient::new(&options, clock.clone())?,
+            rate_limits: RateLimits::new(clock.clone(), &options, metrics.clone()),
+            metrics,
             maskers: Maskers::new(),
             clock,
             entropy,
@@ -163,8 +174,22 @@ impl Proxy {
         })
     }
 
+    /// Forgets rate limits that were not heard of for some minutes. To be called every few minutes.
+    pub fn tick(&self) {
+        self.shared.rate_limits.tick();
+    }
+
     /// Sends the request for the context's connection: builds, injects, sends, retries, logs each attempt to `ctx.operation_id`.
     pub async fn send(&self, ctx: &ExecutionContext, request: ProxyRequest) -> Result<ProxyResponse, ProxyError> {
+        let outcome = self.attempts(ctx, request).await;
+        self.shared.metrics.proxy_request(match &outcome {
+            Ok(response) => Ok(response.status),
+            Err(error) => Err(error.code()),
+        });
+        outcome
+    }
+
+    async fn attempts(&self, ctx: &ExecutionContext, request: ProxyRequest) -> Result<ProxyResponse, ProxyError> {
         // RFC 9110, 9.3.8: a TRACE carries no credentials, since it is answered with what was sent.
         if matches!(request.method, Method::TRACE | Method::CONNECT) {
             return Err(ProxyError::MethodNotAllowed { method: request.method });

@@ -32,21 +32,57 @@ pub(super) struct BodyLimits {
     pub(super) deadline: Deadline,
 }
 
+/// The body as it comes, within its limits.
+pub(super) fn timed(body: Incoming, limits: BodyLimits) -> ByteStream {
+    ByteStream::new(TimedBody {
+        body,
+        limits,
+        timer: None,
+    })
+}
+
+/// The beginning of a body, decoded: about `bytes_max` bytes, a piece more at most. The body itself stays whole.
+pub(super) async fn peek(body: &mut ByteStream, headers: &HeaderMap, bytes_max: usize) -> Bytes {
+    let mut pieces = Vec::new();
+    let mut beginning = BytesMut::new();
+    while beginning.len() < bytes_max
+        && let Some(piece) = body.0.next().await
+    {
+        let is_end = piece.is_err();
+        if let Ok(piece) = &piece {
+            beginning.extend_from_slice(piece);
+        }
+        pieces.push(piece);
+        if is_end {
+            break;
+        }
+    }
+    let rest = std::mem::replace(body, ByteStream::once(Bytes::new()));
+    *body = ByteStream::new(futures_util::stream::iter(pieces).chain(rest.0));
+    let beginning = beginning.freeze();
+    let Some(encoding) = Encoding::of(headers) else {
+        return beginning;
+    };
+    let mut decoded = encoding.decode(ByteStream::once(beginning));
+    let mut text = BytesMut::new();
+    // What cannot be decoded was cut off or is broken: the caller will see.
+    while text.len() < bytes_max
+        && let Some(Ok(piece)) = decoded.0.next().await
+    {
+        text.extend_from_slice(&piece);
+    }
+    text.freeze()
+}
+
 /// Makes the caller's answer of the provider's.
 pub(super) fn pass_on(
     method: &Method,
     parts: http::response::Parts,
-    body: Incoming,
+    body: ByteStream,
     decompress: bool,
-    limits: BodyLimits,
 ) -> ProxyResponse {
     let mut headers = parts.headers;
     remove_hop_by_hop(&mut headers);
-    let body = ByteStream::new(TimedBody {
-        body,
-        limits,
-        timer: None,
-    });
     // A part of an encoded body cannot be decoded.
     let is_whole = method != Method::HEAD
         && !matches!(
@@ -251,6 +287,30 @@ mod tests {
         assert_eq!(collect(pieces(&[b"ab", b"cd", b"ef"]), 6).await.unwrap(), "abcdef");
         let error = collect(pieces(&[b"ab", b"cd", b"ef"]), 5).await.unwrap_err();
         assert_eq!(error.code(), "response_too_large");
+    }
+
+    #[tokio::test]
+    async fn a_peeked_body_is_still_whole() {
+        let mut body = pieces(&[b"ab", b"cd", b"ef"]);
+        assert_eq!(peek(&mut body, &HeaderMap::new(), 3).await, "abcd");
+        assert_eq!(collect(body, 100).await.unwrap(), "abcdef");
+        let mut empty = pieces(&[]);
+        assert_eq!(peek(&mut empty, &HeaderMap::new(), 3).await, "");
+        assert_eq!(collect(empty, 100).await.unwrap(), "");
+        let broken: [io::Result<Bytes>; 2] = [
+            Ok(Bytes::from_static(b"ab")),
+            Err(io::Error::from(io::ErrorKind::ConnectionReset)),
+        ];
+        let mut broken = ByteStream::new(futures_util::stream::iter(broken));
+        assert_eq!(peek(&mut broken, &HeaderMap::new(), 30).await, "ab");
+        assert_eq!(collect(broken, 100).await.unwrap_err().code(), "upstream_reset");
+        // "hello" as a stored block.
+        let deflated: &[u8] = &[1, 5, 0, 0xfa, 0xff, b'h', b'e', b'l', b'l', b'o'];
+        let mut headers = HeaderMap::new();
+        headers.insert("content-encoding", "deflate".parse().unwrap());
+        let mut body = ByteStream::once(Bytes::from_static(deflated));
+        assert_eq!(peek(&mut body, &headers, 30).await, "hello");
+        assert_eq!(collect(body, 100).await.unwrap(), deflated);
     }
 
     #[test]

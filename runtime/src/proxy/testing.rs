@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
-use super::{Body, ProxyOptions, ProxyRequest};
+use super::{Body, ProxyOptions, ProxyRequest, RetryHeader};
 use crate::connections::Target;
 use crate::credentials::{Credentials, Secret};
 use crate::model::{Connection, Integration, JsonObject, Sealed};
@@ -89,6 +89,7 @@ pub(super) fn request(endpoint: &str) -> ProxyRequest {
         body: Body::Empty,
         retries: 0,
         retry_on: Vec::new(),
+        retry_header: RetryHeader::default(),
         base_url_override: None,
         decompress: false,
         forward_headers_on_redirect: None,

@@ -11,11 +11,13 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::call::{Call, Shared};
 use super::client::HttpClient;
+use super::rate_limit::RateLimits;
 use super::redact::Maskers;
 use super::testing::{api_key, bearer, options, provider, request, target};
 use super::{Body, ByteStream, Proxy, ProxyError, ProxyOptions, ProxyRequest, ProxyResponse};
 use crate::clock::{Clock, Entropy, ManualClock};
 use crate::connections::Target;
+use crate::metrics::Metrics;
 use crate::model::{ExecutionContext, Level, Message};
 
 mod rebinding;
@@ -129,6 +131,8 @@ impl Harness {
         let noted = messages.clone();
         let shared = Shared {
             client: HttpClient::new(&options, clock.clone()).unwrap(),
+            rate_limits: RateLimits::new(clock.clone(), &options, Metrics::new(|| 0)),
+            metrics: Metrics::new(|| 0),
             maskers: Maskers::new(),
             clock: clock.clone(),
             entropy: Entropy::seeded(7),
@@ -246,7 +250,9 @@ async fn a_429_is_waited_out_unasked() {
     assert_eq!(text(response).await, "done");
     assert!(harness.clock.now_ms() >= NOW_MS + 7_000);
     let log = harness.log();
-    assert_eq!((log.len(), log[0].0, log[1].0), (2, Level::Warn, Level::Info));
+    assert_eq!((log.len(), log[0].0, log[2].0), (3, Level::Warn, Level::Info));
+    let waiting = "Waiting 7000 ms in line for the rate limit of connection \"customer-1\" (position 1)";
+    assert_eq!(log[1], (Level::Info, waiting.into()));
     assert!(log[0].1.ends_with("trying again in 7000 ms (retry_after)"), "{log:?}");
 }
 
@@ -305,6 +311,52 @@ async fn a_post_that_may_have_arrived_is_not_repeated_and_a_get_is() {
     let mut get = request("/x");
     get.retries = 1;
     assert_eq!(text(harness.send(to(), get).await.unwrap()).await, "done");
+}
+
+#[tokio::test]
+async fn a_post_with_an_idempotency_key_is_repeated_with_its_body() {
+    let upstream = Upstream::start(vec![Reply::Hang, reply("200 OK", "", "done")]).await;
+    let harness = Harness::new(ProxyOptions {
+        first_byte_timeout_ms: 5_000,
+        ..allowing()
+    });
+    let mut post = request("/x");
+    post.method = Method::POST;
+    post.retries = 1;
+    post.body = Body::Bytes(Bytes::from_static(b"pay"));
+    post.headers.insert("idempotency-key", "k".parse().unwrap());
+    let to = target(provider(&upstream.url()), bearer("t"));
+    assert_eq!(text(harness.send(to, post).await.unwrap()).await, "done");
+    let seen = upstream.seen();
+    assert_eq!(seen.len(), 2);
+    assert!(seen.iter().all(|sent| sent.ends_with("pay")), "{seen:?}");
+    assert!(harness.log()[0].1.ends_with("(network_error)"), "{:?}", harness.log());
+}
+
+#[tokio::test]
+async fn a_limit_that_an_answer_announces_holds_the_next_call() {
+    let used_up = "ratelimit-remaining: 0\r\nratelimit-reset: 30\r\n";
+    let upstream = Upstream::start(vec![reply("200 OK", used_up, "a"), reply("200 OK", "", "b")]).await;
+    let harness = Harness::new(allowing());
+    let to = || target(provider(&upstream.url()), bearer("t"));
+    assert_eq!(text(harness.send(to(), request("/")).await.unwrap()).await, "a");
+    assert_eq!(harness.clock.now_ms(), NOW_MS);
+    assert_eq!(text(harness.send(to(), request("/")).await.unwrap()).await, "b");
+    assert!(harness.clock.now_ms() >= NOW_MS + 30_000);
+}
+
+#[tokio::test]
+async fn a_limit_longer_than_the_budget_is_an_error_at_once() {
+    let limited = reply("429 Too Many Requests", "retry-after: 90\r\n", "slow down");
+    let upstream = Upstream::start(vec![limited]).await;
+    let harness = Harness::new(allowing());
+    let to = || target(provider(&upstream.url()), bearer("t"));
+    let first = harness.send(to(), request("/")).await.unwrap();
+    assert_eq!(first.status, StatusCode::TOO_MANY_REQUESTS);
+    let error = harness.send(to(), request("/")).await.unwrap_err();
+    assert_eq!((error.code(), error.retry_after_s()), ("rate_limited", Some(90)));
+    assert_eq!(upstream.seen().len(), 1);
+    assert!(harness.log()[1].1.starts_with("Not sent: "), "{:?}", harness.log());
 }
 
 #[tokio::test]

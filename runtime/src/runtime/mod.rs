@@ -17,6 +17,7 @@ use crate::data_dir::DataDir;
 use crate::deploy::{Deploy, DeployError};
 use crate::executor::Executor;
 use crate::logs::Logs;
+use crate::metrics::{self, Metrics};
 use crate::model::{
     Connection, Environment, EnvironmentId, Integration, JsonObject, Message, Operation, RecordFilter, RunError,
 };
@@ -29,6 +30,7 @@ use crate::store::{ConnectionQuery, MessageQuery, OperationQuery, RecordKey, Rec
 
 pub use crate::deploy::Deployed;
 pub use keys::{Caller, DEFAULT_ENVIRONMENT};
+pub use metrics::CONTENT_TYPE as METRICS_CONTENT_TYPE;
 pub use proxy_call::CallOrigin;
 pub use start::StartError;
 pub use syncs::{BASE_VARIANT, SyncStatus};
@@ -50,6 +52,7 @@ struct Parts {
     schemas: SchemaCache,
     records: Records,
     logs: Logs,
+    metrics: Metrics,
     scheduler: Scheduler,
     background: start::Background,
     clock: Clock,
@@ -103,6 +106,12 @@ impl Runtime {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    /// What the process counts, in Prometheus' text format ([`METRICS_CONTENT_TYPE`]).
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        self.0.metrics.render()
     }
 
     /// Whom a bearer key stands for; none for an unknown key. No database on this path.

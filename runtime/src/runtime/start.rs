@@ -19,6 +19,7 @@ use crate::encryption::{self, EncryptionError, KeyError, Keyring};
 use crate::engine::{CodeCache, Engine, EngineError, EngineOptions};
 use crate::executor::{Executor, ExecutorError, ExecutorParts};
 use crate::logs::Logs;
+use crate::metrics::Metrics;
 use crate::provider::{Catalogue, CatalogueError};
 use crate::proxy::{Proxy, ProxyError, ProxyOptions, Resolve};
 use crate::records::Records;
@@ -35,6 +36,8 @@ const SHUTDOWN_WAIT_MS: u64 = 10_000;
 /// How long it then waits for what else runs.
 const EXECUTOR_WAIT_MS: u64 = 1_000;
 const RETENTION_INTERVAL_MS: u64 = 600_000;
+/// How often rate limits that nobody hears of any more are looked for.
+const RATE_LIMITS_INTERVAL_MS: u64 = 60_000;
 
 /// Why the runtime does not start. Nothing was changed but that the data folder, the key and the database may have been created.
 #[derive(Debug, thiserror::Error)]
@@ -103,10 +106,13 @@ impl Runtime {
 
         let connections = Connections::new(store.clone(), catalogue, keyring, clock.clone(), entropy.clone());
         let logs = Logs::start_with_retention(store.clone(), clock.clone(), config.limits.log_retention_days);
+        let dropped = logs.clone();
+        let metrics = Metrics::new(move || dropped.dropped());
         let records = Records::new(store.clone(), clock.clone());
         let proxy = Proxy::new(
             connections.clone(),
             logs.clone(),
+            metrics.clone(),
             clock.clone(),
             entropy.clone(),
             proxy_options(&config),
@@ -123,6 +129,7 @@ impl Runtime {
             records: records.clone(),
             store: store.clone(),
             logs: logs.clone(),
+            metrics: metrics.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
             limits: config.limits.clone(),
@@ -162,6 +169,7 @@ impl Runtime {
             executor,
             records,
             logs,
+            metrics,
             scheduler,
             clock,
             entropy,
@@ -176,6 +184,13 @@ impl Runtime {
         self.0
             .background
             .add(tokio::spawn(async move { scheduler.run().await }));
+        let (proxy, clock) = (self.0.proxy.clone(), self.0.clock.clone());
+        self.0.background.add(tokio::spawn(async move {
+            loop {
+                clock.sleep(Duration::from_millis(RATE_LIMITS_INTERVAL_MS)).await;
+                proxy.tick();
+            }
+        }));
         let (logs, clock) = (self.0.logs.clone(), self.0.clock.clone());
         self.0.background.add(tokio::spawn(async move {
             loop {
@@ -218,5 +233,6 @@ fn proxy_options(config: &Config) -> ProxyOptions {
         idle_timeout_ms: config.limits.proxy_idle_timeout_ms,
         rate_limit_retries_max: config.limits.proxy_rate_limit_retries,
         retry_wait_ms_max: config.limits.proxy_retry_wait_ms,
+        rate_limit_queue_max: config.limits.proxy_rate_limit_queue,
     }
 }

@@ -204,7 +204,7 @@ fn run_error_status(code: &str) -> StatusCode {
 
 impl From<ProxyError> for ApiError {
     fn from(error: ProxyError) -> Self {
-        let (code, message) = (error.code(), error.to_string());
+        let (code, message, retry_after_s) = (error.code(), error.to_string(), error.retry_after_s());
         match error {
             ProxyError::Connections(ConnectionsError::UnknownConnection { .. }) => Self::new(
                 StatusCode::BAD_REQUEST,
@@ -236,6 +236,10 @@ impl From<ProxyError> for ApiError {
             | ProxyError::InvalidAnswer { .. }
             | ProxyError::ResponseBody(_)
             | ProxyError::ResponseTooLarge { .. } => Self::new(StatusCode::BAD_GATEWAY, code, message),
+            // As the provider would answer, and without asking it.
+            ProxyError::RateLimited { .. } | ProxyError::RateLimitQueueFull { .. } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, code, message).retry_after(retry_after_s)
+            }
             // The catalogue is wrong, and only who runs the server can put it right.
             ProxyError::Template { .. } => Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, message),
             ProxyError::Setup(_) => Self::internal(error),
@@ -304,6 +308,28 @@ mod tests {
         assert_eq!(
             rendered(error.into()).await,
             r#"400 {"error":{"code":"invalid_action_input","message":"the input does not fit the schema of \"noop\": /n: \"str\" is not of type \"number\"","payload":[{"message":"/n: \"str\" is not of type \"number\""}]}}"#
+        );
+    }
+
+    #[tokio::test]
+    async fn a_full_line_is_a_429_that_says_when_to_come_back() {
+        use axum::response::IntoResponse;
+        let error = ProxyError::RateLimitQueueFull {
+            of: "connection \"c1\"".into(),
+            queue_max: 10,
+            wait_ms: 1_200,
+        };
+        let response = ApiError::from(error).into_response();
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()["retry-after"], "2");
+        let error = ProxyError::RateLimited {
+            of: "connection \"c1\"".into(),
+            wait_ms: 90_000,
+            budget_ms: 60_000,
+        };
+        assert_eq!(
+            rendered(error.into()).await,
+            r#"429 {"error":{"code":"rate_limited","message":"the provider's rate limit holds the requests of connection \"c1\" back for 90000 ms more, and this one may wait 60000 ms; ask again after that, or raise `limits.proxy_retry_wait_ms`"}}"#
         );
     }
 

@@ -21,6 +21,8 @@ use super::fault::Fault;
 pub struct ApiError {
     status: StatusCode,
     body: ErrorBody,
+    /// For the header `Retry-After`.
+    retry_after_s: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -87,6 +89,7 @@ impl ApiError {
         Self {
             status,
             body: ErrorBody::Envelope(Box::new(details)),
+            retry_after_s: None,
         }
     }
 
@@ -114,6 +117,7 @@ impl ApiError {
         Self {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             body: ErrorBody::Network(failure),
+            retry_after_s: None,
         }
     }
 
@@ -121,7 +125,15 @@ impl ApiError {
         Self {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             body: ErrorBody::Internal(Arc::new(error)),
+            retry_after_s: None,
         }
+    }
+}
+
+impl ApiError {
+    /// Says when it is worth asking again.
+    pub fn retry_after(self, retry_after_s: Option<u64>) -> Self {
+        Self { retry_after_s, ..self }
     }
 }
 
@@ -145,7 +157,7 @@ impl ErrorDetails {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        match self.body {
+        let mut response = match self.body {
             ErrorBody::Envelope(error) => json_response(self.status, &ErrorEnvelope { error: *error }),
             ErrorBody::Network(failure) => json_response(self.status, &failure),
             ErrorBody::Internal(error) => {
@@ -157,7 +169,11 @@ impl IntoResponse for ApiError {
                 response.extensions_mut().insert(InternalFailure(error));
                 response
             }
+        };
+        if let Some(retry_after_s) = self.retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, retry_after_s.into());
         }
+        response
     }
 }
 

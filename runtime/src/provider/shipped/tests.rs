@@ -53,9 +53,18 @@ const INNER_KEYS: &[(&str, &[&str])] = &[
     ("/token", &["signing_key", "expires_in_ms", "header", "payload"]),
     (
         "/proxy",
-        &["base_url", "headers", "query", "retry", "paginate", "verification"],
+        &[
+            "base_url",
+            "headers",
+            "query",
+            "retry",
+            "rate_limit",
+            "paginate",
+            "verification",
+        ],
     ),
-    ("/proxy/retry", &["error_code", "after", "remaining", "at"]),
+    ("/proxy/retry", &["error_code", "after", "remaining", "at", "in_body"]),
+    ("/proxy/rate_limit", &["scope"]),
     (
         "/proxy/paginate",
         &[

@@ -10,6 +10,8 @@ pub struct Fetch {
     #[serde(default)]
     headers: Vec<(String, String)>,
     retries: Option<u32>,
+    #[serde(default)]
+    retry_header_after: Vec<String>,
     body: Option<Value>,
     base_url_override: Option<String>,
 }
@@ -35,6 +37,10 @@ impl Fetch {
         }
         if let Some(retries) = self.retries {
             request = request.retries(retries);
+        }
+        if !self.retry_header_after.is_empty() {
+            let names: Vec<&str> = self.retry_header_after.iter().map(String::as_str).collect();
+            request = request.retry_header_after(&names);
         }
         if let Some(url) = self.base_url_override {
             request = request.base_url_override(url);
