@@ -9,10 +9,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::body::Incoming;
 
-use super::attempt_log::Attempt;
+use super::attempt_log::{Attempt, Ended};
 use super::body::{Progress, UpstreamBody};
 use super::client::{Deadline, HttpClient, closed_unanswered};
-use super::redact::Maskers;
 use super::redirect::{self, NextBody, REDIRECTS_MAX};
 use super::request::{self, Built};
 use super::response::{self, BodyLimits};
@@ -20,18 +19,17 @@ use super::retry::{self, Decision, Outcome, Spent};
 use super::{Body, ByteStream, Phase, ProxyError, ProxyOptions, ProxyRequest, ProxyResponse};
 use crate::clock::{Clock, Entropy};
 use crate::connections::Target;
-use crate::model::{ExecutionContext, Message};
+use crate::model::ExecutionContext;
 use crate::provider::{ProxySpec, RetrySpec};
 
 /// What all calls share.
 pub(super) struct Shared {
     pub(super) client: HttpClient,
-    pub(super) maskers: Maskers,
     pub(super) clock: Clock,
     pub(super) entropy: Entropy,
     pub(super) options: ProxyOptions,
-    /// Where messages go.
-    pub(super) log: Box<dyn Fn(Message) + Send + Sync>,
+    /// Where attempts are noted.
+    pub(super) log: Box<dyn Fn(Attempt) + Send + Sync>,
 }
 
 /// A call between its attempts.
@@ -120,20 +118,20 @@ impl<'a> Call<'a> {
             Err(error) => (None, Err(error)),
         };
         let decision = self.decide(target, &outcome);
-        let attempt = Attempt {
-            operation_id: &self.ctx.operation_id,
-            method: &self.request.method,
-            url: trail.as_ref().map(|trail| &trail.built.url.uri),
-            request_headers: trail.as_ref().map(|trail| &trail.built.headers),
+        let built = trail.as_ref().map(|trail| &trail.built);
+        (shared.log)(Attempt {
+            operation_id: self.ctx.operation_id.clone(),
+            target: Arc::clone(target),
+            method: self.request.method.clone(),
+            url: built.map(|built| built.url.uri.clone()),
             redirects: trail.as_ref().map_or(0, |trail| trail.redirects),
-            outcome: outcome.as_ref().map(head),
-            decision: &decision,
+            ended: Ended::of(outcome.as_ref().map(head), built.map(|built| &built.headers)),
+            decision: decision.clone(),
             spent: self.spent,
             retries: self.request.retries,
             started_at_us,
             duration_us: shared.clock.monotonic_us().saturating_sub(started_us),
-        };
-        (shared.log)(attempt.message(&shared.maskers.of(target)));
+        });
         if let Decision::After { wait_ms, spent, .. } = decision {
             // The body that nobody will read is let go before the wait, and with it the connection.
             drop(outcome);

@@ -1,8 +1,8 @@
 //! The one door to upstreams. Owns the attempt loop; does not know whether a guest or an HTTP client called.
 //!
 //! [`Proxy::send`] looks the target up, then `call` makes attempts: `request` builds (with `base_url`, `url` and `values`),
-//! `client` sends within the limits of `egress`, `redirect` says where an answer leads, `retry` decides, `attempt_log` and
-//! `redact` write down what happened, `response` passes the answer on.
+//! `client` sends within the limits of `egress`, `redirect` says where an answer leads, `retry` decides, `attempt_log` notes
+//! what happened, `response` passes the answer on.
 
 mod attempt_log;
 mod base_url;
@@ -11,7 +11,6 @@ mod call;
 mod client;
 mod egress;
 mod error;
-mod redact;
 mod redirect;
 mod request;
 mod response;
@@ -35,7 +34,6 @@ use crate::logs::Logs;
 use crate::model::ExecutionContext;
 use call::{Call, Shared};
 use client::HttpClient;
-use redact::Maskers;
 
 pub use egress::EgressDenied;
 pub use error::{BoxError, Phase, ProxyError};
@@ -146,11 +144,10 @@ impl Proxy {
     ) -> Result<Self, ProxyError> {
         let shared = Shared {
             client: HttpClient::new(&options, clock.clone())?,
-            maskers: Maskers::new(),
             clock,
             entropy,
             options,
-            log: Box::new(move |message| logs.message(message)),
+            log: Box::new(move |attempt| logs.message_later(attempt.bytes(), move || attempt.message())),
         };
         Ok(Self {
             connections,

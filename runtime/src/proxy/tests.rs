@@ -11,7 +11,6 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::call::{Call, Shared};
 use super::client::HttpClient;
-use super::redact::Maskers;
 use super::testing::{api_key, bearer, options, provider, request, target};
 use super::{Body, ByteStream, Proxy, ProxyError, ProxyOptions, ProxyRequest, ProxyResponse};
 use crate::clock::{Clock, Entropy, ManualClock};
@@ -127,11 +126,10 @@ impl Harness {
         let noted = messages.clone();
         let shared = Shared {
             client: HttpClient::new(&options, clock.clone()).unwrap(),
-            maskers: Maskers::new(),
             clock: clock.clone(),
             entropy: Entropy::seeded(7),
             options,
-            log: Box::new(move |message| noted.lock().unwrap().push(message)),
+            log: Box::new(move |attempt| noted.lock().unwrap().push(attempt.message())),
         };
         Self {
             shared,
