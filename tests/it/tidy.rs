@@ -21,9 +21,16 @@ const WALLS: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("store", &[]),
     ("logs", &["store"]),
+    ("redaction", &["credentials"]),
     ("records", &["store"]),
-    ("connections", &["store", "provider", "credentials", "encryption"]),
-    ("proxy", &["connections", "provider", "credentials", "logs"]),
+    (
+        "connections",
+        &["store", "provider", "credentials", "encryption", "redaction"],
+    ),
+    (
+        "proxy",
+        &["connections", "provider", "credentials", "logs", "redaction"],
+    ),
     ("engine", &[]),
     (
         "host",
@@ -48,7 +55,7 @@ const WALLS: &[(&str, &[&str])] = &[
         &["engine", "executor", "store", "connections", "schema", "config"],
     ),
     ("data_dir", &[]),
-    ("scheduler", &["executor", "store", "connections", "config"]),
+    ("scheduler", &["executor", "store", "connections", "config", "logs"]),
     // `records` for the one form in which a record is shown.
     ("http", &["runtime", "config", "records"]),
     ("cli", &["runtime", "http", "config", "credentials", "telemetry"]),

@@ -7,7 +7,7 @@ mod syncs;
 use nango_guest_sdk::prelude::*;
 
 use checkpoints::{big_checkpoint, checkpoint};
-use requests::{fetch, fetch_many, http_error, start_wait};
+use requests::{fetch, fetch_many, http_error, repeat, start_wait};
 use syncs::{bad_record, items, pages};
 
 /// Answers at once.
@@ -107,6 +107,7 @@ nango_guest_sdk::functions!(
     fetch_many,
     start_wait,
     http_error,
+    repeat,
     checkpoint,
     big_checkpoint,
     items,
