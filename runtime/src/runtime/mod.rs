@@ -3,6 +3,7 @@
 
 mod functions;
 mod keys;
+mod logs;
 mod start;
 mod syncs;
 
@@ -15,18 +16,17 @@ use crate::credentials::Secret;
 use crate::data_dir::DataDir;
 use crate::deploy::{Deploy, DeployError};
 use crate::executor::Executor;
-use crate::logs::{LogStatus, Logs, READ_WAIT_MS};
-use crate::model::log::Source;
+use crate::logs::Logs;
 use crate::model::{
-    Connection, Environment, EnvironmentId, ExecutionContext, Integration, JsonObject, Level, Message, Operation,
-    OperationId, OperationKind, OperationState, RecordFilter, RunError,
+    Connection, Environment, EnvironmentId, ExecutionContext, Integration, JsonObject, Operation, OperationId,
+    OperationKind, OperationState, RecordFilter, RunError,
 };
 use crate::provider::Catalogue;
 use crate::proxy::{Proxy, ProxyError, ProxyRequest, ProxyResponse};
 use crate::records::{Records, RecordsError};
 use crate::scheduler::Scheduler;
 use crate::schema::SchemaCache;
-use crate::store::{ConnectionQuery, MessageQuery, OperationQuery, RecordKey, RecordPage, Store, StoreError};
+use crate::store::{ConnectionQuery, RecordKey, RecordPage, Store, StoreError};
 
 pub use crate::deploy::Deployed;
 pub use keys::{Caller, DEFAULT_ENVIRONMENT};
@@ -267,72 +267,7 @@ impl Runtime {
     }
 }
 
-/// When something began.
-struct Started {
-    at_ms: i64,
-    monotonic_us: u64,
-}
-
-impl Runtime {
-    fn started(&self) -> Started {
-        Started {
-            at_ms: self.0.clock.now_ms(),
-            monotonic_us: self.0.clock.monotonic_us(),
-        }
-    }
-
-    fn duration_us(&self, started: &Started) -> i64 {
-        let duration_us = self.0.clock.monotonic_us().saturating_sub(started.monotonic_us);
-        i64::try_from(duration_us).unwrap_or(i64::MAX)
-    }
-
-    /// A deploy is an operation with a message for each function.
-    fn log_deploy(
-        &self,
-        environment: &EnvironmentId,
-        provider_config_key: &str,
-        started: &Started,
-        deployed: &Result<Deployed, DeployError>,
-    ) {
-        let id = OperationId::new(started.at_ms, self.0.entropy.bytes());
-        let (state, message) = match deployed {
-            Ok(deployed) => {
-                for function in &deployed.functions {
-                    let (kind, name) = (function.manifest.kind.as_str(), &function.name);
-                    self.0.logs.message(Message {
-                        operation_id: id.clone(),
-                        created_at_us: self.0.clock.now_us(),
-                        level: Level::Info,
-                        source: Source::Internal,
-                        text: format!("The {kind} {name} is active in version {}", function.version),
-                        fields: Some(serde_json::json!({
-                            "function": name, "kind": kind, "version": function.version, "digest": deployed.digest,
-                        })),
-                    });
-                }
-                let count = deployed.functions.len();
-                (OperationState::Success, format!("Deployed {count} functions"))
-            }
-            Err(error) => (OperationState::Failed, format!("Deploy failed: {error}")),
-        };
-        self.0.logs.operation(Operation {
-            id,
-            environment_id: environment.clone(),
-            kind: OperationKind::Deploy,
-            state,
-            provider_config_key: Some(provider_config_key.to_owned()),
-            connection_id: None,
-            function: None,
-            run_id: None,
-            message,
-            started_at_ms: started.at_ms,
-            ended_at_ms: Some(self.0.clock.now_ms()),
-            duration_us: Some(self.duration_us(started)),
-        });
-    }
-}
-
-/// Functions, records, requests and the log.
+/// Functions, records and requests.
 impl Runtime {
     /// Checks a component, records a version of each of its functions and makes it active. A bad component changes nothing.
     ///
@@ -438,83 +373,6 @@ impl Runtime {
             duration_us: Some(self.duration_us(&started)),
         });
         answer
-    }
-
-    /// Log operations, newest first. What was logged before the call is there, unless the database is slow.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn operations(
-        &self,
-        environment: &EnvironmentId,
-        query: &OperationQuery,
-    ) -> Result<Vec<Operation>, StoreError> {
-        self.0.logs.flush_within(READ_WAIT_MS).await;
-        self.0.store.operations(environment, query).await
-    }
-
-    /// Operations written since the change `after`, the earliest first, and the number of the change to go on from. For
-    /// following the log: no change is missed, whenever its operation began.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn changed_operations(
-        &self,
-        environment: &EnvironmentId,
-        query: &OperationQuery,
-        after: i64,
-    ) -> Result<(Vec<Operation>, i64), StoreError> {
-        self.0.logs.flush_within(READ_WAIT_MS).await;
-        // Read before: what is written meanwhile is found next time.
-        let last = self.0.store.last_operation_change().await?;
-        let changed = self.0.store.changed_operations(environment, query, after).await?;
-        let is_full = i64::try_from(changed.len()).is_ok_and(|count| count >= query.limit);
-        let reached = changed.last().map_or(after, |(change, _)| *change);
-        // Behind a page that is not full there is nothing but what the query leaves out.
-        let next = if is_full { reached } else { reached.max(last) };
-        Ok((changed.into_iter().map(|(_, operation)| operation).collect(), next))
-    }
-
-    /// The number of the last change of an operation: where to begin with [`Runtime::changed_operations`].
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn last_operation_change(&self) -> Result<i64, StoreError> {
-        self.0.logs.flush_within(READ_WAIT_MS).await;
-        self.0.store.last_operation_change().await
-    }
-
-    /// One log operation; none when there is no such, or it is another environment's.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn operation(
-        &self,
-        environment: &EnvironmentId,
-        id: &OperationId,
-    ) -> Result<Option<Operation>, StoreError> {
-        self.0.logs.flush_within(READ_WAIT_MS).await;
-        self.0.store.operation(environment, id).await
-    }
-
-    /// Messages of one operation with their sequence numbers, oldest first. What was logged before the call is there,
-    /// unless the database is slow.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn messages(
-        &self,
-        environment: &EnvironmentId,
-        query: &MessageQuery,
-    ) -> Result<Vec<(i64, Message)>, StoreError> {
-        self.0.logs.flush_within(READ_WAIT_MS).await;
-        self.0.store.messages(environment, query).await
-    }
-
-    /// How the log stands: what waits to be written, what was dropped, and why.
-    #[must_use]
-    pub fn log_status(&self) -> LogStatus {
-        self.0.logs.status()
     }
 
     /// Milliseconds since 1970-01-01 UTC on the runtime's clock.
