@@ -182,6 +182,15 @@ async fn the_writer_makes_messages_in_order(store: Store) {
         let id = id.clone();
         logs.message_later(100, move || message(&id, line.to_string()));
     }
+    // Not made where it is logged: the clock stands still, so that nothing is written before the flush.
+    let made = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (mark, made_for) = (Arc::clone(&made), id.clone());
+    logs.message_later(100, move || {
+        mark.store(true, std::sync::atomic::Ordering::Release);
+        message(&made_for, "300".to_owned())
+    });
+    tokio::task::yield_now().await;
+    assert!(!made.load(std::sync::atomic::Ordering::Acquire));
     // Whoever makes a message may be wrong; the log goes on.
     logs.message_later(100, || panic!("on purpose"));
     logs.message(message(&id, "x".repeat(2 * TEXT_BYTES_MAX)));
@@ -196,11 +205,11 @@ async fn the_writer_makes_messages_in_order(store: Store) {
     let messages = store.messages(&"env_1".into(), &query).await.unwrap();
     let in_order = messages
         .iter()
-        .take(300)
+        .take(301)
         .enumerate()
         .all(|(line, (_, message))| message.text == line.to_string());
-    assert!(messages.len() == 301 && in_order);
-    assert!(messages[300].1.text.len() < TEXT_BYTES_MAX + 20);
+    assert!(messages.len() == 302 && in_order);
+    assert!(messages[301].1.text.len() < TEXT_BYTES_MAX + 20);
     assert_eq!(logs.dropped(), 1);
 }
 
