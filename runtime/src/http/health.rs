@@ -36,7 +36,7 @@ pub async fn show(State(runtime): State<Runtime>) -> Response {
     let is_failing = log.failure.is_some();
     let health = Health {
         result: "ok",
-        log: (is_failing || log.dropped > 0).then(|| LogHealth {
+        log: (is_failing || log.dropped > 0).then_some(LogHealth {
             state: if is_failing { "failing" } else { "ok" },
             waiting: log.waiting,
             dropped: log.dropped,

@@ -4,6 +4,7 @@
 mod functions;
 mod keys;
 mod logs;
+mod proxy_call;
 mod start;
 mod syncs;
 
@@ -17,12 +18,9 @@ use crate::data_dir::DataDir;
 use crate::deploy::{Deploy, DeployError};
 use crate::executor::Executor;
 use crate::logs::Logs;
-use crate::model::{
-    Connection, Environment, EnvironmentId, ExecutionContext, Integration, JsonObject, Operation, OperationId,
-    OperationKind, OperationState, RecordFilter, RunError,
-};
+use crate::model::{Connection, Environment, EnvironmentId, Integration, JsonObject, RecordFilter, RunError};
 use crate::provider::Catalogue;
-use crate::proxy::{Proxy, ProxyError, ProxyRequest, ProxyResponse};
+use crate::proxy::Proxy;
 use crate::records::{Records, RecordsError};
 use crate::scheduler::Scheduler;
 use crate::schema::SchemaCache;
@@ -30,6 +28,7 @@ use crate::store::{ConnectionQuery, RecordKey, RecordPage, Store, StoreError};
 
 pub use crate::deploy::Deployed;
 pub use keys::{Caller, DEFAULT_ENVIRONMENT};
+pub use proxy_call::CallOrigin;
 pub use start::StartError;
 pub use syncs::{BASE_VARIANT, SyncStatus};
 
@@ -317,62 +316,6 @@ impl Runtime {
             model,
         };
         Ok(self.0.records.list(&key, filter).await?)
-    }
-
-    /// One authenticated request, as a log operation of its own. An unknown connection is an error before anything is sent.
-    ///
-    /// # Errors
-    /// [`ProxyError`]: why there is no answer. An answer is an answer whatever its status.
-    pub async fn proxy(
-        &self,
-        environment: &EnvironmentId,
-        provider_config_key: &str,
-        connection_id: &str,
-        request: ProxyRequest,
-    ) -> Result<ProxyResponse, ProxyError> {
-        let started = self.started();
-        let ctx = ExecutionContext {
-            environment_id: environment.clone(),
-            provider_config_key: provider_config_key.into(),
-            connection_id: connection_id.into(),
-            run_id: None,
-            operation_id: OperationId::new(started.at_ms, self.0.entropy.bytes()),
-        };
-        let answer = self.0.proxy.send(&ctx, request).await;
-        let success = answer.as_ref().is_ok_and(|response| response.status.is_success());
-        self.0.logs.operation(Operation {
-            id: ctx.operation_id,
-            environment_id: ctx.environment_id,
-            kind: OperationKind::ProxyCall,
-            state: if success {
-                OperationState::Success
-            } else {
-                OperationState::Failed
-            },
-            provider_config_key: Some(provider_config_key.into()),
-            connection_id: Some(connection_id.into()),
-            function: None,
-            run_id: None,
-            message: match &answer {
-                Ok(response) => format!("Proxy call answered with {}", response.status.as_u16()),
-                Err(error) => {
-                    let text = format!("Proxy call failed: {error}");
-                    let known = self
-                        .0
-                        .connections
-                        .known_target(environment, provider_config_key, connection_id);
-                    match known {
-                        Some(target) => target.masker().mask(&text).into_owned(),
-                        // Without a target there was nothing to build a request of.
-                        None => text,
-                    }
-                }
-            },
-            started_at_ms: started.at_ms,
-            ended_at_ms: Some(self.0.clock.now_ms()),
-            duration_us: Some(self.duration_us(&started)),
-        });
-        answer
     }
 
     /// Milliseconds since 1970-01-01 UTC on the runtime's clock.

@@ -247,6 +247,13 @@ async fn a_batch_is_written_and_operations_are_rewritten(store: Store) {
         .write_logs("w", std::slice::from_ref(&ended), &[last])
         .await
         .unwrap();
+    let has = async |environment: &str, id: &str| {
+        let found = store.operation(&environment.into(), &id.into()).await.unwrap();
+        found.is_some()
+    };
+    let environment = fixture.environment.id.as_str();
+    assert!(has(environment, ended.id.as_str()).await);
+    assert!(!has(environment, "op_none").await && !has("env_other", ended.id.as_str()).await);
 
     let list = async |query: OperationQuery| {
         store
