@@ -18,6 +18,7 @@ pub mod model;
 pub mod provider;
 pub mod proxy;
 pub mod records;
+mod redaction;
 pub mod runtime;
 mod scheduler;
 pub mod schema;

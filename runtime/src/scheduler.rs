@@ -10,7 +10,11 @@ use tokio::sync::{Notify, Semaphore};
 use crate::clock::{Clock, Entropy};
 use crate::connections::{Connections, ConnectionsError};
 use crate::executor::{Executor, RunOutcome, RunRequest, SyncRun};
-use crate::model::{Connection, ExecutionContext, FunctionKind, OperationId, Run, RunError, RunState, Sync};
+use crate::logs::Logs;
+use crate::model::{
+    Connection, ExecutionContext, FunctionKind, Operation, OperationId, OperationKind, OperationState, Run, RunError,
+    RunState, Sync,
+};
 use crate::store::{ClaimedRun, Store, StoreError};
 
 /// A claimed run that is not renewed for so long is somebody else's.
@@ -31,6 +35,7 @@ struct Parts {
     store: Store,
     executor: Executor,
     connections: Connections,
+    logs: Logs,
     clock: Clock,
     entropy: Entropy,
     environment_name: Arc<str>,
@@ -45,6 +50,7 @@ pub struct SchedulerParts {
     pub store: Store,
     pub executor: Executor,
     pub connections: Connections,
+    pub logs: Logs,
     pub clock: Clock,
     pub entropy: Entropy,
     pub environment_name: Arc<str>,
@@ -59,6 +65,7 @@ impl Scheduler {
             store: parts.store,
             executor: parts.executor,
             connections: parts.connections,
+            logs: parts.logs,
             clock: parts.clock,
             entropy: parts.entropy,
             environment_name: parts.environment_name,
@@ -143,12 +150,35 @@ impl Scheduler {
     async fn outcome(&self, run: &Run) -> RunOutcome {
         match self.request(run).await {
             Ok(request) => self.0.executor.run(request).await,
-            Err(error) => RunOutcome {
-                output: Err(error.into()),
-                result: Default::default(),
-                duration_us: 0,
-            },
+            Err(error) => {
+                self.log_refusal(run, &error);
+                RunOutcome {
+                    output: Err(error.into()),
+                    result: Default::default(),
+                    duration_us: 0,
+                }
+            }
         }
+    }
+
+    /// A run that the executor never sees is an operation all the same.
+    fn log_refusal(&self, run: &Run, error: &NotRunnable) {
+        let now_ms = self.0.clock.now_ms();
+        self.0.logs.operation(Operation {
+            id: OperationId::new(now_ms, self.0.entropy.bytes()),
+            environment_id: run.environment_id.clone(),
+            kind: OperationKind::SyncRun,
+            state: OperationState::Failed,
+            // What the connection was called is not known when it is gone.
+            provider_config_key: None,
+            connection_id: None,
+            function: Some(run.function.clone()),
+            run_id: Some(run.id.clone()),
+            message: format!("The sync was not run: {error}"),
+            started_at_ms: now_ms,
+            ended_at_ms: Some(now_ms),
+            duration_us: Some(0),
+        });
     }
 
     async fn request(&self, run: &Run) -> Result<RunRequest, NotRunnable> {
@@ -183,6 +213,7 @@ impl Scheduler {
             provider: target.provider.name.as_str().into(),
             environment_name: Arc::clone(&self.0.environment_name),
             connection_key: run.connection_key.clone(),
+            target,
             input: "null".into(),
             sync: Some(SyncRun {
                 sync_id: sync.id,

@@ -65,6 +65,19 @@ async fn a_session_leaves_no_secret_behind() {
     let _ = client
         .trigger_action(INTEGRATION, CONNECTION, "fetch", json!({"path": "/fail"}))
         .await;
+    // A function that logs what an upstream repeated, and fails with it.
+    let _ = client.deploy("a", guest::component("basic")).await.ok();
+    for integration in ["a", INTEGRATION] {
+        let answer = client
+            .trigger_action(integration, CONNECTION, "repeat", json!({"path": "/x?b=2"}))
+            .await;
+        assert!(answer.text().contains("no idea"), "{}", answer.text());
+    }
+    let logged = client.logs().await;
+    assert!(
+        logged.contains("answered") && logged.contains("no idea") && logged.contains("REDACTED"),
+        "{logged}"
+    );
 
     // Stopped in order, so that everything is written.
     server.process().signal("TERM");

@@ -22,9 +22,16 @@ const WALLS: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("store", &[]),
     ("logs", &["store"]),
+    ("redaction", &["credentials"]),
     ("records", &["store"]),
-    ("connections", &["store", "provider", "credentials", "encryption"]),
-    ("proxy", &["connections", "provider", "credentials", "logs", "metrics"]),
+    (
+        "connections",
+        &["store", "provider", "credentials", "encryption", "redaction"],
+    ),
+    (
+        "proxy",
+        &["connections", "provider", "credentials", "logs", "metrics", "redaction"],
+    ),
     ("engine", &[]),
     (
         "host",
@@ -50,7 +57,7 @@ const WALLS: &[(&str, &[&str])] = &[
         &["engine", "executor", "store", "connections", "schema", "config"],
     ),
     ("data_dir", &[]),
-    ("scheduler", &["executor", "store", "connections", "config"]),
+    ("scheduler", &["executor", "store", "connections", "config", "logs"]),
     // `records` for the one form in which a record is shown.
     ("http", &["runtime", "config", "records"]),
     ("cli", &["runtime", "http", "config", "credentials", "telemetry"]),

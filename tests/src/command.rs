@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::process::Process;
 use crate::server::{SECRET_KEY, Server, clean_command};
 
 /// A subcommand to run.
@@ -56,6 +57,16 @@ impl Cli {
     pub fn input(mut self, input: &str) -> Self {
         self.input = input.into();
         self
+    }
+
+    /// Starts it and lets it run; it is killed when dropped.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start(mut self) -> Process {
+        Process::start("nango-runtime", &mut self.command)
     }
 
     /// # Panics

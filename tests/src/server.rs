@@ -27,6 +27,8 @@ pub struct TestRuntime {
     environment: Vec<(String, String)>,
     data: Option<PathBuf>,
     provider_yaml: Option<String>,
+    port: u16,
+    file_bytes_max: Option<u64>,
 }
 
 /// A running server. Dropping it kills it and looks through its log for panics.
@@ -68,6 +70,20 @@ impl TestRuntime {
     #[must_use]
     pub fn provider_yaml(mut self, yaml: &str) -> Self {
         self.provider_yaml = Some(yaml.to_owned());
+        self
+    }
+
+    /// A port instead of any that is free: for a server that comes back where it was.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// As on a disk that is full: no file can grow beyond this. [`Server::free_disk`] ends it.
+    #[must_use]
+    pub fn full_disk(mut self, file_bytes_max: u64) -> Self {
+        self.file_bytes_max = Some(file_bytes_max);
         self
     }
 
@@ -113,7 +129,19 @@ impl TestRuntime {
         let folders = TempDir::with_prefix("nango-runtime-test-").expect("a temporary folder can be made");
         let data = self.data.unwrap_or_else(|| folders.path().join("data"));
         let mut command = clean_command();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data);
+        if let Some(bytes) = self.file_bytes_max {
+            // Units of 512 bytes (POSIX). The signal that comes with the error would end the process.
+            let script = format!(r#"trap "" XFSZ; ulimit -S -f {}; exec "$@""#, bytes / 512);
+            let program = command.get_program().to_owned();
+            let mut limited = Command::new("sh");
+            limited.args(["-c", &script, "sh"]).arg(program);
+            for (name, _) in command.get_envs() {
+                limited.env_remove(name);
+            }
+            command = limited;
+        }
+        let listen = format!("127.0.0.1:{}", self.port);
+        command.args(["serve", "--listen", &listen, "--data"]).arg(&data);
         command.current_dir(folders.path()).env("NANGO_SECRET_KEY", SECRET_KEY);
         if let Some(yaml) = self.provider_yaml {
             let file = folders.path().join("providers.yaml");
@@ -172,6 +200,22 @@ impl Server {
     #[must_use]
     pub fn log(&self) -> String {
         self.process.text(None)
+    }
+
+    /// Ends [`TestRuntime::full_disk`].
+    ///
+    /// # Panics
+    ///
+    /// When `prlimit` of util-linux is missing or fails.
+    pub fn free_disk(&self) {
+        let status = Command::new("prlimit")
+            .args(["--fsize=unlimited:unlimited", "--pid"])
+            .arg(self.process.id().to_string())
+            .status();
+        assert!(
+            status.is_ok_and(|status| status.success()),
+            "prlimit (util-linux) is needed and must work"
+        );
     }
 
     /// Resident memory now, in bytes.

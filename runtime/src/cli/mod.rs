@@ -157,7 +157,10 @@ mod tests {
         check("nango-runtime connection import github c --token env:TOKEN --tag a=b");
         check("nango-runtime connection metadata github c --set {}");
         check("nango-runtime proxy get /user?x=1 --integration github --connection c --header a:b --data -");
-        check("nango-runtime logs --operation op_1 --json");
+        check("nango-runtime logs --operation op_1 --level warn --follow --json");
+        check(
+            "nango-runtime logs -f --integration github --connection c --function f --type action --state failed --since 1h",
+        );
         check("nango-runtime providers show github");
     }
 
@@ -169,5 +172,8 @@ mod tests {
         check("nango-runtime connection import github c --token - --credentials -");
         check("nango-runtime proxy G\u{e9}T /x --integration g --connection c");
         check("nango-runtime build --component-from core.wasm");
+        check("nango-runtime logs --operation op_1 --state failed");
+        check("nango-runtime logs --level warn");
+        check("nango-runtime logs --follow --cursor op_1");
     }
 }

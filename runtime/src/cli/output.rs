@@ -116,7 +116,7 @@ fn cell(text: &str) -> String {
 }
 
 /// Without control characters: names and records come from others, and a terminal would obey escape sequences in them.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

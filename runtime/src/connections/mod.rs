@@ -7,6 +7,7 @@ mod fields;
 mod import;
 mod input;
 mod integrations;
+mod masking;
 mod sealing;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ pub use cache::{CACHE_TTL_MS, INTEGRATIONS_MAX, TARGETS_MAX};
 pub use error::ConnectionsError;
 pub use input::{IntegrationPatch, NewConnection, NewIntegration};
 pub use integrations::{CLIENT_ID_CHARS_MAX, CLIENT_SECRET_CHARS_MAX};
+pub use masking::{Masking, RunMasker};
 pub use validation::{CONFIG_BYTES_MAX, METADATA_BYTES_MAX, NAME_CHARS_MAX, TAG_KEY_CHARS_MAX, TAGS_MAX};
 
 use cache::Caches;
@@ -56,6 +58,8 @@ pub struct Target {
     pub connection_config: JsonObject,
     /// The integration's `custom` map and, as `clientId`, its client id: for templates and generic providers.
     pub integration_config: JsonObject,
+    /// What must not be logged of all this; see [`Target::masker`].
+    pub masking: Masking,
 }
 
 /// Leaves out both configs: they may hold secrets.
@@ -105,6 +109,17 @@ impl Connections {
         let target = Arc::new(inner.open(integration, connection)?);
         inner.caches.keep_target(ticket, &target);
         Ok(target)
+    }
+
+    /// What is in the cache, at once. None when it is not there or may be old.
+    #[must_use]
+    pub fn known_target(
+        &self,
+        environment_id: &EnvironmentId,
+        provider_config_key: &str,
+        connection_id: &str,
+    ) -> Option<Arc<Target>> {
+        self.0.caches.target(environment_id, provider_config_key, connection_id)
     }
 
     /// Newest first.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{ConnectionsError, Inner, Target};
+use super::{ConnectionsError, Inner, Masking, Target};
 use crate::credentials::{Credentials, Secret};
 use crate::model::{Connection, Integration, JsonObject, Sealed};
 use crate::provider::Provider;
@@ -34,13 +34,16 @@ impl Inner {
             &connection_place(&connection, "connection_config"),
             &connection.connection_config,
         )?;
-        let integration_config = self.integration_secrets(&integration)?.into_config();
+        let secrets = self.integration_secrets(&integration)?;
+        let masking = Masking::of_integration(secrets.credentials.as_ref());
+        let integration_config = secrets.into_config();
         Ok(Target {
             integration,
             provider,
             credentials,
             connection_config: object(config.expose()),
             integration_config,
+            masking,
             connection: Arc::new(connection),
         })
     }

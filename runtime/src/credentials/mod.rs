@@ -6,7 +6,7 @@ mod redaction;
 mod secret;
 
 pub use json::{CredentialsError, TOKEN_CHARS_MAX};
-pub use redaction::{SECRET_BYTES_MIN, secret_strings};
+pub use redaction::{SECRET_BYTES_MIN, secret_fields};
 pub use secret::{Secret, Wipe};
 
 use serde_json::Value;

@@ -23,10 +23,10 @@ use sha2::{Digest, Sha256};
 
 use crate::clock::{Clock, Entropy};
 use crate::config::Limits;
-use crate::connections::Connections;
+use crate::connections::{Connections, RunMasker, Target};
 pub use crate::engine::ComponentError;
 use crate::engine::{CodeCache, Engine, EngineError, MemoryLimiter, check, hex};
-use crate::host::{GuestState, RunFacts, RunLog, Sender, Services};
+use crate::host::{GuestState, RunFacts, RunLog, RunSink, Sender, Services};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::model::{Counts, ExecutionContext, Function, FunctionKind, Manifest, RunError, SyncId};
@@ -83,6 +83,8 @@ pub struct RunRequest {
     pub provider: Arc<str>,
     pub environment_name: Arc<str>,
     pub connection_key: crate::model::ConnectionKey,
+    /// The connection as it is at the beginning: its secrets are masked in what is logged.
+    pub target: Arc<Target>,
     /// JSON text; `null` when there is none.
     pub input: String,
     /// For a sync.
@@ -219,7 +221,7 @@ impl Inner {
             output: Err(outcome::host_panicked()),
             result: BTreeMap::new(),
         });
-        let outcome = RunOutcome {
+        let mut outcome = RunOutcome {
             output: attempt.output,
             result: attempt.result,
             duration_us,
@@ -227,14 +229,27 @@ impl Inner {
         self.metrics
             .run_ended(request.function.manifest.kind, outcome.output.is_ok());
         self.placement.learn(&request.function, duration_us);
+        let masked = outcome.output.as_ref().err().map(|error| self.mask(&request, error));
         rows::write(
             &self.services.logs,
             &request,
             &outcome,
+            masked.as_ref(),
             started_at_ms,
             self.clock.now_ms(),
         );
+        // What is told of a sync is read from the database; who calls an action is told what the function said.
+        if let (FunctionKind::Sync, Some(masked)) = (request.function.manifest.kind, masked) {
+            outcome.output = Err(masked);
+        }
         outcome
+    }
+
+    /// The error as it may be written down: a function may repeat what an upstream echoed to it.
+    fn mask(&self, request: &RunRequest, error: &RunError) -> RunError {
+        let masker = RunMasker::new(Arc::clone(&request.target));
+        let masker = masker.with_those_of_now(&self.services.connections, &request.ctx);
+        outcome::masked(error, &masker)
     }
 
     async fn attempt(&self, request: &RunRequest, started_at_ms: i64) -> Attempt {
@@ -281,9 +296,15 @@ impl Inner {
 
     fn state(&self, request: &RunRequest, started_at_ms: i64) -> GuestState {
         let limits = &self.services.limits;
+        let sink = RunSink {
+            logs: self.services.logs.clone(),
+            clock: self.clock.clone(),
+            ctx: request.ctx.clone(),
+            masker: RunMasker::new(Arc::clone(&request.target)),
+            connections: self.services.connections.clone(),
+        };
         let mut log = RunLog::new(
-            self.services.logs.clone(),
-            self.clock.clone(),
+            sink,
             rows::opening(request, started_at_ms),
             limits.run_log_messages,
             limits.run_log_bytes,

@@ -8,6 +8,7 @@ use super::ComponentError;
 use super::call::Ended;
 use super::slots::SlotError;
 use crate::config::Limits;
+use crate::connections::RunMasker;
 use crate::host::{Error, GuestState};
 use crate::model::{FunctionKind, RunError};
 
@@ -203,6 +204,21 @@ pub(super) fn no_slot(reason: &SlotError) -> RunError {
 pub(super) fn unavailable(reason: &ComponentError) -> RunError {
     tracing::error!(error = %reason, "A deployed component cannot be run: {reason}");
     error("function_runtime_other", reason.to_string())
+}
+
+/// The error without the secrets that an upstream may have echoed.
+pub(super) fn masked(error: &RunError, masker: &RunMasker) -> RunError {
+    let mask_json = |json: &Option<Box<RawValue>>| {
+        let mut value: Value = serde_json::from_str(json.as_deref()?.get()).ok()?;
+        masker.mask_json(&mut value);
+        raw(&value)
+    };
+    RunError {
+        code: error.code.clone(),
+        message: masker.mask(&error.message).into_owned(),
+        payload: mask_json(&error.payload),
+        upstream: mask_json(&error.upstream),
+    }
 }
 
 fn error(code: &str, message: String) -> RunError {

@@ -2,7 +2,7 @@
 
 use super::{RunOutcome, RunRequest};
 use crate::logs::Logs;
-use crate::model::{FunctionKind, Operation, OperationKind, OperationState, Run, RunState, Trigger};
+use crate::model::{FunctionKind, Operation, OperationKind, OperationState, Run, RunError, RunState, Trigger};
 
 /// The operation of a run that has just begun.
 pub(super) fn opening(request: &RunRequest, started_at_ms: i64) -> Operation {
@@ -25,10 +25,18 @@ pub(super) fn opening(request: &RunRequest, started_at_ms: i64) -> Operation {
     }
 }
 
-pub(super) fn write(logs: &Logs, request: &RunRequest, outcome: &RunOutcome, started_at_ms: i64, ended_at_ms: i64) {
-    let (state, message) = match &outcome.output {
-        Ok(_) => (OperationState::Success, String::new()),
-        Err(error) => (OperationState::Failed, error.to_string()),
+/// `error` is the outcome's as it may be written down.
+pub(super) fn write(
+    logs: &Logs,
+    request: &RunRequest,
+    outcome: &RunOutcome,
+    error: Option<&RunError>,
+    started_at_ms: i64,
+    ended_at_ms: i64,
+) {
+    let (state, message) = match error {
+        None => (OperationState::Success, String::new()),
+        Some(error) => (OperationState::Failed, error.to_string()),
     };
     logs.operation(Operation {
         state,
@@ -50,12 +58,12 @@ pub(super) fn write(logs: &Logs, request: &RunRequest, outcome: &RunOutcome, sta
             version: function.version,
             sync_id: None,
             trigger: Trigger::Api,
-            state: if outcome.output.is_ok() {
+            state: if error.is_none() {
                 RunState::Succeeded
             } else {
                 RunState::Failed
             },
-            error: outcome.output.as_ref().err().cloned(),
+            error: error.cloned(),
             result: outcome.result.clone(),
             created_at_ms: started_at_ms,
             started_at_ms: Some(started_at_ms),

@@ -25,7 +25,7 @@ use wasmtime::component::{HasSelf, Linker};
 
 pub(crate) use bindings::nango::functions::types::Error;
 pub(crate) use bindings::{Function, FunctionPre};
-pub(crate) use run_log::RunLog;
+pub(crate) use run_log::{RunLog, RunSink};
 pub(crate) use sender::Sender;
 pub(crate) use state::{GuestState, RunFacts, Services};
 

@@ -4,17 +4,17 @@
 use serde_json::{Map, Value};
 
 use crate::clock::Clock;
-use crate::logs::Logs;
+use crate::connections::{Connections, RunMasker};
+use crate::logs::{self, Logs, TEXT_BYTES_MAX};
 use crate::model::log::Source;
-use crate::model::{Level, Message, Operation, OperationId};
+use crate::model::{ExecutionContext, Level, Message, Operation};
 
-/// Longest message text, in bytes; what is longer is cut.
-const TEXT_BYTES_MAX: usize = 10_000;
 /// Longest panic message kept for the error of a trap, in bytes.
 const PANIC_BYTES_MAX: usize = 2_000;
 /// Begins the messages of the SDK's panic hook.
 const PANIC_MARK: &str = "panicked";
-const CUT_MARK: &str = "… (cut)";
+/// A text is cut to its length when its secrets are masked; before that, to this: no secret is longer.
+const RAW_TEXT_BYTES_MAX: usize = TEXT_BYTES_MAX + 64 * 1024;
 
 /// What one run may still log, and what it said before it panicked.
 pub(crate) struct RunLog {
@@ -26,21 +26,26 @@ pub(crate) struct RunLog {
 }
 
 struct Sink {
-    logs: Logs,
-    clock: Clock,
-    operation_id: OperationId,
+    to: RunSink,
     /// The operation while it is not written yet: a short run writes it once, at its end.
     opening: Option<Box<Operation>>,
 }
 
+/// Where the messages of a run go, and what is masked in them.
+pub(crate) struct RunSink {
+    pub(crate) logs: Logs,
+    pub(crate) clock: Clock,
+    pub(crate) ctx: ExecutionContext,
+    pub(crate) masker: RunMasker,
+    pub(crate) connections: Connections,
+}
+
 impl RunLog {
     /// Messages go to `operation`, which must be announced or finished.
-    pub(crate) fn new(logs: Logs, clock: Clock, operation: Operation, messages_max: u32, bytes_max: usize) -> Self {
+    pub(crate) fn new(to: RunSink, operation: Operation, messages_max: u32, bytes_max: usize) -> Self {
         Self {
             sink: Some(Sink {
-                logs,
-                clock,
-                operation_id: operation.id.clone(),
+                to,
                 opening: Some(Box::new(operation)),
             }),
             messages_left: messages_max,
@@ -66,7 +71,7 @@ impl RunLog {
         if let Some(sink) = &mut self.sink
             && let Some(operation) = sink.opening.take()
         {
-            sink.logs.operation(*operation);
+            sink.to.logs.operation(*operation);
         }
     }
 
@@ -78,39 +83,55 @@ impl RunLog {
     pub(super) fn write(&mut self, level: Level, mut text: String, fields: Vec<(String, String)>) {
         if level == Level::Error && text.starts_with(PANIC_MARK) {
             let mut panic = text.clone();
-            cut(&mut panic, PANIC_BYTES_MAX);
+            logs::cut(&mut panic, PANIC_BYTES_MAX);
             self.panic = Some(panic);
         }
         if self.full {
             return;
         }
-        cut(&mut text, TEXT_BYTES_MAX);
+        logs::cut(&mut text, RAW_TEXT_BYTES_MAX);
         let bytes = fields
             .iter()
-            .fold(text.len(), |sum, (name, value)| sum + name.len() + value.len());
+            .fold(text.len().min(TEXT_BYTES_MAX), |sum, (name, value)| {
+                sum + name.len() + value.len()
+            });
         if self.messages_left == 0 || bytes > self.bytes_left {
             self.full = true;
             let notice = "The run has used up what it may log (limits.run_log_messages, limits.run_log_bytes): further messages are dropped";
-            self.emit(Level::Warn, Source::Internal, notice.to_owned(), None);
+            self.emit(Level::Warn, Source::Internal, notice.to_owned(), Vec::new());
             return;
         }
         self.messages_left -= 1;
         self.bytes_left -= bytes;
-        self.emit(level, Source::User, text, to_object(fields));
+        self.emit(level, Source::User, text, fields);
     }
 
-    fn emit(&mut self, level: Level, source: Source, text: String, fields: Option<Value>) {
+    /// An upstream may have echoed a credential to the guest, which repeats it: what guests write is masked, too.
+    fn emit(&mut self, level: Level, source: Source, text: String, fields: Vec<(String, String)>) {
         self.announce();
-        if let Some(sink) = &self.sink {
-            sink.logs.message(Message {
-                operation_id: sink.operation_id.clone(),
-                created_at_us: sink.clock.now_us(),
+        let Some(Sink { to, .. }) = &self.sink else {
+            return;
+        };
+        let masker = to.masker.with_those_of_now(&to.connections, &to.ctx);
+        let operation_id = to.ctx.operation_id.clone();
+        let created_at_us = to.clock.now_us();
+        let bytes = fields
+            .iter()
+            .fold(text.len(), |sum, (name, value)| sum + name.len() + value.len());
+        to.logs.message_later(bytes, move || {
+            let mut fields = to_object(fields);
+            if let Some(fields) = &mut fields {
+                masker.mask_json(fields);
+            }
+            Message {
+                operation_id,
+                created_at_us,
                 level,
                 source,
-                text,
+                text: masker.mask(&text).into_owned(),
                 fields,
-            });
-        }
+            }
+        });
     }
 }
 
@@ -126,26 +147,9 @@ fn to_object(fields: Vec<(String, String)>) -> Option<Value> {
     Some(Value::Object(fields))
 }
 
-/// Shortens to `bytes_max` and a mark, at a character's boundary.
-fn cut(text: &mut String, bytes_max: usize) {
-    if text.len() > bytes_max {
-        text.truncate(text.floor_char_boundary(bytes_max));
-        text.push_str(CUT_MARK);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cuts_between_characters() {
-        let mut text = "aéé".to_owned();
-        cut(&mut text, 5);
-        assert_eq!(text, "aéé");
-        cut(&mut text, 4);
-        assert_eq!(text, "aé… (cut)");
-    }
 
     #[test]
     fn keeps_the_last_panic_though_nothing_else() {

@@ -11,8 +11,9 @@ use utoipa::ToSchema;
 use super::auth::Key;
 use super::body::json_response;
 use super::error::{ApiError, ErrorEnvelope};
-use super::query::Query;
-use super::timestamp::{ms_utc, us_offset};
+use super::fault::Fault;
+use super::query::{PathParams, Query};
+use super::timestamp::{ms_utc, parse_moment_ms, us_offset};
 use crate::model::log::Source;
 use crate::model::{Level, Message, Operation, OperationKind, OperationState};
 use crate::runtime::Runtime;
@@ -20,12 +21,15 @@ use crate::store::{MessageQuery, OperationQuery};
 
 const LIMIT_DEFAULT: i64 = 50;
 const LIMIT_MAX: i64 = 500;
+const SEARCH_CHARS_MAX: usize = 256;
 
 #[derive(Serialize, ToSchema)]
 pub struct OperationList {
     data: Vec<OperationItem>,
     /// To be given as `cursor` for those before; none when there are no more.
     next_cursor: Option<String>,
+    /// To be given as `changed_after` for what is written from now on.
+    change_cursor: String,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -47,14 +51,20 @@ pub struct OperationItem {
     duration_us: Option<i64>,
 }
 
-/// List operations, newest first.
+/// List operations, newest first; or, to follow the log, in the order of their last change.
 #[utoipa::path(
     get, path = "/logs/operations", tag = "logs",
     params(
         ("integration" = Option<String>, Query, description = "Its unique key"),
         ("connection" = Option<String>, Query, description = "Its connection id"),
         ("function" = Option<String>, Query),
-        ("cursor" = Option<String>, Query),
+        ("type" = Option<String>, Query, description = "For example `action:run`, or `action` for all that begins so"),
+        ("state" = Option<String>, Query, description = "running, success or failed"),
+        ("since" = Option<String>, Query, description = "Started then or later: an ISO date-time, or an age as in 90s, 15m, 2h, 7d"),
+        ("until" = Option<String>, Query, description = "Started before: as since"),
+        ("search" = Option<String>, Query, description = "Text in the operation or in one of its messages; it reads all in the range of time"),
+        ("cursor" = Option<String>, Query, description = "The next_cursor of an earlier page"),
+        ("changed_after" = Option<i64>, Query, description = "The change_cursor of an earlier answer: gives what was written since, the earliest first. Not with cursor"),
         ("limit" = Option<i64>, Query, description = "1 to 500, otherwise 50"),
     ),
     responses((status = 200, body = OperationList), (status = "4XX", body = ErrorEnvelope)),
@@ -64,24 +74,103 @@ pub async fn operations(
     Key(caller): Key,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let query = operation_query(request.uri().query())?;
-    let operations = runtime.operations(&caller.environment.id, &query).await?;
-    let next_cursor = last_of_full_page(&operations, query.limit).map(|operation| operation.id.to_string());
-    let data = operations.into_iter().map(OperationItem::from).collect();
-    Ok(json_response(StatusCode::OK, &OperationList { data, next_cursor }))
+    let (query, changed_after) = operation_query(request.uri().query(), runtime.now_ms())?;
+    let environment = &caller.environment.id;
+    let (operations, change) = match changed_after {
+        Some(after) => runtime.changed_operations(environment, &query, after).await?,
+        None => {
+            // Read before: what changes meanwhile is told again by who goes on from here, not missed.
+            let change = runtime.last_operation_change().await?;
+            (runtime.operations(environment, &query).await?, change)
+        }
+    };
+    let next = last_of_full_page(&operations, query.limit).filter(|_| changed_after.is_none());
+    let next_cursor = next.map(|operation| operation.id.to_string());
+    let list = OperationList {
+        next_cursor,
+        change_cursor: change.to_string(),
+        data: operations.into_iter().map(OperationItem::from).collect(),
+    };
+    Ok(json_response(StatusCode::OK, &list))
 }
 
-fn operation_query(query: Option<&str>) -> Result<OperationQuery, ApiError> {
+/// Which operations, and after which change when it is the changes that are asked for.
+fn operation_query(query: Option<&str>, now_ms: i64) -> Result<(OperationQuery, Option<i64>), ApiError> {
     let mut query = Query::parse(query);
+    let kinds = query.optional("type").map(|wanted| {
+        let is_wanted = |kind: &&OperationKind| {
+            let rest = kind.as_str().strip_prefix(wanted.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+        };
+        OperationKind::ALL.iter().filter(is_wanted).copied().collect::<Vec<_>>()
+    });
+    if kinds.as_ref().is_some_and(Vec::is_empty) {
+        let known: Vec<&str> = OperationKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        let message = format!("Invalid option: expected one of {}", known.join("|"));
+        query.fault(Fault::new("invalid_value", message, "type"));
+    }
+    let state = query.word("state", &["running", "success", "failed"]);
+    let moment = |query: &mut Query, name| {
+        let text = query.optional(name)?;
+        let at_ms = parse_moment_ms(&text, now_ms);
+        if at_ms.is_none() {
+            let message = "Invalid input: expected an ISO date-time, or an age such as 90s, 15m, 2h or 7d";
+            query.fault(Fault::new("invalid_format", message, name));
+        }
+        at_ms
+    };
+    let (since_ms, until_ms) = (moment(&mut query, "since"), moment(&mut query, "until"));
+    let changed_after = query
+        .has("changed_after")
+        .then(|| query.integer("changed_after", 0..=i64::MAX, 0));
+    let before = query.optional("cursor");
+    if before.is_some() && changed_after.is_some() {
+        let message = "Invalid input: cursor and changed_after cannot be given together";
+        query.fault(Fault::new("invalid_value", message, "cursor"));
+    }
     let list = OperationQuery {
         provider_config_key: query.optional("integration"),
         connection_id: query.optional("connection"),
         function: query.optional("function"),
-        before: query.optional("cursor").map(Into::into),
+        kinds: kinds.unwrap_or_default(),
+        state,
+        since_ms,
+        until_ms,
+        search: search(&mut query),
+        before: before.map(Into::into),
         limit: query.integer("limit", 1..=LIMIT_MAX, LIMIT_DEFAULT),
     };
     query.finish()?;
-    Ok(list)
+    Ok((list, changed_after))
+}
+
+/// An empty one counts as none.
+fn search(query: &mut Query) -> Option<String> {
+    let text = query.optional("search").filter(|text| !text.is_empty())?;
+    if text.chars().count() > SEARCH_CHARS_MAX {
+        let message = format!("Too big: expected at most {SEARCH_CHARS_MAX} characters");
+        query.fault(Fault::new("too_big", message, "search"));
+    }
+    Some(text)
+}
+
+/// Get one operation.
+#[utoipa::path(
+    get, path = "/logs/operations/{id}", tag = "logs",
+    params(("id" = String, Path)),
+    responses((status = 200, body = OperationItem), (status = "4XX", body = ErrorEnvelope)),
+)]
+pub async fn operation(
+    State(runtime): State<Runtime>,
+    Key(caller): Key,
+    PathParams(id): PathParams<String>,
+) -> Result<Response, ApiError> {
+    let operation = runtime.operation(&caller.environment.id, &id.as_str().into()).await?;
+    let Some(operation) = operation else {
+        let message = format!("There is no operation {id:?}; it may be older than the days for which logs are kept");
+        return Err(ApiError::new(StatusCode::NOT_FOUND, "not_found", message));
+    };
+    Ok(json_response(StatusCode::OK, &OperationItem::from(operation)))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -113,6 +202,8 @@ pub struct MessageItem {
     get, path = "/logs/messages", tag = "logs",
     params(
         ("operation_id" = String, Query),
+        ("level" = Option<String>, Query, description = "debug, info, warn or error: this level and above"),
+        ("search" = Option<String>, Query, description = "Text in the message or its fields"),
         ("cursor" = Option<i64>, Query),
         ("limit" = Option<i64>, Query, description = "1 to 500, otherwise 50"),
     ),
@@ -137,6 +228,8 @@ fn message_query(query: Option<&str>) -> Result<MessageQuery, ApiError> {
     let mut query = Query::parse(query);
     let list = MessageQuery {
         operation_id: query.required("operation_id").into(),
+        level: query.word("level", &["debug", "info", "warn", "error"]),
+        search: search(&mut query),
         after: query.integer("cursor", 0..=i64::MAX, 0),
         limit: query.integer("limit", 1..=LIMIT_MAX, LIMIT_DEFAULT),
     };
@@ -213,11 +306,40 @@ mod tests {
 
     #[test]
     fn queries() {
-        let list = operation_query(Some("function=whoami&cursor=op_9")).unwrap();
-        assert_eq!((list.limit, list.before), (50, Some("op_9".into())));
-        assert!(operation_query(Some("provider_config_key=github")).is_err());
+        let parse = |text| operation_query(Some(text), 1_795_346_209_746);
+        let (list, changed_after) = parse("function=whoami&cursor=op_9").unwrap();
+        assert_eq!(
+            (list.limit, list.before, changed_after),
+            (50, Some("op_9".into()), None)
+        );
+        let (list, changed_after) =
+            parse("type=action&state=failed&since=1h&until=2026-11-22T11:16:49.746Z&search=x&changed_after=7").unwrap();
+        assert_eq!(list.kinds, [OperationKind::ActionRun]);
+        assert_eq!(
+            (list.state, list.search.as_deref()),
+            (Some(OperationState::Failed), Some("x"))
+        );
+        assert_eq!(
+            (list.since_ms, list.until_ms),
+            (Some(1_795_342_609_746), Some(1_795_346_209_746))
+        );
+        assert_eq!(changed_after, Some(7));
+        let (list, _) = parse("type=sync:run&search=").unwrap();
+        assert_eq!((list.kinds, list.search), (vec![OperationKind::SyncRun], None));
+        for bad in [
+            "provider_config_key=github",
+            "type=act",
+            "state=done",
+            "since=yesterday",
+            "changed_after=x",
+            "changed_after=1&cursor=op_1",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
         assert!(message_query(Some("limit=5")).is_err());
-        assert_eq!(message_query(Some("operation_id=op_1&cursor=7")).unwrap().after, 7);
+        assert!(message_query(Some("operation_id=op_1&level=loud")).is_err());
+        let list = message_query(Some("operation_id=op_1&cursor=7&level=warn")).unwrap();
+        assert_eq!((list.after, list.level), (7, Some(Level::Warn)));
     }
 
     #[test]

@@ -86,6 +86,7 @@ routes! {
     get    "/providers"                                         => providers::list;
     get    "/providers/{provider}"                              => providers::show;
     get    "/logs/operations"                                   => logs::operations;
+    get    "/logs/operations/{id}"                              => logs::operation;
     get    "/logs/messages"                                     => logs::messages;
 }
 

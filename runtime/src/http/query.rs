@@ -84,6 +84,24 @@ impl Query {
         value
     }
 
+    /// Whether a parameter was given and not taken yet.
+    pub fn has(&self, name: &str) -> bool {
+        self.pairs.iter().any(|(given, _)| given == name)
+    }
+
+    /// One of a few `words`, each of which is what `T` is called in JSON.
+    pub fn word<T: DeserializeOwned>(&mut self, name: &str, words: &[&str]) -> Option<T> {
+        let value = self.optional(name)?;
+        let word = words
+            .contains(&value.as_str())
+            .then(|| serde_json::from_value(value.into()).ok());
+        if word.is_none() {
+            let message = format!("Invalid option: expected one of {}", words.join("|"));
+            self.fault(Fault::new("invalid_value", message, name));
+        }
+        word.flatten()
+    }
+
     pub fn integer(&mut self, name: &str, range: RangeInclusive<i64>, default: i64) -> i64 {
         let Some(value) = self.optional(name) else {
             return default;

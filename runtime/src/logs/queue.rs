@@ -5,14 +5,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
-use super::{BATCH_MAX, MESSAGE_BYTES_MAX, MESSAGES_MAX, OPERATIONS_MAX};
+use super::{BATCH_MAX, LogStatus, MESSAGE_BYTES_MAX, MESSAGES_MAX, OPERATIONS_MAX};
 use crate::model::{Message, Operation, Run};
+
+/// A message, or how to make it: what that costs is not for the path of a request.
+pub(super) enum Queued {
+    Made(Message),
+    Later(Box<dyn FnOnce() -> Message + Send>),
+}
 
 /// Everything of one time.
 #[derive(Default)]
 pub(super) struct Entries {
     pub(super) operations: Vec<Operation>,
-    pub(super) messages: Vec<Message>,
+    pub(super) messages: Vec<Queued>,
     pub(super) runs: Vec<Run>,
     message_bytes: usize,
 }
@@ -20,6 +26,10 @@ pub(super) struct Entries {
 impl Entries {
     pub(super) fn is_empty(&self) -> bool {
         self.operations.is_empty() && self.messages.is_empty() && self.runs.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.operations.len() + self.messages.len() + self.runs.len()
     }
 
     fn is_batch(&self) -> bool {
@@ -53,6 +63,10 @@ pub(super) struct Shared {
     /// The last `taken` whose entries are written.
     written: watch::Sender<u64>,
     dropped: AtomicU64,
+    /// Entries that the writer has taken and not yet written.
+    in_hand: AtomicU64,
+    /// Why nothing can be written at the moment. A std mutex: held for one copy, never across an await.
+    failure: Mutex<Option<String>>,
 }
 
 impl Shared {
@@ -62,6 +76,8 @@ impl Shared {
             wake: Notify::new(),
             written: watch::Sender::new(0),
             dropped: AtomicU64::new(0),
+            in_hand: AtomicU64::new(0),
+            failure: Mutex::default(),
         }
     }
 
@@ -75,9 +91,10 @@ impl Shared {
         });
     }
 
-    pub(super) fn message(&self, message: Message) {
+    /// `bytes` is what it takes in memory, about.
+    pub(super) fn message(&self, message: Queued, bytes: usize) {
         self.push(|entries| {
-            let message_bytes = entries.message_bytes.saturating_add(message.text.len());
+            let message_bytes = entries.message_bytes.saturating_add(bytes);
             let fits = entries.messages.len() < MESSAGES_MAX && message_bytes <= MESSAGE_BYTES_MAX;
             if fits {
                 entries.message_bytes = message_bytes;
@@ -121,11 +138,31 @@ impl Shared {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    pub(super) async fn flush(&self) {
+    pub(super) fn set_in_hand(&self, entries: usize) {
+        self.in_hand
+            .store(u64::try_from(entries).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(super) fn set_failure(&self, failure: Option<String>) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
+
+    pub(super) fn status(&self) -> LogStatus {
+        let queued = u64::try_from(self.lock().entries.len()).unwrap_or(u64::MAX);
+        LogStatus {
+            waiting: queued.saturating_add(self.in_hand.load(Ordering::Relaxed)),
+            dropped: self.dropped(),
+            failure: self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+
+    /// Waits until what is queued now is written or dropped; with `close` the writer then ends.
+    pub(super) async fn flush(&self, close: bool) {
         let mut written = self.written.subscribe();
         let wanted = {
             let mut queue = self.lock();
             queue.flush_wanted = true;
+            queue.closed |= close;
             queue.taken + 1
         };
         self.wake.notify_one();
@@ -136,6 +173,10 @@ impl Shared {
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.wake.notify_one();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
     }
 
     /// Whether the writer should not wait for more.

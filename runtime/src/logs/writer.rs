@@ -1,51 +1,76 @@
-//! The task that writes what was queued: in transactions of bounded size, again after a failure, and at last not at
-//! all.
+//! The task that writes what was queued: in transactions of bounded size, again and again while the database fails, and
+//! not at all what the database refuses because of what it holds.
 
 use std::collections::HashSet;
 use std::hash::Hash;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::queue::{Entries, Shared};
+use super::bounds::Usage;
+use super::outage::Outage;
+use super::queue::{Entries, Queued, Shared};
 use super::{BATCH_MAX, FLUSH_INTERVAL_MS};
 use crate::clock::Clock;
-use crate::model::{Message, Operation, Run};
+use crate::model::{EnvironmentId, Message, Operation, OperationState, Run};
 use crate::store::{Store, StoreError};
 
-/// Waits before a batch is tried again. Meanwhile the queue fills, which is bounded.
-const RETRY_AFTER_MS: [u64; 6] = [50, 200, 1_000, 2_000, 5_000, 10_000];
-/// How often dropping is spoken of at most.
-const DROPPED_NOTICE_INTERVAL_US: u64 = 10_000_000;
+/// Waits before a batch is tried again; the last one ever after. Meanwhile the queue fills, which is bounded.
+const RETRY_AFTER_MS: [u64; 5] = [50, 200, 1_000, 2_000, 5_000];
+/// A batch that takes longer than this, for example because somebody else has locked the database, is told like a failure.
+const SLOW_AFTER_MS: u64 = 2_000;
+/// Messages made before other tasks get their turn.
+const MAKE_CHUNK: usize = 128;
 
-/// Runs until [`Shared::close`] and everything is written.
-pub(super) async fn run(store: Store, clock: Clock, shared: Arc<Shared>) {
-    let writer = Writer { store, clock, shared };
-    let mut entries = Entries::default();
-    let mut notice = DroppedNotice::default();
-    loop {
-        while writer.shared.is_idle() {
-            writer.shared.woken().await;
-        }
-        if !writer.shared.is_urgent() {
-            writer.wait_for_more().await;
-        }
-        let Some(taken) = writer.shared.take(&mut entries) else {
-            return;
-        };
-        writer.write(&mut entries).await;
-        entries.clear();
-        writer.shared.report_written(taken);
-        notice.speak(writer.shared.dropped(), writer.clock.monotonic_us());
-    }
-}
-
-struct Writer {
+pub(super) struct Writer {
     store: Store,
     clock: Clock,
     shared: Arc<Shared>,
+    writer_id: Arc<str>,
+    usage: Usage,
+    outage: Outage,
+    /// Where to say what was lost.
+    environment: Option<EnvironmentId>,
+    /// The log was closed and the database failed since: what is left is dropped.
+    has_given_up: bool,
 }
 
 impl Writer {
+    pub(super) fn new(store: Store, clock: Clock, shared: Arc<Shared>, writer_id: Arc<str>) -> Self {
+        Self {
+            store,
+            clock,
+            shared,
+            writer_id,
+            usage: Usage::default(),
+            outage: Outage::default(),
+            environment: None,
+            has_given_up: false,
+        }
+    }
+
+    /// Runs until [`Shared::close`] and everything is written.
+    pub(super) async fn run(mut self) {
+        let mut entries = Entries::default();
+        loop {
+            while self.shared.is_idle() {
+                self.shared.woken().await;
+            }
+            if !self.shared.is_urgent() {
+                self.wait_for_more().await;
+            }
+            let Some(taken) = self.shared.take(&mut entries) else {
+                // Nobody need wait any more.
+                self.shared.report_written(u64::MAX);
+                return;
+            };
+            self.write(&mut entries).await;
+            entries.clear();
+            self.say_what_was_lost().await;
+            self.shared.report_written(taken);
+        }
+    }
+
     async fn wait_for_more(&self) {
         let urgent = async {
             while !self.shared.is_urgent() {
@@ -58,24 +83,72 @@ impl Writer {
         }
     }
 
-    async fn write(&self, entries: &mut Entries) {
+    async fn write(&mut self, entries: &mut Entries) {
         keep_last(&mut entries.operations, |operation| &operation.id);
         keep_last(&mut entries.runs, |run| &run.id);
+        if let Some(operation) = entries.operations.last() {
+            self.environment = Some(operation.environment_id.clone());
+        }
+        let mut left = entries.len();
+        self.shared.set_in_hand(left);
         // Operations first: whoever sees a message or a run finds its operation.
         for operations in entries.operations.chunks(BATCH_MAX) {
             self.write_batch(Batch::Operations(operations)).await;
+            left = left.saturating_sub(operations.len());
+            self.shared.set_in_hand(left);
         }
-        for messages in entries.messages.chunks(BATCH_MAX) {
-            self.write_batch(Batch::Messages(messages)).await;
+        let mut queued = entries.messages.drain(..);
+        loop {
+            let batch: Vec<Queued> = queued.by_ref().take(BATCH_MAX).collect();
+            let taken = batch.len();
+            if taken == 0 {
+                break;
+            }
+            let messages = self.make(batch).await;
+            self.write_batch(Batch::Messages(&messages)).await;
+            left = left.saturating_sub(taken);
+            self.shared.set_in_hand(left);
         }
+        drop(queued);
         for runs in entries.runs.chunks(BATCH_MAX) {
             self.write_batch(Batch::Runs(runs)).await;
+            left = left.saturating_sub(runs.len());
+            self.shared.set_in_hand(left);
         }
+        for operation in &entries.operations {
+            if operation.state != OperationState::Running {
+                self.usage.forget(&operation.id);
+            }
+        }
+    }
+
+    /// Makes the messages, within the bounds of a message and of an operation.
+    async fn make(&mut self, queued: Vec<Queued>) -> Vec<Message> {
+        let mut messages = Vec::with_capacity(queued.len());
+        for (number, queued) in queued.into_iter().enumerate() {
+            if number % MAKE_CHUNK == MAKE_CHUNK - 1 {
+                tokio::task::yield_now().await;
+            }
+            let message = match queued {
+                Queued::Made(message) => Some(message),
+                // Nothing of the maker is used after a panic, and the log must not end with it.
+                Queued::Later(make) => std::panic::catch_unwind(AssertUnwindSafe(make)).ok(),
+            };
+            match message {
+                Some(message) => messages.extend(self.usage.admit(message)),
+                None => self.shared.add_dropped(1),
+            }
+        }
+        messages
     }
 
     /// Writes a batch, or in the end drops it. What the database refuses because of what it holds is looked for by
     /// halves, so that one bad entry does not take the others with it.
-    async fn write_batch(&self, batch: Batch<'_>) {
+    async fn write_batch(&mut self, batch: Batch<'_>) {
+        if self.has_given_up {
+            self.shared.add_dropped(batch.len());
+            return;
+        }
         let mut open = vec![batch];
         while let Some(batch) = open.pop() {
             let Err(error) = self.try_write(batch).await else {
@@ -84,6 +157,7 @@ impl Writer {
             match batch.halves() {
                 Some((first, second)) if !error.is_transient() => open.extend([second, first]),
                 Some(_) | None => {
+                    self.has_given_up = error.is_transient();
                     self.shared.add_dropped(batch.len());
                     let entries = batch.len();
                     tracing::error!(
@@ -96,23 +170,68 @@ impl Writer {
         }
     }
 
-    async fn try_write(&self, batch: Batch<'_>) -> Result<(), StoreError> {
-        for retry_after_ms in RETRY_AFTER_MS {
-            match batch.write(&self.store).await {
-                Err(error) if error.is_transient() => {
-                    tracing::warn!(
-                        retry_after_ms,
-                        error = &error as &dyn std::error::Error,
-                        "The log cannot be written, trying again in {retry_after_ms} ms"
-                    );
-                    self.clock.sleep(Duration::from_millis(retry_after_ms)).await;
+    /// Tries until it is written or refused. When the log is closed, nobody waits any more: one try has to do.
+    async fn try_write(&mut self, batch: Batch<'_>) -> Result<(), StoreError> {
+        let mut waits = RETRY_AFTER_MS.into_iter();
+        let mut wait_ms = 0;
+        loop {
+            match self.write_once(batch).await {
+                Err(error) if error.is_transient() && !self.shared.is_closed() => {
+                    self.outage.fails(&self.shared, self.clock.monotonic_us(), &error);
+                    wait_ms = waits.next().unwrap_or(wait_ms);
+                    self.wait_or_close(wait_ms).await;
                 }
-                written => return written,
+                Err(error) if error.is_transient() => return Err(error),
+                // It is there, whether it says yes or no.
+                answered => {
+                    self.outage.ends(&self.shared);
+                    return answered;
+                }
             }
         }
-        batch.write(&self.store).await
+    }
+
+    /// One try, however long the database takes; when that is long, it is told.
+    async fn write_once(&mut self, batch: Batch<'_>) -> Result<(), StoreError> {
+        let mut writing = std::pin::pin!(batch.write(&self.store, &self.writer_id));
+        loop {
+            tokio::select! {
+                written = &mut writing => return written,
+                () = self.clock.sleep(Duration::from_millis(SLOW_AFTER_MS)) => {
+                    self.outage.fails(&self.shared, self.clock.monotonic_us(), &Slow);
+                }
+            }
+        }
+    }
+
+    async fn wait_or_close(&self, wait_ms: u64) {
+        let closed = async {
+            while !self.shared.is_closed() {
+                self.shared.woken().await;
+            }
+        };
+        tokio::select! {
+            () = closed => {}
+            () = self.clock.sleep(Duration::from_millis(wait_ms)) => {}
+        }
+    }
+
+    /// Writes into the log that, and how much, is missing in it.
+    async fn say_what_was_lost(&mut self) {
+        let (now_ms, now_us) = (self.clock.now_ms(), self.clock.monotonic_us());
+        let Some(environment_id) = &self.environment else {
+            return;
+        };
+        if let Some(notice) = self.outage.lost(self.shared.dropped(), environment_id, now_ms, now_us) {
+            let notices = [notice];
+            self.write_batch(Batch::Operations(&notices)).await;
+        }
     }
 }
+
+#[derive(Debug, thiserror::Error)]
+#[error("the database has not answered for {SLOW_AFTER_MS} ms")]
+struct Slow;
 
 #[derive(Clone, Copy)]
 enum Batch<'a> {
@@ -122,10 +241,10 @@ enum Batch<'a> {
 }
 
 impl Batch<'_> {
-    async fn write(self, store: &Store) -> Result<(), StoreError> {
+    async fn write(self, store: &Store, writer_id: &str) -> Result<(), StoreError> {
         match self {
-            Self::Operations(operations) => store.write_logs(operations, &[]).await,
-            Self::Messages(messages) => store.write_logs(&[], messages).await,
+            Self::Operations(operations) => store.write_logs(writer_id, operations, &[]).await,
+            Self::Messages(messages) => store.write_logs(writer_id, &[], messages).await,
             Self::Runs(runs) => store.write_runs(runs).await,
         }
     }
@@ -177,31 +296,6 @@ fn keep_last<T, I: Hash + Eq + Clone>(entries: &mut Vec<T>, id: impl Fn(&T) -> &
     entries.retain(|_| kept.next().unwrap_or(true));
 }
 
-/// Says aloud, now and then, that entries were dropped.
-#[derive(Default)]
-struct DroppedNotice {
-    spoken_of: u64,
-    spoken_at_us: Option<u64>,
-}
-
-impl DroppedNotice {
-    fn speak(&mut self, dropped: u64, now_us: u64) {
-        let recently = self
-            .spoken_at_us
-            .is_some_and(|spoken_at_us| now_us.saturating_sub(spoken_at_us) < DROPPED_NOTICE_INTERVAL_US);
-        if dropped == self.spoken_of || recently {
-            return;
-        }
-        let new = dropped - self.spoken_of;
-        tracing::warn!(
-            dropped = new,
-            "{new} log entries were dropped: more is logged than the database takes"
-        );
-        self.spoken_of = dropped;
-        self.spoken_at_us = Some(now_us);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,16 +305,5 @@ mod tests {
         let mut entries = vec![("a", 1), ("b", 1), ("a", 2), ("c", 1), ("b", 2)];
         keep_last(&mut entries, |(id, _)| id);
         assert_eq!(entries, [("a", 2), ("c", 1), ("b", 2)]);
-    }
-
-    #[test]
-    fn dropping_is_spoken_of_once_an_interval() {
-        let mut notice = DroppedNotice::default();
-        notice.speak(5, 0);
-        assert_eq!(notice.spoken_of, 5);
-        notice.speak(9, DROPPED_NOTICE_INTERVAL_US - 1);
-        assert_eq!(notice.spoken_of, 5);
-        notice.speak(9, DROPPED_NOTICE_INTERVAL_US);
-        assert_eq!(notice.spoken_of, 9);
     }
 }

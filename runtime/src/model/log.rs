@@ -22,17 +22,34 @@ pub struct Operation {
     pub duration_us: Option<i64>,
 }
 
-/// Names of Nango's operation types, `type:action`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum OperationKind {
-    #[serde(rename = "proxy:call")]
-    ProxyCall,
-    #[serde(rename = "action:run")]
-    ActionRun,
-    #[serde(rename = "sync:run")]
-    SyncRun,
-    #[serde(rename = "deploy:custom")]
-    Deploy,
+macro_rules! operation_kinds {
+    ($($(#[$doc:meta])* $kind:ident = $word:literal,)+) => {
+        /// Names of Nango's operation types, `type:action`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum OperationKind {
+            $($(#[$doc])* #[serde(rename = $word)] $kind,)+
+        }
+
+        impl OperationKind {
+            pub const ALL: &[Self] = &[$(Self::$kind),+];
+
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $word,)+
+                }
+            }
+        }
+    };
+}
+
+operation_kinds! {
+    ProxyCall = "proxy:call",
+    ActionRun = "action:run",
+    SyncRun = "sync:run",
+    Deploy = "deploy:custom",
+    /// Not one of Nango's: says that, and how much, is missing in the log.
+    LogsLost = "logs:lost",
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

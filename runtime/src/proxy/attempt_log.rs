@@ -1,28 +1,37 @@
 //! The log message of one attempt: what was asked, what came back, how long it took, and what happens next. Headers are
 //! noted when an attempt failed; bodies never.
+//!
+//! On the path of a request an attempt is only noted; what it costs to mask secrets and to write JSON is paid by whoever
+//! writes the log.
 
 use std::error::Error;
 use std::fmt::Write;
+use std::sync::Arc;
 
-use http::{HeaderMap, Method, StatusCode};
-use serde_json::{Value, json};
+use http::{HeaderMap, Method, StatusCode, Uri};
+use serde_json::{Map, Value, json};
 
-use super::redact::Masker;
 use super::retry::{Decision, Spent};
 use super::{ProxyError, RETRIES_MAX};
+use crate::connections::Target;
 use crate::model::log::Source;
 use crate::model::{Level, Message, OperationId};
+use crate::redaction::{MASK, Masker};
+
+/// What a note of an attempt takes besides its URL and headers, about.
+const NOTE_BYTES: usize = 512;
 
 /// What is known of an attempt when it is over.
-pub(super) struct Attempt<'a> {
-    pub(super) operation_id: &'a OperationId,
-    pub(super) method: &'a Method,
+pub(super) struct Attempt {
+    pub(super) operation_id: OperationId,
+    /// Whose secrets are to be masked.
+    pub(super) target: Arc<Target>,
+    pub(super) method: Method,
     /// The URL that was asked last; none when none could be built.
-    pub(super) url: Option<&'a http::Uri>,
-    pub(super) request_headers: Option<&'a HeaderMap>,
+    pub(super) url: Option<Uri>,
     pub(super) redirects: u32,
-    pub(super) outcome: Result<(StatusCode, &'a HeaderMap), &'a ProxyError>,
-    pub(super) decision: &'a Decision,
+    pub(super) ended: Ended,
+    pub(super) decision: Decision,
     /// Spent before the decision.
     pub(super) spent: Spent,
     pub(super) retries: u32,
@@ -30,43 +39,109 @@ pub(super) struct Attempt<'a> {
     pub(super) duration_us: u64,
 }
 
-impl Attempt<'_> {
-    pub(super) fn message(&self, masker: &Masker) -> Message {
+/// How an attempt ended.
+pub(super) enum Ended {
+    Success(StatusCode),
+    /// With the headers of request and answer.
+    Refused(StatusCode, Box<(HeaderMap, HeaderMap)>),
+    Failed {
+        code: &'static str,
+        message: String,
+        request_headers: Option<Box<HeaderMap>>,
+    },
+}
+
+impl Ended {
+    pub(super) fn of(
+        outcome: Result<(StatusCode, &HeaderMap), &ProxyError>,
+        request_headers: Option<&HeaderMap>,
+    ) -> Self {
+        match outcome {
+            Ok((status, _)) if status.as_u16() < 400 => Self::Success(status),
+            Ok((status, headers)) => {
+                let asked = request_headers.cloned().unwrap_or_default();
+                Self::Refused(status, Box::new((asked, headers.clone())))
+            }
+            Err(error) => Self::Failed {
+                code: error.code(),
+                message: with_causes(error),
+                request_headers: request_headers.cloned().map(Box::new),
+            },
+        }
+    }
+}
+
+impl Attempt {
+    /// What the note takes in memory, about.
+    pub(super) fn bytes(&self) -> usize {
         let url = self
             .url
-            .map_or_else(String::new, |url| masker.mask(&url.to_string()).into_owned());
-        let failed = !matches!(&self.outcome, Ok((status, _)) if status.as_u16() < 400);
-        let duration_ms = self.duration_us / 1_000;
-        let result = match &self.outcome {
-            Ok((status, _)) => format!("{} in {duration_ms} ms", status.as_u16()),
-            Err(error) => format!("{} after {duration_ms} ms", error.code()),
+            .as_ref()
+            .map_or(0, |url| url.path().len() + url.query().map_or(0, str::len));
+        let ended = match &self.ended {
+            Ended::Success(_) => 0,
+            Ended::Refused(_, headers) => size(&headers.0) + size(&headers.1),
+            Ended::Failed {
+                message,
+                request_headers,
+                ..
+            } => message.len() + request_headers.as_deref().map_or(0, size),
         };
-        let mut text = format!("{} {url} → {result}", self.method);
-        let mut request = json!({ "method": self.method.as_str(), "url": url });
-        let mut fields = json!({ "type": "http", "duration_ms": duration_ms });
-        let mut response = None;
-        match &self.outcome {
-            Ok((status, headers)) => {
-                let mut answer = json!({ "code": status.as_u16() });
-                if failed {
-                    put(&mut answer, "headers", masker.headers(headers));
-                }
-                response = Some(answer);
+        NOTE_BYTES + url + ended
+    }
+
+    pub(super) fn message(&self) -> Message {
+        let masker = self.target.masker();
+        let url = self.url.as_ref().map(ToString::to_string).unwrap_or_default();
+        let url = masker.mask(&url);
+        let duration_ms = self.duration_us / 1_000;
+        let mut request = Map::from_iter([
+            ("method".to_owned(), json!(self.method.as_str())),
+            ("url".to_owned(), json!(url)),
+        ]);
+        let mut fields = Map::from_iter([
+            ("type".to_owned(), json!("http")),
+            ("duration_ms".to_owned(), json!(duration_ms)),
+        ]);
+        let mut text = format!("{} {url} → ", self.method);
+        // Writing to a String cannot fail.
+        let _ = match &self.ended {
+            Ended::Success(status) | Ended::Refused(status, _) => {
+                write!(text, "{} in {duration_ms} ms", status.as_u16())
             }
-            Err(error) => put(&mut fields, "error", error_fields(error, masker)),
-        }
-        if failed && let Some(headers) = self.request_headers {
-            put(&mut request, "headers", masker.headers(headers));
-        }
+            Ended::Failed { code, .. } => write!(text, "{code} after {duration_ms} ms"),
+        };
+        let failed = match &self.ended {
+            Ended::Success(status) => {
+                fields.insert("response".to_owned(), json!({ "code": status.as_u16() }));
+                false
+            }
+            Ended::Refused(status, shown) => {
+                let (asked, answered) = &**shown;
+                request.insert("headers".to_owned(), headers(masker, asked));
+                let response = json!({ "code": status.as_u16(), "headers": headers(masker, answered) });
+                fields.insert("response".to_owned(), response);
+                true
+            }
+            Ended::Failed {
+                code,
+                message,
+                request_headers,
+            } => {
+                if let Some(asked) = request_headers {
+                    request.insert("headers".to_owned(), headers(masker, asked));
+                }
+                let error = json!({ "code": code, "message": masker.mask(message) });
+                fields.insert("error".to_owned(), error);
+                true
+            }
+        };
         if self.redirects > 0 {
-            put(&mut request, "redirects", json!(self.redirects));
+            request.insert("redirects".to_owned(), json!(self.redirects));
         }
-        put(&mut fields, "request", request);
-        if let Some(response) = response {
-            put(&mut fields, "response", response);
-        }
+        fields.insert("request".to_owned(), Value::Object(request));
         if failed || self.spent != Spent::default() {
-            put(&mut fields, "retry", self.retry_fields(&mut text));
+            fields.insert("retry".to_owned(), self.retry_fields(&mut text));
         }
         Message {
             operation_id: self.operation_id.clone(),
@@ -78,7 +153,7 @@ impl Attempt<'_> {
             },
             source: Source::Internal,
             text,
-            fields: Some(fields),
+            fields: Some(Value::Object(fields)),
         }
     }
 
@@ -98,8 +173,40 @@ impl Attempt<'_> {
     }
 }
 
+/// Headers as a JSON object; those that hold credentials by their name are masked whole.
+fn headers(masker: &Masker, headers: &HeaderMap) -> Value {
+    let shown = headers.iter().map(|(name, value)| {
+        let text = if value.is_sensitive() || holds_credentials(name.as_str()) {
+            MASK.to_owned()
+        } else {
+            masker.mask(&String::from_utf8_lossy(value.as_bytes())).into_owned()
+        };
+        (name.as_str().to_owned(), Value::String(text))
+    });
+    Value::Object(shown.collect())
+}
+
+fn holds_credentials(name: &str) -> bool {
+    const NAMES: [&str; 5] = [
+        "authorization",
+        "cookie",
+        "proxy-authorization",
+        "set-cookie",
+        "www-authenticate",
+    ];
+    const ENDINGS: [&str; 6] = ["-authorization", "-key", "-token", "-secret", "-signature", "-password"];
+    NAMES.contains(&name) || ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
+fn size(headers: &HeaderMap) -> usize {
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum()
+}
+
 /// The error with the messages of its causes, which is where the system's own words are.
-fn error_fields(error: &ProxyError, masker: &Masker) -> Value {
+fn with_causes(error: &ProxyError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -107,11 +214,38 @@ fn error_fields(error: &ProxyError, masker: &Masker) -> Value {
         text.push_str(&error.to_string());
         cause = error.source();
     }
-    json!({ "code": error.code(), "message": masker.mask(&text) })
+    text
 }
 
 fn put(object: &mut Value, key: &str, value: Value) {
     if let Value::Object(object) = object {
         object.insert(key.to_owned(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{api_key, provider, target};
+    use super::*;
+
+    #[test]
+    fn headers_are_masked_by_name_mark_and_content() {
+        let mut asked = HeaderMap::new();
+        asked.insert("authorization", "Bearer other".parse().unwrap());
+        asked.insert("x-api-key", "other".parse().unwrap());
+        asked.insert("x-echo", "key s3cr3t-key".parse().unwrap());
+        asked.insert("x-plain", "plain".parse().unwrap());
+        asked.insert("x-ratelimit-remaining-tokens", "7".parse().unwrap());
+        let mut marked: http::HeaderValue = "marked".parse().unwrap();
+        marked.set_sensitive(true);
+        asked.insert("x-marked", marked);
+        let target = target(provider("https://api.test"), api_key("s3cr3t-key"));
+        assert_eq!(
+            headers(target.masker(), &asked),
+            json!({
+                "authorization": MASK, "x-api-key": MASK, "x-echo": "key REDACTED", "x-plain": "plain",
+                "x-ratelimit-remaining-tokens": "7", "x-marked": MASK
+            })
+        );
     }
 }

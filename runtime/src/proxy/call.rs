@@ -10,11 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 
-use super::attempt_log::Attempt;
+use super::attempt_log::{Attempt, Ended};
 use super::body::{Progress, UpstreamBody};
 use super::client::{Deadline, HttpClient, closed_unanswered};
 use super::rate_limit::{Pass, RateLimits};
-use super::redact::Maskers;
 use super::redirect::{self, NextBody, REDIRECTS_MAX};
 use super::request::{self, Built};
 use super::response::{self, BodyLimits};
@@ -23,7 +22,7 @@ use super::{Body, ByteStream, Phase, ProxyError, ProxyOptions, ProxyRequest, Pro
 use crate::clock::{Clock, Entropy};
 use crate::connections::Target;
 use crate::metrics::Metrics;
-use crate::model::{ExecutionContext, Message};
+use crate::model::ExecutionContext;
 use crate::provider::RetrySpec;
 
 /// What all calls share.
@@ -31,12 +30,11 @@ pub(super) struct Shared {
     pub(super) client: HttpClient,
     pub(super) rate_limits: RateLimits,
     pub(super) metrics: Metrics,
-    pub(super) maskers: Maskers,
     pub(super) clock: Clock,
     pub(super) entropy: Entropy,
     pub(super) options: ProxyOptions,
-    /// Where messages go.
-    pub(super) log: Box<dyn Fn(Message) + Send + Sync>,
+    /// Where attempts are noted.
+    pub(super) log: Box<dyn Fn(Attempt) + Send + Sync>,
 }
 
 /// A call between its attempts.
@@ -148,20 +146,20 @@ impl<'a> Call<'a> {
         }
         self.pass = None;
         let decision = self.decide(spec, &outcome, told);
-        let attempt = Attempt {
-            operation_id: &self.ctx.operation_id,
-            method: &self.request.method,
-            url: trail.as_ref().map(|trail| &trail.built.url.uri),
-            request_headers: trail.as_ref().map(|trail| &trail.built.headers),
+        let built = trail.as_ref().map(|trail| &trail.built);
+        (shared.log)(Attempt {
+            operation_id: self.ctx.operation_id.clone(),
+            target: Arc::clone(target),
+            method: self.request.method.clone(),
+            url: built.map(|built| built.url.uri.clone()),
             redirects: trail.as_ref().map_or(0, |trail| trail.redirects),
-            outcome: outcome.as_ref().map(head),
-            decision: &decision,
+            ended: Ended::of(outcome.as_ref().map(head), built.map(|built| &built.headers)),
+            decision: decision.clone(),
             spent: self.spent,
             retries: self.request.retries,
             started_at_us,
             duration_us: shared.clock.monotonic_us().saturating_sub(started_us),
-        };
-        (shared.log)(attempt.message(&shared.maskers.of(target)));
+        });
         if let Decision::After { wait_ms, reason, spent } = decision {
             // The body that nobody will read is let go before the wait, and with it the connection.
             drop(outcome);

@@ -2,7 +2,7 @@
 //!
 //! [`Proxy::send`] looks the target up, then `call` makes attempts: `request` builds (with `base_url`, `url` and `values`),
 //! `client` sends within the limits of `egress`, `redirect` says where an answer leads, `retry` decides, `rate_limit` has calls wait
-//! in line for a connection's limit, `attempt_log` and `redact` write down what happened, `response` passes the answer on.
+//! in line for a connection's limit, `attempt_log` notes what happened, `response` passes the answer on.
 
 mod attempt_log;
 mod base_url;
@@ -12,7 +12,6 @@ mod client;
 mod egress;
 mod error;
 mod rate_limit;
-mod redact;
 mod redirect;
 mod request;
 mod resolve;
@@ -39,7 +38,6 @@ use crate::model::ExecutionContext;
 use call::{Call, Shared};
 use client::HttpClient;
 use rate_limit::RateLimits;
-use redact::Maskers;
 
 pub use egress::EgressDenied;
 pub use error::{BoxError, Phase, ProxyError};
@@ -162,11 +160,10 @@ impl Proxy {
             client: HttpClient::new(&options, clock.clone())?,
             rate_limits: RateLimits::new(clock.clone(), &options, metrics.clone()),
             metrics,
-            maskers: Maskers::new(),
             clock,
             entropy,
             options,
-            log: Box::new(move |message| logs.message(message)),
+            log: Box::new(move |attempt| logs.message_later(attempt.bytes(), move || attempt.message())),
         };
         Ok(Self {
             connections,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 
 use super::{Body, ProxyOptions, ProxyRequest, RetryHeader};
-use crate::connections::Target;
+use crate::connections::{Masking, Target};
 use crate::credentials::{Credentials, Secret};
 use crate::model::{Connection, Integration, JsonObject, Sealed};
 use crate::provider::{AuthMode, Provider, ProxySpec};
@@ -77,6 +77,7 @@ pub(super) fn target(provider: Provider, credentials: Credentials) -> Target {
         credentials,
         connection_config: JsonObject::new(),
         integration_config: JsonObject::new(),
+        masking: Masking::default(),
     }
 }
 

@@ -12,7 +12,6 @@ use tokio::net::{TcpListener, TcpStream};
 use super::call::{Call, Shared};
 use super::client::HttpClient;
 use super::rate_limit::RateLimits;
-use super::redact::Maskers;
 use super::testing::{api_key, bearer, options, provider, request, target};
 use super::{Body, ByteStream, Proxy, ProxyError, ProxyOptions, ProxyRequest, ProxyResponse};
 use crate::clock::{Clock, Entropy, ManualClock};
@@ -133,11 +132,10 @@ impl Harness {
             client: HttpClient::new(&options, clock.clone()).unwrap(),
             rate_limits: RateLimits::new(clock.clone(), &options, Metrics::new(|| 0)),
             metrics: Metrics::new(|| 0),
-            maskers: Maskers::new(),
             clock: clock.clone(),
             entropy: Entropy::seeded(7),
             options,
-            log: Box::new(move |message| noted.lock().unwrap().push(message)),
+            log: Box::new(move |attempt| noted.lock().unwrap().push(attempt.message())),
         };
         Self {
             shared,

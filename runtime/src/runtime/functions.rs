@@ -223,6 +223,7 @@ impl Runtime {
                 provider: target.provider.name.as_str().into(),
                 environment_name: Arc::clone(&parts.environment_name),
                 connection_key: target.connection.key.clone(),
+                target,
                 input,
                 sync: None,
             })

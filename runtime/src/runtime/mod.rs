@@ -3,6 +3,7 @@
 
 mod functions;
 mod keys;
+mod logs;
 mod proxy_call;
 mod start;
 mod syncs;
@@ -18,15 +19,13 @@ use crate::deploy::{Deploy, DeployError};
 use crate::executor::Executor;
 use crate::logs::Logs;
 use crate::metrics::{self, Metrics};
-use crate::model::{
-    Connection, Environment, EnvironmentId, Integration, JsonObject, Message, Operation, RecordFilter, RunError,
-};
+use crate::model::{Connection, Environment, EnvironmentId, Integration, JsonObject, RecordFilter, RunError};
 use crate::provider::Catalogue;
 use crate::proxy::Proxy;
 use crate::records::{Records, RecordsError};
 use crate::scheduler::Scheduler;
 use crate::schema::SchemaCache;
-use crate::store::{ConnectionQuery, MessageQuery, OperationQuery, RecordKey, RecordPage, Store, StoreError};
+use crate::store::{ConnectionQuery, RecordKey, RecordPage, Store, StoreError};
 
 pub use crate::deploy::Deployed;
 pub use keys::{Caller, DEFAULT_ENVIRONMENT};
@@ -276,7 +275,7 @@ impl Runtime {
     }
 }
 
-/// Functions, records, requests and the log.
+/// Functions, records and requests.
 impl Runtime {
     /// Checks a component, records a version of each of its functions and makes it active. A bad component changes nothing.
     ///
@@ -288,11 +287,10 @@ impl Runtime {
         provider_config_key: &str,
         component: &[u8],
     ) -> Result<Deployed, DeployError> {
-        let deployed = self
-            .0
-            .deploy
-            .deploy(environment, provider_config_key, component)
-            .await?;
+        let started = self.started();
+        let deployed = self.0.deploy.deploy(environment, provider_config_key, component).await;
+        self.log_deploy(environment, provider_config_key, &started, &deployed);
+        let deployed = deployed?;
         for function in &deployed.functions {
             self.0
                 .functions
@@ -329,29 +327,9 @@ impl Runtime {
         Ok(self.0.records.list(&key, filter).await?)
     }
 
-    /// Log operations, newest first. Everything logged before the call is there.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn operations(
-        &self,
-        environment: &EnvironmentId,
-        query: &OperationQuery,
-    ) -> Result<Vec<Operation>, StoreError> {
-        self.0.logs.flush().await;
-        self.0.store.operations(environment, query).await
-    }
-
-    /// Messages of one operation with their sequence numbers, oldest first. Everything logged before the call is there.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn messages(
-        &self,
-        environment: &EnvironmentId,
-        query: &MessageQuery,
-    ) -> Result<Vec<(i64, Message)>, StoreError> {
-        self.0.logs.flush().await;
-        self.0.store.messages(environment, query).await
+    /// Milliseconds since 1970-01-01 UTC on the runtime's clock.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.0.clock.now_ms()
     }
 }

@@ -5,6 +5,7 @@ use futures_util::TryStreamExt as _;
 use http::StatusCode;
 
 use super::Runtime;
+use crate::logs::READ_WAIT_MS;
 use crate::model::log::Source;
 use crate::model::{
     EnvironmentId, ExecutionContext, Level, Message, Operation, OperationId, OperationKind, OperationState,
@@ -112,16 +113,19 @@ impl Runtime {
     /// waited for when it is not there yet. A database that fails is not the call's fault: then it is not there.
     async fn has_operation(&self, environment: &EnvironmentId, id: &OperationId) -> bool {
         let found = async || {
-            let found = self.0.store.has_operation(environment, id).await;
-            found.unwrap_or_else(|error| {
-                tracing::warn!(%error, "Operation {id} cannot be looked up: {error}");
-                false
-            })
+            let found = self.0.store.operation(environment, id).await;
+            found.map_or_else(
+                |error| {
+                    tracing::warn!(%error, "Operation {id} cannot be looked up: {error}");
+                    false
+                },
+                |operation| operation.is_some(),
+            )
         };
         if found().await {
             return true;
         }
-        self.0.logs.flush().await;
+        self.0.logs.flush_within(READ_WAIT_MS).await;
         found().await
     }
 
@@ -144,7 +148,7 @@ impl Pending<'_> {
         let marks = self.origin.marks();
         let text = match &outcome {
             Some(Ok(status)) => format!("Proxy call{marks} answered with {}", status.as_u16()),
-            Some(Err(error)) => format!("Proxy call{marks} failed: {error}"),
+            Some(Err(error)) => self.masked(&format!("Proxy call{marks} failed: {error}")),
             None => format!("Proxy call{marks} ended without an answer: the caller left"),
         };
         let id = &self.ctx.operation_id;
@@ -161,6 +165,17 @@ impl Pending<'_> {
         let has_attempts = !matches!(&outcome, Some(Err(ProxyError::Connections(_))) | None);
         if !has_attempts {
             self.runtime.log_to(id, Level::Error, text);
+        }
+    }
+
+    /// Without the connection's secrets. When it is not known there was nothing to build a request of.
+    fn masked(&self, text: &str) -> String {
+        let ctx = &self.ctx;
+        let connections = &self.runtime.0.connections;
+        let known = connections.known_target(&ctx.environment_id, &ctx.provider_config_key, &ctx.connection_id);
+        match known {
+            Some(target) => target.masker().mask(text).into_owned(),
+            None => text.to_owned(),
         }
     }
 

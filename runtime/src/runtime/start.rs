@@ -38,6 +38,8 @@ const EXECUTOR_WAIT_MS: u64 = 1_000;
 const RETENTION_INTERVAL_MS: u64 = 600_000;
 /// How often rate limits that nobody hears of any more are looked for.
 const RATE_LIMITS_INTERVAL_MS: u64 = 60_000;
+/// How often processes that share a database say that they live; several times before [`crate::logs::WRITER_DEAD_AFTER_MS`].
+const SIGN_OF_LIFE_INTERVAL_MS: u64 = 15_000;
 
 /// Why the runtime does not start. Nothing was changed but that the data folder, the key and the database may have been created.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +110,14 @@ impl Runtime {
         let logs = Logs::start_with_retention(store.clone(), clock.clone(), config.limits.log_retention_days);
         let dropped = logs.clone();
         let metrics = Metrics::new(move || dropped.dropped());
+        // The lock of the data folder says that whoever used its database before is dead.
+        let alone = config.database_url.is_none();
+        let interrupted = logs.interrupt_orphans(clock.now_ms(), alone).await?;
+        if interrupted > 0 {
+            tracing::warn!(
+                "{interrupted} operations were under way when their process ended; the log shows them as failed"
+            );
+        }
         let records = Records::new(store.clone(), clock.clone());
         let proxy = Proxy::new(
             connections.clone(),
@@ -139,13 +149,14 @@ impl Runtime {
             store: store.clone(),
             executor: executor.clone(),
             connections: connections.clone(),
+            logs: logs.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
             environment_name: Arc::clone(&environment_name),
             sync_runs_max: config.limits.concurrent_runs,
         });
-        if config.database_url.is_none() {
-            // The lock of the data folder says that whoever held these leases is dead.
+        if alone {
+            // As above for those who held these leases.
             store.release_leases().await?;
         }
         let runtime = Self(Arc::new(Parts {
@@ -191,6 +202,17 @@ impl Runtime {
                 proxy.tick();
             }
         }));
+        if self.0.config.database_url.is_some() {
+            let (logs, clock) = (self.0.logs.clone(), self.0.clock.clone());
+            self.0.background.add(tokio::spawn(async move {
+                loop {
+                    clock.sleep(Duration::from_millis(SIGN_OF_LIFE_INTERVAL_MS)).await;
+                    if let Err(error) = logs.interrupt_orphans(clock.now_ms(), false).await {
+                        tracing::warn!(%error, "Operations of processes that died were not looked for: {error}");
+                    }
+                }
+            }));
+        }
         let (logs, clock) = (self.0.logs.clone(), self.0.clock.clone());
         self.0.background.add(tokio::spawn(async move {
             loop {
@@ -210,7 +232,7 @@ impl Runtime {
             tracing::warn!("Some syncs did not end within {SHUTDOWN_WAIT_MS} ms; they are resumed at the next start");
         }
         self.0.executor.shutdown(EXECUTOR_WAIT_MS).await;
-        self.0.logs.flush().await;
+        self.0.logs.close().await;
         self.0.store.close().await;
     }
 }

@@ -126,6 +126,16 @@ macro_rules! words {
     };
 }
 
+impl Word for OperationKind {
+    fn word(self) -> &'static str {
+        self.as_str()
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.as_str() == word)
+    }
+}
+
 words!(FunctionKind { Action = "action", Sync = "sync" });
 words!(Trigger { Api = "api", Schedule = "schedule" });
 words!(RunState {
@@ -136,12 +146,6 @@ words!(RunState {
     Cancelled = "cancelled",
 });
 words!(SyncState { Started = "started", Paused = "paused" });
-words!(OperationKind {
-    ProxyCall = "proxy:call",
-    ActionRun = "action:run",
-    SyncRun = "sync:run",
-    Deploy = "deploy:custom",
-});
 words!(OperationState { Running = "running", Success = "success", Failed = "failed" });
 words!(Level { Debug = "debug", Info = "info", Warn = "warn", Error = "error" });
 words!(Source { User = "user", Internal = "internal" });

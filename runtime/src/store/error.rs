@@ -76,11 +76,13 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same call may succeed a moment later. False for what is wrong with the data of the call itself.
+    /// Whether the same call may succeed later: the database is busy, full, read-only or away. False for what is wrong with
+    /// the data of the call itself.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Driver(_) | Self::ConnectTimeout { .. } | Self::Unreachable { .. } | Self::Full(_) => true,
+            Self::ConnectTimeout { .. } | Self::Unreachable { .. } | Self::Full(_) | Self::BecameReadOnly(_) => true,
+            Self::Driver(error) => is_outage(error),
             Self::Url { .. }
             | Self::ReadOnly { .. }
             | Self::Open { .. }
@@ -91,21 +93,29 @@ impl StoreError {
             | Self::Cursor { .. }
             | Self::ParentGone(_)
             | Self::Taken { .. }
-            | Self::NulCharacter(_)
-            | Self::BecameReadOnly(_) => false,
+            | Self::NulCharacter(_) => false,
         }
     }
 }
 
 /// Primary result codes of SQLite, the low byte of what the driver gives. <https://www.sqlite.org/rescode.html>
+const SQLITE_BUSY: i32 = 5;
+const SQLITE_LOCKED: i32 = 6;
+const SQLITE_NOMEM: i32 = 7;
 const SQLITE_READONLY: i32 = 8;
+const SQLITE_IOERR: i32 = 10;
 const SQLITE_CORRUPT: i32 = 11;
 const SQLITE_FULL: i32 = 13;
+const SQLITE_CANTOPEN: i32 = 14;
+const SQLITE_PROTOCOL: i32 = 15;
 const SQLITE_NOTADB: i32 = 26;
 /// SQLSTATEs of Postgres. <https://www.postgresql.org/docs/current/errcodes-appendix.html>
 const PG_CHARACTER_NOT_IN_REPERTOIRE: &str = "22021";
 const PG_READ_ONLY_SQL_TRANSACTION: &str = "25006";
 const PG_DISK_FULL: &str = "53100";
+/// Classes of SQLSTATEs that say that the server, and not the statement, is at fault: connection, rollback for others'
+/// sake, resources, state of an object, an operator's doing, the system.
+const PG_OUTAGES: [&str; 6] = ["08", "40", "53", "55", "57", "58"];
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
@@ -122,6 +132,31 @@ impl From<sqlx::Error> for StoreError {
             (None, PG_CHARACTER_NOT_IN_REPERTOIRE) => Self::NulCharacter(error),
             (Some(_) | None, _) => Self::Driver(error),
         }
+    }
+}
+
+/// Whether the database is at fault, and not what it was asked.
+fn is_outage(error: &sqlx::Error) -> bool {
+    if let Some(code) = sqlite_code(error) {
+        return matches!(
+            code,
+            SQLITE_BUSY | SQLITE_LOCKED | SQLITE_NOMEM | SQLITE_IOERR | SQLITE_CANTOPEN | SQLITE_PROTOCOL
+        );
+    }
+    match error {
+        sqlx::Error::Database(database) => {
+            let code = database.code().unwrap_or_default();
+            PG_OUTAGES.iter().any(|class| code.starts_with(class))
+        }
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::InvalidSavePointStatement
+        | sqlx::Error::BeginFailed => true,
+        // What cannot be encoded or decoded stays so; a closed pool is not opened again. The type is open-ended.
+        _ => false,
     }
 }
 

@@ -1,58 +1,37 @@
-//! The log's rows: operations and their messages. When to write and what to drop is for [`crate::logs`].
+//! The log's rows: operations and their messages. When to write and what to drop is for [`crate::logs`]; reading them is
+//! in [`super::log_queries`].
 //!
-//! No index but the primary keys: rows come by the ten thousand a second. Operations are listed, and deleted when old,
-//! in the order of their ids, which is the order of their creation.
+//! Hardly an index but the primary keys: rows come by the ten thousand a second. Operations are listed, and deleted when
+//! old, in the order of their ids, which is the order of their creation.
 
 use std::sync::atomic::Ordering;
 
-use serde_json::Value;
-use sqlx::any::AnyRow;
-use sqlx::{Any, Transaction, query};
+use sqlx::{Any, Transaction, query, query_scalar};
 
 use super::columns::{Columns, Word, storable, to_json};
 use super::sql::{Sql, chunks};
 use super::{Store, StoreError};
-use crate::model::{EnvironmentId, Message, Operation, OperationId, RunId};
+use crate::model::{Message, Operation, OperationId, RunId};
 
-/// Operations or messages listed at once.
-const PAGE_MAX: i64 = 500;
-
-/// Which operations to list; newest first.
-#[derive(Clone, Debug, Default)]
-pub struct OperationQuery {
-    pub provider_config_key: Option<String>,
-    pub connection_id: Option<String>,
-    pub function: Option<String>,
-    /// Operations older than this one.
-    pub before: Option<OperationId>,
-    /// 1 to 500.
-    pub limit: i64,
-}
-
-/// Which messages of one operation to list; oldest first.
-#[derive(Clone, Debug)]
-pub struct MessageQuery {
-    pub operation_id: OperationId,
-    /// Messages after this sequence number.
-    pub after: i64,
-    /// 1 to 500.
-    pub limit: i64,
-}
-
-/// The columns of [`operation`].
-macro_rules! operation_columns {
-    () => {
-        "id, environment_id, kind, state, provider_config_key, connection_id, function, run_id, message, started_at_ms, \
-         ended_at_ms, duration_us"
-    };
-}
+/// What an operation says whose process died.
+const INTERRUPTED: &str = "Interrupted: the process that ran it ended before it did";
 
 impl Store {
     /// Writes a batch in one transaction: operations are inserted or, where the id is there, rewritten. Their ids must
-    /// be distinct. Messages get sequence numbers in the order given.
-    pub async fn write_logs(&self, operations: &[Operation], messages: &[Message]) -> Result<(), StoreError> {
+    /// be distinct. Messages get sequence numbers in the order given. `writer_id` names this process; see
+    /// [`Store::interrupt_operations`].
+    pub async fn write_logs(
+        &self,
+        writer_id: &str,
+        operations: &[Operation],
+        messages: &[Message],
+    ) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        self.write_operations(&mut transaction, operations).await?;
+        if !operations.is_empty() {
+            let first_change = take_changes(&mut transaction, operations.len()).await?;
+            self.write_operations(&mut transaction, writer_id, first_change, operations)
+                .await?;
+        }
         self.write_messages(&mut transaction, messages).await?;
         transaction.commit().await?;
         Ok(())
@@ -61,14 +40,18 @@ impl Store {
     async fn write_operations(
         &self,
         transaction: &mut Transaction<'static, Any>,
+        writer_id: &str,
+        first_change: i64,
         operations: &[Operation],
     ) -> Result<(), StoreError> {
+        let mut changes = first_change..;
         for chunk in chunks(operations) {
             let mut sql = Sql::new(
                 self.dialect,
-                concat!("INSERT INTO operations (", operation_columns!(), ") "),
+                "INSERT INTO operations (id, environment_id, kind, state, provider_config_key, connection_id, function, \
+                 run_id, message, started_at_ms, ended_at_ms, duration_us, change, writer) ",
             );
-            sql.values(chunk, |row, operation| {
+            sql.values(chunk.iter().zip(&mut changes), |row, (operation, change)| {
                 row.bind(operation.id.as_str())
                     .bind(operation.environment_id.as_str())
                     .bind(operation.kind.word())
@@ -80,13 +63,16 @@ impl Store {
                     .bind(&*storable(&operation.message))
                     .bind(operation.started_at_ms)
                     .bind(operation.ended_at_ms)
-                    .bind(operation.duration_us);
+                    .bind(operation.duration_us)
+                    .bind(change)
+                    .bind(writer_id);
             });
             sql.push(
                 " ON CONFLICT (id) DO UPDATE SET state = excluded.state, \
                  provider_config_key = excluded.provider_config_key, connection_id = excluded.connection_id, \
                  function = excluded.function, run_id = excluded.run_id, message = excluded.message, \
-                 ended_at_ms = excluded.ended_at_ms, duration_us = excluded.duration_us",
+                 ended_at_ms = excluded.ended_at_ms, duration_us = excluded.duration_us, change = excluded.change, \
+                 writer = excluded.writer",
             );
             sql.execute(&mut **transaction).await?;
         }
@@ -133,120 +119,103 @@ impl Store {
         created_at_us.max(last.unwrap_or_default().saturating_add(1))
     }
 
-    pub async fn operations(
-        &self,
-        environment_id: &EnvironmentId,
-        query: &OperationQuery,
-    ) -> Result<Vec<Operation>, StoreError> {
-        let mut sql = Sql::new(
-            self.dialect,
-            concat!(
-                "SELECT ",
-                operation_columns!(),
-                " FROM operations WHERE environment_id = "
-            ),
-        );
-        sql.bind(environment_id.as_str());
-        if let Some(provider_config_key) = &query.provider_config_key {
-            sql.push(" AND provider_config_key = ")
-                .bind(provider_config_key.as_str());
-        }
-        if let Some(connection_id) = &query.connection_id {
-            sql.push(" AND connection_id = ").bind(connection_id.as_str());
-        }
-        if let Some(function) = &query.function {
-            sql.push(" AND function = ").bind(function.as_str());
-        }
-        if let Some(before) = &query.before {
-            sql.push(" AND id < ").bind(before.as_str());
-        }
-        sql.push(" ORDER BY id DESC LIMIT ")
-            .bind(query.limit.clamp(1, PAGE_MAX));
-        let rows = sql.fetch_all(&self.reader).await?;
-        rows.iter().map(operation).collect()
-    }
-
-    pub async fn has_operation(&self, environment_id: &EnvironmentId, id: &OperationId) -> Result<bool, StoreError> {
-        let row = query("SELECT id FROM operations WHERE id = $1 AND environment_id = $2")
-            .bind(id.as_str())
-            .bind(environment_id.as_str())
-            .fetch_optional(&self.reader)
-            .await?;
-        Ok(row.is_some())
-    }
-
-    /// With their sequence numbers. None of an operation of another environment.
-    pub async fn messages(
-        &self,
-        environment_id: &EnvironmentId,
-        message_query: &MessageQuery,
-    ) -> Result<Vec<(i64, Message)>, StoreError> {
-        let rows = query(
-            "SELECT m.operation_id, m.sequence, m.created_at_us, m.level, m.source, m.body, m.fields \
-             FROM messages m JOIN operations o ON o.id = m.operation_id \
-             WHERE m.operation_id = $1 AND o.environment_id = $2 AND m.sequence > $3 ORDER BY m.sequence LIMIT $4",
+    /// Says that the process `writer_id` lives.
+    pub async fn keep_log_writer(&self, writer_id: &str, now_ms: i64) -> Result<(), StoreError> {
+        query(
+            "INSERT INTO log_writers (id, seen_at_ms) VALUES ($1, $2) \
+             ON CONFLICT (id) DO UPDATE SET seen_at_ms = excluded.seen_at_ms",
         )
-        .bind(message_query.operation_id.as_str())
-        .bind(environment_id.as_str())
-        .bind(message_query.after)
-        .bind(message_query.limit.clamp(1, PAGE_MAX))
-        .fetch_all(&self.reader)
+        .bind(writer_id)
+        .bind(now_ms)
+        .execute(&self.writer)
         .await?;
-        rows.iter().map(message).collect()
+        Ok(())
     }
 
-    /// Deletes operations that started before, with their messages, at most `limit`; gives how many.
-    pub async fn delete_logs_before(&self, before_ms: i64, limit: i64) -> Result<u64, StoreError> {
+    pub async fn forget_log_writers_before(&self, before_ms: i64) -> Result<(), StoreError> {
+        query("DELETE FROM log_writers WHERE seen_at_ms < $1")
+            .bind(before_ms)
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    /// Marks running operations as failed whose process neither is `writer_id` nor was seen to live since
+    /// `living_since_ms`, at most `limit`; gives how many.
+    pub async fn interrupt_operations(
+        &self,
+        writer_id: &str,
+        living_since_ms: i64,
+        now_ms: i64,
+        limit: i64,
+    ) -> Result<u64, StoreError> {
         let mut transaction = self.begin().await?;
         let rows = query(
-            "DELETE FROM operations WHERE id IN (SELECT id FROM operations WHERE id < $1 ORDER BY id LIMIT $2) \
-             RETURNING id",
+            "SELECT id FROM operations WHERE state = 'running' AND (writer IS NULL OR (writer <> $1 AND writer NOT IN \
+             (SELECT id FROM log_writers WHERE seen_at_ms >= $2))) ORDER BY id LIMIT $3",
         )
-        .bind(OperationId::new(before_ms, [0; 16]).as_str())
+        .bind(writer_id)
+        .bind(living_since_ms)
         .bind(limit)
         .fetch_all(&mut *transaction)
         .await?;
-        let ids = rows.iter().map(|row| Columns::new(row, "operations").get::<&str>("id"));
-        let ids = ids.collect::<Result<Vec<_>, _>>()?;
-        for chunk in chunks(&ids) {
-            let mut sql = Sql::new(self.dialect, "DELETE FROM messages WHERE operation_id IN ");
-            sql.list(chunk);
-            sql.execute(&mut *transaction).await?;
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let first_change = take_changes(&mut transaction, rows.len()).await?;
+        let mut interrupted = 0;
+        for (row, change) in rows.iter().zip(first_change..) {
+            let id: &str = Columns::new(row, "operations").get("id")?;
+            // Another process may have found it, too.
+            let updated = query(
+                "UPDATE operations SET state = 'failed', message = $2, ended_at_ms = $3, change = $4 \
+                 WHERE id = $1 AND state = 'running'",
+            )
+            .bind(id)
+            .bind(INTERRUPTED)
+            .bind(now_ms)
+            .bind(change)
+            .execute(&mut *transaction)
+            .await?;
+            interrupted += updated.rows_affected();
         }
         transaction.commit().await?;
-        Ok(u64::try_from(ids.len()).unwrap_or(u64::MAX))
+        Ok(interrupted)
+    }
+
+    /// Deletes messages of operations that started before, at most `limit`; gives how many.
+    pub async fn delete_messages_before(&self, before_ms: i64, limit: i64) -> Result<u64, StoreError> {
+        let deleted = query(
+            "DELETE FROM messages WHERE (operation_id, sequence) IN (SELECT operation_id, sequence FROM messages \
+             WHERE operation_id < $1 ORDER BY operation_id, sequence LIMIT $2)",
+        )
+        .bind(OperationId::new(before_ms, [0; 16]).as_str())
+        .bind(limit)
+        .execute(&self.writer)
+        .await?;
+        Ok(deleted.rows_affected())
+    }
+
+    /// Deletes operations that started before, at most `limit`; gives how many. Their messages should be gone.
+    pub async fn delete_operations_before(&self, before_ms: i64, limit: i64) -> Result<u64, StoreError> {
+        let deleted =
+            query("DELETE FROM operations WHERE id IN (SELECT id FROM operations WHERE id < $1 ORDER BY id LIMIT $2)")
+                .bind(OperationId::new(before_ms, [0; 16]).as_str())
+                .bind(limit)
+                .execute(&self.writer)
+                .await?;
+        Ok(deleted.rows_affected())
     }
 }
 
-fn operation(row: &AnyRow) -> Result<Operation, StoreError> {
-    let mut columns = Columns::new(row, "operations");
-    Ok(Operation {
-        id: columns.id("id")?,
-        environment_id: columns.id("environment_id")?,
-        kind: columns.word("kind")?,
-        state: columns.word("state")?,
-        provider_config_key: columns.get("provider_config_key")?,
-        connection_id: columns.get("connection_id")?,
-        function: columns.get("function")?,
-        run_id: columns.get::<Option<&str>>("run_id")?.map(RunId::from),
-        message: columns.get("message")?,
-        started_at_ms: columns.get("started_at_ms")?,
-        ended_at_ms: columns.get("ended_at_ms")?,
-        duration_us: columns.get("duration_us")?,
-    })
-}
-
-fn message(row: &AnyRow) -> Result<(i64, Message), StoreError> {
-    let mut columns = Columns::new(row, "messages");
-    let operation_id = columns.id("operation_id")?;
-    let sequence = columns.get("sequence")?;
-    let message = Message {
-        operation_id,
-        created_at_us: columns.get("created_at_us")?,
-        level: columns.word("level")?,
-        source: columns.word("source")?,
-        text: columns.get("body")?,
-        fields: columns.json_or_null::<Value>("fields")?,
-    };
-    Ok((sequence, message))
+/// Takes `count` numbers of changes; gives the first. The transaction must commit soon: others wait.
+async fn take_changes(transaction: &mut Transaction<'static, Any>, count: usize) -> Result<i64, StoreError> {
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    let last: i64 = query_scalar(
+        "UPDATE log_changes SET last_change = last_change + $1 WHERE id = 'operations' RETURNING last_change",
+    )
+    .bind(count)
+    .fetch_one(&mut **transaction)
+    .await?;
+    Ok(last - count + 1)
 }

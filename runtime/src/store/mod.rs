@@ -25,6 +25,7 @@ mod connections;
 mod deployments;
 mod error;
 mod integrations;
+mod log_queries;
 mod logs;
 mod open;
 mod records;
@@ -42,7 +43,7 @@ use sqlx::AnyPool;
 pub use connections::ConnectionQuery;
 pub use deployments::NewDeployment;
 pub use error::StoreError;
-pub use logs::{MessageQuery, OperationQuery};
+pub use log_queries::{MessageQuery, OperationQuery};
 pub use records::{RecordKey, RecordPage, RecordWrite};
 pub use runs::ClaimedRun;
 

@@ -34,7 +34,10 @@ pub(super) enum Dialect {
 }
 
 /// Each migration once, for both databases.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "foundation", include_str!("../../migrations/0001_foundation.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "foundation", include_str!("../../migrations/0001_foundation.sql")),
+    (2, "log_changes", include_str!("../../migrations/0002_log_changes.sql")),
+];
 
 /// For each connection to SQLite. WAL with `synchronous = NORMAL`: what was committed survives `kill -9` of this
 /// process, because it is in the operating system's hands; only a power failure can lose the last commits (never older
@@ -128,6 +131,9 @@ async fn open_sqlite(path: &str) -> Result<Store, StoreError> {
             .test_before_acquire(false)
             .idle_timeout(None)
             .max_lifetime(None)
+            // SQLite ends a transaction by itself when the disk fails or is full. The driver goes on counting it, and the
+            // connection would refuse every transaction from then on.
+            .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
             .after_connect(move |connection, _| Box::pin(async move { connection.execute(pragmas).await.map(|_| ()) }))
             .connect_lazy_with(options.clone())
     };

@@ -44,6 +44,180 @@ for_each_db! {
     a_batch_is_written_and_operations_are_rewritten,
     old_operations_go_in_bounded_chunks,
     a_failed_batch_writes_nothing,
+    operations_are_found_by_what_they_are,
+    messages_are_found_by_level_and_text,
+    changes_are_told_in_order_and_none_is_missed,
+}
+
+async fn operations_are_found_by_what_they_are(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    let at = |ms| operation(&fixture, id(NOW_MS + ms, 0));
+    let operations = [
+        at(0),
+        Operation {
+            kind: OperationKind::ProxyCall,
+            state: OperationState::Failed,
+            message: "Proxy call answered with 404: 100% \\ Nothing_here".to_owned(),
+            ..at(10)
+        },
+        Operation {
+            kind: OperationKind::SyncRun,
+            function: Some("Issues".to_owned()),
+            ..at(20)
+        },
+    ];
+    let said = [
+        message(&operations[0].id, "about Widgets"),
+        message(&operations[2].id, "x"),
+    ];
+    store.write_logs("w", &operations, &said).await.unwrap();
+    let find = async |query: OperationQuery| {
+        let query = OperationQuery { limit: 10, ..query };
+        let found = store.operations(&fixture.environment.id, &query).await.unwrap();
+        let number = |found: &Operation| operations.iter().position(|one| one.id == found.id).unwrap();
+        found.iter().map(number).collect::<Vec<_>>()
+    };
+    let search = |text: &str| OperationQuery {
+        search: Some(text.to_owned()),
+        ..OperationQuery::default()
+    };
+    let all = OperationQuery::default;
+    assert_eq!(
+        find(OperationQuery {
+            kinds: vec![OperationKind::ProxyCall, OperationKind::SyncRun],
+            ..all()
+        })
+        .await,
+        [2, 1]
+    );
+    assert_eq!(
+        find(OperationQuery {
+            state: Some(OperationState::Failed),
+            ..all()
+        })
+        .await,
+        [1]
+    );
+    assert_eq!(
+        find(OperationQuery {
+            since_ms: Some(NOW_MS + 10),
+            ..all()
+        })
+        .await,
+        [2, 1]
+    );
+    assert_eq!(
+        find(OperationQuery {
+            until_ms: Some(NOW_MS + 10),
+            ..all()
+        })
+        .await,
+        [0]
+    );
+    assert_eq!(find(search("WIDGETS")).await, [0], "in a message");
+    assert_eq!(find(search("issues")).await, [2], "in the function's name");
+    assert_eq!(find(search("100% \\ nothing_")).await, [1]);
+    assert_eq!(find(search("100_")).await, [] as [usize; 0], "wildcards are none");
+    let one = store
+        .operation(&fixture.environment.id, &operations[1].id)
+        .await
+        .unwrap();
+    assert_eq!(one.unwrap().message, operations[1].message);
+    assert!(
+        store
+            .operation(&"env_other".into(), &operations[1].id)
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+async fn messages_are_found_by_level_and_text(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    let operation = operation(&fixture, id(NOW_MS, 0));
+    let messages: Vec<Message> = [Level::Debug, Level::Info, Level::Warn, Level::Error]
+        .into_iter()
+        .enumerate()
+        .map(|(number, level)| Message {
+            level,
+            fields: Some(serde_json::json!({"Number": number})),
+            ..message(&operation.id, "said")
+        })
+        .collect();
+    store
+        .write_logs("w", std::slice::from_ref(&operation), &messages)
+        .await
+        .unwrap();
+    let find = async |level: Option<Level>, search: Option<&str>| {
+        let query = MessageQuery {
+            operation_id: operation.id.clone(),
+            level,
+            search: search.map(str::to_owned),
+            after: 0,
+            limit: 10,
+        };
+        let found = store.messages(&fixture.environment.id, &query).await.unwrap();
+        found.into_iter().map(|(_, message)| message.level).collect::<Vec<_>>()
+    };
+    assert_eq!(find(Some(Level::Warn), None).await, [Level::Warn, Level::Error]);
+    assert_eq!(find(Some(Level::Debug), Some("SAID")).await.len(), 4);
+    assert_eq!(find(None, Some("\"number\":1")).await, [Level::Info]);
+}
+
+async fn changes_are_told_in_order_and_none_is_missed(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    let one = |n| operation(&fixture, id(NOW_MS, n));
+    let everything = OperationQuery {
+        limit: 500,
+        ..OperationQuery::default()
+    };
+    let after = async |change| {
+        let changed = store
+            .changed_operations(&fixture.environment.id, &everything, change)
+            .await;
+        changed.unwrap()
+    };
+    assert_eq!(store.last_operation_change().await.unwrap(), 0);
+    store.write_logs("w", &[one(1), one(2)], &[]).await.unwrap();
+    let last = store.last_operation_change().await.unwrap();
+    assert_eq!((last, after(0).await.len(), after(last).await.len()), (2, 2, 0));
+    // An operation that began before all others and ends now, and one that is new.
+    let ended = Operation {
+        state: OperationState::Success,
+        ..one(1)
+    };
+    store.write_logs("w", &[ended], &[]).await.unwrap();
+    store.write_logs("w", &[one(0)], &[]).await.unwrap();
+    let changed: Vec<_> = after(last)
+        .await
+        .into_iter()
+        .map(|(_, operation)| operation.id)
+        .collect();
+    assert_eq!(changed, [one(1).id, one(0).id]);
+
+    // Whoever reads while many write sees each of them, once.
+    let writers: Vec<_> = (0..4_u8)
+        .map(|writer| {
+            let (store, fixture) = (store.clone(), fixture.clone());
+            tokio::spawn(async move {
+                for n in 0..20_u8 {
+                    let operation = operation(&fixture, id(NOW_MS + 1 + i64::from(writer), n));
+                    store.write_logs("w", &[operation], &[]).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut seen = std::collections::BTreeSet::new();
+    let mut reached = store.last_operation_change().await.unwrap().min(4);
+    while seen.len() < 80 {
+        for (change, operation) in after(reached).await {
+            assert!(change > reached && seen.insert(operation.id.to_string()));
+            reached = change;
+        }
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
 }
 
 async fn a_batch_is_written_and_operations_are_rewritten(store: Store) {
@@ -52,7 +226,7 @@ async fn a_batch_is_written_and_operations_are_rewritten(store: Store) {
     let messages: Vec<Message> = (0..700)
         .map(|n| message(&operations[0].id, &format!("line {n}")))
         .collect();
-    store.write_logs(&operations, &messages).await.unwrap();
+    store.write_logs("w", &operations, &messages).await.unwrap();
     let ended = Operation {
         state: OperationState::Success,
         function: Some("whoami".to_owned()),
@@ -69,8 +243,14 @@ async fn a_batch_is_written_and_operations_are_rewritten(store: Store) {
         fields: Some(fields.clone()),
         ..message(&ended.id, "nul \0")
     };
-    store.write_logs(std::slice::from_ref(&ended), &[last]).await.unwrap();
-    let has = async |environment: &str, id: &str| store.has_operation(&environment.into(), &id.into()).await.unwrap();
+    store
+        .write_logs("w", std::slice::from_ref(&ended), &[last])
+        .await
+        .unwrap();
+    let has = async |environment: &str, id: &str| {
+        let found = store.operation(&environment.into(), &id.into()).await.unwrap();
+        found.is_some()
+    };
     let environment = fixture.environment.id.as_str();
     assert!(has(environment, ended.id.as_str()).await);
     assert!(!has(environment, "op_none").await && !has("env_other", ended.id.as_str()).await);
@@ -119,6 +299,8 @@ async fn a_batch_is_written_and_operations_are_rewritten(store: Store) {
 
     let query = MessageQuery {
         operation_id: operations[0].id.clone(),
+        level: None,
+        search: None,
         after: 0,
         limit: 400,
     };
@@ -160,12 +342,15 @@ async fn old_operations_go_in_bounded_chunks(store: Store) {
         .chain([&new])
         .map(|operation| message(&operation.id, "x"))
         .collect();
-    store.write_logs(&old, &messages).await.unwrap();
-    store.write_logs(std::slice::from_ref(&new), &[]).await.unwrap();
+    store.write_logs("w", &old, &messages).await.unwrap();
+    store.write_logs("w", std::slice::from_ref(&new), &[]).await.unwrap();
 
-    assert_eq!(store.delete_logs_before(NOW_MS, 3).await.unwrap(), 3);
-    assert_eq!(store.delete_logs_before(NOW_MS, 3).await.unwrap(), 2);
-    assert_eq!(store.delete_logs_before(NOW_MS, 3).await.unwrap(), 0);
+    assert_eq!(store.delete_messages_before(NOW_MS, 3).await.unwrap(), 3);
+    assert_eq!(store.delete_messages_before(NOW_MS, 3).await.unwrap(), 2);
+    assert_eq!(store.delete_messages_before(NOW_MS, 3).await.unwrap(), 0);
+    assert_eq!(store.delete_operations_before(NOW_MS, 3).await.unwrap(), 3);
+    assert_eq!(store.delete_operations_before(NOW_MS, 3).await.unwrap(), 2);
+    assert_eq!(store.delete_operations_before(NOW_MS, 3).await.unwrap(), 0);
     let left = store
         .operations(
             &fixture.environment.id,
@@ -181,7 +366,7 @@ async fn old_operations_go_in_bounded_chunks(store: Store) {
         .fetch_one(&store.reader)
         .await
         .unwrap();
-    assert_eq!(messages, 1, "the messages went along");
+    assert_eq!(messages, 1, "those of the new operation stay");
 }
 
 async fn a_failed_batch_writes_nothing(store: Store) {
@@ -202,8 +387,8 @@ async fn a_failed_batch_writes_nothing(store: Store) {
             connection_id: Some("a\0".to_owned()),
             ..operation.clone()
         };
-        let error = store.write_logs(&[broken], &[]).await.unwrap_err();
+        let error = store.write_logs("w", &[broken], &[]).await.unwrap_err();
         assert!(matches!(error, crate::store::StoreError::NulCharacter(_)), "{error}");
     }
-    store.write_logs(&[operation], &[]).await.unwrap();
+    store.write_logs("w", &[operation], &[]).await.unwrap();
 }

@@ -117,11 +117,26 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Makes the database read-only for all that this store writes, or writable again. SQLite only, whose store has one
+    /// connection to write with.
+    pub(crate) async fn refuse_writes(&self, refuse: bool) {
+        assert_eq!(self.dialect, Dialect::Sqlite);
+        let statement = if refuse {
+            "PRAGMA query_only = ON"
+        } else {
+            "PRAGMA query_only = OFF"
+        };
+        self.writer.execute(statement).await.unwrap();
+    }
+}
+
 /// 2026-11-22 11:21:53 UTC.
 pub(crate) const NOW_MS: i64 = 1_795_346_513_000;
 pub(crate) const NOW_US: i64 = NOW_MS * 1_000;
 
 /// An environment with one integration.
+#[derive(Clone)]
 pub(crate) struct Fixture {
     pub(crate) store: Store,
     pub(crate) environment: Environment,

@@ -102,7 +102,7 @@ async fn refuses_a_newer_schema(url: &str) {
     connection
         .execute(
             "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-             SELECT 9999, 'future', success, checksum, 0 FROM _sqlx_migrations",
+             SELECT 9999, 'future', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1",
         )
         .await
         .unwrap();
@@ -129,4 +129,25 @@ async fn a_store_does_not_print_its_url() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&sqlite_url(&folder.path().join("test.db"))).await.unwrap();
     assert_eq!(format!("{store:?}"), "Store(Sqlite)");
+}
+
+/// SQLite then ends the transaction by itself, and the driver does not notice.
+#[tokio::test]
+async fn a_disk_that_is_full_for_a_while_blocks_the_database_no_longer_than_that() {
+    super::on_sqlite(|store: Store| async move {
+        // The smallest limit is the present size; it holds for this one connection.
+        store.writer.execute("PRAGMA max_page_count = 1").await.unwrap();
+        let mut transaction = store.begin().await.unwrap();
+        let written = sqlx::query("INSERT INTO settings (name, value) VALUES ('large', $1)")
+            .bind(vec![1_u8; 4 << 20])
+            .execute(&mut *transaction)
+            .await;
+        let error = StoreError::from(written.unwrap_err());
+        assert!(matches!(error, StoreError::Full(_)) && error.is_transient(), "{error}");
+        drop(transaction);
+        Fixture::new(&store).await;
+        let transaction = store.begin().await.unwrap();
+        transaction.commit().await.unwrap();
+    })
+    .await;
 }

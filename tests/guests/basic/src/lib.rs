@@ -11,7 +11,7 @@ use nango_guest_sdk::prelude::*;
 use bodies::{send_body, transfer};
 use checkpoints::{big_checkpoint, checkpoint};
 use lists::{list, list_items};
-use requests::{fetch, fetch_many, http_error, start_wait};
+use requests::{fetch, fetch_many, http_error, repeat, start_wait};
 use syncs::{bad_record, items, pages};
 
 /// Answers at once.
@@ -115,6 +115,7 @@ nango_guest_sdk::functions!(
     transfer,
     list,
     list_items,
+    repeat,
     checkpoint,
     big_checkpoint,
     items,

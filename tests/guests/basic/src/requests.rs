@@ -101,3 +101,12 @@ pub fn start_wait(nango: &Nango, input: Paths) -> Result<Vec<u16>, ActionError> 
 pub fn http_error(nango: &Nango, input: Fetch) -> Result<Value, ActionError> {
     Ok(input.request(nango)?.send()?.json()?)
 }
+
+/// Logs what was answered and fails with it, as functions do that were written in a hurry.
+#[action]
+pub fn repeat(nango: &Nango, input: Fetch) -> Result<Value, ActionError> {
+    let answer = input.request(nango)?.send_any()?;
+    let text = String::from_utf8_lossy(&answer.bytes()).into_owned();
+    nango.log(Level::Info, format!("answered {text}"), &[("body", json!(text))]);
+    Err(ActionError::new(json!({"message": format!("no idea what to do with {text}")})))
+}

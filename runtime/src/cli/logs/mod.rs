@@ -1,0 +1,115 @@
+//! `nango-runtime logs`: operations (a run, a proxied request, a deploy), newest first, or the messages of one of them; once, or
+//! as they come.
+
+mod follow;
+mod lines;
+
+use http::Method;
+
+use super::client::{Client, Request};
+use super::output::Output;
+
+/// Lines of a page, and of what was before when following.
+const LIMIT_DEFAULT: u32 = 50;
+const FOLLOW_LIMIT_DEFAULT: u32 = 10;
+
+#[derive(Debug, clap::Args)]
+pub struct Logs {
+    /// The messages of this operation
+    #[arg(long, value_name = "ID")]
+    operation: Option<String>,
+    /// Go on with what comes, until Ctrl-C or the end of the operation; with --json one object a line
+    #[arg(long, short)]
+    follow: bool,
+    #[command(flatten)]
+    filter: Filter,
+    /// Only messages of this level and above: debug, info, warn or error
+    #[arg(long, requires = "operation")]
+    level: Option<String>,
+    /// Only what contains this text: an operation, one of its messages, or a message
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    /// Lines a page, 500 at most [default: 50; of what was before --follow: 10]
+    #[arg(long)]
+    limit: Option<u32>,
+    /// Where to read on: the next_cursor of an earlier page
+    #[arg(long, conflicts_with = "follow")]
+    cursor: Option<String>,
+}
+
+/// Which operations.
+#[derive(Clone, Debug, clap::Args)]
+struct Filter {
+    /// Only operations of this integration
+    #[arg(long, value_name = "KEY", conflicts_with = "operation")]
+    integration: Option<String>,
+    /// Only operations of this connection
+    #[arg(long, value_name = "ID", conflicts_with = "operation")]
+    connection: Option<String>,
+    /// Only operations of this function
+    #[arg(long, value_name = "NAME", conflicts_with = "operation")]
+    function: Option<String>,
+    /// Only operations of this type: proxy, action, sync, deploy, or one such as action:run
+    #[arg(long = "type", value_name = "TYPE", conflicts_with = "operation")]
+    kind: Option<String>,
+    /// Only operations in this state: running, success or failed
+    #[arg(long, conflicts_with = "operation")]
+    state: Option<String>,
+    /// Only operations that began then or later: an ISO date-time, or an age such as 90s, 15m, 2h or 7d
+    #[arg(long, value_name = "TIME", conflicts_with = "operation")]
+    since: Option<String>,
+    /// Only operations that began before: as --since
+    #[arg(long, value_name = "TIME", conflicts_with = "operation")]
+    until: Option<String>,
+}
+
+pub async fn run(logs: Logs, client: &Client, output: Output) -> anyhow::Result<()> {
+    if logs.follow {
+        return follow::run(&logs, client, output).await;
+    }
+    let limit = Some(logs.limit.unwrap_or(LIMIT_DEFAULT));
+    let request = match &logs.operation {
+        Some(id) => logs.messages_request(client, id),
+        None => logs.operations_request(client),
+    };
+    let answer = request
+        .query("cursor", logs.cursor.as_ref())
+        .query("limit", limit)
+        .answer()
+        .await?;
+    let table = if logs.operation.is_some() {
+        lines::messages_table
+    } else {
+        lines::operations_table
+    };
+    output.show(&answer, table)?;
+    output.note_next_page(&answer);
+    if logs.operation.is_none() {
+        output.note("the messages of one: nango-runtime logs --operation ID");
+    }
+    Ok(())
+}
+
+impl Logs {
+    fn operations_request<'c>(&self, client: &'c Client) -> Request<'c> {
+        let filter = &self.filter;
+        client
+            .request(Method::GET, &["logs", "operations"])
+            .query("integration", filter.integration.as_ref())
+            .query("connection", filter.connection.as_ref())
+            .query("function", filter.function.as_ref())
+            .query("type", filter.kind.as_ref())
+            .query("state", filter.state.as_ref())
+            .query("since", filter.since.as_ref())
+            .query("until", filter.until.as_ref())
+            .query("search", self.search.as_ref())
+    }
+
+    fn messages_request<'c>(&self, client: &'c Client, operation_id: &str) -> Request<'c> {
+        client
+            .request(Method::GET, &["logs", "messages"])
+            .query("operation_id", Some(operation_id))
+            .query("level", self.level.as_ref())
+            .query("search", self.search.as_ref())
+    }
+}

@@ -1,0 +1,152 @@
+//! Reading the log, and the operations that the composition root itself writes.
+
+use super::Runtime;
+use crate::deploy::{DeployError, Deployed};
+use crate::logs::{LogStatus, READ_WAIT_MS};
+use crate::model::log::Source;
+use crate::model::{EnvironmentId, Level, Message, Operation, OperationId, OperationKind, OperationState};
+use crate::store::{MessageQuery, OperationQuery, StoreError};
+
+impl Runtime {
+    /// Log operations, newest first. What was logged before the call is there, unless the database is slow.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn operations(
+        &self,
+        environment: &EnvironmentId,
+        query: &OperationQuery,
+    ) -> Result<Vec<Operation>, StoreError> {
+        self.0.logs.flush_within(READ_WAIT_MS).await;
+        self.0.store.operations(environment, query).await
+    }
+
+    /// Operations written since the change `after`, the earliest first, and the number of the change to go on from. For
+    /// following the log: no change is missed, whenever its operation began.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn changed_operations(
+        &self,
+        environment: &EnvironmentId,
+        query: &OperationQuery,
+        after: i64,
+    ) -> Result<(Vec<Operation>, i64), StoreError> {
+        self.0.logs.flush_within(READ_WAIT_MS).await;
+        // Read before: what is written meanwhile is found next time.
+        let last = self.0.store.last_operation_change().await?;
+        let changed = self.0.store.changed_operations(environment, query, after).await?;
+        let is_full = i64::try_from(changed.len()).is_ok_and(|count| count >= query.limit);
+        let reached = changed.last().map_or(after, |(change, _)| *change);
+        // Behind a page that is not full there is nothing but what the query leaves out.
+        let next = if is_full { reached } else { reached.max(last) };
+        Ok((changed.into_iter().map(|(_, operation)| operation).collect(), next))
+    }
+
+    /// The number of the last change of an operation: where to begin with [`Runtime::changed_operations`].
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn last_operation_change(&self) -> Result<i64, StoreError> {
+        self.0.logs.flush_within(READ_WAIT_MS).await;
+        self.0.store.last_operation_change().await
+    }
+
+    /// One log operation; none when there is no such, or it is another environment's.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn operation(
+        &self,
+        environment: &EnvironmentId,
+        id: &OperationId,
+    ) -> Result<Option<Operation>, StoreError> {
+        self.0.logs.flush_within(READ_WAIT_MS).await;
+        self.0.store.operation(environment, id).await
+    }
+
+    /// Messages of one operation with their sequence numbers, oldest first. What was logged before the call is there,
+    /// unless the database is slow.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn messages(
+        &self,
+        environment: &EnvironmentId,
+        query: &MessageQuery,
+    ) -> Result<Vec<(i64, Message)>, StoreError> {
+        self.0.logs.flush_within(READ_WAIT_MS).await;
+        self.0.store.messages(environment, query).await
+    }
+
+    /// How the log stands: what waits to be written, what was dropped, and why.
+    #[must_use]
+    pub fn log_status(&self) -> LogStatus {
+        self.0.logs.status()
+    }
+}
+
+/// When something began.
+pub(super) struct Started {
+    pub(super) at_ms: i64,
+    monotonic_us: u64,
+}
+
+impl Runtime {
+    pub(super) fn started(&self) -> Started {
+        Started {
+            at_ms: self.0.clock.now_ms(),
+            monotonic_us: self.0.clock.monotonic_us(),
+        }
+    }
+
+    pub(super) fn duration_us(&self, started: &Started) -> i64 {
+        let duration_us = self.0.clock.monotonic_us().saturating_sub(started.monotonic_us);
+        i64::try_from(duration_us).unwrap_or(i64::MAX)
+    }
+
+    /// A deploy is an operation with a message for each function.
+    pub(super) fn log_deploy(
+        &self,
+        environment: &EnvironmentId,
+        provider_config_key: &str,
+        started: &Started,
+        deployed: &Result<Deployed, DeployError>,
+    ) {
+        let id = OperationId::new(started.at_ms, self.0.entropy.bytes());
+        let (state, message) = match deployed {
+            Ok(deployed) => {
+                for function in &deployed.functions {
+                    let (kind, name) = (function.manifest.kind.as_str(), &function.name);
+                    self.0.logs.message(Message {
+                        operation_id: id.clone(),
+                        created_at_us: self.0.clock.now_us(),
+                        level: Level::Info,
+                        source: Source::Internal,
+                        text: format!("The {kind} {name} is active in version {}", function.version),
+                        fields: Some(serde_json::json!({
+                            "function": name, "kind": kind, "version": function.version, "digest": deployed.digest,
+                        })),
+                    });
+                }
+                let count = deployed.functions.len();
+                (OperationState::Success, format!("Deployed {count} functions"))
+            }
+            Err(error) => (OperationState::Failed, format!("Deploy failed: {error}")),
+        };
+        self.0.logs.operation(Operation {
+            id,
+            environment_id: environment.clone(),
+            kind: OperationKind::Deploy,
+            state,
+            provider_config_key: Some(provider_config_key.to_owned()),
+            connection_id: None,
+            function: None,
+            run_id: None,
+            message,
+            started_at_ms: started.at_ms,
+            ended_at_ms: Some(self.0.clock.now_ms()),
+            duration_us: Some(self.duration_us(started)),
+        });
+    }
+}
