@@ -39,6 +39,30 @@ pub(super) struct Attempt {
     pub(super) duration_us: u64,
 }
 
+/// What is written down of a call.
+pub(super) enum Note {
+    Attempt(Box<Attempt>),
+    /// It waits for its turn at a rate limit, or may not.
+    Line(Message),
+}
+
+impl Note {
+    /// What it takes in memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Attempt(attempt) => attempt.bytes(),
+            Self::Line(message) => NOTE_BYTES + message.text.len(),
+        }
+    }
+
+    pub(super) fn message(self) -> Message {
+        match self {
+            Self::Attempt(attempt) => attempt.message(),
+            Self::Line(message) => message,
+        }
+    }
+}
+
 /// How an attempt ended.
 pub(super) enum Ended {
     Success(StatusCode),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 
-use super::attempt_log::{Attempt, Ended};
+use super::attempt_log::{Attempt, Ended, Note};
 use super::body::{Progress, UpstreamBody};
 use super::client::{Deadline, HttpClient, closed_unanswered};
 use super::rate_limit::{Pass, RateLimits};
@@ -33,8 +33,8 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) entropy: Entropy,
     pub(super) options: ProxyOptions,
-    /// Where attempts are noted.
-    pub(super) log: Box<dyn Fn(Attempt) + Send + Sync>,
+    /// Where attempts and waits are noted.
+    pub(super) log: Box<dyn Fn(Note) + Send + Sync>,
 }
 
 /// A call between its attempts.
@@ -147,7 +147,7 @@ impl<'a> Call<'a> {
         self.pass = None;
         let decision = self.decide(spec, &outcome, told);
         let built = trail.as_ref().map(|trail| &trail.built);
-        (shared.log)(Attempt {
+        (shared.log)(Note::Attempt(Box::new(Attempt {
             operation_id: self.ctx.operation_id.clone(),
             target: Arc::clone(target),
             method: self.request.method.clone(),
@@ -159,7 +159,7 @@ impl<'a> Call<'a> {
             retries: self.request.retries,
             started_at_us,
             duration_us: shared.clock.monotonic_us().saturating_sub(started_us),
-        });
+        })));
         if let Decision::After { wait_ms, reason, spent } = decision {
             // The body that nobody will read is let go before the wait, and with it the connection.
             drop(outcome);

@@ -163,7 +163,7 @@ impl Proxy {
             clock,
             entropy,
             options,
-            log: Box::new(move |attempt| logs.message_later(attempt.bytes(), move || attempt.message())),
+            log: Box::new(move |note| logs.message_later(note.bytes(), move || note.message())),
         };
         Ok(Self {
             connections,

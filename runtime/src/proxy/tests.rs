@@ -135,7 +135,7 @@ impl Harness {
             clock: clock.clone(),
             entropy: Entropy::seeded(7),
             options,
-            log: Box::new(move |attempt| noted.lock().unwrap().push(attempt.message())),
+            log: Box::new(move |note| noted.lock().unwrap().push(note.message())),
         };
         Self {
             shared,

@@ -11,6 +11,7 @@ use crate::connections::Target;
 use crate::model::log::Source;
 use crate::model::{Level, Message};
 use crate::proxy::ProxyError;
+use crate::proxy::attempt_log::Note;
 use crate::proxy::rate_limit::Entry;
 use crate::proxy::retry::told::Told;
 
@@ -80,13 +81,13 @@ impl Call<'_> {
     }
 
     fn say(&self, level: Level, text: String, fields: serde_json::Value) {
-        (self.shared.log)(Message {
+        (self.shared.log)(Note::Line(Message {
             operation_id: self.ctx.operation_id.clone(),
             created_at_us: self.shared.clock.now_us(),
             level,
             source: Source::Internal,
             text,
             fields: Some(fields),
-        });
+        }));
     }
 }
