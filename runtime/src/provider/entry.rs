@@ -92,7 +92,10 @@ struct Retry {
 }
 
 fn proxy(proxy: Proxy) -> Result<ProxySpec, EntryError> {
-    let base_url = proxy.base_url.as_deref().map(|source| template("proxy.base_url", UrlTemplate::parse(source)));
+    let base_url = proxy
+        .base_url
+        .as_deref()
+        .map(|source| template("proxy.base_url", UrlTemplate::parse(source)));
     let mut headers = Vec::with_capacity(proxy.headers.len());
     for (name, Scalar(value)) in proxy.headers {
         headers.push(header(&name, &value)?);

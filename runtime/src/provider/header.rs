@@ -22,7 +22,8 @@ impl HeaderTemplate {
             true => Some(HeaderValue::from_str(template.source()).ok()?),
             false => None,
         };
-        let of_connection = |name: &str| name.starts_with("connectionConfig.") || name.starts_with("connection_config.");
+        let of_connection =
+            |name: &str| name.starts_with("connectionConfig.") || name.starts_with("connection_config.");
         let optional = template.names(&of_connection);
         Some(Self {
             name,

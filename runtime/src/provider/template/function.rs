@@ -170,7 +170,9 @@ mod tests {
     #[test]
     fn an_ed25519_signature_verifies() {
         let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
-        let signature = STANDARD.decode(apply(Function::Ed25519Sign, &["message", pem]).unwrap()).unwrap();
+        let signature = STANDARD
+            .decode(apply(Function::Ed25519Sign, &["message", pem]).unwrap())
+            .unwrap();
         let der = pem_der(pem).unwrap();
         let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).unwrap();
         let public = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, pair.public_key());
@@ -185,9 +187,15 @@ mod tests {
 
     #[test]
     fn keys_that_are_none_are_refused_without_being_shown() {
-        assert_eq!(apply(Function::Ed25519Sign, &["m", "s3cret"]), Err(FunctionError::NotPem));
+        assert_eq!(
+            apply(Function::Ed25519Sign, &["m", "s3cret"]),
+            Err(FunctionError::NotPem)
+        );
         let other = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----";
-        assert_eq!(apply(Function::Ed25519Sign, &["m", other]), Err(FunctionError::NotEd25519));
+        assert_eq!(
+            apply(Function::Ed25519Sign, &["m", other]),
+            Err(FunctionError::NotEd25519)
+        );
         assert_eq!(apply(Function::Fingerprint, &[other]), Err(FunctionError::NotRsa));
     }
 

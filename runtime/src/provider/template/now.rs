@@ -35,8 +35,8 @@ enum Token {
 
 /// The longest first, so that `MMMM` is not read as two `MM`.
 const FIELDS: [&str; 30] = [
-    "YYYY", "MMMM", "dddd", "SSS", "MMM", "ddd", "YY", "MM", "DD", "Do", "dd", "HH", "hh", "kk", "mm", "ss", "ZZ", "M", "D", "d",
-    "H", "h", "k", "m", "s", "Z", "A", "a", "X", "x",
+    "YYYY", "MMMM", "dddd", "SSS", "MMM", "ddd", "YY", "MM", "DD", "Do", "dd", "HH", "hh", "kk", "mm", "ss", "ZZ", "M",
+    "D", "d", "H", "h", "k", "m", "s", "Z", "A", "a", "X", "x",
 ];
 
 const MONTHS: [&str; 12] = [
@@ -74,8 +74,12 @@ impl Now {
                 let mut parts = after.splitn(3, ':');
                 let amount = parts.next().unwrap_or_default();
                 let amount = amount.strip_prefix('+').unwrap_or(amount);
-                let amount = amount.parse().map_err(|_| "the number after `now` is none; write ${now+7:days}")?;
-                let unit = parts.next().ok_or("the offset of `now` has no unit; write ${now+7:days}")?;
+                let amount = amount
+                    .parse()
+                    .map_err(|_| "the number after `now` is none; write ${now+7:days}")?;
+                let unit = parts
+                    .next()
+                    .ok_or("the offset of `now` has no unit; write ${now+7:days}")?;
                 (Some((amount, Unit::named(unit.trim())?)), parts.next())
             }
         };
@@ -120,7 +124,11 @@ impl Unit {
             "w" | "week" | "weeks" => Self::Weeks,
             "M" | "month" | "months" => Self::Months,
             "y" | "year" | "years" => Self::Years,
-            _ => return Err("the unit of an offset of `now` is milliseconds, seconds, minutes, hours, days, weeks, months or years"),
+            _ => {
+                return Err(
+                    "the unit of an offset of `now` is milliseconds, seconds, minutes, hours, days, weeks, months or years",
+                );
+            }
         })
     }
 
@@ -245,7 +253,10 @@ mod tests {
             (":YYYY-MM-DDTHH:mm:ss", "2026-03-05T04:07:09"),
             (":YYYYMMDDTHHmmss[Z]", "20260305T040709Z"),
             (":ddd, DD MMM YYYY HH:mm:ss ZZ", "Thu, 05 Mar 2026 04:07:09 +0000"),
-            (":dddd D MMMM YY, h:m:s.SSS a A Z", "Thursday 5 March 26, 4:7:9.012 am AM +00:00"),
+            (
+                ":dddd D MMMM YY, h:m:s.SSS a A Z",
+                "Thursday 5 March 26, 4:7:9.012 am AM +00:00",
+            ),
             (":dd d M Do H k kk hh", "Th 4 3 5th 4 4 04 04"),
             (":[now: ]YYYY[]é", "now: 2026[]é"),
         ] {
@@ -286,6 +297,9 @@ mod tests {
         };
         assert_eq!(at(0, ":h hh k A"), "12 12 24 AM");
         assert_eq!(at(12, ":h H k a"), "12 12 12 pm");
-        assert_eq!([1, 2, 3, 4, 11, 12, 13, 21, 22, 23].map(ordinal).join(" "), "st nd rd th th th th st nd rd");
+        assert_eq!(
+            [1, 2, 3, 4, 11, 12, 13, 21, 22, 23].map(ordinal).join(" "),
+            "st nd rd th th th th st nd rd"
+        );
     }
 }

@@ -107,7 +107,10 @@ impl<'a> Parser<'a> {
             Function::Base64 | Function::Fingerprint | Function::Sha256Base64 | Function::Sha256Hex => vec![inner],
             Function::Ed25519Sign | Function::HmacSha1Hex => {
                 let Some((message, mut key)) = split_at_last_comma(inner) else {
-                    return Err(malformed(self.source, "it gives a function one argument that takes two, divided by a comma"));
+                    return Err(malformed(
+                        self.source,
+                        "it gives a function one argument that takes two, divided by a comma",
+                    ));
                 };
                 trim(&mut key);
                 vec![message, key]

@@ -75,9 +75,10 @@ pub(super) fn one<'a>(
         Part::Name(name) => values
             .value(name)
             .ok_or_else(|| TemplateError::Missing { name: name.to_string() }),
-        Part::Now(now) => now.render(values.now_ms()).map(Cow::Owned).ok_or_else(|| {
-            super::malformed(&template.source, "it names a time before year 1 or after year 9999")
-        }),
+        Part::Now(now) => now
+            .render(values.now_ms())
+            .map(Cow::Owned)
+            .ok_or_else(|| super::malformed(&template.source, "it names a time before year 1 or after year 9999")),
         Part::Random => Ok(values.random()),
         Part::Call(function, arguments) => {
             let mut filled = Vec::with_capacity(arguments.len());
@@ -95,7 +96,8 @@ fn call(
     arguments: &[Cow<'_, str>],
     values: &dyn Values,
 ) -> Result<String, TemplateError> {
-    if let (Function::AwsSigV4, [access_key_id, secret_access_key, region, service, host @ ..]) = (function, arguments) {
+    if let (Function::AwsSigV4, [access_key_id, secret_access_key, region, service, host @ ..]) = (function, arguments)
+    {
         let scope = AwsScope {
             access_key_id,
             secret_access_key,

@@ -35,7 +35,10 @@ impl Values for Sample {
 
     fn aws_authorization(&self, scope: &AwsScope<'_>) -> Option<String> {
         let host = scope.host.unwrap_or("own");
-        Some(format!("{}|{}|{}|{}|{host}", scope.access_key_id, scope.secret_access_key, scope.region, scope.service))
+        Some(format!(
+            "{}|{}|{}|{}|{host}",
+            scope.access_key_id, scope.secret_access_key, scope.region, scope.service
+        ))
     }
 }
 
@@ -100,14 +103,32 @@ fn values_are_never_evaluated() {
 fn values_in_urls_are_encoded_by_place() {
     for (template, expected) in [
         ("https://h.test/v1", "https://h.test/v1"),
-        ("https://${connectionConfig.subdomain}.h.test/a b", "https://acme.h.test/a b"),
-        ("https://h.test/${spaced}?q=${spaced}", "https://h.test/a%20b%2Fc?q=a%20b%2Fc"),
-        ("https://${connectionConfig.subdomain}.h.test?x=${base64(${spaced})}", "https://acme.h.test?x=YSBiL2M%3D"),
+        (
+            "https://${connectionConfig.subdomain}.h.test/a b",
+            "https://acme.h.test/a b",
+        ),
+        (
+            "https://h.test/${spaced}?q=${spaced}",
+            "https://h.test/a%20b%2Fc?q=a%20b%2Fc",
+        ),
+        (
+            "https://${connectionConfig.subdomain}.h.test?x=${base64(${spaced})}",
+            "https://acme.h.test?x=YSBiL2M%3D",
+        ),
         // A value that is a URL, or begins one.
         ("${connectionConfig.url}", "https://eu.example.com/a b"),
-        ("${connectionConfig.accounts-server}/oauth/${spaced}", "https://accounts.example.eu/oauth/a%20b%2Fc"),
-        ("https://${nope}/x || ${connectionConfig.url}", "https://eu.example.com/a b"),
-        ("https://${nope}.h.test || https://h.test/${spaced}", "https://h.test/a%20b%2Fc"),
+        (
+            "${connectionConfig.accounts-server}/oauth/${spaced}",
+            "https://accounts.example.eu/oauth/a%20b%2Fc",
+        ),
+        (
+            "https://${nope}/x || ${connectionConfig.url}",
+            "https://eu.example.com/a b",
+        ),
+        (
+            "https://${nope}.h.test || https://h.test/${spaced}",
+            "https://h.test/a%20b%2Fc",
+        ),
     ] {
         assert_eq!(url(template).as_deref(), Ok(expected), "{template}");
     }
@@ -123,17 +144,23 @@ fn values_in_urls_are_encoded_by_place() {
 #[test]
 fn functions_of_several_arguments_take_their_commas_from_the_template() {
     let hmac = plain("${hmacSha1Hex(a,b${now:ddd, DD}, ${apiKey})}").unwrap();
-    let apart = Function::HmacSha1Hex.apply(&["a,bThu, 05".into(), "k3y".into()]).unwrap();
+    let apart = Function::HmacSha1Hex
+        .apply(&["a,bThu, 05".into(), "k3y".into()])
+        .unwrap();
     assert_eq!(hmac, apart);
     // A comma in a value is part of the value.
     let by_value = plain("${hmacSha1Hex(x, ${password})}").unwrap();
-    assert_eq!(by_value, Function::HmacSha1Hex.apply(&["x".into(), "p:w, too".into()]).unwrap());
+    assert_eq!(
+        by_value,
+        Function::HmacSha1Hex.apply(&["x".into(), "p:w, too".into()]).unwrap()
+    );
     assert_eq!(
         plain("${awsSigV4(${apiKey}, ${password}, us-east-1, iam)}").as_deref(),
         Ok("k3y|p:w, too|us-east-1|iam|own")
     );
     assert_eq!(
-        plain("${awsSigV4(${apiKey},x,${connectionConfig.subdomain},s3,s3.${connectionConfig.subdomain}.test)}").as_deref(),
+        plain("${awsSigV4(${apiKey},x,${connectionConfig.subdomain},s3,s3.${connectionConfig.subdomain}.test)}")
+            .as_deref(),
         Ok("k3y|x|acme|s3|s3.acme.test")
     );
 }
@@ -145,7 +172,12 @@ fn time_and_randomness_are_those_of_the_request() {
         Ok("00000000-0000-4000-8000-000000000000 2026-03-05T04:07:09.012Z 1772683629 1772683689")
     );
     // Only in these forms are they words of the language.
-    assert_eq!(plain("${nowhere}"), Err(TemplateError::Missing { name: "nowhere".to_owned() }));
+    assert_eq!(
+        plain("${nowhere}"),
+        Err(TemplateError::Missing {
+            name: "nowhere".to_owned()
+        })
+    );
 }
 
 #[test]
@@ -167,12 +199,16 @@ fn names_are_found_however_deep() {
 
 #[test]
 fn bodies_are_filled_in_and_missing_texts_left_out() {
-    let given = serde_json::json!({"auth": {"key": "${apiKey}", "id": "${nope}"}, "list": ["${nope}", "${username}"], "n": 5});
+    let given =
+        serde_json::json!({"auth": {"key": "${apiKey}", "id": "${nope}"}, "list": ["${nope}", "${username}"], "n": 5});
     let body = BodyTemplate::parse(given.as_object().unwrap()).unwrap();
     let expected = serde_json::json!({"auth": {"key": "k3y"}, "list": ["user"], "n": 5});
     assert_eq!(serde_json::Value::Object(body.render(&Sample).unwrap()), expected);
     let malformed = serde_json::json!({"auth": {"key": "${apiKey"}});
-    assert_eq!(BodyTemplate::parse(malformed.as_object().unwrap()).unwrap_err().0, "auth.key");
+    assert_eq!(
+        BodyTemplate::parse(malformed.as_object().unwrap()).unwrap_err().0,
+        "auth.key"
+    );
 }
 
 #[test]

@@ -80,7 +80,9 @@ impl UrlTemplate {
 }
 
 fn layout(parts: &[Part]) -> Layout {
-    let has_scheme = parts.iter().any(|part| matches!(part, Part::Text(text) if text.contains("://")));
+    let has_scheme = parts
+        .iter()
+        .any(|part| matches!(part, Part::Text(text) if text.contains("://")));
     let mut scheme_seen = !has_scheme;
     for (index, part) in parts.iter().enumerate() {
         let Part::Text(text) = part else { continue };
