@@ -9,6 +9,7 @@ mod kill;
 mod limits;
 mod node_client;
 mod openapi;
+mod proxy_aws;
 mod proxy_httpbin;
 mod proxy_retries;
 mod restart;
