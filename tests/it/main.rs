@@ -7,6 +7,7 @@ mod contract;
 mod fixture;
 mod kill;
 mod limits;
+mod nango_providers;
 mod node_client;
 mod openapi;
 mod proxy_aws;
