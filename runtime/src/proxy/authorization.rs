@@ -159,3 +159,7 @@ fn oauth1(
     };
     signature.authorization(request.method, &request.url.uri, form)
 }
+
+#[cfg(test)]
+#[path = "authorization_tests.rs"]
+mod tests;
