@@ -114,7 +114,7 @@ fn moved(provider: &Provider, upstream: &str) -> Value {
         .collect();
     json["proxy"]["base_url"] = alternatives.join(" || ").into();
     // Else the integration's own address would be asked.
-    if let Some(fields) = json["integration_config"].as_object_mut() {
+    if let Some(fields) = json.get_mut("integration_config").and_then(Value::as_object_mut) {
         fields.remove("baseUrl");
     }
     json
