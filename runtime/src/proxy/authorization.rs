@@ -161,5 +161,4 @@ fn oauth1(
 }
 
 #[cfg(test)]
-#[path = "authorization_tests.rs"]
 mod tests;
