@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{ConnectionsError, Inner, Masking, Target};
+use super::{ConnectionsError, Inner, Masking, Target, app};
 use crate::credentials::{Credentials, Secret};
 use crate::model::{Connection, Integration, JsonObject, Sealed};
 use crate::provider::Provider;
@@ -36,13 +36,14 @@ impl Inner {
         )?;
         let secrets = self.integration_secrets(&integration)?;
         let masking = Masking::of_integration(secrets.credentials.as_ref());
-        let integration_config = secrets.into_config();
+        let client = secrets.credentials.as_ref().and_then(app::client);
         Ok(Target {
             integration,
             provider,
             credentials,
             connection_config: object(config.expose()),
-            integration_config,
+            integration_config: secrets.into_config(),
+            client,
             masking,
             connection: Arc::new(connection),
         })

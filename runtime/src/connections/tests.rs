@@ -49,6 +49,7 @@ pub(super) fn target(provider_config_key: &str, connection_id: &str) -> Arc<Targ
         connection_config: JsonObject::new(),
         integration_config: JsonObject::new(),
         masking: Masking::default(),
+        client: None,
     })
 }
 
@@ -127,7 +128,10 @@ impl Fixture {
 
     async fn token(&self, connections: &Connections, id: &str) -> Option<String> {
         let target = connections.target(&self.environment, "github", id).await.ok()?;
-        target.credentials.variable("accessToken")
+        target
+            .credentials
+            .variable("accessToken")
+            .map(std::borrow::Cow::into_owned)
     }
 }
 

@@ -12,8 +12,8 @@ pub const SECRET_BYTES_MIN: usize = 4;
 /// words such as `bearer` and `repo`.
 const LONG_BYTES_MIN: usize = 16;
 
-/// Fields that say what a credential is, for whom and until when.
-const NOT_SECRET: [&str; 9] = [
+/// Fields that say what a credential is, for whom, where and until when: masking `us-east-1` would hide half a log.
+const NOT_SECRET: [&str; 15] = [
     "type",
     "token_type",
     "scope",
@@ -22,7 +22,13 @@ const NOT_SECRET: [&str; 9] = [
     "expires_in",
     "client_id",
     "app_id",
+    "organization_id",
+    "user_id",
+    "userId",
     "username",
+    "region",
+    "role_arn",
+    "service",
 ];
 
 /// Parts of names of fields that hold secrets. Compared without case, `_` and `-`.

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::template::{Template, TemplateError};
-use super::{AuthMode, InBody, PaginateSpec, Provider, ProxySpec, RateLimitScope, RetrySpec, WaitStrategy};
+use super::header::HeaderTemplate;
+use super::template::{BodyTemplate, Template, TemplateError, UrlTemplate};
+use super::{InBody, AuthMode, PaginateSpec, Provider, ProxySpec, RateLimitScope, RetrySpec, SignatureMethod, WaitStrategy};
+use crate::model::JsonObject;
 
 /// What is malformed in an entry. The key is a path such as `proxy.retry.at`.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +29,8 @@ pub enum EntryError {
     },
     #[error("`{key}`: {value:?} is no HTTP header name")]
     HeaderName { key: &'static str, value: String },
+    #[error("`{key}` holds characters that a header cannot carry")]
+    HeaderValue { key: String },
     #[error("`proxy.retry.error_code`: {value:?} is no status; write 429, 5xx or 500-502")]
     StatusRule { value: String },
     #[error("`proxy.retry.in_body.value`: {value:?} is no pattern; write it as /retry after (.+)/")]
@@ -49,7 +53,8 @@ pub(super) fn provider(name: &str, mut json: Value) -> Result<Provider, EntryErr
     Ok(Provider {
         name: name.to_owned(),
         display_name: entry.display_name.unwrap_or_else(|| name.to_owned()),
-        auth_mode: entry.auth_mode.into(),
+        auth_mode: entry.auth_mode,
+        signature_method: entry.signature_method,
         proxy: entry.proxy.map(proxy).transpose()?,
         json,
     })
@@ -58,65 +63,10 @@ pub(super) fn provider(name: &str, mut json: Value) -> Result<Provider, EntryErr
 #[derive(Deserialize)]
 struct Entry {
     display_name: Option<String>,
-    auth_mode: AuthModeName,
+    auth_mode: AuthMode,
+    #[serde(default)]
+    signature_method: SignatureMethod,
     proxy: Option<Proxy>,
-}
-
-/// All modes that entries may name.
-#[derive(Clone, Copy, Deserialize, Serialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum AuthModeName {
-    ApiKey,
-    App,
-    AppStore,
-    #[serde(rename = "AWS_SIGV4")]
-    AwsSigV4,
-    Basic,
-    Bill,
-    Custom,
-    InstallPlugin,
-    Jwt,
-    #[serde(rename = "MCP_OAUTH2")]
-    McpOAuth2,
-    #[serde(rename = "MCP_OAUTH2_GENERIC")]
-    McpOAuth2Generic,
-    None,
-    #[serde(rename = "OAUTH1")]
-    OAuth1,
-    #[serde(rename = "OAUTH2")]
-    OAuth2,
-    #[serde(rename = "OAUTH2_CC")]
-    OAuth2Cc,
-    Signature,
-    Tableau,
-    Tba,
-    TwoStep,
-}
-
-impl From<AuthModeName> for AuthMode {
-    fn from(name: AuthModeName) -> Self {
-        match name {
-            AuthModeName::ApiKey => Self::ApiKey,
-            AuthModeName::Basic => Self::Basic,
-            AuthModeName::OAuth2 => Self::OAuth2,
-            AuthModeName::None => Self::None,
-            AuthModeName::App
-            | AuthModeName::AppStore
-            | AuthModeName::AwsSigV4
-            | AuthModeName::Bill
-            | AuthModeName::Custom
-            | AuthModeName::InstallPlugin
-            | AuthModeName::Jwt
-            | AuthModeName::McpOAuth2
-            | AuthModeName::McpOAuth2Generic
-            | AuthModeName::OAuth1
-            | AuthModeName::OAuth2Cc
-            | AuthModeName::Signature
-            | AuthModeName::Tableau
-            | AuthModeName::Tba
-            | AuthModeName::TwoStep => Self::Unsupported,
-        }
-    }
 }
 
 #[derive(Deserialize)]
@@ -126,6 +76,8 @@ struct Proxy {
     headers: BTreeMap<String, Scalar>,
     #[serde(default)]
     query: BTreeMap<String, Scalar>,
+    #[serde(default)]
+    body: JsonObject,
     #[serde(default)]
     retry: Retry,
     paginate: Option<PaginateSpec>,
@@ -164,23 +116,28 @@ struct RateLimit {
 }
 
 fn proxy(proxy: Proxy) -> Result<ProxySpec, EntryError> {
-    if let Some(base_url) = &proxy.base_url {
-        check_template("proxy.base_url", base_url)?;
-    }
-    let mut headers = BTreeMap::new();
+    let base_url = proxy
+        .base_url
+        .as_deref()
+        .map(|source| template("proxy.base_url", UrlTemplate::parse(source)));
+    let mut headers = Vec::with_capacity(proxy.headers.len());
     for (name, Scalar(value)) in proxy.headers {
-        check_template(&format!("proxy.headers.{name}"), &value)?;
-        headers.insert(header_name("proxy.headers", &name)?, value);
+        headers.push(header(&name, &value)?);
     }
-    let mut query = BTreeMap::new();
+    let mut query = Vec::with_capacity(proxy.query.len());
     for (name, Scalar(value)) in proxy.query {
-        check_template(&format!("proxy.query.{name}"), &value)?;
-        query.insert(name, value);
+        let key = format!("proxy.query.{name}");
+        query.push((name, template(&key, Template::parse(&value))?));
     }
+    let body = BodyTemplate::parse(&proxy.body).map_err(|(path, source)| EntryError::Template {
+        key: format!("proxy.body.{path}"),
+        source,
+    })?;
     Ok(ProxySpec {
-        base_url: proxy.base_url,
+        base_url: base_url.transpose()?,
         headers,
         query,
+        body: (!body.is_empty()).then_some(body),
         retry: retry(&proxy.retry)?,
         paginate: proxy.paginate,
         rate_limit: proxy.rate_limit.scope,
@@ -215,14 +172,23 @@ fn in_body(rule: &InBodyRule) -> Result<InBody, EntryError> {
     })
 }
 
-fn check_template(key: &str, template: &str) -> Result<(), EntryError> {
-    match Template::parse(template) {
-        Ok(_) => Ok(()),
-        Err(source) => Err(EntryError::Template {
-            key: key.to_owned(),
-            source,
-        }),
-    }
+fn header(name: &str, value: &str) -> Result<HeaderTemplate, EntryError> {
+    let key = format!("proxy.headers.{name}");
+    let template = template(&key, Template::parse(value))?;
+    let Ok(name) = http::HeaderName::from_bytes(name.as_bytes()) else {
+        return Err(EntryError::HeaderName {
+            key: "proxy.headers",
+            value: name.to_owned(),
+        });
+    };
+    HeaderTemplate::new(name, template).ok_or(EntryError::HeaderValue { key })
+}
+
+fn template<T>(key: &str, parsed: Result<T, TemplateError>) -> Result<T, EntryError> {
+    parsed.map_err(|source| EntryError::Template {
+        key: key.to_owned(),
+        source,
+    })
 }
 
 /// In lower case, as `http` keeps them.
@@ -324,6 +290,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::credentials::CredentialsType;
 
     #[test]
     fn an_entry_is_read_and_kept() {
@@ -340,8 +307,8 @@ mod tests {
         let provider = provider("acme", json.clone()).unwrap();
         let spec = provider.proxy.as_ref().unwrap();
         assert_eq!(provider.auth_mode, AuthMode::ApiKey);
-        assert_eq!(spec.headers["x-api-key"], "${apiKey}");
-        assert_eq!(spec.headers["acme-version"], "2");
+        assert_eq!(spec.header("x-api-key").unwrap().template.source(), "${apiKey}");
+        assert_eq!(spec.header("acme-version").unwrap().literal.as_ref().unwrap(), "2");
         assert_eq!(spec.retry.at, ["x-ratelimit-reset"]);
         assert_eq!(spec.retry.after, ["retry-after"]);
         assert_eq!(spec.retry.remaining.as_deref(), Some("x-remaining"));
@@ -359,35 +326,32 @@ mod tests {
 
     #[test]
     fn every_auth_mode_of_the_schema_loads() {
-        let modes = [
-            "OAUTH2",
-            "API_KEY",
-            "OAUTH2_CC",
-            "BASIC",
-            "TWO_STEP",
-            "MCP_OAUTH2",
-            "JWT",
-            "OAUTH1",
-            "BILL",
-            "MCP_OAUTH2_GENERIC",
-            "NONE",
-            "AWS_SIGV4",
-            "INSTALL_PLUGIN",
-            "SIGNATURE",
-            "APP",
-            "CUSTOM",
-            "TBA",
-        ];
-        for mode in modes {
+        for (mode, credentials) in [
+            ("OAUTH2", Some(CredentialsType::OAuth2)),
+            ("API_KEY", Some(CredentialsType::ApiKey)),
+            ("OAUTH2_CC", Some(CredentialsType::OAuth2Cc)),
+            ("BASIC", Some(CredentialsType::Basic)),
+            ("TWO_STEP", Some(CredentialsType::TwoStep)),
+            ("MCP_OAUTH2", Some(CredentialsType::OAuth2)),
+            ("JWT", Some(CredentialsType::Jwt)),
+            ("OAUTH1", Some(CredentialsType::OAuth1)),
+            ("BILL", Some(CredentialsType::Bill)),
+            ("MCP_OAUTH2_GENERIC", Some(CredentialsType::OAuth2)),
+            ("NONE", Some(CredentialsType::None)),
+            ("AWS_SIGV4", Some(CredentialsType::AwsSigV4)),
+            ("INSTALL_PLUGIN", Some(CredentialsType::Basic)),
+            ("SIGNATURE", Some(CredentialsType::Signature)),
+            ("APP", Some(CredentialsType::App)),
+            ("CUSTOM", Some(CredentialsType::App)),
+            ("TBA", Some(CredentialsType::Tba)),
+            ("APP_STORE", None),
+            ("TABLEAU", None),
+        ] {
             let provider = provider("p", json!({"auth_mode": mode})).unwrap();
-            let expected = match mode {
-                "OAUTH2" => AuthMode::OAuth2,
-                "API_KEY" => AuthMode::ApiKey,
-                "BASIC" => AuthMode::Basic,
-                "NONE" => AuthMode::None,
-                _ => AuthMode::Unsupported,
-            };
-            assert_eq!((provider.auth_mode, provider.auth_mode_name()), (expected, mode));
+            assert_eq!(
+                (provider.auth_mode.credentials_type(), provider.auth_mode_name()),
+                (credentials, mode)
+            );
         }
     }
 
@@ -414,6 +378,26 @@ mod tests {
             (
                 json!({"auth_mode": "NONE", "proxy": {"base_url": "https://${x"}}),
                 "`proxy.base_url` cannot be used: the template \"https://${x\" is malformed",
+            ),
+            (
+                json!({"auth_mode": "NONE", "proxy": {"headers": {"x": "${base64(${apiKey}"}}}),
+                "`proxy.headers.x` cannot be used: the template \"${base64(${apiKey}\" is malformed",
+            ),
+            (
+                json!({"auth_mode": "NONE", "proxy": {"headers": {"x": "a\nb"}}}),
+                "`proxy.headers.x` holds characters that a header cannot carry",
+            ),
+            (
+                json!({"auth_mode": "NONE", "proxy": {"query": {"x": "${"}}}),
+                "`proxy.query.x` cannot be used",
+            ),
+            (
+                json!({"auth_mode": "NONE", "proxy": {"body": {"auth": {"key": "${"}}}}),
+                "`proxy.body.auth.key` cannot be used",
+            ),
+            (
+                json!({"auth_mode": "OAUTH1", "signature_method": "ROT13"}),
+                "`signature_method` is not as expected: unknown variant `ROT13`",
             ),
             (
                 json!({"auth_mode": "NONE", "proxy": {"retry": {"error_code": ["6xx"]}}}),

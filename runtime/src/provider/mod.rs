@@ -2,7 +2,9 @@
 //! nothing here or elsewhere asks for a provider's name. What a key means is up to whom it concerns: here only `auth_mode`
 //! and `proxy` are understood, everything else is kept as it is.
 
+mod auth_mode;
 mod entry;
+mod header;
 mod in_body;
 mod load;
 mod paginate;
@@ -14,6 +16,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use template::{BodyTemplate, Template, UrlTemplate};
+
+pub use auth_mode::{AuthMode, SignatureMethod};
+pub use header::HeaderTemplate;
 pub use in_body::{InBody, WaitStrategy};
 pub use load::{CatalogueError, FILE_BYTES_MAX};
 pub use paginate::{OffsetCalculation, PaginateKind, PaginateSpec};
@@ -30,20 +36,22 @@ pub struct Provider {
     pub name: String,
     pub display_name: String,
     pub auth_mode: AuthMode,
+    /// How OAuth 1.0a requests are signed.
+    pub signature_method: SignatureMethod,
     /// How requests to its API are made; none for providers without an API of their own.
     pub proxy: Option<ProxySpec>,
     /// The whole entry as JSON with its `name`, aliases resolved, for `GET /providers/:provider`.
     pub json: Value,
 }
 
-/// How requests to a provider's API are made. Strings are templates, see [`template`]; that they parse was checked when
-/// they were loaded.
+/// How requests to a provider's API are made. Templates (see [`template`]) were parsed when the catalogue was loaded.
 #[derive(Clone, Debug, Default)]
 pub struct ProxySpec {
-    pub base_url: Option<String>,
-    /// Names in lower case.
-    pub headers: BTreeMap<String, String>,
-    pub query: BTreeMap<String, String>,
+    pub base_url: Option<UrlTemplate>,
+    pub headers: Vec<HeaderTemplate>,
+    pub query: Vec<(String, Template)>,
+    /// Merged into the bodies of requests.
+    pub body: Option<BodyTemplate>,
     pub retry: RetrySpec,
     /// How lists come page by page, for the functions that ask for all pages.
     pub paginate: Option<PaginateSpec>,
@@ -82,20 +90,18 @@ pub enum RateLimitScope {
     None,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuthMode {
-    ApiKey,
-    Basic,
-    OAuth2,
-    None,
-    /// A mode whose connections cannot be made yet; its entries still load. Its name is [`Provider::auth_mode_name`].
-    Unsupported,
-}
-
 impl Catalogue {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<Provider>> {
         self.providers.get(name)
+    }
+}
+
+impl ProxySpec {
+    /// The provider's own template of a header, by its name in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&HeaderTemplate> {
+        self.headers.iter().find(|header| header.name == name)
     }
 }
 

@@ -1,12 +1,15 @@
 //! The one door to upstreams. Owns the attempt loop; does not know whether a guest or an HTTP client called.
 //!
-//! [`Proxy::send`] looks the target up, then `call` makes attempts: `request` builds (with `base_url`, `url` and `values`),
-//! `client` sends within the limits of `egress`, `redirect` says where an answer leads, `retry` decides, `rate_limit` has calls wait
-//! in line for a connection's limit, `attempt_log` notes what happened, `response` passes the answer on.
+//! [`Proxy::send`] looks the target up, then `call` makes attempts: `request` builds (with `base_url`, `url`, `values`,
+//! `body_template`, `authorization` and `signing`), `client` sends within the limits of `egress`, `redirect` says where an answer
+//! leads, `retry` decides, `rate_limit` has calls wait in line for a connection's limit, `attempt_log` notes what happened,
+//! `response` passes the answer on.
 
 mod attempt_log;
+mod authorization;
 mod base_url;
 mod body;
+mod body_template;
 mod call;
 mod client;
 mod egress;
@@ -17,6 +20,7 @@ mod request;
 mod resolve;
 mod response;
 mod retry;
+mod signing;
 mod url;
 mod values;
 
