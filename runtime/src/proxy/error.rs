@@ -4,8 +4,8 @@
 use std::error::Error;
 use std::io;
 
-use super::egress::EgressDenied;
 use crate::connections::ConnectionsError;
+use crate::egress::EgressDenied;
 use crate::provider::template::TemplateError;
 
 /// An error of a library, kept as the source.

@@ -1,7 +1,7 @@
 //! The one door to upstreams. Owns the attempt loop; does not know whether a guest or an HTTP client called.
 //!
 //! [`Proxy::send`] looks the target up, then `call` makes attempts: `request` builds (with `base_url`, `url` and `values`),
-//! `client` sends within the limits of `egress`, `redirect` says where an answer leads, `retry` decides, `attempt_log` and
+//! `client` sends within the limits of `crate::egress`, `redirect` says where an answer leads, `retry` decides, `attempt_log` and
 //! `redact` write down what happened, `response` passes the answer on.
 
 mod attempt_log;
@@ -9,7 +9,6 @@ mod base_url;
 mod body;
 mod call;
 mod client;
-mod egress;
 mod error;
 mod redact;
 mod redirect;
@@ -37,7 +36,7 @@ use call::{Call, Shared};
 use client::HttpClient;
 use redact::Maskers;
 
-pub use egress::EgressDenied;
+pub use crate::egress::EgressDenied;
 pub use error::{BoxError, Phase, ProxyError};
 pub use redirect::REDIRECTS_MAX;
 pub use retry::RETRIES_MAX;

@@ -1,6 +1,11 @@
 //! Where requests may go: address ranges as data, and the resolver that enforces them. A name is resolved once, every
 //! address is checked, and the connection is made to exactly the addresses that passed, so that a name that changes its
-//! answer gains nothing. It knows addresses only; which hosts a `Base-Url-Override` may name is decided in `base_url`.
+//! answer gains nothing. It knows addresses only, for requests to APIs and to token endpoints alike; which hosts a
+//! `Base-Url-Override` may name is decided in the proxy.
+
+mod tls;
+
+pub use tls::tls_config;
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -58,7 +63,7 @@ const fn v6(head: [u16; 4], prefix: u8) -> Ipv6Net {
 
 /// Which addresses may be connected to.
 #[derive(Clone, Debug)]
-pub(super) struct EgressPolicy {
+pub struct EgressPolicy {
     /// Ranges that may be reached although the tables refuse them.
     allow: Vec<IpNet>,
     /// Refuses everything that `allow` does not name, public addresses too.
@@ -67,7 +72,7 @@ pub(super) struct EgressPolicy {
 
 impl EgressPolicy {
     /// Public addresses, and what `allow` names.
-    pub(super) fn public(allow: Vec<IpNet>) -> Self {
+    pub fn public(allow: Vec<IpNet>) -> Self {
         Self {
             allow,
             only_allow: false,
@@ -75,15 +80,21 @@ impl EgressPolicy {
     }
 
     /// What `allow` names and nothing else.
-    pub(super) fn only(allow: Vec<IpNet>) -> Self {
+    pub fn only(allow: Vec<IpNet>) -> Self {
         Self {
             allow,
             only_allow: true,
         }
     }
 
+    /// The addresses of a name that may be connected to, without a port: the connector puts it in.
+    pub async fn resolve(&self, name: &str) -> Result<std::vec::IntoIter<SocketAddr>, ResolveError> {
+        let found = tokio::net::lookup_host((name, 0)).await.map_err(ResolveError::Lookup)?;
+        permitted(self, name, found)
+    }
+
     /// Whether a connection to `address` may be made for `host`.
-    pub(super) fn check(&self, host: &str, address: IpAddr) -> Result<(), EgressDenied> {
+    pub fn check(&self, host: &str, address: IpAddr) -> Result<(), EgressDenied> {
         let address = address.to_canonical();
         if self.allow.iter().any(|net| net.contains(&address)) {
             return Ok(());
@@ -153,7 +164,7 @@ fn single(address: IpAddr) -> IpNet {
 
 /// Why a name gave no address to connect to.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ResolveError {
+pub enum ResolveError {
     #[error("the name does not resolve")]
     Lookup(#[source] std::io::Error),
     #[error("the name has no addresses")]
@@ -164,7 +175,7 @@ pub(super) enum ResolveError {
 
 /// Resolves names for the HTTP client and gives only the addresses that the policy permits.
 #[derive(Clone)]
-pub(super) struct EgressResolver(pub(super) Arc<EgressPolicy>);
+pub struct EgressResolver(pub Arc<EgressPolicy>);
 
 impl tower_service::Service<Name> for EgressResolver {
     type Response = std::vec::IntoIter<SocketAddr>;
@@ -177,13 +188,7 @@ impl tower_service::Service<Name> for EgressResolver {
 
     fn call(&mut self, name: Name) -> Self::Future {
         let policy = self.0.clone();
-        Box::pin(async move {
-            // The port is put in by the connector.
-            let found = tokio::net::lookup_host((name.as_str(), 0))
-                .await
-                .map_err(ResolveError::Lookup)?;
-            permitted(&policy, name.as_str(), found)
-        })
+        Box::pin(async move { policy.resolve(name.as_str()).await })
     }
 }
 
