@@ -43,6 +43,7 @@ pub(super) fn target(provider_config_key: &str, connection_id: &str) -> Arc<Targ
             end_user: None,
             created_at_ms: 1,
             updated_at_ms: 1,
+            refresh: crate::model::RefreshState::default(),
         }),
         integration,
         credentials: Credentials::None,

@@ -33,6 +33,8 @@ pub enum OperationKind {
     SyncRun,
     #[serde(rename = "deploy:custom")]
     Deploy,
+    #[serde(rename = "auth:refresh_token")]
+    RefreshToken,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -141,6 +141,7 @@ words!(OperationKind {
     ActionRun = "action:run",
     SyncRun = "sync:run",
     Deploy = "deploy:custom",
+    RefreshToken = "auth:refresh_token",
 });
 words!(OperationState { Running = "running", Success = "success", Failed = "failed" });
 words!(Level { Debug = "debug", Info = "info", Warn = "warn", Error = "error" });

@@ -28,6 +28,7 @@ mod integrations;
 mod logs;
 mod open;
 mod records;
+mod refreshes;
 mod runs;
 mod sql;
 mod syncs;
@@ -44,6 +45,7 @@ pub use deployments::NewDeployment;
 pub use error::StoreError;
 pub use logs::{MessageQuery, OperationQuery};
 pub use records::{RecordKey, RecordPage, RecordWrite};
+pub use refreshes::{DueQuery, RefreshWrite};
 pub use runs::ClaimedRun;
 
 /// The database. Cheap to clone.

@@ -138,6 +138,7 @@ mod tests {
             }),
             created_at_ms: 1_795_346_209_894,
             updated_at_ms: 1_795_346_209_894,
+            refresh: crate::model::RefreshState::default(),
         };
         assert_eq!(
             serde_json::to_string(&ConnectionItem::from(&connection)).unwrap(),
