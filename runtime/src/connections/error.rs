@@ -29,9 +29,7 @@ pub enum ConnectionsError {
         auth_mode: String,
         given: String,
     },
-    #[error(
-        "provider {provider:?} authenticates with {auth_mode}, which is not supported yet; supported are API_KEY, BASIC, OAUTH2 and NONE"
-    )]
+    #[error("provider {provider:?} authenticates with {auth_mode}, which is not supported yet")]
     UnsupportedAuthMode { provider: String, auth_mode: String },
     /// A field of the call, as a path such as `credentials.apiKey`.
     #[error("{field}: {message}")]

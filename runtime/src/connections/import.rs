@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::validation::{self, CONFIG_BYTES_MAX, METADATA_BYTES_MAX};
 use super::{Connections, ConnectionsError, NewConnection, Target, fields};
-use crate::credentials::{Credentials, CredentialsError};
+use crate::credentials::{Credentials, CredentialsError, CredentialsType};
 use crate::model::{Connection, ConnectionKey, EnvironmentId, Sealed};
-use crate::provider::{AuthMode, Provider};
+use crate::provider::Provider;
 
 impl Connections {
     /// Creates or overwrites.
@@ -63,17 +63,19 @@ impl Connections {
     }
 }
 
-/// Credentials of the provider's auth mode and of no other.
+/// Credentials of the provider's auth mode and of no other. The `type` may be the mode's or that of what is stored.
 pub(super) fn credentials(provider: &Provider, given: &Value) -> Result<Credentials, ConnectionsError> {
     let auth_mode = provider.auth_mode_name();
-    if provider.auth_mode == AuthMode::Unsupported {
+    let Some(stored) = provider.auth_mode.credentials_type() else {
         return Err(ConnectionsError::UnsupportedAuthMode {
             provider: provider.name.clone(),
             auth_mode: auth_mode.to_owned(),
         });
-    }
-    if let Some(given) = given.get("type").and_then(Value::as_str)
+    };
+    let given_type = given.get("type").and_then(Value::as_str);
+    if let Some(given) = given_type
         && given != auth_mode
+        && given != stored.name()
     {
         return Err(ConnectionsError::CredentialsType {
             provider: provider.name.clone(),
@@ -82,12 +84,17 @@ pub(super) fn credentials(provider: &Provider, given: &Value) -> Result<Credenti
         });
     }
     let credentials = match given {
-        Value::Null if provider.auth_mode == AuthMode::None => Ok(Credentials::None),
+        Value::Null if stored == CredentialsType::None => Ok(Credentials::None),
+        Value::Object(object) if given_type == Some(auth_mode) && auth_mode != stored.name() => {
+            let mut object = object.clone();
+            object.insert("type".to_owned(), stored.name().into());
+            Credentials::from_json(&Value::Object(object))
+        }
         given => Credentials::from_json(given),
     };
     match credentials {
         // `{}` reads as no credentials at all.
-        Ok(Credentials::None) if provider.auth_mode != AuthMode::None => Err(invalid(&CredentialsError::MissingType)),
+        Ok(Credentials::None) if stored != CredentialsType::None => Err(invalid(&CredentialsError::MissingType)),
         Ok(credentials) => Ok(credentials),
         Err(error) => Err(invalid(&error)),
     }

@@ -1,19 +1,15 @@
-//! Integrations: looking up, creating, changing and deleting them, and the credentials of the customer's own OAuth app.
+//! Integrations: looking up, creating, changing and deleting them.
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::sealing::IntegrationSecrets;
 use super::validation::{self, CONFIG_BYTES_MAX};
-use super::{Connections, ConnectionsError, IntegrationPatch, NewIntegration, fields};
+use super::{Connections, ConnectionsError, IntegrationPatch, NewIntegration, app, fields};
 use crate::model::{EnvironmentId, Integration, IntegrationId, JsonObject};
-use crate::provider::{AuthMode, Provider};
+use crate::provider::Provider;
 use crate::store::ConnectionQuery;
-
-pub const CLIENT_ID_CHARS_MAX: usize = 255;
-pub const CLIENT_SECRET_CHARS_MAX: usize = 2_048;
-const SCOPES_CHARS_MAX: usize = 4_096;
 
 impl Connections {
     pub async fn integration(
@@ -47,7 +43,7 @@ impl Connections {
         let display_name = new.display_name.unwrap_or_else(|| provider.display_name.clone());
         validation::display_name("display_name", &display_name)?;
         let secrets = IntegrationSecrets {
-            credentials: credentials(&provider, new.credentials)?,
+            credentials: app::credentials(&provider, new.credentials)?,
             custom: custom(&provider, new.custom)?,
         };
         let now_ms = inner.clock.now_ms();
@@ -90,7 +86,7 @@ impl Connections {
             let provider = inner.provider(&integration.provider)?;
             let mut secrets = inner.integration_secrets(&integration)?;
             if patch.credentials.is_some() {
-                secrets.credentials = credentials(&provider, patch.credentials)?;
+                secrets.credentials = app::credentials(&provider, patch.credentials)?;
             }
             if let Some(values) = patch.custom {
                 secrets.custom = custom(&provider, values)?;
@@ -183,144 +179,4 @@ fn custom(provider: &Provider, values: JsonObject) -> Result<JsonObject, Connect
     validation::size("custom", &values, CONFIG_BYTES_MAX)?;
     fields::integration_config(provider, &values)?;
     Ok(values)
-}
-
-/// Credentials of the customer's app at the provider. OAuth 2 does without as long as tokens are imported; the other modes know none.
-fn credentials(provider: &Provider, given: Option<Value>) -> Result<Option<Value>, ConnectionsError> {
-    let auth_mode = provider.auth_mode_name();
-    match (provider.auth_mode, given.filter(|value| !value.is_null())) {
-        (AuthMode::Unsupported, _) => Err(ConnectionsError::UnsupportedAuthMode {
-            provider: provider.name.clone(),
-            auth_mode: auth_mode.to_owned(),
-        }),
-        (AuthMode::OAuth2, Some(given)) => oauth2_app(provider, given).map(Some),
-        (AuthMode::OAuth2 | AuthMode::ApiKey | AuthMode::Basic | AuthMode::None, None) => Ok(None),
-        (AuthMode::ApiKey | AuthMode::Basic | AuthMode::None, Some(_)) => {
-            let message = format!(
-                "provider {:?} authenticates with {auth_mode}: credentials belong to its connections, not to the integration",
-                provider.name
-            );
-            Err(ConnectionsError::invalid("credentials", message))
-        }
-    }
-}
-
-/// `{type, client_id, client_secret, scopes, webhook_secret}`; scopes are the provider's when none are given.
-fn oauth2_app(provider: &Provider, given: Value) -> Result<Value, ConnectionsError> {
-    let Value::Object(mut given) = given else {
-        return Err(ConnectionsError::invalid("credentials", "must be a JSON object"));
-    };
-    match given.remove("type") {
-        Some(Value::String(mode)) if mode == provider.auth_mode_name() => {}
-        Some(Value::String(mode)) => {
-            return Err(ConnectionsError::CredentialsType {
-                provider: provider.name.clone(),
-                auth_mode: provider.auth_mode_name().to_owned(),
-                given: mode.chars().take(64).collect(),
-            });
-        }
-        Some(_) | None => {
-            let message = format!("must be {:?}", provider.auth_mode_name());
-            return Err(ConnectionsError::invalid("credentials.type", message));
-        }
-    }
-    let mut app = Map::new();
-    app.insert("type".to_owned(), provider.auth_mode_name().into());
-    let fields = [
-        ("client_id", CLIENT_ID_CHARS_MAX, true),
-        ("client_secret", CLIENT_SECRET_CHARS_MAX, true),
-        ("scopes", SCOPES_CHARS_MAX, false),
-        ("webhook_secret", CLIENT_SECRET_CHARS_MAX, false),
-    ];
-    for (field, chars_max, required) in fields {
-        if let Some(text) = app_field(&mut given, field, chars_max, required)? {
-            app.insert(field.to_owned(), text.into());
-        }
-    }
-    if let Some(unknown) = given.keys().next() {
-        let message = "is not known; known are type, client_id, client_secret, scopes, webhook_secret";
-        return Err(ConnectionsError::invalid(format!("credentials.{unknown}"), message));
-    }
-    if !app.contains_key("scopes") {
-        app.insert("scopes".to_owned(), provider.default_scopes().join(",").into());
-    }
-    Ok(Value::Object(app))
-}
-
-/// Takes one text out of the app's credentials; empty counts as not given.
-fn app_field(
-    given: &mut JsonObject,
-    field: &str,
-    chars_max: usize,
-    required: bool,
-) -> Result<Option<String>, ConnectionsError> {
-    let path = || format!("credentials.{field}");
-    match given.remove(field) {
-        Some(Value::String(text)) if !text.is_empty() => {
-            let chars = text.chars().count();
-            if chars > chars_max {
-                let message = format!("is {chars} characters long; at most {chars_max} are allowed");
-                return Err(ConnectionsError::invalid(path(), message));
-            }
-            Ok(Some(text))
-        }
-        None | Some(Value::Null | Value::String(_)) if required => Err(ConnectionsError::invalid(path(), "is missing")),
-        None | Some(Value::Null | Value::String(_)) => Ok(None),
-        Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-            Err(ConnectionsError::invalid(path(), "must be text"))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::provider::Catalogue;
-
-    fn check(provider: &str, given: Option<Value>) -> Result<Option<Value>, String> {
-        let catalogue = Catalogue::shipped().unwrap();
-        credentials(catalogue.get(provider).unwrap(), given).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn an_oauth2_integration_may_have_an_app() {
-        let app = json!({"type": "OAUTH2", "client_id": "cid", "client_secret": "csecret", "scopes": "repo,user"});
-        assert_eq!(check("github", Some(app.clone())), Ok(Some(app)));
-        assert_eq!(check("github", None), Ok(None), "tokens can be imported without one");
-        let without_scopes = json!({"type": "OAUTH2", "client_id": "cid", "client_secret": "s", "scopes": null});
-        assert_eq!(check("github", Some(without_scopes)).unwrap().unwrap()["scopes"], "");
-        for (given, message) in [
-            (
-                Some(json!({"type": "API_KEY"})),
-                "provider \"github\" takes OAUTH2 credentials, not API_KEY",
-            ),
-            (Some(json!({"client_id": "x"})), "credentials.type: must be \"OAUTH2\""),
-            (
-                Some(json!({"type": "OAUTH2", "client_id": ""})),
-                "credentials.client_id: is missing",
-            ),
-            (
-                Some(json!({"type": "OAUTH2", "client_id": "c", "client_secret": 5})),
-                "credentials.client_secret: must be text",
-            ),
-            (
-                Some(json!({"type": "OAUTH2", "client_id": "c", "client_secret": "s", "x": 1})),
-                "credentials.x: is not known",
-            ),
-            (Some(json!("x")), "credentials: must be a JSON object"),
-        ] {
-            let error = check("github", given).unwrap_err();
-            assert!(error.starts_with(message), "{error}");
-        }
-    }
-
-    #[test]
-    fn other_modes_have_no_app() {
-        assert_eq!(check("unauthenticated", None), Ok(None));
-        assert_eq!(check("github-pat", Some(Value::Null)), Ok(None));
-        let error = check("github-pat", Some(json!({"type": "API_KEY"}))).unwrap_err();
-        assert!(error.contains("credentials belong to its connections"), "{error}");
-    }
 }

@@ -1,6 +1,7 @@
 //! Integrations and connections with their secrets opened: cached, checked, sealed. The one place that turns stored rows into
 //! something a request can be built from. It does not send anything: whether credentials work shows when they are used.
 
+mod app;
 mod cache;
 mod error;
 mod fields;
@@ -14,16 +15,16 @@ mod validation;
 
 use std::sync::Arc;
 
+pub use app::{CLIENT_ID_CHARS_MAX, CLIENT_SECRET_CHARS_MAX};
 pub use cache::{CACHE_TTL_MS, INTEGRATIONS_MAX, TARGETS_MAX};
 pub use error::ConnectionsError;
 pub use input::{IntegrationPatch, NewConnection, NewIntegration};
-pub use integrations::{CLIENT_ID_CHARS_MAX, CLIENT_SECRET_CHARS_MAX};
 pub use validation::{CONFIG_BYTES_MAX, METADATA_BYTES_MAX, NAME_CHARS_MAX, TAG_KEY_CHARS_MAX, TAGS_MAX};
 
 use cache::Caches;
 
 use crate::clock::{Clock, Entropy};
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, OAuthClient};
 use crate::encryption::Keyring;
 use crate::model::{Connection, EnvironmentId, Integration, JsonObject};
 use crate::provider::{Catalogue, Provider};
@@ -56,6 +57,8 @@ pub struct Target {
     pub connection_config: JsonObject,
     /// The integration's `custom` map and, as `clientId`, its client id: for templates and generic providers.
     pub integration_config: JsonObject,
+    /// The integration's OAuth client.
+    pub client: Option<OAuthClient>,
 }
 
 /// Leaves out both configs: they may hold secrets.

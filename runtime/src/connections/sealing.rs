@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{ConnectionsError, Inner, Target};
+use super::{ConnectionsError, Inner, Target, app};
 use crate::credentials::{Credentials, Secret};
 use crate::model::{Connection, Integration, JsonObject, Sealed};
 use crate::provider::Provider;
@@ -34,13 +34,15 @@ impl Inner {
             &connection_place(&connection, "connection_config"),
             &connection.connection_config,
         )?;
-        let integration_config = self.integration_secrets(&integration)?.into_config();
+        let secrets = self.integration_secrets(&integration)?;
+        let client = secrets.credentials.as_ref().and_then(app::client);
         Ok(Target {
             integration,
             provider,
             credentials,
             connection_config: object(config.expose()),
-            integration_config,
+            integration_config: secrets.into_config(),
+            client,
             connection: Arc::new(connection),
         })
     }

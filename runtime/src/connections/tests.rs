@@ -49,6 +49,7 @@ pub(super) fn target(provider_config_key: &str, connection_id: &str) -> Arc<Targ
         credentials: Credentials::None,
         connection_config: JsonObject::new(),
         integration_config: JsonObject::new(),
+        client: None,
     })
 }
 

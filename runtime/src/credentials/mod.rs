@@ -1,15 +1,21 @@
-//! Credentials by auth mode, and the type that keeps secrets out of logs. Pure: parsing, showing, looking up. It does not
+//! Credentials by type, and the type that keeps secrets out of logs. Pure: parsing, showing, looking up. It does not
 //! encrypt (see `encryption`) and does not decide how a request is authenticated (see `proxy`).
 
+mod fields;
 mod json;
+mod lookup;
+mod mode;
+mod parse;
 mod redaction;
 mod secret;
+#[cfg(test)]
+mod tests;
 
-pub use json::{CredentialsError, TOKEN_CHARS_MAX};
+pub use fields::{CredentialsError, KEY_CHARS_MAX, PEM_CHARS_MAX, TOKEN_CHARS_MAX};
+pub use lookup::lookup;
+pub use mode::CredentialsType;
 pub use redaction::{SECRET_BYTES_MIN, secret_strings};
 pub use secret::{Secret, Wipe};
-
-use serde_json::Value;
 
 use crate::model::JsonObject;
 
@@ -19,114 +25,161 @@ pub enum Credentials {
     ApiKey {
         api_key: Secret<String>,
     },
+    /// Also what installing a plugin leaves behind.
     Basic {
         username: String,
         password: Secret<String>,
     },
+    /// Also those of MCP servers.
     OAuth2 {
         access_token: Secret<String>,
         refresh_token: Option<Secret<String>>,
         expires_at_ms: Option<i64>,
         /// The token endpoint's answer, or what was imported.
         raw: Secret<JsonObject>,
+        /// The client in the place of the integration's.
+        config_override: Option<OAuthClient>,
+    },
+    /// OAuth 2 client credentials: the connection brings its own client.
+    OAuth2Cc {
+        /// None until one was obtained.
+        token: Option<Secret<String>>,
+        expires_at_ms: Option<i64>,
+        client: OAuthClient,
+        /// PEM, for mutual TLS.
+        client_certificate: Option<Secret<String>>,
+        /// PEM for mutual TLS, or a JWK for a signed client assertion.
+        client_private_key: Option<Secret<String>>,
+        raw: Secret<JsonObject>,
+    },
+    /// RFC 5849 token credentials; the client is the integration's.
+    OAuth1 {
+        oauth_token: Secret<String>,
+        oauth_token_secret: Secret<String>,
+        raw: Secret<JsonObject>,
+    },
+    /// NetSuite's token-based authentication.
+    Tba {
+        token_id: Secret<String>,
+        token_secret: Secret<String>,
+        config_override: Option<OAuthClient>,
+    },
+    AwsSigV4(Box<AwsCredentials>),
+    /// A GitHub App's installation token; also the app's part of the mode CUSTOM.
+    App {
+        access_token: Secret<String>,
+        expires_at_ms: Option<i64>,
+        raw: Secret<JsonObject>,
+        /// The app's own token, if it was kept.
+        jwt_token: Option<Secret<String>>,
+    },
+    /// BILL, JWT, SIGNATURE and TWO_STEP: a token that was made of what the user gave.
+    Session {
+        kind: SessionKind,
+        /// Under the name [`SessionKind::token_field`].
+        token: Secret<String>,
+        expires_at_ms: Option<i64>,
+        /// All other fields by their names: what the user gave, `refresh_token`, `raw`, `_cookies`.
+        fields: Secret<JsonObject>,
     },
     None,
 }
 
+/// An OAuth client that a connection brings along.
+#[derive(Clone, Debug)]
+pub struct OAuthClient {
+    pub client_id: String,
+    pub client_secret: Secret<String>,
+}
+
+/// Keys of AWS, usually the temporary ones of a role.
+#[derive(Clone, Debug)]
+pub struct AwsCredentials {
+    pub region: String,
+    /// The name for signing: `s3`, `execute-api` …
+    pub service: String,
+    pub access_key_id: Secret<String>,
+    pub secret_access_key: Secret<String>,
+    pub session_token: Option<Secret<String>>,
+    pub expires_at_ms: Option<i64>,
+    pub role_arn: Option<String>,
+    pub external_id: Option<String>,
+    pub raw: Secret<JsonObject>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionKind {
+    Bill,
+    Jwt,
+    Signature,
+    TwoStep,
+}
+
+impl SessionKind {
+    /// The field that the public API shows the token in.
+    #[must_use]
+    pub fn token_field(self) -> &'static str {
+        match self {
+            Self::Bill => "session_id",
+            Self::Jwt | Self::Signature | Self::TwoStep => "token",
+        }
+    }
+}
+
 impl Credentials {
-    /// The auth mode as the public API names it.
+    #[must_use]
+    pub fn kind(&self) -> CredentialsType {
+        match self {
+            Self::ApiKey { .. } => CredentialsType::ApiKey,
+            Self::Basic { .. } => CredentialsType::Basic,
+            Self::OAuth2 { .. } => CredentialsType::OAuth2,
+            Self::OAuth2Cc { .. } => CredentialsType::OAuth2Cc,
+            Self::OAuth1 { .. } => CredentialsType::OAuth1,
+            Self::Tba { .. } => CredentialsType::Tba,
+            Self::AwsSigV4(_) => CredentialsType::AwsSigV4,
+            Self::App { .. } => CredentialsType::App,
+            Self::Session { kind, .. } => match kind {
+                SessionKind::Bill => CredentialsType::Bill,
+                SessionKind::Jwt => CredentialsType::Jwt,
+                SessionKind::Signature => CredentialsType::Signature,
+                SessionKind::TwoStep => CredentialsType::TwoStep,
+            },
+            Self::None => CredentialsType::None,
+        }
+    }
+
+    /// The type as the public API names it.
     #[must_use]
     pub fn mode(&self) -> &'static str {
-        match self {
-            Self::ApiKey { .. } => "API_KEY",
-            Self::Basic { .. } => "BASIC",
-            Self::OAuth2 { .. } => "OAUTH2",
-            Self::None => "NONE",
-        }
+        self.kind().name()
     }
 
-    /// The value of a template variable: `apiKey`, `username`, `password`, `accessToken` (also `access_token`), any stored
-    /// field by its name, and all of them below `credentials.`, for example `credentials.raw.team.id`. None for names that
-    /// are not credentials' and for values that are neither text nor number.
+    /// When they stop working, in milliseconds since 1970; none when nobody said, or never.
     #[must_use]
-    pub fn variable(&self, name: &str) -> Option<String> {
-        let name = name.strip_prefix("credentials.").unwrap_or(name);
-        match (self, name) {
-            (Self::ApiKey { api_key }, "apiKey") => Some(api_key.expose().clone()),
-            (Self::Basic { username, .. }, "username") => Some(username.clone()),
-            (Self::Basic { password, .. }, "password") => Some(password.expose().clone()),
-            (Self::OAuth2 { access_token, .. }, "accessToken" | "access_token") => Some(access_token.expose().clone()),
-            (Self::OAuth2 { refresh_token, .. }, "refresh_token") => {
-                refresh_token.as_ref().map(|token| token.expose().clone())
-            }
-            (Self::OAuth2 { expires_at_ms, .. }, "expires_at") => expires_at_ms.and_then(json::iso8601_ms),
-            (Self::OAuth2 { raw, .. }, name) => name.strip_prefix("raw.").and_then(|path| lookup(raw.expose(), path)),
-            (Self::ApiKey { .. } | Self::Basic { .. } | Self::None, _) => None,
-        }
-    }
-}
-
-/// The text or number at a dotted path of a JSON object. A key that itself holds the dots is found too. What template
-/// variables such as `connectionConfig.subdomain` are looked up with, once their prefix is removed.
-#[must_use]
-pub fn lookup(object: &JsonObject, path: &str) -> Option<String> {
-    let nested = path.split_once('.').and_then(|(head, rest)| match object.get(head) {
-        Some(Value::Object(inner)) => lookup(inner, rest),
-        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) | None => None,
-    });
-    nested.or_else(|| match object.get(path) {
-        Some(Value::String(text)) => Some(text.clone()),
-        Some(Value::Number(number)) => Some(number.to_string()),
-        Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) | None => None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn oauth2() -> Credentials {
-        let value = json!({
-            "type": "OAUTH2", "access_token": "at", "refresh_token": "rt", "expires_at": "2030-01-01T00:00:00Z",
-            "raw": {"team": {"id": "T1", "n": 7}, "a.b": "flat"},
-        });
-        Credentials::from_json(&value).unwrap()
-    }
-
-    #[test]
-    fn variables_by_mode() {
-        let api_key = Credentials::from_json(&json!({"type": "API_KEY", "apiKey": "k"})).unwrap();
-        let basic = Credentials::from_json(&json!({"type": "BASIC", "username": "u", "password": "p"})).unwrap();
-        let cases = [
-            (&api_key, "apiKey", Some("k")),
-            (&api_key, "credentials.apiKey", Some("k")),
-            (&api_key, "accessToken", None),
-            (&basic, "username", Some("u")),
-            (&basic, "credentials.password", Some("p")),
-            (&oauth2(), "accessToken", Some("at")),
-            (&oauth2(), "access_token", Some("at")),
-            (&oauth2(), "credentials.refresh_token", Some("rt")),
-            (&oauth2(), "expires_at", Some("2030-01-01T00:00:00.000Z")),
-            (&oauth2(), "credentials.raw.team.id", Some("T1")),
-            (&oauth2(), "raw.team.n", Some("7")),
-            (&oauth2(), "raw.a.b", Some("flat")),
-            (&oauth2(), "raw.team", None),
-            (&oauth2(), "apiKey", None),
-            (&Credentials::None, "apiKey", None),
-        ];
-        for (credentials, name, value) in cases {
-            assert_eq!(credentials.variable(name).as_deref(), value, "{name}");
+    pub fn expires_at_ms(&self) -> Option<i64> {
+        match self {
+            Self::OAuth2 { expires_at_ms, .. }
+            | Self::OAuth2Cc { expires_at_ms, .. }
+            | Self::App { expires_at_ms, .. }
+            | Self::Session { expires_at_ms, .. } => *expires_at_ms,
+            Self::AwsSigV4(aws) => aws.expires_at_ms,
+            Self::ApiKey { .. } | Self::Basic { .. } | Self::OAuth1 { .. } | Self::Tba { .. } | Self::None => None,
         }
     }
 
-    #[test]
-    fn debug_shows_no_secret() {
-        let shown = format!("{:?}", oauth2());
-        assert!(
-            !shown.contains("at\"") && !shown.contains("rt") && !shown.contains("T1"),
-            "{shown}"
-        );
+    /// The token that templates call `accessToken`, where there is one. Whether it goes into a header is the proxy's to say.
+    #[must_use]
+    pub fn access_token(&self) -> Option<&Secret<String>> {
+        match self {
+            Self::OAuth2 { access_token, .. } | Self::App { access_token, .. } => Some(access_token),
+            Self::OAuth2Cc { token, .. } => token.as_ref(),
+            Self::Session { token, .. } => Some(token),
+            Self::ApiKey { .. }
+            | Self::Basic { .. }
+            | Self::OAuth1 { .. }
+            | Self::Tba { .. }
+            | Self::AwsSigV4(_)
+            | Self::None => None,
+        }
     }
 }

@@ -10,8 +10,21 @@ use super::{Credentials, Secret};
 /// Shorter values are not listed, in bytes: masking every `a` would hide the log and still tell the secret.
 pub const SECRET_BYTES_MIN: usize = 4;
 
-/// Fields of token answers that say what a token is, not the token.
-const NOT_SECRET: [&str; 5] = ["type", "token_type", "scope", "expires_at", "expires_in"];
+/// Fields that say what a token is or whom it belongs to, not the token: masking `us-east-1` would hide half a log.
+const NOT_SECRET: [&str; 12] = [
+    "client_id",
+    "expires_at",
+    "expires_in",
+    "organization_id",
+    "region",
+    "role_arn",
+    "scope",
+    "service",
+    "token_type",
+    "type",
+    "user_id",
+    "userId",
+];
 
 /// All but RFC 3986's unreserved characters: how a value looks inside a URL.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::template::{Template, TemplateError};
@@ -43,7 +43,7 @@ pub(super) fn provider(name: &str, mut json: Value) -> Result<Provider, EntryErr
     Ok(Provider {
         name: name.to_owned(),
         display_name: entry.display_name.unwrap_or_else(|| name.to_owned()),
-        auth_mode: entry.auth_mode.into(),
+        auth_mode: entry.auth_mode,
         proxy: entry.proxy.map(proxy).transpose()?,
         json,
     })
@@ -52,65 +52,8 @@ pub(super) fn provider(name: &str, mut json: Value) -> Result<Provider, EntryErr
 #[derive(Deserialize)]
 struct Entry {
     display_name: Option<String>,
-    auth_mode: AuthModeName,
+    auth_mode: AuthMode,
     proxy: Option<Proxy>,
-}
-
-/// All modes that entries may name.
-#[derive(Clone, Copy, Deserialize, Serialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum AuthModeName {
-    ApiKey,
-    App,
-    AppStore,
-    #[serde(rename = "AWS_SIGV4")]
-    AwsSigV4,
-    Basic,
-    Bill,
-    Custom,
-    InstallPlugin,
-    Jwt,
-    #[serde(rename = "MCP_OAUTH2")]
-    McpOAuth2,
-    #[serde(rename = "MCP_OAUTH2_GENERIC")]
-    McpOAuth2Generic,
-    None,
-    #[serde(rename = "OAUTH1")]
-    OAuth1,
-    #[serde(rename = "OAUTH2")]
-    OAuth2,
-    #[serde(rename = "OAUTH2_CC")]
-    OAuth2Cc,
-    Signature,
-    Tableau,
-    Tba,
-    TwoStep,
-}
-
-impl From<AuthModeName> for AuthMode {
-    fn from(name: AuthModeName) -> Self {
-        match name {
-            AuthModeName::ApiKey => Self::ApiKey,
-            AuthModeName::Basic => Self::Basic,
-            AuthModeName::OAuth2 => Self::OAuth2,
-            AuthModeName::None => Self::None,
-            AuthModeName::App
-            | AuthModeName::AppStore
-            | AuthModeName::AwsSigV4
-            | AuthModeName::Bill
-            | AuthModeName::Custom
-            | AuthModeName::InstallPlugin
-            | AuthModeName::Jwt
-            | AuthModeName::McpOAuth2
-            | AuthModeName::McpOAuth2Generic
-            | AuthModeName::OAuth1
-            | AuthModeName::OAuth2Cc
-            | AuthModeName::Signature
-            | AuthModeName::Tableau
-            | AuthModeName::Tba
-            | AuthModeName::TwoStep => Self::Unsupported,
-        }
-    }
 }
 
 #[derive(Deserialize)]
@@ -290,6 +233,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::credentials::CredentialsType;
 
     #[test]
     fn an_entry_is_read_and_kept() {
@@ -320,35 +264,32 @@ mod tests {
 
     #[test]
     fn every_auth_mode_of_the_schema_loads() {
-        let modes = [
-            "OAUTH2",
-            "API_KEY",
-            "OAUTH2_CC",
-            "BASIC",
-            "TWO_STEP",
-            "MCP_OAUTH2",
-            "JWT",
-            "OAUTH1",
-            "BILL",
-            "MCP_OAUTH2_GENERIC",
-            "NONE",
-            "AWS_SIGV4",
-            "INSTALL_PLUGIN",
-            "SIGNATURE",
-            "APP",
-            "CUSTOM",
-            "TBA",
-        ];
-        for mode in modes {
+        for (mode, credentials) in [
+            ("OAUTH2", Some(CredentialsType::OAuth2)),
+            ("API_KEY", Some(CredentialsType::ApiKey)),
+            ("OAUTH2_CC", Some(CredentialsType::OAuth2Cc)),
+            ("BASIC", Some(CredentialsType::Basic)),
+            ("TWO_STEP", Some(CredentialsType::TwoStep)),
+            ("MCP_OAUTH2", Some(CredentialsType::OAuth2)),
+            ("JWT", Some(CredentialsType::Jwt)),
+            ("OAUTH1", Some(CredentialsType::OAuth1)),
+            ("BILL", Some(CredentialsType::Bill)),
+            ("MCP_OAUTH2_GENERIC", Some(CredentialsType::OAuth2)),
+            ("NONE", Some(CredentialsType::None)),
+            ("AWS_SIGV4", Some(CredentialsType::AwsSigV4)),
+            ("INSTALL_PLUGIN", Some(CredentialsType::Basic)),
+            ("SIGNATURE", Some(CredentialsType::Signature)),
+            ("APP", Some(CredentialsType::App)),
+            ("CUSTOM", Some(CredentialsType::App)),
+            ("TBA", Some(CredentialsType::Tba)),
+            ("APP_STORE", None),
+            ("TABLEAU", None),
+        ] {
             let provider = provider("p", json!({"auth_mode": mode})).unwrap();
-            let expected = match mode {
-                "OAUTH2" => AuthMode::OAuth2,
-                "API_KEY" => AuthMode::ApiKey,
-                "BASIC" => AuthMode::Basic,
-                "NONE" => AuthMode::None,
-                _ => AuthMode::Unsupported,
-            };
-            assert_eq!((provider.auth_mode, provider.auth_mode_name()), (expected, mode));
+            assert_eq!(
+                (provider.auth_mode.credentials_type(), provider.auth_mode_name()),
+                (credentials, mode)
+            );
         }
     }
 

@@ -2,6 +2,7 @@
 //! nothing here or elsewhere asks for a provider's name. What a key means is up to whom it concerns: here only `auth_mode`
 //! and `proxy` are understood, everything else is kept as it is.
 
+mod auth_mode;
 mod entry;
 mod load;
 mod shipped;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+pub use auth_mode::AuthMode;
 pub use load::{CatalogueError, FILE_BYTES_MAX};
 
 /// All providers known to this installation, by name.
@@ -56,16 +58,6 @@ pub struct RetrySpec {
     pub remaining: Option<String>,
     /// Status codes to retry instead of the usual ones: `403`, `5xx`, `500-502`.
     pub error_code: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuthMode {
-    ApiKey,
-    Basic,
-    OAuth2,
-    None,
-    /// A mode whose connections cannot be made yet; its entries still load. Its name is [`Provider::auth_mode_name`].
-    Unsupported,
 }
 
 impl Catalogue {

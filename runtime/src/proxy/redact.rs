@@ -109,7 +109,13 @@ fn secrets(target: &Target) -> Vec<String> {
             refresh_token,
             expires_at_ms: _,
             raw,
+            config_override,
         } => {
+            secrets.extend(
+                config_override
+                    .iter()
+                    .map(|client| client.client_secret.expose().clone()),
+            );
             secrets.push(access_token.expose().clone());
             secrets.extend(refresh_token.iter().map(|token| token.expose().clone()));
             for value in raw.expose().values() {
@@ -117,7 +123,18 @@ fn secrets(target: &Target) -> Vec<String> {
             }
         }
         Credentials::None => {}
+        Credentials::OAuth2Cc { .. }
+        | Credentials::OAuth1 { .. }
+        | Credentials::Tba { .. }
+        | Credentials::AwsSigV4(_)
+        | Credentials::App { .. }
+        | Credentials::Session { .. } => {
+            let values = target.credentials.secret_values();
+            secrets.extend(values.iter().map(|value| value.expose().clone()));
+        }
     }
+    let client = target.client.iter();
+    secrets.extend(client.map(|client| client.client_secret.expose().clone()));
     let fields = target.provider.json.get("connection_config").and_then(Value::as_object);
     for (key, field) in fields.into_iter().flatten() {
         let marked = field.get("secret").is_some_and(|secret| secret == &Value::Bool(true));

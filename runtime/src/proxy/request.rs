@@ -43,7 +43,7 @@ pub(super) struct Injected {
 
 /// Builds the request.
 pub(super) fn build(target: &Target, request: &ProxyRequest, options: &ProxyOptions) -> Result<Built, ProxyError> {
-    if target.provider.auth_mode == crate::provider::AuthMode::Unsupported {
+    if target.provider.auth_mode.credentials_type().is_none() {
         return Err(ProxyError::UnsupportedAuth {
             provider: target.provider.name.clone(),
         });

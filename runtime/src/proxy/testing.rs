@@ -40,6 +40,7 @@ pub(super) fn bearer(token: &str) -> Credentials {
         refresh_token: None,
         expires_at_ms: None,
         raw: Secret::new(JsonObject::new()),
+        config_override: None,
     }
 }
 
@@ -78,6 +79,7 @@ pub(super) fn target(provider: Provider, credentials: Credentials) -> Target {
         credentials,
         connection_config: JsonObject::new(),
         integration_config: JsonObject::new(),
+        client: None,
     }
 }
 

@@ -5,11 +5,10 @@ use std::borrow::Cow;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
 
 use super::ProxyError;
 use crate::connections::Target;
-use crate::credentials::Credentials;
+use crate::credentials::{self, Credentials, SessionKind};
 use crate::model::JsonObject;
 use crate::provider::template::{self, TemplateError};
 
@@ -51,13 +50,13 @@ pub(super) fn lookup(target: &Target, name: &str) -> Option<String> {
     } else if let Some(key) = name.strip_prefix("metadata.") {
         at(&target.connection.metadata, key)
     } else if let Some(key) = name.strip_prefix("credentials.") {
-        credential(&target.credentials, key)
+        target.credentials.variable(key).map(Cow::into_owned)
     } else {
         match name {
             "connectionId" | "connection_id" => Some(target.connection.connection_id.clone()),
             "providerConfigKey" | "provider_config_key" => Some(target.integration.unique_key.clone()),
             "clientId" => client_id(&target.integration_config),
-            _ => credential(&target.credentials, name),
+            _ => target.credentials.variable(name).map(Cow::into_owned),
         }
     };
     value.filter(|value| !value.is_empty())
@@ -69,41 +68,35 @@ fn client_id(integration_config: &JsonObject) -> Option<String> {
         .find_map(|key| at(integration_config, key))
 }
 
-/// A credential by the name it has in the public API or in templates.
-fn credential(credentials: &Credentials, name: &str) -> Option<String> {
-    match (credentials, name) {
-        (Credentials::ApiKey { api_key }, "apiKey" | "api_key") => Some(api_key.expose().clone()),
-        (Credentials::Basic { username, .. }, "username") => Some(username.clone()),
-        (Credentials::Basic { password, .. }, "password") => Some(password.expose().clone()),
-        (Credentials::OAuth2 { access_token, .. }, "accessToken" | "access_token") => {
-            Some(access_token.expose().clone())
-        }
-        (Credentials::OAuth2 { raw, .. }, name) => at(raw.expose(), name.strip_prefix("raw.").unwrap_or(name)),
-        (Credentials::ApiKey { .. } | Credentials::Basic { .. } | Credentials::None, _) => None,
-    }
-}
-
 /// The text or number at a dotted path, else under the flat key that holds the dots.
 pub(super) fn at(object: &JsonObject, path: &str) -> Option<String> {
-    let nested = path.split_once('.').and_then(|(key, rest)| match object.get(key)? {
-        Value::Object(inner) => at(inner, rest),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => None,
-    });
-    nested.or_else(|| match object.get(path)? {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    })
+    credentials::lookup(object, path).map(Cow::into_owned)
 }
 
-/// The `authorization` value that the kind of credentials implies; none where the provider's data says it all.
+/// The `authorization` value that the kind of credentials implies; none where the provider's data says it all, and where
+/// the whole request is signed.
 pub(super) fn default_authorization(credentials: &Credentials) -> Option<String> {
     match credentials {
-        Credentials::OAuth2 { access_token, .. } => Some(format!("Bearer {}", access_token.expose())),
         Credentials::Basic { username, password } => {
             let pair = format!("{username}:{}", password.expose());
             Some(format!("Basic {}", STANDARD.encode(pair)))
         }
-        Credentials::ApiKey { .. } | Credentials::None => None,
+        // A session at Bill.com is no bearer token.
+        Credentials::Session {
+            kind: SessionKind::Bill,
+            ..
+        } => None,
+        Credentials::OAuth2 { .. }
+        | Credentials::OAuth2Cc { .. }
+        | Credentials::App { .. }
+        | Credentials::Session { .. } => {
+            let token = credentials.access_token()?;
+            Some(format!("Bearer {}", token.expose()))
+        }
+        Credentials::ApiKey { .. }
+        | Credentials::OAuth1 { .. }
+        | Credentials::Tba { .. }
+        | Credentials::AwsSigV4(_)
+        | Credentials::None => None,
     }
 }
