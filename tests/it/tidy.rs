@@ -23,7 +23,15 @@ const WALLS: &[(&str, &[&str])] = &[
     ("logs", &["store"]),
     ("records", &["store"]),
     ("connections", &["store", "provider", "credentials", "encryption"]),
-    ("proxy", &["connections", "provider", "credentials", "logs"]),
+    ("egress", &[]),
+    (
+        "oauth",
+        &["store", "connections", "provider", "credentials", "egress", "logs"],
+    ),
+    (
+        "proxy",
+        &["connections", "provider", "credentials", "oauth", "egress", "logs"],
+    ),
     ("engine", &[]),
     (
         "host",
@@ -61,7 +69,7 @@ const ROOT: &[&str] = &["runtime", "lib", "main"];
 const OWNERS: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("wasmtime", &["engine", "host", "executor"]),
-    ("reqwest", &["proxy", "cli"]),
+    ("reqwest", &["oauth", "cli"]),
     ("axum", &["http"]),
     ("clap", &["cli", "main"]),
     ("anyhow", &["cli", "main"]),
@@ -70,6 +78,7 @@ const OWNERS: &[(&str, &[&str])] = &[
 /// What does the work of a part. The edges may name the plain types that the API of `Runtime` speaks of, but none of these.
 const DOERS: &[&str] = &[
     "Store",
+    "OAuth",
     "Proxy",
     "Engine",
     "Connections",

@@ -24,6 +24,14 @@ pub(super) fn integration(unique_key: &str) -> Arc<Integration> {
     })
 }
 
+/// A provider that says this of how tokens are obtained.
+pub(super) fn provider(entry: serde_json::Value) -> Provider {
+    let catalogue = Catalogue::shipped().unwrap();
+    let mut provider = Provider::clone(catalogue.get("github").unwrap());
+    provider.json = entry;
+    provider
+}
+
 pub(super) fn target(provider_config_key: &str, connection_id: &str) -> Arc<Target> {
     let integration = integration(provider_config_key);
     let catalogue = Catalogue::shipped().unwrap();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::body::Incoming;
 
@@ -32,7 +33,11 @@ pub(super) struct Shared {
     pub(super) options: ProxyOptions,
     /// Where messages go.
     pub(super) log: Box<dyn Fn(Message) + Send + Sync>,
+    pub(super) renew: Renew,
 }
+
+/// Asked when a provider refuses the credentials of a target: whether the connection has other ones by now.
+pub(super) type Renew = Box<dyn Fn(Arc<Target>) -> BoxFuture<'static, bool> + Send + Sync>;
 
 /// A call between its attempts.
 pub(super) struct Call<'a> {
@@ -41,6 +46,8 @@ pub(super) struct Call<'a> {
     request: ProxyRequest,
     body: CallBody,
     spent: Spent,
+    /// Refused credentials are replaced once.
+    renewed: bool,
 }
 
 /// What is left to send.
@@ -102,6 +109,7 @@ impl<'a> Call<'a> {
             request,
             body,
             spent: Spent::default(),
+            renewed: false,
         }
     }
 
@@ -119,7 +127,16 @@ impl<'a> Call<'a> {
             }
             Err(error) => (None, Err(error)),
         };
-        let decision = self.decide(target, &outcome);
+        let decision = if self.renews(target, trail.as_ref(), &outcome).await {
+            self.renewed = true;
+            Decision::After {
+                wait_ms: 0,
+                reason: "credentials_refreshed",
+                spent: self.spent,
+            }
+        } else {
+            self.decide(target, &outcome)
+        };
         let attempt = Attempt {
             operation_id: &self.ctx.operation_id,
             method: &self.request.method,
@@ -205,6 +222,19 @@ impl<'a> Call<'a> {
         self.request.method.is_idempotent() || self.request.headers.contains_key("idempotency-key")
     }
 
+    /// After a 401: whether the request is worth repeating, because the connection has other credentials by now than those
+    /// that were refused.
+    async fn renews(&self, target: &Arc<Target>, trail: Option<&Trail>, outcome: &Result<Answer, ProxyError>) -> bool {
+        let (Ok(answer), Some(trail)) = (outcome, trail) else {
+            return false;
+        };
+        answer.parts.status == StatusCode::UNAUTHORIZED
+            && !self.renewed
+            && self.body.is_replayable()
+            && trail.built.carries_credentials(&self.request.headers)
+            && (self.shared.renew)(Arc::clone(target)).await
+    }
+
     fn decide(&self, target: &Target, outcome: &Result<Answer, ProxyError>) -> Decision {
         let no_spec = RetrySpec::default();
         let spec = target.provider.proxy.as_ref().map(|ProxySpec { retry, .. }| retry);
@@ -244,6 +274,7 @@ fn failure(error: &ProxyError) -> Outcome<'static> {
         } => Outcome::NotSent,
         ProxyError::Timeout { .. } | ProxyError::Reset { .. } => Outcome::MaybeSent,
         ProxyError::Connections(_)
+        | ProxyError::NoCredentials { .. }
         | ProxyError::MissingApiUrl { .. }
         | ProxyError::UnsupportedAuth { .. }
         | ProxyError::MissingValue { .. }

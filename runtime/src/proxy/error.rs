@@ -6,6 +6,7 @@ use std::io;
 
 use crate::connections::ConnectionsError;
 use crate::egress::EgressDenied;
+use crate::oauth::{NoCredentials, OAuthError};
 use crate::provider::template::TemplateError;
 
 /// An error of a library, kept as the source.
@@ -34,6 +35,12 @@ impl Phase {
 pub enum ProxyError {
     #[error(transparent)]
     Connections(#[from] ConnectionsError),
+    #[error("the connection {connection_id:?} of the integration {provider_config_key:?} cannot be used: {source}")]
+    NoCredentials {
+        provider_config_key: String,
+        connection_id: String,
+        source: NoCredentials,
+    },
     #[error("the provider {provider:?} has no base URL; give one with `Base-Url-Override` or in the integration")]
     MissingApiUrl { provider: String },
     #[error("connections of the provider {provider:?} cannot be used yet: its auth mode is not supported")]
@@ -115,6 +122,7 @@ impl ProxyError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Connections(error) => connections_code(error),
+            Self::NoCredentials { source, .. } => source.code(),
             Self::MissingApiUrl { .. } => "missing_api_url",
             Self::UnsupportedAuth { .. } => "unsupported_auth",
             Self::MissingValue { .. } => "missing_template_value",
@@ -154,6 +162,7 @@ impl ProxyError {
             Self::Reset { .. } | Self::ResponseBody(_) => Some("ECONNRESET"),
             Self::TooManyRedirects { .. } => Some("ERR_FR_TOO_MANY_REDIRECTS"),
             Self::Connections(_)
+            | Self::NoCredentials { .. }
             | Self::MissingApiUrl { .. }
             | Self::UnsupportedAuth { .. }
             | Self::MissingValue { .. }
@@ -165,6 +174,23 @@ impl ProxyError {
             | Self::RequestBody(_)
             | Self::ResponseTooLarge { .. }
             | Self::Setup(_) => None,
+        }
+    }
+}
+
+impl From<OAuthError> for ProxyError {
+    fn from(error: OAuthError) -> Self {
+        match error {
+            OAuthError::Connections(error) => Self::Connections(error),
+            OAuthError::NoCredentials {
+                provider_config_key,
+                connection_id,
+                source,
+            } => Self::NoCredentials {
+                provider_config_key,
+                connection_id,
+                source,
+            },
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The one door to upstreams. Owns the attempt loop; does not know whether a guest or an HTTP client called.
 //!
-//! [`Proxy::send`] looks the target up, then `call` makes attempts: `request` builds (with `base_url`, `url` and `values`),
+//! [`Proxy::send`] gets the target, with credentials refreshed if they are due, then `call` makes attempts: `request` builds (with `base_url`, `url` and `values`),
 //! `client` sends within the limits of `crate::egress`, `redirect` says where an answer leads, `retry` decides, `attempt_log` and
 //! `redact` write down what happened, `response` passes the answer on.
 
@@ -29,10 +29,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::clock::{Clock, Entropy};
-use crate::connections::Connections;
 use crate::logs::Logs;
 use crate::model::ExecutionContext;
-use call::{Call, Shared};
+use crate::oauth::OAuth;
+use call::{Call, Renew, Shared};
 use client::HttpClient;
 use redact::Maskers;
 
@@ -44,7 +44,7 @@ pub use retry::RETRIES_MAX;
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Proxy {
-    connections: Connections,
+    oauth: OAuth,
     shared: Arc<Shared>,
 }
 
@@ -137,7 +137,7 @@ impl Default for ProxyOptions {
 impl Proxy {
     /// Fails when the machine offers no root certificates.
     pub fn new(
-        connections: Connections,
+        oauth: OAuth,
         logs: Logs,
         clock: Clock,
         entropy: Entropy,
@@ -150,9 +150,10 @@ impl Proxy {
             entropy,
             options,
             log: Box::new(move |message| logs.message(message)),
+            renew: renew(oauth.clone()),
         };
         Ok(Self {
-            connections,
+            oauth,
             shared: Arc::new(shared),
         })
     }
@@ -162,7 +163,7 @@ impl Proxy {
         let mut call = Call::new(&self.shared, ctx, request);
         loop {
             let target = self
-                .connections
+                .oauth
                 .target(&ctx.environment_id, &ctx.provider_config_key, &ctx.connection_id)
                 .await?;
             if let Some(outcome) = call.attempt(&target).await {
@@ -170,4 +171,11 @@ impl Proxy {
             }
         }
     }
+}
+
+fn renew(oauth: OAuth) -> Renew {
+    Box::new(move |rejected| {
+        let oauth = oauth.clone();
+        Box::pin(async move { oauth.renew(&rejected).await })
+    })
 }

@@ -41,6 +41,18 @@ pub(super) struct Injected {
     pub(super) query: Vec<String>,
 }
 
+impl Built {
+    /// Whether an answer to the request says something of the connection's credentials: they are there, the caller did not
+    /// bring his own, and no redirect left them behind.
+    pub(super) fn carries_credentials(&self, caller: &HeaderMap) -> bool {
+        let Injected { headers, query } = &self.injected;
+        let sent = |name: &HeaderName| self.headers.contains_key(name) && !caller.contains_key(name);
+        !caller.contains_key(header::AUTHORIZATION)
+            && !(headers.is_empty() && query.is_empty())
+            && headers.iter().all(sent)
+    }
+}
+
 /// Builds the request.
 pub(super) fn build(target: &Target, request: &ProxyRequest, options: &ProxyOptions) -> Result<Built, ProxyError> {
     if target.provider.auth_mode.credentials_type().is_none() {

@@ -132,6 +132,7 @@ impl Harness {
             entropy: Entropy::seeded(7),
             options,
             log: Box::new(move |message| noted.lock().unwrap().push(message)),
+            renew: Box::new(|_| Box::pin(std::future::ready(false))),
         };
         Self {
             shared,

@@ -20,6 +20,7 @@ use crate::model::{
     Connection, Environment, EnvironmentId, ExecutionContext, Integration, JsonObject, Message, Operation, OperationId,
     OperationKind, OperationState, RecordFilter, RunError,
 };
+use crate::oauth::{OAuth, OAuthError};
 use crate::provider::Catalogue;
 use crate::proxy::{Proxy, ProxyError, ProxyRequest, ProxyResponse};
 use crate::records::{Records, RecordsError};
@@ -43,6 +44,7 @@ struct Parts {
     environment_name: Arc<str>,
     store: Store,
     connections: Connections,
+    oauth: OAuth,
     proxy: Proxy,
     executor: Executor,
     deploy: Deploy,
@@ -114,6 +116,12 @@ impl Runtime {
     #[must_use]
     pub fn default_environment(&self) -> Arc<Environment> {
         Arc::clone(&self.0.keys.default_environment)
+    }
+
+    /// Milliseconds since 1970, by the clock it was started with.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.0.clock.now_ms()
     }
 
     /// All providers an integration can be made of.
@@ -203,20 +211,31 @@ impl Runtime {
         self.0.connections.list(environment, query).await
     }
 
-    /// One connection with its credentials and connection_config opened.
+    /// One connection with its credentials and connection_config opened. Credentials that are due are refreshed first.
     ///
     /// # Errors
-    /// [`ConnectionsError`]: an unknown integration or connection.
+    /// [`OAuthError`]: an unknown integration or connection, expired credentials that cannot be refreshed.
     pub async fn connection(
         &self,
         environment: &EnvironmentId,
         provider_config_key: &str,
         connection_id: &str,
-    ) -> Result<Arc<Target>, ConnectionsError> {
-        self.0
-            .connections
-            .target(environment, provider_config_key, connection_id)
-            .await
+    ) -> Result<Arc<Target>, OAuthError> {
+        self.0.oauth.target(environment, provider_config_key, connection_id).await
+    }
+
+    /// As [`Runtime::connection`], with credentials obtained after the call began, whatever their time and former failures
+    /// say. Those that cannot be refreshed are given as they are.
+    ///
+    /// # Errors
+    /// [`OAuthError`]: an unknown integration or connection, a provider that gives no token.
+    pub async fn refreshed_connection(
+        &self,
+        environment: &EnvironmentId,
+        provider_config_key: &str,
+        connection_id: &str,
+    ) -> Result<Arc<Target>, OAuthError> {
+        self.0.oauth.forced(environment, provider_config_key, connection_id).await
     }
 
     /// Creates a connection, or overwrites the one of that id.

@@ -19,6 +19,7 @@ use crate::encryption::{self, EncryptionError, KeyError, Keyring};
 use crate::engine::{CodeCache, Engine, EngineError, EngineOptions};
 use crate::executor::{Executor, ExecutorError, ExecutorParts};
 use crate::logs::Logs;
+use crate::oauth::{OAuth, OAuthParts, SetupError};
 use crate::provider::{Catalogue, CatalogueError};
 use crate::proxy::{Proxy, ProxyError, ProxyOptions};
 use crate::records::Records;
@@ -35,6 +36,8 @@ const SHUTDOWN_WAIT_MS: u64 = 10_000;
 /// How long it then waits for what else runs.
 const EXECUTOR_WAIT_MS: u64 = 1_000;
 const RETENTION_INTERVAL_MS: u64 = 600_000;
+/// How often credentials that nobody uses at the moment are looked after.
+const REFRESH_INTERVAL_MS: u64 = 60_000;
 
 /// Why the runtime does not start. Nothing was changed but that the data folder, the key and the database may have been created.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +56,8 @@ pub enum StartError {
     Catalogue(#[from] CatalogueError),
     #[error(transparent)]
     Executor(#[from] ExecutorError),
+    #[error(transparent)]
+    OAuth(#[from] SetupError),
     #[error(transparent)]
     Proxy(#[from] ProxyError),
 }
@@ -104,8 +109,16 @@ impl Runtime {
         let connections = Connections::new(store.clone(), catalogue, keyring, clock.clone(), entropy.clone());
         let logs = Logs::start_with_retention(store.clone(), clock.clone(), config.limits.log_retention_days);
         let records = Records::new(store.clone(), clock.clone());
+        let oauth = OAuth::new(OAuthParts {
+            connections: connections.clone(),
+            store: store.clone(),
+            logs: logs.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            egress_allow: config.egress_allow.clone(),
+        })?;
         let proxy = Proxy::new(
-            connections.clone(),
+            oauth.clone(),
             logs.clone(),
             clock.clone(),
             entropy.clone(),
@@ -158,6 +171,7 @@ impl Runtime {
             environment_name,
             store,
             connections,
+            oauth,
             proxy,
             executor,
             records,
@@ -176,6 +190,15 @@ impl Runtime {
         self.0
             .background
             .add(tokio::spawn(async move { scheduler.run().await }));
+        let (oauth, clock) = (self.0.oauth.clone(), self.0.clock.clone());
+        self.0.background.add(tokio::spawn(async move {
+            loop {
+                if let Err(error) = oauth.tick(clock.now_ms()).await {
+                    tracing::warn!(%error, "Credentials that are due were not looked for: {error}");
+                }
+                clock.sleep(Duration::from_millis(REFRESH_INTERVAL_MS)).await;
+            }
+        }));
         let (logs, clock) = (self.0.logs.clone(), self.0.clock.clone());
         self.0.background.add(tokio::spawn(async move {
             loop {
