@@ -11,6 +11,8 @@ mod node_client;
 mod openapi;
 mod proxy_httpbin;
 mod proxy_retries;
+mod refresh;
+mod refresh_kill;
 mod restart;
 mod secrets;
 mod sync_verdaccio;

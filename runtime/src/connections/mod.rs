@@ -11,7 +11,7 @@ mod input;
 mod integrations;
 mod sealing;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod validation;
 
 use std::sync::Arc;

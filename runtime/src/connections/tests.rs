@@ -10,7 +10,7 @@ use crate::clock::ManualClock;
 use crate::credentials::Secret;
 use crate::model::{ConnectionKey, Environment, IntegrationId, Sealed};
 
-pub(super) fn integration(unique_key: &str) -> Arc<Integration> {
+pub(crate) fn integration(unique_key: &str) -> Arc<Integration> {
     Arc::new(Integration {
         id: IntegrationId::from(format!("int_{unique_key}")),
         environment_id: EnvironmentId::from("env_1"),
@@ -25,14 +25,14 @@ pub(super) fn integration(unique_key: &str) -> Arc<Integration> {
 }
 
 /// A provider that says this of how tokens are obtained.
-pub(super) fn provider(entry: serde_json::Value) -> Provider {
+pub(crate) fn provider(entry: serde_json::Value) -> Provider {
     let catalogue = Catalogue::shipped().unwrap();
     let mut provider = Provider::clone(catalogue.get("github").unwrap());
     provider.json = entry;
     provider
 }
 
-pub(super) fn target(provider_config_key: &str, connection_id: &str) -> Arc<Target> {
+pub(crate) fn target(provider_config_key: &str, connection_id: &str) -> Arc<Target> {
     let integration = integration(provider_config_key);
     let catalogue = Catalogue::shipped().unwrap();
     Arc::new(Target {

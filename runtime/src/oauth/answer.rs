@@ -155,3 +155,6 @@ fn whole_ms(ms: f64) -> i64 {
     let whole = ms.clamp(0.0, LIFETIME_MS_MAX) as i64;
     whole
 }
+
+#[cfg(test)]
+mod tests;

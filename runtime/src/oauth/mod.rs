@@ -14,6 +14,8 @@ mod flight;
 mod record;
 mod request;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

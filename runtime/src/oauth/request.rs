@@ -329,3 +329,6 @@ fn unsupported(target: &Target, what: &str) -> RefreshError {
         what: what.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;
