@@ -114,11 +114,11 @@ pub enum NoCredentials {
 pub enum OAuthError {
     #[error(transparent)]
     Connections(#[from] ConnectionsError),
-    #[error("the connection {connection_id:?} of the integration {provider_config_key:?} cannot be used: {source}")]
+    #[error("the connection {connection_id:?} of the integration {provider_config_key:?} cannot be used: {reason}")]
     NoCredentials {
         provider_config_key: String,
         connection_id: String,
-        source: NoCredentials,
+        reason: NoCredentials,
     },
 }
 

@@ -214,7 +214,7 @@ impl OAuth {
         let want = Want::Forced(target.connection.refresh.generation);
         self.refreshed(&target, want)
             .await
-            .map_err(|source| no_credentials(&target, source))
+            .map_err(|reason| no_credentials(&target, reason))
     }
 
     /// Refreshes connections that nobody uses at the moment but whose credentials are due: at most 100, the longest due first.
@@ -259,7 +259,7 @@ impl OAuth {
         let (oauth, of) = (self.clone(), connection.clone());
         self.0
             .flights
-            .join(&connection.key, || async move { oauth.refresh(&of, want).await })
+            .join(&connection.key, move || async move { oauth.refresh(&of, want).await })
     }
 
     /// Refreshes when it is this process' turn, or waits for the one that does.
@@ -380,11 +380,11 @@ fn still_valid(target: Arc<Target>, now_ms: i64, reason: NoCredentials) -> Resul
     }
 }
 
-fn no_credentials(target: &Target, source: NoCredentials) -> OAuthError {
+fn no_credentials(target: &Target, reason: NoCredentials) -> OAuthError {
     OAuthError::NoCredentials {
         provider_config_key: target.integration.unique_key.clone(),
         connection_id: target.connection.connection_id.clone(),
-        source,
+        reason,
     }
 }
 

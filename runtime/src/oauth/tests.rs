@@ -139,7 +139,7 @@ fn token(target: &Target) -> String {
 
 fn code(outcome: Result<String, OAuthError>) -> &'static str {
     match outcome {
-        Err(OAuthError::NoCredentials { source, .. }) => source.code(),
+        Err(OAuthError::NoCredentials { reason, .. }) => reason.code(),
         other => panic!("{other:?}"),
     }
 }

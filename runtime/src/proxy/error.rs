@@ -35,11 +35,11 @@ impl Phase {
 pub enum ProxyError {
     #[error(transparent)]
     Connections(#[from] ConnectionsError),
-    #[error("the connection {connection_id:?} of the integration {provider_config_key:?} cannot be used: {source}")]
+    #[error("the connection {connection_id:?} of the integration {provider_config_key:?} cannot be used: {reason}")]
     NoCredentials {
         provider_config_key: String,
         connection_id: String,
-        source: NoCredentials,
+        reason: NoCredentials,
     },
     #[error("the provider {provider:?} has no base URL; give one with `Base-Url-Override` or in the integration")]
     MissingApiUrl { provider: String },
@@ -122,7 +122,7 @@ impl ProxyError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Connections(error) => connections_code(error),
-            Self::NoCredentials { source, .. } => source.code(),
+            Self::NoCredentials { reason, .. } => reason.code(),
             Self::MissingApiUrl { .. } => "missing_api_url",
             Self::UnsupportedAuth { .. } => "unsupported_auth",
             Self::MissingValue { .. } => "missing_template_value",
@@ -185,11 +185,11 @@ impl From<OAuthError> for ProxyError {
             OAuthError::NoCredentials {
                 provider_config_key,
                 connection_id,
-                source,
+                reason,
             } => Self::NoCredentials {
                 provider_config_key,
                 connection_id,
-                source,
+                reason,
             },
         }
     }

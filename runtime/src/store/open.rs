@@ -36,7 +36,7 @@ pub(super) enum Dialect {
 /// Each migration once, for both databases.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "foundation", include_str!("../../migrations/0001_foundation.sql")),
-    (2, "refresh", include_str!("../../migrations/0002_refresh.sql")),
+    (3, "refresh", include_str!("../../migrations/0003_refresh.sql")),
 ];
 
 /// For each connection to SQLite. WAL with `synchronous = NORMAL`: what was committed survives `kill -9` of this

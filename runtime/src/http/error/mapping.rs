@@ -216,7 +216,7 @@ impl From<ProxyError> for ApiError {
                 Self::new(StatusCode::NOT_FOUND, "unknown_provider_config", message)
             }
             ProxyError::Connections(error) => error.into(),
-            ProxyError::NoCredentials { source, .. } => no_credentials(&source, code, message),
+            ProxyError::NoCredentials { reason, .. } => no_credentials(&reason, code, message),
             ProxyError::MissingApiUrl { .. }
             | ProxyError::UnsupportedAuth { .. }
             | ProxyError::MissingValue { .. }
@@ -241,9 +241,9 @@ impl From<ProxyError> for ApiError {
 }
 
 /// What `/proxy` says of a connection without usable credentials: but for the back-off, Nango's code for all of it.
-fn no_credentials(source: &NoCredentials, code: &'static str, message: String) -> ApiError {
+fn no_credentials(reason: &NoCredentials, code: &'static str, message: String) -> ApiError {
     let message_of_all = format!("Failed to get connection credentials: '{message}'");
-    match source {
+    match reason {
         NoCredentials::Backoff { .. } => ApiError::new(StatusCode::FAILED_DEPENDENCY, code, message),
         NoCredentials::Exhausted { .. } => {
             ApiError::new(StatusCode::FAILED_DEPENDENCY, "server_error", message_of_all)
@@ -257,12 +257,12 @@ impl From<OAuthError> for ApiError {
         let message = error.to_string();
         match error {
             OAuthError::Connections(error) => error.into(),
-            OAuthError::NoCredentials { source, .. } => {
-                let status = match source {
+            OAuthError::NoCredentials { reason, .. } => {
+                let status = match reason {
                     NoCredentials::Backoff { .. } | NoCredentials::Exhausted { .. } => StatusCode::FAILED_DEPENDENCY,
                     NoCredentials::Refresh(_) => StatusCode::BAD_REQUEST,
                 };
-                Self::new(status, source.code(), message)
+                Self::new(status, reason.code(), message)
             }
         }
     }
