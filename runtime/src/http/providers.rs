@@ -80,7 +80,7 @@ fn entry(provider: &Provider) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::AuthMode;
+    use crate::provider::{AuthMode, SignatureMethod};
 
     #[test]
     fn entries_have_names_and_are_found_by_them() {
@@ -88,6 +88,7 @@ mod tests {
             name: "github".into(),
             display_name: "GitHub (User OAuth)".into(),
             auth_mode: AuthMode::OAuth2,
+            signature_method: SignatureMethod::default(),
             proxy: None,
             json: serde_json::json!({"display_name": "GitHub (User OAuth)"}),
         };

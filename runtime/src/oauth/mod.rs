@@ -31,6 +31,7 @@ use crate::store::{DueQuery, Store};
 
 use client::TokenClient;
 use flight::{Flight, Flights};
+use request::Moment;
 
 pub use client::{SetupError, TOKEN_ANSWER_BYTES_MAX, TOKEN_TIMEOUT_MS};
 pub use error::{NoCredentials, OAuthError, RefreshError};
@@ -314,7 +315,11 @@ impl OAuth {
         };
         let record = record::Record::begin(parts, &target);
         let obtained = async {
-            let answer = parts.client.send(request::build(&target)?).await?;
+            let moment = Moment {
+                now_ms: parts.clock.now_ms(),
+                random: parts.entropy.bytes(),
+            };
+            let answer = parts.client.send(request::build(&target, moment)?).await?;
             answer::credentials(&target, answer, parts.clock.now_ms())
         };
         match obtained.await {

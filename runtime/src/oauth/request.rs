@@ -6,7 +6,6 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
@@ -14,20 +13,18 @@ use super::RefreshError;
 use crate::connections::Target;
 use crate::credentials::{Credentials, OAuthClient, Secret, lookup};
 use crate::model::JsonObject;
-use crate::provider::template::{self, TemplateError};
+use crate::provider::template::{AwsScope, Template, TemplateError, UrlTemplate, Values};
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("nango-runtime/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
-/// What a value in a URL may hold unescaped: RFC 3986's unreserved characters, and the colon before a port. A value can thus
-/// neither end the host nor name another one.
-const VALUE: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b':');
+/// What makes one request unlike any other: its time and its randomness.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) now_ms: i64,
+    pub(super) random: [u8; 16],
+}
 
 /// A POST to a token endpoint.
 #[derive(Debug)]
@@ -58,7 +55,9 @@ enum ClientAuth {
     Password,
 }
 
-pub(super) fn build(target: &Target) -> Result<TokenRequest, RefreshError> {
+/// Builds the request as it is at `moment`.
+pub(super) fn build(target: &Target, moment: Moment) -> Result<TokenRequest, RefreshError> {
+    let values = &TokenValues { target, moment };
     let entry = &target.provider.json;
     match &target.credentials {
         Credentials::OAuth2 {
@@ -81,11 +80,11 @@ pub(super) fn build(target: &Target) -> Result<TokenRequest, RefreshError> {
                 "token_params"
             };
             let mut parameters = Map::new();
-            add_templates(target, extra, &mut parameters)?;
+            add_templates(values, extra, &mut parameters)?;
             // Whatever `token_params` say: they are those of the authorization code.
             parameters.insert("grant_type".to_owned(), "refresh_token".into());
             parameters.insert("refresh_token".to_owned(), refresh_token.expose().as_str().into());
-            request(target, url, parameters, client)
+            request(values, url, parameters, client)
         }
         Credentials::OAuth2Cc {
             client,
@@ -100,11 +99,11 @@ pub(super) fn build(target: &Target) -> Result<TokenRequest, RefreshError> {
             if let Some(scopes) = lookup(&target.connection_config, "oauth_scopes").filter(|scopes| !scopes.is_empty()) {
                 parameters.insert("scope".to_owned(), scope(entry, &scopes).into());
             }
-            add_templates(target, "token_params", &mut parameters)?;
+            add_templates(values, "token_params", &mut parameters)?;
             if let Some(Value::Object(given)) = target.connection_config.get("authorization_params") {
                 parameters.append(&mut given.clone());
             }
-            request(target, "token_url", parameters, client)
+            request(values, "token_url", parameters, client)
         }
         Credentials::OAuth2 { refresh_token: None, .. }
         | Credentials::ApiKey { .. }
@@ -119,13 +118,14 @@ pub(super) fn build(target: &Target) -> Result<TokenRequest, RefreshError> {
 }
 
 fn request(
-    target: &Target,
-    url: &str,
+    values: &TokenValues<'_>,
+    url: &'static str,
     mut parameters: JsonObject,
     client: &OAuthClient,
 ) -> Result<TokenRequest, RefreshError> {
-    let mut url = token_url(target, url)?;
-    let mut headers = headers(target)?;
+    let target = values.target;
+    let mut url = token_url(values, url)?;
+    let mut headers = headers(values)?;
     let (id, secret) = (client.client_id.as_str(), client.client_secret.expose().as_str());
     let mut add = |names: [&str; 2]| {
         for (name, value) in names.into_iter().zip([id, secret]) {
@@ -174,20 +174,13 @@ fn request(
 }
 
 /// A URL of the provider's data with the connection's values in it.
-fn token_url(target: &Target, key: &'static str) -> Result<Url, RefreshError> {
-    let template = target.provider.json.get(key).and_then(Value::as_str).unwrap_or_default();
-    // Only a template that begins with a value may get scheme and host from it.
-    let whole = template.trim_start().starts_with("${");
-    let escape = |value: &str| {
-        if whole && (value.starts_with("https://") || value.starts_with("http://")) {
-            value.to_owned()
-        } else {
-            utf8_percent_encode(value, VALUE).to_string()
-        }
-    };
-    let filled = fill(target, template, key, &escape)?;
+fn token_url(values: &TokenValues<'_>, key: &'static str) -> Result<Url, RefreshError> {
+    let provider = &values.target.provider;
+    let template = provider.json.get(key).and_then(Value::as_str).unwrap_or_default();
+    let template = UrlTemplate::parse(template).map_err(|error| values.error(key, error))?;
+    let filled = template.render(values).map_err(|error| values.error(key, error))?;
     let malformed = |reason: String| RefreshError::Url {
-        provider: target.provider.name.clone(),
+        provider: provider.name.clone(),
         key,
         reason,
     };
@@ -201,13 +194,13 @@ fn token_url(target: &Target, key: &'static str) -> Result<Url, RefreshError> {
     Ok(url)
 }
 
-fn headers(target: &Target) -> Result<HeaderMap, RefreshError> {
+fn headers(values: &TokenValues<'_>) -> Result<HeaderMap, RefreshError> {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, JSON);
     headers.insert(header::USER_AGENT, USER_AGENT);
-    let given = target.provider.json.get("token_headers").and_then(Value::as_object);
+    let given = values.target.provider.json.get("token_headers").and_then(Value::as_object);
     for (name, value) in given.into_iter().flatten() {
-        let value = fill(target, &text(value), "token_headers", &str::to_owned)?;
+        let value = values.fill(&text(value), "token_headers")?;
         let invalid = || RefreshError::Header { name: name.clone() };
         let mut value = HeaderValue::from_str(&value).map_err(|_| invalid())?;
         value.set_sensitive(true);
@@ -227,11 +220,11 @@ fn authorize(headers: &mut HeaderMap, id: &str, secret: &str) -> Result<(), Refr
 }
 
 /// The parameters below `section`, their values filled in.
-fn add_templates(target: &Target, section: &'static str, into: &mut JsonObject) -> Result<(), RefreshError> {
-    let given = target.provider.json.get(section).and_then(Value::as_object);
+fn add_templates(values: &TokenValues<'_>, section: &'static str, into: &mut JsonObject) -> Result<(), RefreshError> {
+    let given = values.target.provider.json.get(section).and_then(Value::as_object);
     for (name, value) in given.into_iter().flatten() {
         let value = match value {
-            Value::String(template) => fill(target, template, section, &str::to_owned)?.into(),
+            Value::String(template) => values.fill(template, section)?.into(),
             other => other.clone(),
         };
         into.insert(name.clone(), value);
@@ -239,33 +232,52 @@ fn add_templates(target: &Target, section: &'static str, into: &mut JsonObject) 
     Ok(())
 }
 
-fn fill(
-    target: &Target,
-    template: &str,
-    key: &'static str,
-    encode: &dyn Fn(&str) -> String,
-) -> Result<String, RefreshError> {
-    let value = |name: &str| variable(target, name).map(Cow::into_owned);
-    template::render(template, &value, encode).map_err(|error| match error {
-        TemplateError::Missing { name } => RefreshError::MissingValue {
-            provider: target.provider.name.clone(),
-            key,
-            name,
-        },
-        source @ TemplateError::Malformed { .. } => RefreshError::Template {
-            provider: target.provider.name.clone(),
-            key,
-            source,
-        },
-    })
+/// What the templates of a token request are filled in with.
+struct TokenValues<'t> {
+    target: &'t Target,
+    moment: Moment,
 }
 
-fn variable<'t>(target: &'t Target, name: &str) -> Option<Cow<'t, str>> {
-    let (scope, key) = name.split_once('.').unwrap_or(("", name));
-    match scope {
-        "connectionConfig" | "connection_config" => lookup(&target.connection_config, key),
-        "integrationConfig" | "integration_config" => lookup(&target.integration_config, key),
-        _ => target.credentials.variable(name),
+impl TokenValues<'_> {
+    fn fill(&self, template: &str, key: &'static str) -> Result<String, RefreshError> {
+        let template = Template::parse(template).map_err(|error| self.error(key, error))?;
+        let filled = template.render(self).map_err(|error| self.error(key, error))?;
+        Ok(filled.into_owned())
+    }
+
+    fn error(&self, key: &'static str, error: TemplateError) -> RefreshError {
+        let provider = self.target.provider.name.clone();
+        match error {
+            TemplateError::Missing { name } => RefreshError::MissingValue { provider, key, name },
+            source @ (TemplateError::Malformed { .. }
+            | TemplateError::NotInHost { .. }
+            | TemplateError::Function { .. }) => RefreshError::Template { provider, key, source },
+        }
+    }
+}
+
+impl Values for TokenValues<'_> {
+    fn value(&self, name: &str) -> Option<Cow<'_, str>> {
+        let (scope, key) = name.split_once('.').unwrap_or(("", name));
+        let value = match scope {
+            "connectionConfig" | "connection_config" => lookup(&self.target.connection_config, key),
+            "integrationConfig" | "integration_config" => lookup(&self.target.integration_config, key),
+            _ => self.target.credentials.variable(name),
+        };
+        value.filter(|value| !value.is_empty())
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.moment.now_ms
+    }
+
+    fn random(&self) -> Cow<'_, str> {
+        let uuid = uuid::Builder::from_random_bytes(self.moment.random).into_uuid();
+        Cow::Owned(uuid.to_string())
+    }
+
+    fn aws_authorization(&self, _scope: &AwsScope<'_>) -> Option<String> {
+        None
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::request::Moment;
 use crate::connections::Target;
 use crate::connections::tests::{provider, target as plain};
 use crate::credentials::{Credentials, OAuthClient, Secret};
@@ -23,6 +24,13 @@ pub(super) fn target(entry: Value, credentials: &Value) -> Target {
         client_secret: Secret::new("s3cret+/".to_owned()),
     });
     target
+}
+
+pub(super) fn moment() -> Moment {
+    Moment {
+        now_ms: 1_800_000_000_000,
+        random: [7; 16],
+    }
 }
 
 pub(super) fn oauth2() -> Value {

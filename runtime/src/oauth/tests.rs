@@ -398,7 +398,7 @@ async fn token_endpoints_may_neither_redirect_nor_lie_in_private_networks() {
     for url in [endpoint.url(), endpoint.url().replace("127.0.0.1", "localhost")] {
         let target = super::testing::target(json!({ "token_url": url }), &super::testing::oauth2());
         let asked = endpoint.asked();
-        let refused = client.send(request::build(&target).unwrap()).await;
+        let refused = client.send(request::build(&target, super::testing::moment()).unwrap()).await;
         assert!(matches!(refused, Err(RefreshError::EgressDenied(_))), "{refused:?}");
         assert_eq!(endpoint.asked(), asked);
     }

@@ -85,3 +85,16 @@ impl AuthMode {
         matches!(self, Self::App | Self::Custom)
     }
 }
+
+/// How a provider signs OAuth 1.0a requests (RFC 5849, 3.4).
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+pub enum SignatureMethod {
+    #[default]
+    #[serde(rename = "HMAC-SHA1")]
+    HmacSha1,
+    /// Not in the RFC; used by NetSuite and others in the same way.
+    #[serde(rename = "HMAC-SHA256")]
+    HmacSha256,
+    #[serde(rename = "PLAINTEXT")]
+    Plaintext,
+}

@@ -7,8 +7,10 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::template::{Template, TemplateError};
-use super::{AuthMode, Provider, ProxySpec, RetrySpec};
+use super::header::HeaderTemplate;
+use super::template::{BodyTemplate, Template, TemplateError, UrlTemplate};
+use super::{AuthMode, Provider, ProxySpec, RetrySpec, SignatureMethod};
+use crate::model::JsonObject;
 
 /// What is malformed in an entry. The key is a path such as `proxy.retry.at`.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +29,8 @@ pub enum EntryError {
     },
     #[error("`{key}`: {value:?} is no HTTP header name")]
     HeaderName { key: &'static str, value: String },
+    #[error("`{key}` holds characters that a header cannot carry")]
+    HeaderValue { key: String },
     #[error("`proxy.retry.error_code`: {value:?} is no status; write 429, 5xx or 500-502")]
     StatusRule { value: String },
 }
@@ -44,6 +48,7 @@ pub(super) fn provider(name: &str, mut json: Value) -> Result<Provider, EntryErr
         name: name.to_owned(),
         display_name: entry.display_name.unwrap_or_else(|| name.to_owned()),
         auth_mode: entry.auth_mode,
+        signature_method: entry.signature_method,
         proxy: entry.proxy.map(proxy).transpose()?,
         json,
     })
@@ -53,6 +58,8 @@ pub(super) fn provider(name: &str, mut json: Value) -> Result<Provider, EntryErr
 struct Entry {
     display_name: Option<String>,
     auth_mode: AuthMode,
+    #[serde(default)]
+    signature_method: SignatureMethod,
     proxy: Option<Proxy>,
 }
 
@@ -63,6 +70,8 @@ struct Proxy {
     headers: BTreeMap<String, Scalar>,
     #[serde(default)]
     query: BTreeMap<String, Scalar>,
+    #[serde(default)]
+    body: JsonObject,
     #[serde(default)]
     retry: Retry,
     #[serde(default)]
@@ -83,23 +92,28 @@ struct Retry {
 }
 
 fn proxy(proxy: Proxy) -> Result<ProxySpec, EntryError> {
-    if let Some(base_url) = &proxy.base_url {
-        check_template("proxy.base_url", base_url)?;
-    }
-    let mut headers = BTreeMap::new();
+    let base_url = proxy
+        .base_url
+        .as_deref()
+        .map(|source| template("proxy.base_url", UrlTemplate::parse(source)));
+    let mut headers = Vec::with_capacity(proxy.headers.len());
     for (name, Scalar(value)) in proxy.headers {
-        check_template(&format!("proxy.headers.{name}"), &value)?;
-        headers.insert(header_name("proxy.headers", &name)?, value);
+        headers.push(header(&name, &value)?);
     }
-    let mut query = BTreeMap::new();
+    let mut query = Vec::with_capacity(proxy.query.len());
     for (name, Scalar(value)) in proxy.query {
-        check_template(&format!("proxy.query.{name}"), &value)?;
-        query.insert(name, value);
+        let key = format!("proxy.query.{name}");
+        query.push((name, template(&key, Template::parse(&value))?));
     }
+    let body = BodyTemplate::parse(&proxy.body).map_err(|(path, source)| EntryError::Template {
+        key: format!("proxy.body.{path}"),
+        source,
+    })?;
     Ok(ProxySpec {
-        base_url: proxy.base_url,
+        base_url: base_url.transpose()?,
         headers,
         query,
+        body: (!body.is_empty()).then_some(body),
         retry: retry(&proxy.retry)?,
         decompress: proxy.decompress,
         forward_headers_on_redirect: proxy.forward_headers_on_redirect,
@@ -124,14 +138,23 @@ fn retry(retry: &Retry) -> Result<RetrySpec, EntryError> {
     })
 }
 
-fn check_template(key: &str, template: &str) -> Result<(), EntryError> {
-    match Template::parse(template) {
-        Ok(_) => Ok(()),
-        Err(source) => Err(EntryError::Template {
-            key: key.to_owned(),
-            source,
-        }),
-    }
+fn header(name: &str, value: &str) -> Result<HeaderTemplate, EntryError> {
+    let key = format!("proxy.headers.{name}");
+    let template = template(&key, Template::parse(value))?;
+    let Ok(name) = http::HeaderName::from_bytes(name.as_bytes()) else {
+        return Err(EntryError::HeaderName {
+            key: "proxy.headers",
+            value: name.to_owned(),
+        });
+    };
+    HeaderTemplate::new(name, template).ok_or(EntryError::HeaderValue { key })
+}
+
+fn template<T>(key: &str, parsed: Result<T, TemplateError>) -> Result<T, EntryError> {
+    parsed.map_err(|source| EntryError::Template {
+        key: key.to_owned(),
+        source,
+    })
 }
 
 /// In lower case, as `http` keeps them.
@@ -250,8 +273,8 @@ mod tests {
         let provider = provider("acme", json.clone()).unwrap();
         let spec = provider.proxy.as_ref().unwrap();
         assert_eq!(provider.auth_mode, AuthMode::ApiKey);
-        assert_eq!(spec.headers["x-api-key"], "${apiKey}");
-        assert_eq!(spec.headers["acme-version"], "2");
+        assert_eq!(spec.header("x-api-key").unwrap().template.source(), "${apiKey}");
+        assert_eq!(spec.header("acme-version").unwrap().literal.as_ref().unwrap(), "2");
         assert_eq!(spec.retry.at, ["x-ratelimit-reset"]);
         assert_eq!(spec.retry.after, ["retry-after"]);
         assert_eq!(spec.retry.remaining.as_deref(), Some("x-remaining"));
@@ -312,6 +335,26 @@ mod tests {
             (
                 json!({"auth_mode": "NONE", "proxy": {"base_url": "https://${x"}}),
                 "`proxy.base_url` cannot be used: the template \"https://${x\" is malformed",
+            ),
+            (
+                json!({"auth_mode": "NONE", "proxy": {"headers": {"x": "${base64(${apiKey}"}}}),
+                "`proxy.headers.x` cannot be used: the template \"${base64(${apiKey}\" is malformed",
+            ),
+            (
+                json!({"auth_mode": "NONE", "proxy": {"headers": {"x": "a\nb"}}}),
+                "`proxy.headers.x` holds characters that a header cannot carry",
+            ),
+            (
+                json!({"auth_mode": "NONE", "proxy": {"query": {"x": "${"}}}),
+                "`proxy.query.x` cannot be used",
+            ),
+            (
+                json!({"auth_mode": "NONE", "proxy": {"body": {"auth": {"key": "${"}}}}),
+                "`proxy.body.auth.key` cannot be used",
+            ),
+            (
+                json!({"auth_mode": "OAUTH1", "signature_method": "ROT13"}),
+                "`signature_method` is not as expected: unknown variant `ROT13`",
             ),
             (
                 json!({"auth_mode": "NONE", "proxy": {"retry": {"error_code": ["6xx"]}}}),

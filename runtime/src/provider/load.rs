@@ -228,7 +228,10 @@ acme: {alias: acme, display_name: Acme again}
         );
         let changed = catalogue.get("acme").unwrap();
         assert_eq!(changed.display_name, "Acme again");
-        assert_eq!(changed.proxy.as_ref().unwrap().headers["x"], "y");
+        assert_eq!(
+            changed.proxy.as_ref().unwrap().header("x").unwrap().template.source(),
+            "y"
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod auth_mode;
 mod entry;
+mod header;
 mod load;
 mod shipped;
 pub mod template;
@@ -13,7 +14,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-pub use auth_mode::AuthMode;
+use template::{BodyTemplate, Template, UrlTemplate};
+
+pub use auth_mode::{AuthMode, SignatureMethod};
+pub use header::HeaderTemplate;
 pub use load::{CatalogueError, FILE_BYTES_MAX};
 
 /// All providers known to this installation, by name.
@@ -28,20 +32,22 @@ pub struct Provider {
     pub name: String,
     pub display_name: String,
     pub auth_mode: AuthMode,
+    /// How OAuth 1.0a requests are signed.
+    pub signature_method: SignatureMethod,
     /// How requests to its API are made; none for providers without an API of their own.
     pub proxy: Option<ProxySpec>,
     /// The whole entry as JSON with its `name`, aliases resolved, for `GET /providers/:provider`.
     pub json: Value,
 }
 
-/// How requests to a provider's API are made. Strings are templates, see [`template`]; that they parse was checked when
-/// they were loaded.
+/// How requests to a provider's API are made. Templates (see [`template`]) were parsed when the catalogue was loaded.
 #[derive(Clone, Debug, Default)]
 pub struct ProxySpec {
-    pub base_url: Option<String>,
-    /// Names in lower case.
-    pub headers: BTreeMap<String, String>,
-    pub query: BTreeMap<String, String>,
+    pub base_url: Option<UrlTemplate>,
+    pub headers: Vec<HeaderTemplate>,
+    pub query: Vec<(String, Template)>,
+    /// Merged into the bodies of requests.
+    pub body: Option<BodyTemplate>,
     pub retry: RetrySpec,
     pub decompress: bool,
     pub forward_headers_on_redirect: bool,
@@ -64,6 +70,14 @@ impl Catalogue {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<Provider>> {
         self.providers.get(name)
+    }
+}
+
+impl ProxySpec {
+    /// The provider's own template of a header, by its name in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&HeaderTemplate> {
+        self.headers.iter().find(|header| header.name == name)
     }
 }
 

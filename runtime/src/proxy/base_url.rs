@@ -3,12 +3,15 @@
 //! listed in `override_hosts`, or a host all of whose addresses are in `egress_allow`; anything else would hand the
 //! connection's credentials to whom the caller likes.
 
-use percent_encoding::utf8_percent_encode;
+use std::borrow::Cow;
+
 use serde_json::Value;
 
-use super::url::{UpstreamUrl, VALUE};
+use super::url::UpstreamUrl;
+use super::values::TargetValues;
 use super::{ProxyError, ProxyOptions, values};
 use crate::connections::Target;
+use crate::credentials::Credentials;
 
 /// Which addresses a request may be sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,29 +23,46 @@ pub(super) enum Reach {
 }
 
 /// The base URL, without a trailing slash.
-pub(super) fn resolve(
-    target: &Target,
-    base_url_override: Option<&str>,
+pub(super) fn resolve<'t>(
+    values: &'t TargetValues<'t>,
+    base_url_override: Option<&'t str>,
     options: &ProxyOptions,
-) -> Result<(String, Reach), ProxyError> {
-    let (mut base, reach) = match base_url_override.map(str::trim).filter(|url| !url.is_empty()) {
-        Some(url) => (url.to_owned(), permit(target, url, options)?),
-        None => (own(target)?, Reach::Public),
+) -> Result<(Cow<'t, str>, Reach), ProxyError> {
+    let (base, reach) = match base_url_override.map(str::trim).filter(|url| !url.is_empty()) {
+        Some(url) => (Cow::Borrowed(url), permit(values, url, options)?),
+        None => (own(values)?, Reach::Public),
     };
-    if base.ends_with('/') {
-        base.pop();
-    }
-    Ok((base, reach))
+    Ok((without_slash(base), reach))
 }
 
-/// The base URL that the integration or the provider's data gives.
-fn own(target: &Target) -> Result<String, ProxyError> {
+fn without_slash(base: Cow<'_, str>) -> Cow<'_, str> {
+    match base {
+        Cow::Borrowed(text) => Cow::Borrowed(text.strip_suffix('/').unwrap_or(text)),
+        Cow::Owned(mut text) => {
+            if text.ends_with('/') {
+                text.pop();
+            }
+            Cow::Owned(text)
+        }
+    }
+}
+
+/// The base URL that the integration, the connection or the provider's data gives.
+fn own<'t>(values: &'t TargetValues<'t>) -> Result<Cow<'t, str>, ProxyError> {
+    let target = values.target;
     if let Some(url) = custom(target, "baseUrl") {
         return Ok(url);
     }
+    if matches!(target.credentials, Credentials::AwsSigV4(_))
+        && let Some(url) = values::lookup(target, "connectionConfig.base_url")
+    {
+        return Ok(url);
+    }
     let spec = target.provider.proxy.as_ref();
-    match spec.and_then(|spec| spec.base_url.as_deref()) {
-        Some(template) => fill_url(target, template),
+    match spec.and_then(|spec| spec.base_url.as_ref()) {
+        Some(template) => template
+            .render(values)
+            .map_err(|source| values::error(target, "the base URL", source)),
         None => Err(ProxyError::MissingApiUrl {
             provider: target.provider.name.clone(),
         }),
@@ -50,94 +70,23 @@ fn own(target: &Target) -> Result<String, ProxyError> {
 }
 
 /// A setting of an integration whose provider leaves it open (`private-api-generic` and the like).
-pub(super) fn custom(target: &Target, key: &str) -> Option<String> {
+pub(super) fn custom<'t>(target: &'t Target, key: &str) -> Option<Cow<'t, str>> {
     let fields = target.provider.json.get("integration_config")?;
     let given = values::at(&target.integration_config, key).filter(|value| !value.is_empty());
     given.or_else(|| {
         let default = fields.get(key)?.get("default_value")?;
-        default.as_str().map(str::to_owned)
+        default.as_str().map(Cow::Borrowed)
     })
 }
 
-/// The first alternative (`X || Y`) all of whose values are there.
-fn fill_url(target: &Target, template: &str) -> Result<String, ProxyError> {
-    let mut missing = None;
-    for alternative in split_outside(template, "||") {
-        match fill_alternative(target, alternative.trim()) {
-            Ok(url) => return Ok(url),
-            Err(error @ ProxyError::MissingValue { .. }) => missing = missing.or(Some(error)),
-            Err(error) => return Err(error),
-        }
-    }
-    Err(missing.unwrap_or_else(|| ProxyError::MissingApiUrl {
-        provider: target.provider.name.clone(),
-    }))
-}
-
-/// Values are encoded by their position. In the authority they stay as they are: whatever cannot stand in a host, or would
-/// end it, makes the URL malformed. A value that brings the scheme along is a URL of its own.
-fn fill_alternative(target: &Target, template: &str) -> Result<String, ProxyError> {
-    const PLACE: &str = "the base URL";
-    let escape = |value: &str| utf8_percent_encode(value, VALUE).to_string();
-    let Some(scheme_end) = find_outside(template, "://").map(|at| at + "://".len()) else {
-        return values::fill(target, template, PLACE, &|value: &str| value.to_owned())
-            .map(std::borrow::Cow::into_owned);
-    };
-    let rest = template.get(scheme_end..).unwrap_or_default();
-    let path_start = ["/", "?", "#"]
-        .iter()
-        .filter_map(|end| find_outside(rest, end))
-        .min()
-        .map_or(template.len(), |at| scheme_end + at);
-    let (authority, path) = template.split_at_checked(path_start).unwrap_or((template, ""));
-    let host_value = |value: &str| {
-        // `%00` is refused by every URL parser.
-        let fits = value
-            .bytes()
-            .all(|byte| !matches!(byte, b'/' | b'?' | b'#' | b'\\' | b'@'));
-        if fits { value.to_owned() } else { "%00".to_owned() }
-    };
-    let mut url = values::fill(target, authority, PLACE, &host_value)?.into_owned();
-    url.push_str(&values::fill(target, path, PLACE, &escape)?);
-    Ok(url)
-}
-
-/// Where `needle` first stands in the literal text of a template, that is outside `${…}`.
-fn find_outside(template: &str, needle: &str) -> Option<usize> {
-    let mut depth = 0_usize;
-    let mut previous = b' ';
-    for (at, byte) in template.bytes().enumerate() {
-        match byte {
-            b'{' if previous == b'$' => depth += 1,
-            b'}' => depth = depth.saturating_sub(1),
-            _ if depth == 0 && template.get(at..).is_some_and(|rest| rest.starts_with(needle)) => return Some(at),
-            _ => {}
-        }
-        previous = byte;
-    }
-    None
-}
-
-fn split_outside<'t>(template: &'t str, separator: &str) -> Vec<&'t str> {
-    let mut parts = Vec::new();
-    let mut rest = template;
-    while let Some(at) = find_outside(rest, separator) {
-        let (part, tail) = rest.split_at_checked(at).unwrap_or((rest, ""));
-        parts.push(part);
-        rest = tail.strip_prefix(separator).unwrap_or_default();
-    }
-    parts.push(rest);
-    parts
-}
-
 /// Where an override may lead, or why it may not be used.
-fn permit(target: &Target, base_url_override: &str, options: &ProxyOptions) -> Result<Reach, ProxyError> {
+fn permit(values: &TargetValues<'_>, base_url_override: &str, options: &ProxyOptions) -> Result<Reach, ProxyError> {
     let url = UpstreamUrl::parse(base_url_override).map_err(|reason| ProxyError::InvalidUrl {
         place: "`Base-Url-Override`",
         reason,
     })?;
     let listed = options.override_hosts.iter().any(|rule| host_matches(rule, url.host()));
-    if listed || is_own_host(target, &url) {
+    if listed || is_own_host(values, &url) {
         return Ok(Reach::Public);
     }
     let denied = options.egress_allow.is_empty()
@@ -148,7 +97,7 @@ fn permit(target: &Target, base_url_override: &str, options: &ProxyOptions) -> R
     if denied {
         return Err(ProxyError::OverrideNotAllowed {
             host: url.host().to_owned(),
-            provider: target.provider.name.clone(),
+            provider: values.target.provider.name.clone(),
         });
     }
     Ok(Reach::AllowedOnly)
@@ -161,8 +110,8 @@ fn host_matches(rule: &str, host: &str) -> bool {
 }
 
 /// The provider's own host or one below it, without a step from https down to http.
-fn is_own_host(target: &Target, url: &UpstreamUrl) -> bool {
-    let Some(own) = own(target).ok().and_then(|own| UpstreamUrl::parse(&own).ok()) else {
+fn is_own_host(values: &TargetValues<'_>, url: &UpstreamUrl) -> bool {
+    let Some(own) = own(values).ok().and_then(|own| UpstreamUrl::parse(&own).ok()) else {
         return false;
     };
     let below = || {
@@ -188,16 +137,6 @@ pub(super) fn declares(target: &Target, key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn literal_text_is_told_from_placeholders() {
-        assert_eq!(find_outside("https://${a://b}.x/${c}/d", "/"), Some(6));
-        assert_eq!(find_outside("${base64(${a}://${b})}://x", "://"), Some(22));
-        assert_eq!(
-            split_outside("https://${a||b}.x || https://y", "||"),
-            ["https://${a||b}.x ", " https://y"]
-        );
-    }
 
     #[test]
     fn override_rules() {

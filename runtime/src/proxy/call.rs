@@ -18,6 +18,7 @@ use super::redirect::{self, NextBody, REDIRECTS_MAX};
 use super::request::{self, Built};
 use super::response::{self, BodyLimits};
 use super::retry::{self, Decision, Outcome, Spent};
+use super::values::Moment;
 use super::{Body, ByteStream, Phase, ProxyError, ProxyOptions, ProxyRequest, ProxyResponse};
 use crate::clock::{Clock, Entropy};
 use crate::connections::Target;
@@ -96,7 +97,11 @@ impl<'a> Call<'a> {
     pub(super) fn new(shared: &'a Shared, ctx: &'a ExecutionContext, mut request: ProxyRequest) -> Self {
         let body = match mem::replace(&mut request.body, Body::Empty) {
             Body::Empty => CallBody::Replayable(Bytes::new()),
-            Body::Bytes(bytes) => CallBody::Replayable(bytes),
+            Body::Bytes(bytes) => {
+                // Stays where signatures are made over it.
+                request.body = Body::Bytes(bytes.clone());
+                CallBody::Replayable(bytes)
+            }
             Body::Stream(stream) => {
                 // Left behind as a mark that the caller may state the length.
                 request.body = Body::Stream(ByteStream::once(Bytes::new()));
@@ -118,7 +123,11 @@ impl<'a> Call<'a> {
         let shared = self.shared;
         let (started_at_us, started_us) = (shared.clock.now_us(), shared.clock.monotonic_us());
         let deadline = Deadline::after(&shared.clock, shared.options.total_timeout_ms);
-        let built = request::build(target, &self.request, &shared.options);
+        let moment = Moment {
+            now_ms: shared.clock.now_ms(),
+            random: shared.entropy.bytes(),
+        };
+        let built = request::build(target, &self.request, &shared.options, moment);
         let (trail, outcome) = match built {
             Ok(built) => {
                 let mut trail = Trail { built, redirects: 0 };
@@ -176,7 +185,12 @@ impl<'a> Call<'a> {
         let mut may_resend = true;
         loop {
             let progress = Progress::default();
-            let body = if send_body {
+            let body = if let Some(bytes) = trail.built.body.clone().filter(|_| send_body) {
+                UpstreamBody::Bytes {
+                    left: bytes,
+                    progress: progress.clone(),
+                }
+            } else if send_body {
                 self.body.take(&progress)
             } else {
                 UpstreamBody::Bytes {
@@ -279,6 +293,9 @@ fn failure(error: &ProxyError) -> Outcome<'static> {
         | ProxyError::UnsupportedAuth { .. }
         | ProxyError::MissingValue { .. }
         | ProxyError::Template { .. }
+        | ProxyError::UnusableValue { .. }
+        | ProxyError::MissingClient { .. }
+        | ProxyError::BodyNeeded { .. }
         | ProxyError::InvalidUrl { .. }
         | ProxyError::InvalidHeader { .. }
         | ProxyError::EgressDenied(_)

@@ -62,6 +62,27 @@ pub enum ProxyError {
         #[source]
         source: TemplateError,
     },
+    #[error("{place} of the provider {provider:?} cannot be built for the connection {connection_id:?}: {source}")]
+    UnusableValue {
+        provider: String,
+        connection_id: String,
+        place: String,
+        #[source]
+        source: TemplateError,
+    },
+    #[error(
+        "requests to the provider {provider:?} are signed with an OAuth client, and the integration {provider_config_key:?} \
+         has none; give it `credentials` with `client_id` and `client_secret`"
+    )]
+    MissingClient {
+        provider: String,
+        provider_config_key: String,
+    },
+    #[error(
+        "the provider {provider:?} needs the whole body to sign or complete it, and this one is not held in memory; send at \
+         most 1 MiB, with a `Content-Length`"
+    )]
+    BodyNeeded { provider: String },
     #[error("{place} is no usable URL: {reason}")]
     InvalidUrl { place: &'static str, reason: &'static str },
     #[error("the value for the header {name:?} holds characters that a header cannot carry")]
@@ -127,6 +148,13 @@ impl ProxyError {
             Self::UnsupportedAuth { .. } => "unsupported_auth",
             Self::MissingValue { .. } => "missing_template_value",
             Self::Template { .. } => "invalid_template",
+            Self::UnusableValue {
+                source: TemplateError::NotInHost { .. },
+                ..
+            } => "invalid_url",
+            Self::UnusableValue { .. } => "invalid_template_value",
+            Self::MissingClient { .. } => "unsupported_auth",
+            Self::BodyNeeded { .. } => "request_body_too_large",
             Self::InvalidUrl { .. } => "invalid_url",
             Self::InvalidHeader { .. } => "invalid_header_value",
             // One code for every denial, as clients of Nango know it.
@@ -167,6 +195,9 @@ impl ProxyError {
             | Self::UnsupportedAuth { .. }
             | Self::MissingValue { .. }
             | Self::Template { .. }
+            | Self::UnusableValue { .. }
+            | Self::MissingClient { .. }
+            | Self::BodyNeeded { .. }
             | Self::InvalidUrl { .. }
             | Self::InvalidHeader { .. }
             | Self::EgressDenied(_)

@@ -1,12 +1,15 @@
 //! The one door to upstreams. Owns the attempt loop; does not know whether a guest or an HTTP client called.
 //!
-//! [`Proxy::send`] gets the target, with credentials refreshed if they are due, then `call` makes attempts: `request` builds (with `base_url`, `url` and `values`),
-//! `client` sends within the limits of `crate::egress`, `redirect` says where an answer leads, `retry` decides, `attempt_log` and
+//! [`Proxy::send`] gets the target, with credentials refreshed if they are due, then `call` makes attempts: `request` builds
+//! (with `base_url`, `url`, `values`, `body_template`, `authorization` and `signing`), `client` sends within the limits of
+//! `crate::egress`, `redirect` says where an answer leads, `retry` decides, `attempt_log` and
 //! `redact` write down what happened, `response` passes the answer on.
 
 mod attempt_log;
+mod authorization;
 mod base_url;
 mod body;
+mod body_template;
 mod call;
 mod client;
 mod error;
@@ -15,6 +18,7 @@ mod redirect;
 mod request;
 mod response;
 mod retry;
+mod signing;
 mod url;
 mod values;
 

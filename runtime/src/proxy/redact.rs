@@ -139,7 +139,7 @@ fn secrets(target: &Target) -> Vec<String> {
     for (key, field) in fields.into_iter().flatten() {
         let marked = field.get("secret").is_some_and(|secret| secret == &Value::Bool(true));
         if marked || looks_secret(key) {
-            secrets.extend(values::at(&target.connection_config, key));
+            secrets.extend(values::at(&target.connection_config, key).map(Cow::into_owned));
         }
     }
     for (key, value) in target.integration_config.iter().chain(&target.connection_config) {

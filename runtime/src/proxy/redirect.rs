@@ -71,6 +71,8 @@ fn strip(built: &mut Built) {
     for name in BY_NAME.iter().chain(&built.injected.headers) {
         built.headers.remove(name);
     }
+    // What the provider's data put in is not for others; the caller's own body goes.
+    built.body = None;
 }
 
 #[cfg(test)]
@@ -98,6 +100,7 @@ mod tests {
                 headers: vec![HeaderName::from_static("x-api-key")],
                 query: vec!["api_key".into()],
             },
+            body: None,
             decompress: false,
             forward_headers: false,
         }

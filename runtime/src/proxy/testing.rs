@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 
+use super::values::Moment;
 use super::{Body, ProxyOptions, ProxyRequest};
 use crate::connections::Target;
 use crate::credentials::{Credentials, Secret};
 use crate::model::{Connection, Integration, JsonObject, Sealed};
-use crate::provider::{AuthMode, Provider, ProxySpec};
+use crate::provider::template::{Template, UrlTemplate};
+use crate::provider::{AuthMode, HeaderTemplate, Provider, ProxySpec, SignatureMethod};
 
 pub(super) fn options() -> ProxyOptions {
     ProxyOptions::default()
@@ -20,12 +22,27 @@ pub(super) fn provider(base_url: &str) -> Provider {
         name: "testing".into(),
         display_name: "Testing".into(),
         auth_mode: AuthMode::ApiKey,
+        signature_method: SignatureMethod::default(),
         proxy: Some(ProxySpec {
-            base_url: Some(base_url.into()),
+            base_url: Some(UrlTemplate::parse(base_url).unwrap()),
             ..ProxySpec::default()
         }),
         json: serde_json::json!({}),
     }
+}
+
+/// 2026-03-05T04:07:09Z, and a UUID of zeros.
+pub(super) const MOMENT: Moment = Moment {
+    now_ms: 1_772_683_629_000,
+    random: [0; 16],
+};
+
+pub(super) fn template(source: &str) -> Template {
+    Template::parse(source).unwrap()
+}
+
+pub(super) fn header_template(name: &'static str, source: &str) -> HeaderTemplate {
+    HeaderTemplate::new(HeaderName::from_static(name), template(source)).unwrap()
 }
 
 pub(super) fn api_key(key: &str) -> Credentials {

@@ -220,11 +220,14 @@ impl From<ProxyError> for ApiError {
             ProxyError::MissingApiUrl { .. }
             | ProxyError::UnsupportedAuth { .. }
             | ProxyError::MissingValue { .. }
+            | ProxyError::UnusableValue { .. }
+            | ProxyError::MissingClient { .. }
             | ProxyError::InvalidUrl { .. }
             | ProxyError::InvalidHeader { .. }
             | ProxyError::EgressDenied(_)
             | ProxyError::OverrideNotAllowed { .. }
             | ProxyError::RequestBody(_) => Self::new(StatusCode::BAD_REQUEST, code, message),
+            ProxyError::BodyNeeded { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, code, message),
             ProxyError::TooManyRedirects { .. }
             | ProxyError::Dns { .. }
             | ProxyError::Connect { .. }

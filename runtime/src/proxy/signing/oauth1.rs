@@ -1,0 +1,197 @@
+//! OAuth 1.0a (RFC 5849): the `authorization` header of one request.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use http::Uri;
+use sha1::Sha1;
+use sha2::Sha256;
+
+use super::query::{canonical, encode, encoded_pairs};
+use crate::provider::SignatureMethod;
+
+/// Who asks, and the two values that make the request unlike any other.
+#[derive(Clone, Copy)]
+pub(in crate::proxy) struct OAuth1<'a> {
+    pub(in crate::proxy) client_id: &'a str,
+    pub(in crate::proxy) client_secret: &'a str,
+    pub(in crate::proxy) token: &'a str,
+    pub(in crate::proxy) token_secret: &'a str,
+    pub(in crate::proxy) signature_method: SignatureMethod,
+    pub(in crate::proxy) realm: Option<&'a str>,
+    pub(in crate::proxy) timestamp_s: i64,
+    pub(in crate::proxy) nonce: &'a str,
+}
+
+impl OAuth1<'_> {
+    /// `form` is the body, when it is a form.
+    pub(in crate::proxy) fn authorization(&self, method: &http::Method, uri: &Uri, form: Option<&str>) -> String {
+        let timestamp = self.timestamp_s.to_string();
+        let protocol = [
+            ("oauth_consumer_key", self.client_id),
+            ("oauth_nonce", self.nonce),
+            ("oauth_signature_method", self.signature_method_name()),
+            ("oauth_timestamp", &timestamp),
+            ("oauth_token", self.token),
+            ("oauth_version", "1.0"),
+        ];
+        let mut pairs = encoded_pairs(uri.query().unwrap_or_default());
+        pairs.extend(form.map(encoded_pairs).unwrap_or_default());
+        pairs.extend(protocol.map(|(name, value)| (encode(name), encode(value))));
+        let base = format!(
+            "{}&{}&{}",
+            encode(method.as_str()),
+            encode(&base_uri(uri)),
+            encode(&canonical(pairs))
+        );
+        let signature = self.signature(&base);
+        let mut header = "OAuth ".to_owned();
+        // Writing to a String does not fail.
+        if let Some(realm) = self.realm {
+            let _ = write!(header, "realm=\"{}\", ", encode(realm));
+        }
+        for (name, value) in protocol {
+            let _ = write!(header, "{name}=\"{}\", ", encode(value));
+        }
+        let _ = write!(header, "oauth_signature=\"{}\"", encode(&signature));
+        header
+    }
+
+    fn signature_method_name(&self) -> &'static str {
+        match self.signature_method {
+            SignatureMethod::HmacSha1 => "HMAC-SHA1",
+            SignatureMethod::HmacSha256 => "HMAC-SHA256",
+            SignatureMethod::Plaintext => "PLAINTEXT",
+        }
+    }
+
+    /// RFC 5849, 3.4.2 and 3.4.4.
+    fn signature(&self, base: &str) -> String {
+        let key = format!("{}&{}", encode(self.client_secret), encode(self.token_secret));
+        match self.signature_method {
+            SignatureMethod::HmacSha1 => STANDARD.encode(hmac_sha1(key.as_bytes(), base.as_bytes())),
+            SignatureMethod::HmacSha256 => STANDARD.encode(hmac_sha256(key.as_bytes(), base.as_bytes())),
+            SignatureMethod::Plaintext => key,
+        }
+    }
+}
+
+/// Without query; the port only when it is not the scheme's (RFC 5849, 3.4.1.2).
+fn base_uri(uri: &Uri) -> String {
+    let scheme = uri.scheme_str().unwrap_or("https");
+    let host = uri.host().unwrap_or_default();
+    let usual = if scheme == "http" { 80 } else { 443 };
+    let path = uri.path();
+    match uri.port_u16().filter(|port| *port != usual) {
+        Some(port) => format!("{scheme}://{host}:{port}{path}"),
+        None => format!("{scheme}://{host}{path}"),
+    }
+}
+
+fn hmac_sha1(key: &[u8], message: &[u8]) -> Vec<u8> {
+    // HMAC takes keys of any length.
+    let mac = Hmac::<Sha1>::new_from_slice(key);
+    mac.map_or_else(
+        |_| Vec::new(),
+        |mac| mac.chain_update(message).finalize().into_bytes().to_vec(),
+    )
+}
+
+pub(super) fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
+    // HMAC takes keys of any length.
+    let mac = Hmac::<Sha256>::new_from_slice(key);
+    mac.map_or_else(
+        |_| Vec::new(),
+        |mac| mac.chain_update(message).finalize().into_bytes().to_vec(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+
+    fn signature(header: &str) -> &str {
+        let (_, rest) = header.split_once("oauth_signature=\"").unwrap();
+        rest.trim_end_matches('"')
+    }
+
+    /// <https://developer.x.com/en/docs/authentication/oauth-1-0a/creating-a-signature>
+    #[test]
+    fn the_example_of_twitter() {
+        let example = OAuth1 {
+            client_id: "xvz1evFS4wEEPTGEFPHBog",
+            client_secret: "kAcSOqF21Fu85e7zjz7ZN2U4ZRhfV3WpwPAoE3Z7kBw",
+            token: "370773112-GmHxMAgYyLbNEtIKZeRNFsMKPR9EyMZeS9weJAEb",
+            token_secret: "LswwdoUaIvS8ltyTt5jkRh4J50vUPVVHtR2YPi5kE",
+            signature_method: SignatureMethod::HmacSha1,
+            realm: None,
+            timestamp_s: 1_318_622_958,
+            nonce: "kYjzVBB8Y0ZFabxSWbWovY3uYSQ2pTgmZeNu2VS4cg",
+        };
+        let uri = Uri::from_static("https://api.twitter.com/1.1/statuses/update.json?include_entities=true");
+        let form = "status=Hello%20Ladies%20%2B%20Gentlemen%2C%20a%20signed%20OAuth%20request%21";
+        let header = example.authorization(&Method::POST, &uri, Some(form));
+        assert_eq!(
+            header,
+            "OAuth oauth_consumer_key=\"xvz1evFS4wEEPTGEFPHBog\", \
+             oauth_nonce=\"kYjzVBB8Y0ZFabxSWbWovY3uYSQ2pTgmZeNu2VS4cg\", oauth_signature_method=\"HMAC-SHA1\", \
+             oauth_timestamp=\"1318622958\", oauth_token=\"370773112-GmHxMAgYyLbNEtIKZeRNFsMKPR9EyMZeS9weJAEb\", \
+             oauth_version=\"1.0\", oauth_signature=\"hCtSmYh%2BiHYCEqBWrE7C7hYmtUk%3D\""
+        );
+    }
+
+    /// RFC 5849, 3.4.1.1, whose base string is printed there. It leaves `oauth_version` out, so the base string is compared
+    /// without it.
+    #[test]
+    fn the_base_string_of_the_rfc() {
+        let uri = Uri::from_static("http://EXAMPLE.COM:80/request?b5=%3D%253D&a3=a&c%40=&a2=r%20b");
+        let uri: Uri = uri
+            .to_string()
+            .to_ascii_lowercase()
+            .replace("%3d", "%3D")
+            .parse()
+            .unwrap();
+        let mut pairs = encoded_pairs(uri.query().unwrap());
+        pairs.extend(encoded_pairs("c2&a3=2+q"));
+        pairs.extend(encoded_pairs(
+            "oauth_consumer_key=9djdj82h48djs9d2&oauth_token=kkk9d7dh3k39sjv7&oauth_signature_method=HMAC-SHA1&\
+             oauth_timestamp=137131201&oauth_nonce=7d8f3e4a",
+        ));
+        assert_eq!(
+            format!("POST&{}&{}", encode(&base_uri(&uri)), encode(&canonical(pairs))),
+            "POST&http%3A%2F%2Fexample.com%2Frequest&a2%3Dr%2520b%26a3%3D2%2520q%26a3%3Da%26b5%3D%253D%25253D%26c%2540%3D%26\
+             c2%3D%26oauth_consumer_key%3D9djdj82h48djs9d2%26oauth_nonce%3D7d8f3e4a%26oauth_signature_method%3DHMAC-SHA1%26\
+             oauth_timestamp%3D137131201%26oauth_token%3Dkkk9d7dh3k39sjv7"
+        );
+    }
+
+    #[test]
+    fn plaintext_is_both_secrets() {
+        let plaintext = OAuth1 {
+            client_id: "jd83jd92dhsh93js",
+            client_secret: "ja893SD9&",
+            token: "t",
+            token_secret: "xyz4992k83j47x0b",
+            signature_method: SignatureMethod::Plaintext,
+            realm: None,
+            timestamp_s: 1,
+            nonce: "n",
+        };
+        let uri = Uri::from_static("https://api.test/");
+        let header = plaintext.authorization(&Method::GET, &uri, None);
+        assert_eq!(signature(&header), "ja893SD9%2526%26xyz4992k83j47x0b");
+    }
+
+    #[test]
+    fn an_unusual_port_is_part_of_the_base_string() {
+        assert_eq!(
+            base_uri(&Uri::from_static("http://a.test:8080/x?y")),
+            "http://a.test:8080/x"
+        );
+        assert_eq!(base_uri(&Uri::from_static("https://a.test:443/x")), "https://a.test/x");
+    }
+}
