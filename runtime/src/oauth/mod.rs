@@ -26,7 +26,7 @@ use futures_util::StreamExt as _;
 use crate::clock::{Clock, Entropy};
 use crate::connections::{Connections, ConnectionsError, RefreshRight, Target};
 use crate::logs::Logs;
-use crate::model::{Connection, ConnectionKey, EnvironmentId, Generation};
+use crate::model::{Connection, EnvironmentId, Generation};
 use crate::store::{DueQuery, Store};
 
 use client::TokenClient;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::testing::TokenEndpoint;
+use testing::TokenEndpoint;
 use super::*;
 use crate::clock::ManualClock;
 use crate::connections::{NewConnection, NewIntegration};
@@ -396,9 +396,9 @@ async fn token_endpoints_may_neither_redirect_nor_lie_in_private_networks() {
 
     let client = TokenClient::new(Vec::new()).unwrap();
     for url in [endpoint.url(), endpoint.url().replace("127.0.0.1", "localhost")] {
-        let target = super::testing::target(json!({ "token_url": url }), &super::testing::oauth2());
+        let target = testing::target(json!({ "token_url": url }), &testing::oauth2());
         let asked = endpoint.asked();
-        let refused = client.send(request::build(&target, super::testing::moment()).unwrap()).await;
+        let refused = client.send(request::build(&target, testing::moment()).unwrap()).await;
         assert!(matches!(refused, Err(RefreshError::EgressDenied(_))), "{refused:?}");
         assert_eq!(endpoint.asked(), asked);
     }

@@ -136,7 +136,8 @@ impl<'a> Call<'a> {
             }
             Err(error) => (None, Err(error)),
         };
-        let decision = if self.renews(target, trail.as_ref(), &outcome).await {
+        let refused = self.credentials_refused(trail.as_ref(), &outcome);
+        let decision = if refused && (shared.renew)(Arc::clone(target)).await {
             self.renewed = true;
             Decision::After {
                 wait_ms: 0,
@@ -236,17 +237,12 @@ impl<'a> Call<'a> {
         self.request.method.is_idempotent() || self.request.headers.contains_key("idempotency-key")
     }
 
-    /// After a 401: whether the request is worth repeating, because the connection has other credentials by now than those
-    /// that were refused.
-    async fn renews(&self, target: &Arc<Target>, trail: Option<&Trail>, outcome: &Result<Answer, ProxyError>) -> bool {
-        let (Ok(answer), Some(trail)) = (outcome, trail) else {
-            return false;
-        };
-        answer.parts.status == StatusCode::UNAUTHORIZED
+    /// Whether the provider refused the connection's credentials, and the request could be repeated with other ones.
+    fn credentials_refused(&self, trail: Option<&Trail>, outcome: &Result<Answer, ProxyError>) -> bool {
+        outcome.as_ref().is_ok_and(|answer| answer.parts.status == StatusCode::UNAUTHORIZED)
             && !self.renewed
             && self.body.is_replayable()
-            && trail.built.carries_credentials(&self.request.headers)
-            && (self.shared.renew)(Arc::clone(target)).await
+            && trail.is_some_and(|trail| trail.built.carries_credentials(&self.request.headers))
     }
 
     fn decide(&self, target: &Target, outcome: &Result<Answer, ProxyError>) -> Decision {

@@ -55,9 +55,8 @@ impl Built {
     pub(super) fn carries_credentials(&self, caller: &HeaderMap) -> bool {
         let Injected { headers, query } = &self.injected;
         let sent = |name: &HeaderName| self.headers.contains_key(name) && !caller.contains_key(name);
-        !caller.contains_key(header::AUTHORIZATION)
-            && !(headers.is_empty() && query.is_empty())
-            && headers.iter().all(sent)
+        let are_some = !headers.is_empty() || !query.is_empty();
+        are_some && !caller.contains_key(header::AUTHORIZATION) && headers.iter().all(sent)
     }
 }
 
