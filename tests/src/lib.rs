@@ -8,7 +8,7 @@
 //! - [`command`]: runs the other subcommands to their end
 //! - [`embedded`]: the runtime as a library, for what needs no process
 //! - [`upstream`]: a scripted server that records what it is asked
-//! - [`httpbin`], [`verdaccio`], [`oidc`], [`node`]: programs that others wrote; `scripts/test-deps` brings them
+//! - [`httpbin`], [`moto`], [`verdaccio`], [`oidc`], [`node`]: programs that others wrote; `scripts/test-deps` brings them
 //! - [`guest`]: the built components of `tests/guests` and `examples`
 //! - [`process`]: a child that ends with its owner, and its output
 //! - [`repository`]: where things are
@@ -18,6 +18,7 @@ pub mod command;
 pub mod embedded;
 pub mod guest;
 pub mod httpbin;
+pub mod moto;
 pub mod node;
 pub mod oidc;
 pub mod process;

@@ -115,7 +115,6 @@ impl AwsCredentials {
 }
 
 /// Always some; an option to be the arm of a match with others.
-#[expect(clippy::unnecessary_wraps, reason = "the arm of matches whose other arms have none")]
 fn text(text: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Borrowed(text))
 }

@@ -150,3 +150,150 @@ fn debug_shows_no_secret() {
         "{shown}"
     );
 }
+
+/// One of each type, with all fields.
+fn every_type() -> Vec<Value> {
+    let at = "2030-01-01T00:00:00.000Z";
+    vec![
+        json!({"type": "API_KEY", "apiKey": "secret-1"}),
+        json!({"type": "APP", "access_token": "secret-1", "expires_at": at, "raw": {"token": "secret-2"}, "jwtToken": "secret-3"}),
+        json!({"type": "AWS_SIGV4", "region": "eu-west-1", "service": "s3", "access_key_id": "secret-1",
+            "secret_access_key": "secret-2", "session_token": "secret-3", "expires_at": at, "role_arn": "arn:aws:iam::1:role/r",
+            "external_id": "secret-4", "raw": {}}),
+        json!({"type": "BASIC", "username": "secret-1", "password": "secret-2"}),
+        json!({"type": "BILL", "username": "secret-1", "password": "secret-2", "organization_id": "org", "dev_key": "secret-3",
+            "session_id": "secret-4", "user_id": "user", "expires_at": at, "raw": {"sessionId": "secret-5"}}),
+        json!({"type": "JWT", "privateKey": {"id": "secret-1", "secret": "secret-2"}, "token": "secret-3", "expires_at": at}),
+        json!({"type": "OAUTH1", "oauth_token": "secret-1", "oauth_token_secret": "secret-2", "raw": {"x": "secret-3"}}),
+        json!({"type": "OAUTH2", "access_token": "secret-1", "refresh_token": "secret-2", "expires_at": at, "raw": {"id": "secret-3"},
+            "config_override": {"client_id": "id", "client_secret": "secret-4"}}),
+        json!({"type": "OAUTH2_CC", "token": "secret-1", "expires_at": at, "client_id": "id", "client_secret": "secret-2",
+            "client_certificate": "secret-3", "client_private_key": "secret-4", "raw": {}}),
+        json!({"type": "SIGNATURE", "username": "secret-1", "password": "secret-2", "token": "secret-3", "expires_at": at}),
+        json!({"type": "TBA", "token_id": "secret-1", "token_secret": "secret-2",
+            "config_override": {"client_id": "id", "client_secret": "secret-3"}}),
+        json!({"type": "TWO_STEP", "tenant": "secret-1", "token": "secret-2", "refresh_token": "secret-3", "expires_at": at,
+            "raw": {"data": {"token": "secret-4"}}, "_cookies": "secret-5"}),
+        json!({}),
+    ]
+}
+
+#[test]
+fn every_type_reads_back_as_it_is_shown() {
+    let types: std::collections::BTreeSet<&str> = every_type()
+        .iter()
+        .map(|value| Credentials::from_json(value).unwrap().mode())
+        .collect();
+    assert_eq!(types.len(), CredentialsType::ALL.len());
+    for value in every_type() {
+        let credentials = Credentials::from_json(&value).unwrap();
+        assert_eq!(credentials.to_public_json(true), value);
+        assert!(
+            !credentials.to_public_json(false).to_string().contains("refresh_token"),
+            "{value}"
+        );
+    }
+}
+
+#[test]
+fn every_secret_of_every_type_is_listed_and_none_is_shown_by_debug() {
+    for value in every_type() {
+        let credentials = Credentials::from_json(&value).unwrap();
+        let debug = format!("{credentials:?}");
+        let listed: Vec<String> = credentials
+            .secret_values()
+            .iter()
+            .map(|secret| secret.expose().clone())
+            .collect();
+        for number in 1..=5 {
+            let secret = format!("secret-{number}");
+            if value.to_string().contains(&secret) {
+                assert!(listed.contains(&secret), "{value}: {listed:?}");
+                // A user name is no secret to the operator, but it is masked in logs.
+                let is_username = value["type"] == "BASIC" && number == 1;
+                let is_external_id = value["type"] == "AWS_SIGV4" && number == 4;
+                assert!(is_username || is_external_id || !debug.contains(&secret), "{debug}");
+            }
+        }
+        for plain in ["eu-west-1", "2030-01-01T00:00:00.000Z", "org", "id"] {
+            assert!(!listed.iter().any(|secret| secret == plain), "{listed:?}");
+        }
+    }
+}
+
+#[test]
+fn variables_of_the_other_types() {
+    for (mode, name, value) in [
+        ("OAUTH2_CC", "accessToken", Some("secret-1")),
+        ("OAUTH2_CC", "credentials.client_secret", Some("secret-2")),
+        ("OAUTH1", "oauth_token", Some("secret-1")),
+        ("TBA", "token_id", Some("secret-1")),
+        ("TBA", "config_override.client_id", Some("id")),
+        ("AWS_SIGV4", "credentials.region", Some("eu-west-1")),
+        ("APP", "accessToken", Some("secret-1")),
+        ("BILL", "session_id", Some("secret-4")),
+        ("BILL", "dev_key", Some("secret-3")),
+        ("JWT", "credentials.privateKey.id", Some("secret-1")),
+        ("JWT", "accessToken", Some("secret-3")),
+        ("SIGNATURE", "username", Some("secret-1")),
+        ("TWO_STEP", "credentials._cookies", Some("secret-5")),
+        ("TWO_STEP", "tenant", Some("secret-1")),
+        ("TWO_STEP", "raw.data.token", Some("secret-4")),
+        ("TWO_STEP", "nope", None),
+        ("OAUTH1", "accessToken", None),
+    ] {
+        let given = every_type().into_iter().find(|value| value["type"] == mode).unwrap();
+        let credentials = Credentials::from_json(&given).unwrap();
+        assert_eq!(credentials.variable(name).as_deref(), value, "{mode} {name}");
+    }
+}
+
+#[test]
+fn what_each_type_must_and_may_have() {
+    for (value, message) in [
+        (json!({"type": "OAUTH2_CC"}), "`client_id` is missing"),
+        (
+            json!({"type": "OAUTH1", "oauth_token": "t"}),
+            "`oauth_token_secret` is missing",
+        ),
+        (json!({"type": "TBA", "token_id": "t"}), "`token_secret` is missing"),
+        (json!({"type": "TWO_STEP", "user": "u"}), "`token` is missing"),
+        (
+            json!({"type": "BILL", "username": "u", "password": "p"}),
+            "`organization_id` is missing",
+        ),
+        (
+            json!({"type": "SIGNATURE", "username": "u", "password": "p"}),
+            "`token` is missing",
+        ),
+        (
+            json!({"type": "APP", "app_id": "1", "installation_id": "2"}),
+            "`app_id` is not a field of APP credentials; known are type, access_token, expires_at, raw, jwtToken",
+        ),
+        (
+            json!({"type": "AWS_SIGV4", "region": "US/x", "service": "s3", "access_key_id": "a", "secret_access_key": "s"}),
+            "`region` must be 1 to 64 lower-case letters, digits and hyphens, as AWS writes them in signatures",
+        ),
+        (
+            json!({"type": "OAUTH2", "access_token": "t", "config_override": {"client_secret": "s"}}),
+            "`client_id` is missing",
+        ),
+        (
+            json!({"type": "OAUTH2_CC", "client_id": "i", "client_secret": "s".repeat(2_049)}),
+            "`client_secret` is 2049 characters long; at most 2048 are allowed",
+        ),
+        (
+            json!({"type": "TWO_STEP", "token": "t", "key": "k".repeat(16_385)}),
+            "`key` is 16385 characters long; at most 16384 are allowed",
+        ),
+    ] {
+        assert_eq!(error(&value), message);
+    }
+    let flat = json!({"type": "TBA", "token_id": "t", "token_secret": "s", "oauth_client_id_override": "i",
+        "oauth_client_secret_override": "c"});
+    let shown = Credentials::from_json(&flat).unwrap().to_json();
+    assert_eq!(
+        shown["config_override"],
+        json!({"client_id": "i", "client_secret": "c"})
+    );
+}

@@ -66,6 +66,7 @@ routes! {
     get    "/records"                                           => records::list;
     get    "/connections"                                       => connections::list;
     post   "/connections"                                       => connections::import;
+    post   "/connection"                                        => connections::import_legacy;
     post   "/connections/metadata"                              => connection_metadata::replace;
     patch  "/connections/metadata"                              => connection_metadata::merge;
     get    "/connections/{connection_id}"                       => connections::show;

@@ -4,14 +4,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use serde_norway::Mapping;
 
 use super::entry::{self, EntryError};
 use super::{Catalogue, shipped};
+use crate::model::JsonObject;
 
 /// Largest provider file, in bytes.
 pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Aliases of aliases, at most.
+const ALIAS_DEPTH_MAX: usize = 8;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
@@ -40,12 +43,14 @@ pub enum CatalogueError {
     },
     #[error("provider {provider:?} in {path} must be a map")]
     NotAMap { path: String, provider: String },
-    #[error("provider {provider:?} in {path}: `alias` names {alias}, which is not defined before it")]
+    #[error("provider {provider:?} in {path}: `alias` names {alias}, which is not defined")]
     UnknownAlias {
         path: String,
         provider: String,
         alias: String,
     },
+    #[error("provider {provider:?} in {path}: its aliases go round in a circle, or more than {ALIAS_DEPTH_MAX} deep")]
+    AliasDepth { path: String, provider: String },
     #[error("provider {provider:?} in {path} is malformed")]
     Entry {
         path: String,
@@ -59,8 +64,8 @@ impl Catalogue {
     /// The providers that ship with the binary, with those of `files` added or put in their place. Each is a file, or a
     /// folder whose `.yaml` and `.yml` files are read in the order of their names.
     ///
-    /// An entry with `alias: other` starts as a copy of `other` as known so far, and its own keys replace those of the
-    /// copy whole; `github: {alias: github, …}` thus changes a shipped provider.
+    /// An entry with `alias: other` starts as a copy of `other`, of the same file wherever it stands there, else as known so
+    /// far, and its own keys replace those of the copy whole; `github: {alias: github, …}` thus changes a shipped provider.
     pub fn load(files: &[PathBuf]) -> Result<Self, CatalogueError> {
         let mut catalogue = Self::shipped()?;
         for path in files {
@@ -86,6 +91,7 @@ impl Catalogue {
             path: path.to_owned(),
             source,
         })?;
+        let mut own = Map::new();
         for (name, entry) in entries {
             let name = provider_name(path, &name)?;
             let json = serde_json::to_value(entry).map_err(|source| CatalogueError::NotJson {
@@ -93,39 +99,55 @@ impl Catalogue {
                 provider: name.clone(),
                 source,
             })?;
-            let json = self.resolve(path, &name, json)?;
-            let provider = entry::provider(&name, json).map_err(|source| CatalogueError::Entry {
+            own.insert(name, json);
+        }
+        let mut added = Vec::with_capacity(own.len());
+        for name in own.keys() {
+            let json = self.resolve(path, &own, name, 0)?;
+            let provider = entry::provider(name, Value::Object(json)).map_err(|source| CatalogueError::Entry {
                 path: path.to_owned(),
                 provider: name.clone(),
                 source,
             })?;
-            self.providers.insert(name, Arc::new(provider));
+            added.push((name.clone(), Arc::new(provider)));
         }
+        self.providers.extend(added);
         Ok(())
     }
 
-    /// Lays the entry over the one its alias names, if it has one.
-    fn resolve(&self, path: &str, name: &str, json: Value) -> Result<Value, CatalogueError> {
-        let Value::Object(mut own) = json else {
+    /// An entry of the file laid over the one its alias names, if it has one: another of the file, or one known before.
+    fn resolve(&self, path: &str, own: &JsonObject, name: &str, depth: usize) -> Result<JsonObject, CatalogueError> {
+        let Some(Value::Object(entry)) = own.get(name) else {
             return Err(CatalogueError::NotAMap {
                 path: path.to_owned(),
                 provider: name.to_owned(),
             });
         };
-        let Some(alias) = own.remove("alias") else {
-            return Ok(Value::Object(own));
+        let mut entry = entry.clone();
+        let Some(alias) = entry.remove("alias") else {
+            return Ok(entry);
         };
-        let target = alias.as_str().and_then(|alias| self.get(alias));
-        let Some(Value::Object(target)) = target.map(|target| &target.json) else {
+        let target = alias.as_str().unwrap_or_default();
+        let known = self.get(target).and_then(|target| target.json.as_object());
+        let mut merged = if own.contains_key(target) && target != name {
+            if depth == ALIAS_DEPTH_MAX {
+                return Err(CatalogueError::AliasDepth {
+                    path: path.to_owned(),
+                    provider: name.to_owned(),
+                });
+            }
+            self.resolve(path, own, target, depth + 1)?
+        } else if let Some(known) = known {
+            known.clone()
+        } else {
             return Err(CatalogueError::UnknownAlias {
                 path: path.to_owned(),
                 provider: name.to_owned(),
                 alias: alias.to_string(),
             });
         };
-        let mut merged = target.clone();
-        merged.append(&mut own);
-        Ok(Value::Object(merged))
+        merged.append(&mut entry);
+        Ok(merged)
     }
 }
 
@@ -226,6 +248,10 @@ acme: {alias: acme, display_name: Acme again}
             (chained.auth_mode, chained.display_name.as_str()),
             (AuthMode::Basic, "Acme EU")
         );
+        catalogue
+            .add("third.yaml", "z-early: {alias: z-late}\nz-late: {auth_mode: BASIC}")
+            .unwrap();
+        assert_eq!(catalogue.get("z-early").unwrap().auth_mode, AuthMode::Basic);
         let changed = catalogue.get("acme").unwrap();
         assert_eq!(changed.display_name, "Acme again");
         assert_eq!(
@@ -238,8 +264,12 @@ acme: {alias: acme, display_name: Acme again}
     fn mistakes_name_file_provider_and_key() {
         for (text, message) in [
             (
-                "b: {alias: a}\na: {auth_mode: NONE}",
-                "provider \"b\" in test.yaml: `alias` names \"a\", which is not defined before it",
+                "b: {alias: a}",
+                "provider \"b\" in test.yaml: `alias` names \"a\", which is not defined",
+            ),
+            (
+                "b: {alias: a}\na: {alias: c}\nc: {alias: a}",
+                "its aliases go round in a circle, or more than 8 deep",
             ),
             (
                 "a: {auth_mode: NOPE}",

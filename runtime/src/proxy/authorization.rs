@@ -159,3 +159,6 @@ fn oauth1(
     };
     signature.authorization(request.method, &request.url.uri, form)
 }
+
+#[cfg(test)]
+mod tests;

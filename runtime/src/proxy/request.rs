@@ -359,5 +359,4 @@ pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
 }
 
 #[cfg(test)]
-#[path = "request_tests.rs"]
 mod tests;

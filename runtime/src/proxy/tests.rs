@@ -349,7 +349,7 @@ async fn credentials_do_not_follow_to_another_origin() {
     let upstream = Upstream::start(vec![reply("302 Found", &location, "")]).await;
     let mut provider = provider(&upstream.url());
     let spec = provider.proxy.as_mut().unwrap();
-    spec.headers.insert("x-version".into(), "2".into());
+    spec.headers.push(super::testing::header_template("x-version", "2"));
     let mut request = request("/here");
     request.headers.insert("authorization", "Bearer mine".parse().unwrap());
     let harness = Harness::new(allowing());

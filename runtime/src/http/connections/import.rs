@@ -19,27 +19,28 @@ const TAG_VALUE_CHARS_MAX: usize = 255;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImportConnection {
-    provider_config_key: String,
+    pub(super) provider_config_key: String,
     /// A UUID is made when absent.
     #[serde(default)]
-    connection_id: Option<String>,
+    pub(super) connection_id: Option<String>,
     /// With a `type` that is the provider's: `{"type": "API_KEY", "apiKey": …}`, `{"type": "BASIC", "username": …, "password": …}`,
-    /// `{"type": "OAUTH2", "access_token": …, "refresh_token": …, "expires_at": …}` or `{"type": "NONE"}`.
+    /// `{"type": "OAUTH2", "access_token": …, "refresh_token": …, "expires_at": …}`, `{"type": "NONE"}` and so on for APP,
+    /// AWS_SIGV4, BILL, JWT, OAUTH1, OAUTH2_CC, SIGNATURE, TBA and TWO_STEP, with the fields that they are shown with.
     #[schema(value_type = Object)]
-    credentials: Value,
+    pub(super) credentials: Value,
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
-    metadata: Option<JsonObject>,
+    pub(super) metadata: Option<JsonObject>,
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
-    connection_config: Option<JsonObject>,
+    pub(super) connection_config: Option<JsonObject>,
     #[serde(default)]
-    tags: Option<BTreeMap<String, String>>,
+    pub(super) tags: Option<BTreeMap<String, String>>,
     #[serde(default)]
-    end_user: Option<ImportEndUser>,
+    pub(super) end_user: Option<ImportEndUser>,
     /// Not supported yet.
     #[serde(default)]
-    webhook_url_override: Option<String>,
+    pub(super) webhook_url_override: Option<String>,
 }
 
 #[derive(Deserialize, ToSchema)]

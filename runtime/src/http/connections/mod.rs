@@ -2,6 +2,7 @@
 //! unless it is asked for.
 
 mod import;
+mod legacy;
 mod view;
 
 use axum::extract::{Request, State};
@@ -22,6 +23,7 @@ use crate::runtime::Runtime;
 use crate::store::ConnectionQuery;
 
 use import::ImportConnection;
+use legacy::LegacyImport;
 use view::{ConnectionItem, FullConnection};
 
 /// Connections in one answer, and how many there are when no `limit` is given.
@@ -97,6 +99,31 @@ pub async fn import(State(runtime): State<Runtime>, Key(caller): Key, request: R
         StatusCode::CREATED,
         &FullConnection::new(&target, true, runtime.now_ms()),
     ))
+}
+
+/// Import a connection in the old form, with its credentials' fields beside the others.
+#[utoipa::path(
+    post, path = "/connection", tag = "connections", request_body = LegacyImport,
+    responses((status = 201, body = FullConnection), (status = "4XX", body = ErrorEnvelope)),
+)]
+pub async fn import_legacy(
+    State(runtime): State<Runtime>,
+    Key(caller): Key,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let body = read_json(&parts.headers, body, runtime.config().limits.request_body_bytes).await?;
+    let import = parse::<LegacyImport>(&body)?;
+    let environment_id = &caller.environment.id;
+    let integration = runtime
+        .integration(environment_id, import.provider_config_key())
+        .await?;
+    let provider = runtime.providers().get(&integration.provider);
+    let stored = provider.and_then(|provider| provider.auth_mode.credentials_type());
+    let target = runtime
+        .import_connection(environment_id, import.into_new(stored)?)
+        .await?;
+    Ok(json_response(StatusCode::CREATED, &FullConnection::new(&target, true)))
 }
 
 /// Show one connection with its credentials.

@@ -38,12 +38,8 @@ pub enum TemplateError {
     /// A value that would end the host name it is put into. The value is not repeated: it may be a secret.
     #[error("the value of `{name}` holds {character:?}, which cannot stand in a host name")]
     NotInHost { name: String, character: char },
-    #[error("the template {template:?} cannot be computed")]
-    Function {
-        template: String,
-        #[source]
-        source: FunctionError,
-    },
+    #[error("the template {template:?} cannot be computed: {reason}")]
+    Function { template: String, reason: FunctionError },
 }
 
 /// A parsed template, for rendering many times.

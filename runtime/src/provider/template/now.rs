@@ -75,7 +75,7 @@ impl Now {
                 let amount = parts.next().unwrap_or_default();
                 let amount = amount.strip_prefix('+').unwrap_or(amount);
                 let amount = amount
-                    .parse()
+                    .parse::<i64>()
                     .map_err(|_| "the number after `now` is none; write ${now+7:days}")?;
                 let unit = parts
                     .next()
@@ -159,8 +159,8 @@ fn tokens(format: &str) -> Box<[Token]> {
             push_literal(&mut tokens, text);
             rest = after;
         } else if let Some(field) = FIELDS.iter().find(|field| rest.starts_with(**field)) {
-            tokens.push(Token::Field(field));
-            rest = rest.strip_prefix(field).unwrap_or_default();
+            tokens.push(Token::Field(*field));
+            rest = rest.strip_prefix(*field).unwrap_or_default();
         } else {
             let (text, after) = rest.split_at_checked(first.len_utf8()).unwrap_or((rest, ""));
             push_literal(&mut tokens, text);

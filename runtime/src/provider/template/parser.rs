@@ -19,7 +19,8 @@ struct Parser<'a> {
 pub(super) fn alternatives(source: &str) -> Result<Box<[Parts]>, TemplateError> {
     if !source.contains("${") {
         let text = (!source.is_empty()).then(|| Part::Text(source.into()));
-        return Ok(Box::new([text.into_iter().collect()]));
+        let parts: Parts = text.into_iter().collect();
+        return Ok(Box::new([parts]));
     }
     let mut parser = Parser { source, rest: source };
     let mut alternatives = vec![parser.parts(End::Template, 0)?];
@@ -69,7 +70,7 @@ impl<'a> Parser<'a> {
     /// What follows `${`, with its `}`.
     fn placeholder(&mut self, depth: usize) -> Result<Part, TemplateError> {
         let is_letter = |c: char| c.is_ascii_alphanumeric();
-        let word_len = self.rest.find(|c| !is_letter(c)).unwrap_or(self.rest.len());
+        let word_len = self.rest.find(|c: char| !is_letter(c)).unwrap_or(self.rest.len());
         if self.rest.get(word_len..).is_some_and(|after| after.starts_with('(')) {
             let word = self.take(word_len);
             self.take(1);

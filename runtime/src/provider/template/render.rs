@@ -109,8 +109,8 @@ fn call(
             .aws_authorization(&scope)
             .ok_or_else(|| super::malformed(&template.source, "only a header can sign the request"));
     }
-    function.apply(arguments).map_err(|source| TemplateError::Function {
+    function.apply(arguments).map_err(|reason| TemplateError::Function {
         template: template.source.to_string(),
-        source,
+        reason,
     })
 }

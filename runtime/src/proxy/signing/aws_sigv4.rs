@@ -196,5 +196,4 @@ pub(in crate::proxy) fn hex(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-#[path = "aws_sigv4_tests.rs"]
 mod tests;
