@@ -74,8 +74,14 @@ async fn two_hundred_callers_cause_one_refresh() {
     assert_eq!(refreshes(&client).await, ["success"]);
 
     let connection = shown(&client, "&refresh_token=true").await;
-    assert_eq!(connection["credentials"]["refresh_token"], stats["newest_refresh_token"]);
-    assert_ne!(connection["credentials"]["refresh_token"], tokens.refresh_token.as_str());
+    assert_eq!(
+        connection["credentials"]["refresh_token"],
+        stats["newest_refresh_token"]
+    );
+    assert_ne!(
+        connection["credentials"]["refresh_token"],
+        tokens.refresh_token.as_str()
+    );
     assert!(connection["last_fetched_at"].is_string(), "{connection}");
     assert!(shown(&client, "").await["credentials"]["refresh_token"].is_null());
     let log = client.logs().await;
@@ -164,7 +170,10 @@ async fn a_token_that_still_works_is_used_when_it_cannot_be_refreshed() {
         let _ = client.proxy_get("oidc", CONNECTION, "/x").await.ok();
     }
     for request in api.received() {
-        assert_eq!(request.header("authorization"), format!("Bearer {}", tokens.access_token));
+        assert_eq!(
+            request.header("authorization"),
+            format!("Bearer {}", tokens.access_token)
+        );
     }
     assert_eq!(refreshes(&client).await, ["failed"]);
     let connection = shown(&client, "").await;
@@ -223,7 +232,10 @@ async fn a_refresh_can_be_forced() {
     let before = shown(&client, "&refresh_token=true").await;
     assert_eq!(before["credentials"]["refresh_token"], tokens.refresh_token.as_str());
     let forced = shown(&client, "&force_refresh=true&refresh_token=true").await;
-    assert_ne!(forced["credentials"]["access_token"], before["credentials"]["access_token"]);
+    assert_ne!(
+        forced["credentials"]["access_token"],
+        before["credentials"]["access_token"]
+    );
     let stats = oidc.stats().await;
     assert_eq!(forced["credentials"]["refresh_token"], stats["newest_refresh_token"]);
     assert_eq!(stats["refresh_token"], 1);

@@ -50,6 +50,7 @@ async fn a_refresh_token_whose_access_token_was_used_is_never_lost() {
                 })
             })
             .collect();
+        drop(used);
         first_use.recv().await.expect("a caller succeeds");
         server.process().kill();
         for call in calls {
@@ -63,8 +64,14 @@ async fn a_refresh_token_whose_access_token_was_used_is_never_lost() {
             "round {round}"
         );
         assert_eq!(stats["errors"], 0, "round {round}");
-        tokens.access_token = stored["credentials"]["access_token"].as_str().unwrap_or_default().to_owned();
-        tokens.refresh_token = stored["credentials"]["refresh_token"].as_str().unwrap_or_default().to_owned();
+        tokens.access_token = stored["credentials"]["access_token"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        tokens.refresh_token = stored["credentials"]["refresh_token"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         let _ = client.proxy_get("oidc", CONNECTION, "/me").await.ok();
     }
     assert_eq!(oidc.stats().await["refresh_token"], rounds());

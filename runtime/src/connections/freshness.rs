@@ -44,7 +44,10 @@ impl Target {
     /// Whether fresh credentials are wanted.
     #[must_use]
     pub fn is_due(&self, now_ms: i64) -> bool {
-        self.connection.refresh.due_at_ms.is_some_and(|due_at_ms| due_at_ms <= now_ms)
+        self.connection
+            .refresh
+            .due_at_ms
+            .is_some_and(|due_at_ms| due_at_ms <= now_ms)
     }
 }
 
@@ -224,6 +227,9 @@ mod tests {
     fn client_credentials_are_due_until_there_is_a_token() {
         let plain = provider(json!({"auth_mode": "OAUTH2_CC", "token_url": "https://a.test/token"}));
         let client = json!({"type": "OAUTH2_CC", "client_id": "c", "client_secret": "s"});
-        assert_eq!(due_at_ms(&plain, &Credentials::from_json(&client).unwrap(), None), Some(0));
+        assert_eq!(
+            due_at_ms(&plain, &Credentials::from_json(&client).unwrap(), None),
+            Some(0)
+        );
     }
 }

@@ -136,7 +136,10 @@ impl Fixture {
 
     async fn token(&self, connections: &Connections, id: &str) -> Option<String> {
         let target = connections.target(&self.environment, "github", id).await.ok()?;
-        target.credentials.variable("accessToken").map(std::borrow::Cow::into_owned)
+        target
+            .credentials
+            .variable("accessToken")
+            .map(std::borrow::Cow::into_owned)
     }
 }
 

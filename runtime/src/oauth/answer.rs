@@ -18,7 +18,11 @@ const EPOCH_SECONDS_MAX: f64 = 31_536_000_000.0;
 const LIFETIME_MS_MAX: f64 = 31_557_600_000_000.0;
 
 /// The fresh credentials in the place of `target`'s. `answer` is the JSON that came with a 2xx.
-pub(super) fn credentials(target: &Target, answer: Secret<JsonObject>, now_ms: i64) -> Result<Credentials, RefreshError> {
+pub(super) fn credentials(
+    target: &Target,
+    answer: Secret<JsonObject>,
+    now_ms: i64,
+) -> Result<Credentials, RefreshError> {
     let object = answer.expose();
     let fresh = match &target.credentials {
         Credentials::OAuth2 {
@@ -121,7 +125,11 @@ fn expires_at_ms(target: &Target, token: &JsonObject, now_ms: i64) -> Option<i64
 /// A moment as providers write it: epoch seconds or milliseconds, an ISO date, or `D:HH:MM` from now.
 fn moment_ms(value: &Value, now_ms: i64) -> Option<i64> {
     if let Some(number) = number(value) {
-        let at_ms = if number > EPOCH_SECONDS_MAX { number } else { number * 1_000.0 };
+        let at_ms = if number > EPOCH_SECONDS_MAX {
+            number
+        } else {
+            number * 1_000.0
+        };
         return (at_ms > 0.0).then(|| whole_ms(at_ms));
     }
     let text = value.as_str()?;
@@ -151,7 +159,10 @@ fn number(value: &Value) -> Option<f64> {
 }
 
 fn whole_ms(ms: f64) -> i64 {
-    #[expect(clippy::cast_possible_truncation, reason = "bounded, and fractions of a millisecond do not matter")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "bounded, and fractions of a millisecond do not matter"
+    )]
     let whole = ms.clamp(0.0, LIFETIME_MS_MAX) as i64;
     whole
 }

@@ -16,7 +16,9 @@ pub enum RefreshError {
          `credentials`"
     )]
     NoClient { provider_config_key: String },
-    #[error("`{name}` has no value, and `{key}` of the provider {provider:?} needs it; set it in the connection_config")]
+    #[error(
+        "`{name}` has no value, and `{key}` of the provider {provider:?} needs it; set it in the connection_config"
+    )]
     MissingValue {
         provider: String,
         key: &'static str,

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::runtime::Handle;
 
-use super::{NoCredentials, Refreshed, RefreshError};
+use super::{NoCredentials, RefreshError, Refreshed};
 use crate::model::ConnectionKey;
 
 /// A refresh under way; everyone may wait for it.

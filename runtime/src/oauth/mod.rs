@@ -111,7 +111,9 @@ impl Want {
     fn is_satisfied_by(self, target: &Target, now_ms: i64) -> bool {
         match self {
             Self::Due => !target.is_due(now_ms),
-            Self::OtherThan(generation) | Self::Forced(generation) => target.connection.refresh.generation != generation,
+            Self::OtherThan(generation) | Self::Forced(generation) => {
+                target.connection.refresh.generation != generation
+            }
         }
     }
 

@@ -10,9 +10,7 @@ use super::{NoCredentials, Parts, RefreshError};
 use crate::connections::{ConnectionsError, RefreshRight, Target};
 use crate::credentials::{Credentials, Secret};
 use crate::model::log::Source;
-use crate::model::{
-    Level, Message, Operation, OperationId, OperationKind, OperationState, RefreshFailure,
-};
+use crate::model::{Level, Message, Operation, OperationId, OperationKind, OperationState, RefreshFailure};
 
 /// What stands in the place of a secret.
 const MASK: &str = "REDACTED";

@@ -96,7 +96,8 @@ pub(super) fn build(target: &Target, moment: Moment) -> Result<TokenRequest, Ref
             }
             let mut parameters = Map::new();
             parameters.insert("grant_type".to_owned(), "client_credentials".into());
-            if let Some(scopes) = lookup(&target.connection_config, "oauth_scopes").filter(|scopes| !scopes.is_empty()) {
+            if let Some(scopes) = lookup(&target.connection_config, "oauth_scopes").filter(|scopes| !scopes.is_empty())
+            {
                 parameters.insert("scope".to_owned(), scope(entry, &scopes).into());
             }
             add_templates(values, "token_params", &mut parameters)?;
@@ -105,7 +106,9 @@ pub(super) fn build(target: &Target, moment: Moment) -> Result<TokenRequest, Ref
             }
             request(values, "token_url", parameters, client)
         }
-        Credentials::OAuth2 { refresh_token: None, .. }
+        Credentials::OAuth2 {
+            refresh_token: None, ..
+        }
         | Credentials::ApiKey { .. }
         | Credentials::Basic { .. }
         | Credentials::OAuth1 { .. }
@@ -198,7 +201,12 @@ fn headers(values: &TokenValues<'_>) -> Result<HeaderMap, RefreshError> {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, JSON);
     headers.insert(header::USER_AGENT, USER_AGENT);
-    let given = values.target.provider.json.get("token_headers").and_then(Value::as_object);
+    let given = values
+        .target
+        .provider
+        .json
+        .get("token_headers")
+        .and_then(Value::as_object);
     for (name, value) in given.into_iter().flatten() {
         let value = values.fill(&text(value), "token_headers")?;
         let invalid = || RefreshError::Header { name: name.clone() };

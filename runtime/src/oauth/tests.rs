@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use testing::TokenEndpoint;
 use super::*;
 use crate::clock::ManualClock;
 use crate::connections::{NewConnection, NewIntegration};
@@ -14,6 +13,7 @@ use crate::model::{Environment, JsonObject, OperationKind, OperationState};
 use crate::provider::{Catalogue, Provider};
 use crate::store::OperationQuery;
 use crate::store::tests::for_each_db;
+use testing::TokenEndpoint;
 
 const NOW_MS: i64 = 1_800_000_000_000;
 const MINUTE_MS: i64 = 60_000;
@@ -129,7 +129,10 @@ impl Node {
             ..OperationQuery::default()
         };
         let operations = self.store.operations(&self.environment, &query).await.unwrap();
-        operations.iter().map(|operation| (operation.kind, operation.state)).collect()
+        operations
+            .iter()
+            .map(|operation| (operation.kind, operation.state))
+            .collect()
     }
 }
 
@@ -205,11 +208,17 @@ async fn failures_back_off_and_exhaust_and_a_success_forgets_them(store: Store) 
     let (clock, manual) = Clock::manual(NOW_MS.div_euclid(DAY_MS) * DAY_MS + DAY_MS / 2);
     let node = Node::prepared(&store, &endpoint, &clock).await;
     node.import("a", Some("refresh-0"), Some(NOW_MS - DAY_MS)).await;
-    endpoint.reply(Some((400, r#"{"error":"invalid_grant","error_description":"refresh-0 is void"}"#)));
+    endpoint.reply(Some((
+        400,
+        r#"{"error":"invalid_grant","error_description":"refresh-0 is void"}"#,
+    )));
 
     let error = node.token("a").await.unwrap_err();
     let text = error.to_string();
-    assert!(text.contains("answered 400: invalid_grant (REDACTED is void)"), "{text}");
+    assert!(
+        text.contains("answered 400: invalid_grant (REDACTED is void)"),
+        "{text}"
+    );
     assert_eq!(code(Err(error)), "refresh_token_external_error");
     assert_eq!(code(node.token("a").await), "connection_refresh_backoff");
     manual.advance_ms(BACKOFF_MS - 1);
@@ -217,7 +226,16 @@ async fn failures_back_off_and_exhaust_and_a_success_forgets_them(store: Store) 
     assert_eq!(endpoint.asked(), 1);
     manual.advance_ms(1);
     assert_eq!(code(node.token("a").await), "refresh_token_external_error");
-    let failing_days = async || node.stored("a").await.connection.refresh.failure.clone().unwrap().failing_days;
+    let failing_days = async || {
+        node.stored("a")
+            .await
+            .connection
+            .refresh
+            .failure
+            .clone()
+            .unwrap()
+            .failing_days
+    };
     assert_eq!(failing_days().await, 1, "the same day");
     for day in 2..=FAILING_DAYS_MAX {
         manual.advance_ms(DAY_MS);
@@ -232,6 +250,8 @@ async fn failures_back_off_and_exhaust_and_a_success_forgets_them(store: Store) 
     assert_eq!(endpoint.asked(), asked + 1, "force asks all the same");
 
     endpoint.reply(None);
+    // Operations of one millisecond are in no order.
+    manual.advance_ms(1);
     assert_eq!(node.forced("a").await.unwrap(), "access-1");
     let refresh = node.stored("a").await.connection.refresh.clone();
     assert_eq!(refresh.failure, None);
@@ -239,7 +259,10 @@ async fn failures_back_off_and_exhaust_and_a_success_forgets_them(store: Store) 
     assert_eq!(node.token("a").await.unwrap(), "access-1");
     let operations = node.operations().await;
     let failed = (OperationKind::RefreshToken, OperationState::Failed);
-    assert_eq!(operations.first(), Some(&(OperationKind::RefreshToken, OperationState::Success)));
+    assert_eq!(
+        operations.first(),
+        Some(&(OperationKind::RefreshToken, OperationState::Success))
+    );
     assert!(operations.iter().skip(1).all(|operation| *operation == failed));
 }
 
@@ -313,7 +336,10 @@ async fn a_refusal_refreshes_once_and_not_what_is_new() {
     assert!(node.oauth.renew(&imported).await, "a newer one is there");
     assert_eq!(endpoint.asked(), 1);
     let new = node.stored("a").await;
-    assert!(!node.oauth.renew(&new).await, "it is new: another one would be refused as well");
+    assert!(
+        !node.oauth.renew(&new).await,
+        "it is new: another one would be refused as well"
+    );
     manual.advance_ms(RENEWAL_INTERVAL_MS);
     assert!(node.oauth.renew(&new).await);
     assert_eq!(node.token("a").await.unwrap(), "access-2");
@@ -332,20 +358,25 @@ async fn ticks_refresh_what_nobody_uses() {
     let (clock, manual) = Clock::manual(NOW_MS);
     let node = Node::prepared(&store, &endpoint, &clock).await;
     node.import("a", Some("refresh-0"), Some(NOW_MS + 60 * MINUTE_MS)).await;
-    node.import("void", Some("nonsense"), Some(NOW_MS + 60 * MINUTE_MS)).await;
+    node.import("void", Some("nonsense"), Some(NOW_MS + 60 * MINUTE_MS))
+        .await;
     node.import("forever", Some("refresh-0"), None).await;
     assert_eq!(node.oauth.tick(clock.now_ms()).await.unwrap(), 0);
     manual.advance_ms(45 * MINUTE_MS);
     assert_eq!(node.oauth.tick(clock.now_ms()).await.unwrap(), 2);
-    assert_eq!(token(&*node.stored("a").await), "access-1");
-    assert_eq!(token(&*node.stored("void").await), "imported");
-    assert_eq!(node.oauth.tick(clock.now_ms()).await.unwrap(), 0, "what failed is left alone");
+    assert_eq!(token(&node.stored("a").await), "access-1");
+    assert_eq!(token(&node.stored("void").await), "imported");
+    assert_eq!(
+        node.oauth.tick(clock.now_ms()).await.unwrap(),
+        0,
+        "what failed is left alone"
+    );
     manual.advance_ms(TICK_RETRY_MS + 1);
     assert_eq!(node.oauth.tick(clock.now_ms()).await.unwrap(), 1);
     // An hour from the refresh; the fresh token is due a quarter of an hour before.
     manual.advance_ms(35 * MINUTE_MS);
     assert_eq!(node.oauth.tick(clock.now_ms()).await.unwrap(), 2);
-    assert_eq!(token(&*node.stored("a").await), "access-2");
+    assert_eq!(token(&node.stored("a").await), "access-2");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -239,7 +239,9 @@ impl<'a> Call<'a> {
 
     /// Whether the provider refused the connection's credentials, and the request could be repeated with other ones.
     fn credentials_refused(&self, trail: Option<&Trail>, outcome: &Result<Answer, ProxyError>) -> bool {
-        outcome.as_ref().is_ok_and(|answer| answer.parts.status == StatusCode::UNAUTHORIZED)
+        outcome
+            .as_ref()
+            .is_ok_and(|answer| answer.parts.status == StatusCode::UNAUTHORIZED)
             && !self.renewed
             && self.body.is_replayable()
             && trail.is_some_and(|trail| trail.built.carries_credentials(&self.request.headers))

@@ -221,7 +221,10 @@ impl Runtime {
         provider_config_key: &str,
         connection_id: &str,
     ) -> Result<Arc<Target>, OAuthError> {
-        self.0.oauth.target(environment, provider_config_key, connection_id).await
+        self.0
+            .oauth
+            .target(environment, provider_config_key, connection_id)
+            .await
     }
 
     /// As [`Runtime::connection`], with credentials obtained after the call began, whatever their time and former failures
@@ -235,7 +238,10 @@ impl Runtime {
         provider_config_key: &str,
         connection_id: &str,
     ) -> Result<Arc<Target>, OAuthError> {
-        self.0.oauth.forced(environment, provider_config_key, connection_id).await
+        self.0
+            .oauth
+            .forced(environment, provider_config_key, connection_id)
+            .await
     }
 
     /// Creates a connection, or overwrites the one of that id.

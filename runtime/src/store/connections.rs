@@ -274,11 +274,13 @@ fn refresh_state(columns: &mut Columns<'_>) -> Result<RefreshState, StoreError> 
     let failed_at_ms: Option<i64> = columns.get("refresh_failed_at_ms")?;
     let failing_days = columns.get("refresh_failing_days")?;
     let operation_id: Option<&str> = columns.get("refresh_operation_id")?;
-    let failure = failed_at_ms.zip(operation_id).map(|(failed_at_ms, operation_id)| RefreshFailure {
-        failed_at_ms,
-        failing_days,
-        operation_id: operation_id.into(),
-    });
+    let failure = failed_at_ms
+        .zip(operation_id)
+        .map(|(failed_at_ms, operation_id)| RefreshFailure {
+            failed_at_ms,
+            failing_days,
+            operation_id: operation_id.into(),
+        });
     Ok(RefreshState {
         generation,
         due_at_ms,

@@ -157,7 +157,9 @@ pub async fn show(
             .refreshed_connection(environment, &provider_config_key, &connection_id)
             .await
     } else {
-        runtime.connection(environment, &provider_config_key, &connection_id).await
+        runtime
+            .connection(environment, &provider_config_key, &connection_id)
+            .await
     }
     .map_err(show_error)?;
     Ok(json_response(

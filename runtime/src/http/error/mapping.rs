@@ -248,9 +248,7 @@ fn no_credentials(reason: &NoCredentials, code: &'static str, message: String) -
     let message_of_all = format!("Failed to get connection credentials: '{message}'");
     match reason {
         NoCredentials::Backoff { .. } => ApiError::new(StatusCode::FAILED_DEPENDENCY, code, message),
-        NoCredentials::Exhausted { .. } => {
-            ApiError::new(StatusCode::FAILED_DEPENDENCY, "server_error", message_of_all)
-        }
+        NoCredentials::Exhausted { .. } => ApiError::new(StatusCode::FAILED_DEPENDENCY, "server_error", message_of_all),
         NoCredentials::Refresh(_) => ApiError::new(StatusCode::BAD_REQUEST, "server_error", message_of_all),
     }
 }

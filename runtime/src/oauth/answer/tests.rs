@@ -21,14 +21,20 @@ fn a_rotated_refresh_token_replaces_the_old_one() {
     let answer = json!({"access_token": "a", "refresh_token": "r", "expires_in": 60, "scope": "x"});
     let fresh = read(json!({}), &oauth2(), answer.clone()).unwrap();
     let shown = public(&fresh);
-    assert_eq!((&shown["access_token"], &shown["refresh_token"]), (&json!("a"), &json!("r")));
+    assert_eq!(
+        (&shown["access_token"], &shown["refresh_token"]),
+        (&json!("a"), &json!("r"))
+    );
     assert_eq!(shown["raw"], answer);
     assert_eq!(fresh.expires_at_ms(), Some(NOW_MS + 60_000));
 }
 
 #[test]
 fn the_old_refresh_token_is_kept_when_no_other_comes() {
-    for answer in [json!({"access_token": "a"}), json!({"access_token": "a", "refresh_token": ""})] {
+    for answer in [
+        json!({"access_token": "a"}),
+        json!({"access_token": "a", "refresh_token": ""}),
+    ] {
         let fresh = read(json!({}), &oauth2(), answer).unwrap();
         assert_eq!(public(&fresh)["refresh_token"], "old-refresh");
     }
@@ -53,8 +59,14 @@ fn the_end_is_told_in_many_ways() {
         (json!({"expires_at": 1_800_000_060}), Some(NOW_MS + 60_000)),
         (json!({"expires_at": 1_800_000_060_000_i64}), Some(NOW_MS + 60_000)),
         (json!({"expires_at": "1800000060"}), Some(NOW_MS + 60_000)),
-        (json!({"expires_at": "2030-01-01T00:00:00Z", "expires_in": 5}), Some(1_893_456_000_000)),
-        (json!({"expires_at": "2030-01-01T01:00:00+01:00"}), Some(1_893_456_000_000)),
+        (
+            json!({"expires_at": "2030-01-01T00:00:00Z", "expires_in": 5}),
+            Some(1_893_456_000_000),
+        ),
+        (
+            json!({"expires_at": "2030-01-01T01:00:00+01:00"}),
+            Some(1_893_456_000_000),
+        ),
         (json!({"expires_at": "2030-01-01T00:00:00"}), Some(1_893_456_000_000)),
         (json!({"expires_at": "1:02:03"}), Some(NOW_MS + (26 * 60 + 3) * 60_000)),
         (json!({"expires_at": "nonsense", "expires_in": 5}), Some(NOW_MS + 5_000)),
@@ -69,7 +81,14 @@ fn the_end_is_told_in_many_ways() {
 
 #[test]
 fn nonsensical_ends_are_no_panic() {
-    for value in [json!(1e300), json!(-1e300), json!(i64::MAX), json!(u64::MAX), json!("99999999999:23:59"), json!("NaN")] {
+    for value in [
+        json!(1e300),
+        json!(-1e300),
+        json!(i64::MAX),
+        json!(u64::MAX),
+        json!("99999999999:23:59"),
+        json!("NaN"),
+    ] {
         for key in ["expires_in", "expires_at"] {
             let answer = json!({"access_token": "a", key: value});
             assert!(read(json!({}), &oauth2(), answer).is_ok(), "{key} {value}");
@@ -80,12 +99,18 @@ fn nonsensical_ends_are_no_panic() {
 #[test]
 fn tokens_may_be_deeper_in_the_answer() {
     let entry = json!({"alternate_access_token_response_path": "authed_user"});
-    let nested = json!({"ok": true, "authed_user": {"access_token": "xoxp", "refresh_token": "xoxe", "expires_in": 60}});
+    let nested =
+        json!({"ok": true, "authed_user": {"access_token": "xoxp", "refresh_token": "xoxe", "expires_in": 60}});
     let fresh = read(entry.clone(), &oauth2(), nested).unwrap();
     assert_eq!(public(&fresh)["access_token"], "xoxp");
     assert_eq!(public(&fresh)["refresh_token"], "xoxe");
     assert_eq!(fresh.expires_at_ms(), Some(NOW_MS + 60_000));
-    let plain = read(entry, &oauth2(), json!({"access_token": "xoxb", "authed_user": {"id": "U"}})).unwrap();
+    let plain = read(
+        entry,
+        &oauth2(),
+        json!({"access_token": "xoxb", "authed_user": {"id": "U"}}),
+    )
+    .unwrap();
     assert_eq!(public(&plain)["access_token"], "xoxb");
 }
 
@@ -111,8 +136,13 @@ fn client_credentials_tokens_have_other_places_and_always_an_end() {
 fn an_answer_without_a_token_is_a_refusal_in_the_providers_words() {
     let answer = json!({"error": "bad_refresh_token", "error_description": "It was used", "ok": false});
     let error = read(json!({}), &oauth2(), answer).unwrap_err().to_string();
-    assert_eq!(error, "the token endpoint gave no token: bad_refresh_token (It was used)");
-    let error = read(json!({}), &oauth2(), json!({"access_token": 5})).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "the token endpoint gave no token: bad_refresh_token (It was used)"
+    );
+    let error = read(json!({}), &oauth2(), json!({"access_token": 5}))
+        .unwrap_err()
+        .to_string();
     assert_eq!(error, "the token endpoint gave no token");
     let long = "x".repeat(crate::credentials::TOKEN_CHARS_MAX + 1);
     let error = read(json!({}), &oauth2(), json!({"access_token": long})).unwrap_err();

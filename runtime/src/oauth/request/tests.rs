@@ -14,7 +14,10 @@ fn build(target: &Target) -> Result<TokenRequest, RefreshError> {
 fn sent(target: &Target) -> (String, String, String, String) {
     let request = build(target).unwrap();
     let header = |name: HeaderName| {
-        let value = request.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        let value = request
+            .headers
+            .get(name)
+            .map(|value| value.to_str().unwrap().to_owned());
         value.unwrap_or_default()
     };
     (
@@ -50,7 +53,10 @@ fn parameters_are_those_of_the_refresh_and_never_another_grant() {
     );
     let entry = json!({"token_url": URL, "token_params": of_code, "refresh_params": {"grant_type": "x", "b": "c"}});
     let body = body(entry);
-    assert!(body.contains("grant_type=refresh_token") && body.contains("b=c"), "{body}");
+    assert!(
+        body.contains("grant_type=refresh_token") && body.contains("b=c"),
+        "{body}"
+    );
     assert!(!body.contains("audience"), "{body}");
 }
 
@@ -75,7 +81,10 @@ fn clients_show_who_they_are_as_the_provider_likes() {
     assert!(body.contains("client_id=my+id"), "{body}");
     let (_, authorization, _, body) = with("token_request_auth_method", "custom");
     assert_eq!(authorization, "");
-    assert!(body.contains("username=my+id") && body.contains("password=s3cret"), "{body}");
+    assert!(
+        body.contains("username=my+id") && body.contains("password=s3cret"),
+        "{body}"
+    );
     let other = target(
         json!({"token_url": URL, "token_request_auth_method": "private_key_jwt"}),
         &oauth2(),
@@ -89,9 +98,15 @@ fn bodies_are_json_or_in_the_query_where_the_provider_likes() {
     let (_, _, content_type, body) = with("json");
     assert_eq!(content_type, "application/json");
     let body: Value = serde_json::from_str(&body).unwrap();
-    assert_eq!((&body["refresh_token"], &body["client_secret"]), (&json!("old-refresh"), &json!("s3cret+/")));
+    assert_eq!(
+        (&body["refresh_token"], &body["client_secret"]),
+        (&json!("old-refresh"), &json!("s3cret+/"))
+    );
     let (url, _, _, body) = with("query");
-    assert!(url.starts_with(URL) && url.contains("refresh_token=old-refresh"), "{url}");
+    assert!(
+        url.starts_with(URL) && url.contains("refresh_token=old-refresh"),
+        "{url}"
+    );
     assert_eq!(body, "");
 }
 
@@ -128,7 +143,14 @@ fn urls_take_the_connections_values_but_not_other_hosts() {
     };
     let sub = "https://${connectionConfig.where}.auth.test/token";
     assert_eq!(with(sub, "acme").unwrap(), "https://acme.auth.test/token");
-    for value in ["evil.test/", "evil.test#", "evil.test?", "a@evil.test", "evil.test\\", "https://evil.test/"] {
+    for value in [
+        "evil.test/",
+        "evil.test#",
+        "evil.test?",
+        "a@evil.test",
+        "evil.test\\",
+        "https://evil.test/",
+    ] {
         let error = with(sub, value).unwrap_err();
         assert!(matches!(error, RefreshError::Template { .. }), "{value}: {error}");
     }
@@ -167,5 +189,8 @@ fn client_credentials_are_asked_for_with_scopes_and_headers() {
 fn debug_shows_no_secret() {
     let target = target(json!({"token_url": URL, "authorization_method": "header"}), &oauth2());
     let shown = format!("{:?}", build(&target).unwrap());
-    assert!(!shown.contains("old-refresh") && !shown.contains(&STANDARD.encode("my+id")), "{shown}");
+    assert!(
+        !shown.contains("old-refresh") && !shown.contains(&STANDARD.encode("my+id")),
+        "{shown}"
+    );
 }
