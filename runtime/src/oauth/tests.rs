@@ -364,8 +364,8 @@ async fn ticks_refresh_what_nobody_uses() {
     assert_eq!(node.oauth.tick(clock.now_ms()).await.unwrap(), 0);
     manual.advance_ms(45 * MINUTE_MS);
     assert_eq!(node.oauth.tick(clock.now_ms()).await.unwrap(), 2);
-    assert_eq!(token(&node.stored("a").await), "access-1");
-    assert_eq!(token(&node.stored("void").await), "imported");
+    assert_eq!(token(node.stored("a").await.as_ref()), "access-1");
+    assert_eq!(token(node.stored("void").await.as_ref()), "imported");
     assert_eq!(
         node.oauth.tick(clock.now_ms()).await.unwrap(),
         0,
@@ -376,7 +376,7 @@ async fn ticks_refresh_what_nobody_uses() {
     // An hour from the refresh; the fresh token is due a quarter of an hour before.
     manual.advance_ms(35 * MINUTE_MS);
     assert_eq!(node.oauth.tick(clock.now_ms()).await.unwrap(), 2);
-    assert_eq!(token(&node.stored("a").await), "access-2");
+    assert_eq!(token(node.stored("a").await.as_ref()), "access-2");
 }
 
 #[tokio::test(flavor = "multi_thread")]

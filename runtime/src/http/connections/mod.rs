@@ -123,7 +123,10 @@ pub async fn import_legacy(
     let target = runtime
         .import_connection(environment_id, import.into_new(stored)?)
         .await?;
-    Ok(json_response(StatusCode::CREATED, &FullConnection::new(&target, true)))
+    Ok(json_response(
+        StatusCode::CREATED,
+        &FullConnection::new(&target, true, runtime.now_ms()),
+    ))
 }
 
 /// Show one connection with its credentials.
