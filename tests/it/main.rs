@@ -4,6 +4,7 @@ mod actions;
 mod bad_input;
 mod cli;
 mod contract;
+mod credential_types;
 mod fixture;
 mod kill;
 mod limits;

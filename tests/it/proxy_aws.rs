@@ -52,7 +52,7 @@ async fn with_aws(moto: &Moto) -> (Server, Client) {
 async fn aws_accepts_signed_requests_and_refuses_a_wrong_key() {
     let moto = Moto::start().await;
     let (server, client) = with_aws(&moto).await;
-    let key = "/bucket-1/a%20folder/(1)%2B%C3%A9.txt";
+    let key = "/bucket-1/a%20folder/%281%29%2B%C3%A9.txt";
 
     let made = send(client.proxy(Method::PUT, "aws", "s3", "/bucket-1")).await;
     assert_eq!(made.status, 200, "{}", made.text());

@@ -44,7 +44,7 @@ pub async fn shown(client: &Client, query: &str) -> Value {
 
 /// States of the log's operations about refreshes, newest first.
 async fn refreshes(client: &Client) -> Vec<String> {
-    let operations = client.get("/logs/operations").await.ok();
+    let operations = client.get("/logs/operations?limit=500").await.ok();
     let operations = operations["data"].as_array().expect("a list of operations").clone();
     operations
         .iter()

@@ -159,7 +159,7 @@ fn tokens(format: &str) -> Box<[Token]> {
             push_literal(&mut tokens, text);
             rest = after;
         } else if let Some(field) = FIELDS.iter().find(|field| rest.starts_with(**field)) {
-            tokens.push(Token::Field(*field));
+            tokens.push(Token::Field(field));
             rest = rest.strip_prefix(*field).unwrap_or_default();
         } else {
             let (text, after) = rest.split_at_checked(first.len_utf8()).unwrap_or((rest, ""));

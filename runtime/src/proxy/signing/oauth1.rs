@@ -148,13 +148,7 @@ mod tests {
     /// without it.
     #[test]
     fn the_base_string_of_the_rfc() {
-        let uri = Uri::from_static("http://EXAMPLE.COM:80/request?b5=%3D%253D&a3=a&c%40=&a2=r%20b");
-        let uri: Uri = uri
-            .to_string()
-            .to_ascii_lowercase()
-            .replace("%3d", "%3D")
-            .parse()
-            .unwrap();
+        let uri = Uri::from_static("http://example.com:80/request?b5=%3D%253D&a3=a&c%40=&a2=r%20b");
         let mut pairs = encoded_pairs(uri.query().unwrap());
         pairs.extend(encoded_pairs("c2&a3=2+q"));
         pairs.extend(encoded_pairs(
