@@ -38,7 +38,7 @@ pub async fn measure(effort: Effort) -> Vec<Figure> {
         ("connection-id", "conn"),
     ];
     let ours = Load::new("GET", server.base_url(), "/proxy/1k", &headers, "");
-    let theirs = Load::new("GET", &nginx.url, "/1k", &headers, "");
+    let theirs = Load::new("GET", nginx.url(), "/1k", &headers, "");
     ours.run(effort.round_ms / 4).await;
     theirs.run(effort.round_ms / 4).await;
     let (mut a, mut b) = (Vec::new(), Vec::new());

@@ -127,7 +127,7 @@ async fn every_mode_is_imported_shown_used_and_sealed() {
         "/OAUTH2 Bearer secret-18",
         "/OAUTH2_CC Bearer secret-21",
         "/SIGNATURE Bearer secret-24",
-        "/TBA OAuth realm=\"12",
+        "/TBA OAuth realm=\"123",
         "/TWO_STEP Bearer secret-29",
     ];
     assert_eq!(sent, expected);

@@ -7,8 +7,8 @@
 //! - [`client`]: the HTTP API with a key, as thin calls that give status and JSON
 //! - [`command`]: runs the other subcommands to their end
 //! - [`embedded`]: the runtime as a library, for what needs no process
-//! - [`upstream`]: a scripted server that records what it is asked
-//! - [`httpbin`], [`moto`], [`verdaccio`], [`oidc`], [`node`]: programs that others wrote; `scripts/test-deps` brings them
+//! - [`upstream`]: a scripted server that records what it is asked; [`wire`]: one that is written byte by byte
+//! - [`httpbin`], [`moto`], [`nginx`], [`verdaccio`], [`oidc`], [`node`]: programs that others wrote; `scripts/test-deps` brings them
 //! - [`guest`]: the built components of `tests/guests` and `examples`
 //! - [`process`]: a child that ends with its owner, and its output
 //! - [`repository`]: where things are
@@ -19,6 +19,7 @@ pub mod embedded;
 pub mod guest;
 pub mod httpbin;
 pub mod moto;
+pub mod nginx;
 pub mod node;
 pub mod oidc;
 pub mod process;
@@ -26,7 +27,9 @@ pub mod repository;
 pub mod server;
 pub mod upstream;
 pub mod verdaccio;
+pub mod wire;
 
 pub use client::{Answer, Client};
 pub use server::{Server, TestRuntime};
 pub use upstream::{Reply, Upstream};
+pub use wire::{Wire, WireUpstream};

@@ -3,8 +3,10 @@
 //! answer gains nothing. It knows addresses only, for requests to APIs and to token endpoints alike; which hosts a
 //! `Base-Url-Override` may name is decided in the proxy.
 
+mod resolve;
 mod tls;
 
+pub use resolve::Resolve;
 pub use tls::tls_config;
 
 use std::future::Future;
@@ -87,12 +89,6 @@ impl EgressPolicy {
         }
     }
 
-    /// The addresses of a name that may be connected to, without a port: the connector puts it in.
-    pub async fn resolve(&self, name: &str) -> Result<std::vec::IntoIter<SocketAddr>, ResolveError> {
-        let found = tokio::net::lookup_host((name, 0)).await.map_err(ResolveError::Lookup)?;
-        permitted(self, name, found)
-    }
-
     /// Whether a connection to `address` may be made for `host`.
     pub fn check(&self, host: &str, address: IpAddr) -> Result<(), EgressDenied> {
         let address = address.to_canonical();
@@ -100,7 +96,7 @@ impl EgressPolicy {
             return Ok(());
         }
         let kind = if self.only_allow {
-            Some("a not explicitly allowed")
+            Some("no explicitly allowed")
         } else {
             denied_kind(address)
         };
@@ -146,10 +142,8 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
 /// An address that the policy refuses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "requests to {host:?} are refused: {address} is {kind} address; to allow it, start with `--egress-allow {}` \
-     or set `egress_allow = [\"{}\"]` in the config file",
-    single(*address),
-    single(*address)
+    "requests to {host:?} are refused: {address} is {kind} address; to allow it, {}",
+    advice(host, *address)
 )]
 pub struct EgressDenied {
     pub host: String,
@@ -157,9 +151,18 @@ pub struct EgressDenied {
     pub kind: &'static str,
 }
 
-/// The smallest range that holds the address, in CIDR notation.
-fn single(address: IpAddr) -> IpNet {
-    IpNet::from(address)
+/// The settings that would allow it. A public address is only ever refused to a `Base-Url-Override`.
+fn advice(host: &str, address: IpAddr) -> String {
+    if denied_kind(address).is_none() {
+        return format!("set `override_hosts = [{host:?}]` in the config file");
+    }
+    let network = if address.is_loopback() {
+        "loopback".to_owned()
+    } else {
+        // The smallest range that holds the address.
+        IpNet::from(address).to_string()
+    };
+    format!("start with `--egress-allow {network}` or set `egress_allow = [\"{network}\"]` in the config file")
 }
 
 /// Why a name gave no address to connect to.
@@ -173,22 +176,41 @@ pub enum ResolveError {
     Denied(EgressDenied),
 }
 
-/// Resolves names for the HTTP client and gives only the addresses that the policy permits.
+/// Resolves names for the HTTP client, once for each connection, and gives only the addresses that the policy permits.
 #[derive(Clone)]
-pub struct EgressResolver(pub Arc<EgressPolicy>);
+pub struct EgressResolver {
+    pub policy: Arc<EgressPolicy>,
+    pub resolve: Resolve,
+}
+
+impl EgressResolver {
+    /// The addresses of a name that may be connected to, without a port: the connector puts it in.
+    pub fn addresses(&self, name: &str) -> PermittedAddresses {
+        let (policy, name) = (self.policy.clone(), name.to_owned());
+        let looking_up = self.resolve.lookup(&name);
+        Box::pin(async move {
+            let found = looking_up.await.map_err(ResolveError::Lookup)?;
+            let found = found.into_iter().map(|address| SocketAddr::new(address, 0));
+            permitted(&policy, &name, found)
+        })
+    }
+}
+
+/// What [`EgressResolver::addresses`] finds.
+pub type PermittedAddresses =
+    Pin<Box<dyn Future<Output = Result<std::vec::IntoIter<SocketAddr>, ResolveError>> + Send>>;
 
 impl tower_service::Service<Name> for EgressResolver {
     type Response = std::vec::IntoIter<SocketAddr>;
     type Error = ResolveError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ResolveError>> + Send>>;
+    type Future = PermittedAddresses;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ResolveError>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let policy = self.0.clone();
-        Box::pin(async move { policy.resolve(name.as_str()).await })
+        self.addresses(name.as_str())
     }
 }
 
@@ -297,7 +319,16 @@ mod tests {
         assert_eq!(
             check("127.0.0.1").unwrap_err().to_string(),
             "requests to \"host\" are refused: 127.0.0.1 is a loopback address; to allow it, start with \
-             `--egress-allow 127.0.0.1/32` or set `egress_allow = [\"127.0.0.1/32\"]` in the config file"
+             `--egress-allow loopback` or set `egress_allow = [\"loopback\"]` in the config file"
+        );
+        let private = check("10.1.2.3").unwrap_err().to_string();
+        assert!(private.contains("`--egress-allow 10.1.2.3/32`"), "{private}");
+        let strict = EgressPolicy::only(Vec::new());
+        let public = strict.check("other.test", "8.8.8.8".parse().unwrap()).unwrap_err();
+        assert_eq!(
+            public.to_string(),
+            "requests to \"other.test\" are refused: 8.8.8.8 is no explicitly allowed address; to allow it, set \
+             `override_hosts = [\"other.test\"]` in the config file"
         );
     }
 

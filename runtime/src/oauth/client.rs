@@ -15,7 +15,7 @@ use super::RefreshError;
 use super::answer::refusal;
 use super::request::TokenRequest;
 use crate::credentials::Secret;
-use crate::egress::{EgressPolicy, ResolveError, tls_config};
+use crate::egress::{EgressPolicy, EgressResolver, ResolveError, tls_config};
 use crate::model::JsonObject;
 
 /// From the first attempt to connect to the last byte of the answer. Much shorter than a lease.
@@ -43,7 +43,10 @@ impl TokenClient {
         let policy = Arc::new(EgressPolicy::public(egress_allow));
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls_config()?)
-            .dns_resolver(Arc::new(Resolver(policy.clone())))
+            .dns_resolver(Arc::new(Resolver(EgressResolver {
+                policy: policy.clone(),
+                resolve: crate::egress::Resolve::system(),
+            })))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .connect_timeout(Duration::from_millis(CONNECT_TIMEOUT_MS))
@@ -133,13 +136,13 @@ fn classify(error: reqwest::Error, host: &str) -> RefreshError {
 }
 
 /// Gives reqwest only the addresses that the policy permits.
-struct Resolver(Arc<EgressPolicy>);
+struct Resolver(EgressResolver);
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let policy = self.0.clone();
+        let looking_up = self.0.addresses(name.as_str());
         Box::pin(async move {
-            let addresses: Addrs = Box::new(policy.resolve(name.as_str()).await?);
+            let addresses: Addrs = Box::new(looking_up.await?);
             Ok(addresses)
         })
     }

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::egress::EgressPolicy;
 use super::url::UpstreamUrl;
 use super::values::TargetValues;
 use super::{ProxyError, ProxyOptions, values};
@@ -95,6 +96,11 @@ fn permit(values: &TargetValues<'_>, base_url_override: &str, options: &ProxyOpt
             !options.egress_allow.iter().any(|net| net.contains(&address))
         });
     if denied {
+        // An address that no host list would open says which network would.
+        if let Some(address) = url.address {
+            let public = EgressPolicy::public(options.egress_allow.clone());
+            public.check(url.host(), address).map_err(ProxyError::EgressDenied)?;
+        }
         return Err(ProxyError::OverrideNotAllowed {
             host: url.host().to_owned(),
             provider: values.target.provider.name.clone(),

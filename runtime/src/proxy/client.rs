@@ -50,7 +50,11 @@ impl HttpClient {
         let tls = tls_config().map_err(ProxyError::Setup)?;
         let pool = |policy: EgressPolicy| {
             let policy = Arc::new(policy);
-            let connector = TimedConnector::new(&tls, policy.clone(), options.connect_timeout_ms, clock.clone());
+            let resolver = EgressResolver {
+                policy: policy.clone(),
+                resolve: options.resolve.clone(),
+            };
+            let connector = TimedConnector::new(&tls, resolver, options.connect_timeout_ms, clock.clone());
             let client = Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(Duration::from_millis(IDLE_CONNECTION_MS))
@@ -97,10 +101,12 @@ impl HttpClient {
                 () = self.clock.sleep(wait) => {
                     let (phase, timeout_ms) = if deadline.left_ms(&self.clock) == 0 {
                         (Phase::Total, deadline.total_ms)
-                    } else if progress.count() == seen {
-                        (Phase::FirstByte, self.first_byte_timeout_ms)
-                    } else {
+                    } else if progress.count() != seen {
                         continue;
+                    } else if progress.is_starved() {
+                        (Phase::Upload, self.first_byte_timeout_ms)
+                    } else {
+                        (Phase::FirstByte, self.first_byte_timeout_ms)
                     };
                     return Err(ProxyError::Timeout { host: url.host().to_owned(), phase, timeout_ms });
                 }
@@ -144,8 +150,8 @@ struct ConnectTimeout {
 }
 
 impl TimedConnector {
-    fn new(tls: &rustls::ClientConfig, policy: Arc<EgressPolicy>, timeout_ms: u64, clock: Clock) -> Self {
-        let mut http = HttpConnector::new_with_resolver(EgressResolver(policy));
+    fn new(tls: &rustls::ClientConfig, resolver: EgressResolver, timeout_ms: u64, clock: Clock) -> Self {
+        let mut http = HttpConnector::new_with_resolver(resolver);
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_keepalive(Some(Duration::from_millis(TCP_KEEPALIVE_MS)));
@@ -191,6 +197,12 @@ fn classify(error: legacy::Error, host: &str) -> ProxyError {
     let host = host.to_owned();
     if let Some(source) = find::<SourceBroke>(&error) {
         return ProxyError::RequestBody(Box::new(io::Error::new(source.0.kind(), source.0.to_string())));
+    }
+    if find::<hyper::Error>(&error).is_some_and(hyper::Error::is_parse) {
+        return ProxyError::InvalidAnswer {
+            host,
+            source: Box::new(error),
+        };
     }
     if !error.is_connect() {
         return ProxyError::Reset {
