@@ -28,6 +28,8 @@ mod proxy_rate_limit;
 mod proxy_retries;
 mod proxy_streams;
 mod proxy_timeouts;
+mod refresh;
+mod refresh_kill;
 mod requests;
 mod restart;
 mod secrets;

@@ -28,9 +28,32 @@ const WALLS: &[(&str, &[&str])] = &[
         "connections",
         &["store", "provider", "credentials", "encryption", "redaction"],
     ),
+    ("egress", &[]),
+    (
+        "oauth",
+        &[
+            "store",
+            "connections",
+            "provider",
+            "credentials",
+            "egress",
+            "logs",
+            // Its tests make connections whose secrets are sealed.
+            "encryption",
+        ],
+    ),
     (
         "proxy",
-        &["connections", "provider", "credentials", "logs", "metrics", "redaction"],
+        &[
+            "connections",
+            "provider",
+            "credentials",
+            "oauth",
+            "egress",
+            "logs",
+            "metrics",
+            "redaction",
+        ],
     ),
     ("engine", &[]),
     (
@@ -70,7 +93,7 @@ const ROOT: &[&str] = &["runtime", "lib", "main"];
 const OWNERS: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("wasmtime", &["engine", "host", "executor"]),
-    ("reqwest", &["proxy", "cli"]),
+    ("reqwest", &["oauth", "cli"]),
     ("axum", &["http"]),
     ("clap", &["cli", "main"]),
     ("anyhow", &["cli", "main"]),
@@ -80,6 +103,7 @@ const OWNERS: &[(&str, &[&str])] = &[
 /// What does the work of a part. The edges may name the plain types that the API of `Runtime` speaks of, but none of these.
 const DOERS: &[&str] = &[
     "Store",
+    "OAuth",
     "Proxy",
     "Engine",
     "Connections",

@@ -8,7 +8,7 @@
 //! - [`command`]: runs the other subcommands to their end
 //! - [`embedded`]: the runtime as a library, for what needs no process
 //! - [`upstream`]: a scripted server that records what it is asked; [`wire`]: one that is written byte by byte
-//! - [`httpbin`], [`moto`], [`nginx`], [`verdaccio`], [`node`]: programs that others wrote; `scripts/test-deps` brings them
+//! - [`httpbin`], [`moto`], [`nginx`], [`verdaccio`], [`oidc`], [`node`]: programs that others wrote; `scripts/test-deps` brings them
 //! - [`guest`]: the built components of `tests/guests` and `examples`
 //! - [`process`]: a child that ends with its owner, and its output
 //! - [`repository`]: where things are
@@ -21,6 +21,7 @@ pub mod httpbin;
 pub mod moto;
 pub mod nginx;
 pub mod node;
+pub mod oidc;
 pub mod process;
 pub mod repository;
 pub mod server;

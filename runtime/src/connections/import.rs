@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::validation::{self, CONFIG_BYTES_MAX, METADATA_BYTES_MAX};
-use super::{Connections, ConnectionsError, NewConnection, Target, fields};
+use super::{Connections, ConnectionsError, NewConnection, Target, fields, freshness};
 use crate::credentials::{Credentials, CredentialsError, CredentialsType};
-use crate::model::{Connection, ConnectionKey, EnvironmentId, Sealed};
+use crate::model::{Connection, ConnectionKey, EnvironmentId, RefreshState, Sealed};
 use crate::provider::Provider;
 
 impl Connections {
@@ -51,6 +51,10 @@ impl Connections {
             end_user: new.end_user.map(validation::end_user).transpose()?,
             created_at_ms: now_ms,
             updated_at_ms: now_ms,
+            refresh: RefreshState {
+                due_at_ms: freshness::due_at_ms(&provider, &credentials, None),
+                ..RefreshState::default()
+            },
         };
         inner.seal_connection(&mut connection, &credentials, new.connection_config);
         let stored = inner.store.upsert_connection(&connection).await;

@@ -5,13 +5,14 @@ mod app;
 mod cache;
 mod error;
 mod fields;
+mod freshness;
 mod import;
 mod input;
 mod integrations;
 mod masking;
 mod sealing;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod validation;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 pub use app::{CLIENT_ID_CHARS_MAX, CLIENT_SECRET_CHARS_MAX};
 pub use cache::{CACHE_TTL_MS, INTEGRATIONS_MAX, TARGETS_MAX};
 pub use error::ConnectionsError;
+pub use freshness::{REFRESH_MARGIN_MS, RefreshRight};
 pub use input::{IntegrationPatch, NewConnection, NewIntegration};
 pub use masking::{Masking, RunMasker};
 pub use validation::{CONFIG_BYTES_MAX, METADATA_BYTES_MAX, NAME_CHARS_MAX, TAG_KEY_CHARS_MAX, TAGS_MAX};

@@ -51,10 +51,14 @@ impl Inner {
 
     /// Puts both secrets of a connection into its row.
     pub(super) fn seal_connection(&self, row: &mut Connection, credentials: &Credentials, config: JsonObject) {
-        let credentials = Secret::new(credentials.to_json());
-        row.credentials = self.seal_json(&connection_place(row, "credentials"), &credentials);
+        row.credentials = self.seal_credentials(row, &Secret::new(credentials.to_json()));
         let config = Secret::new(Value::Object(config));
         row.connection_config = self.seal_json(&connection_place(row, "connection_config"), &config);
+    }
+
+    /// Credentials in the shape of the public API, for the row of this connection.
+    pub(super) fn seal_credentials(&self, row: &Connection, credentials: &Secret<Value>) -> Sealed {
+        self.seal_json(&connection_place(row, "credentials"), credentials)
     }
 
     pub(super) fn integration_secrets(

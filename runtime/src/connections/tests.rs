@@ -10,7 +10,7 @@ use crate::clock::ManualClock;
 use crate::credentials::Secret;
 use crate::model::{ConnectionKey, Environment, IntegrationId, Sealed};
 
-pub(super) fn integration(unique_key: &str) -> Arc<Integration> {
+pub(crate) fn integration(unique_key: &str) -> Arc<Integration> {
     Arc::new(Integration {
         id: IntegrationId::from(format!("int_{unique_key}")),
         environment_id: EnvironmentId::from("env_1"),
@@ -24,7 +24,15 @@ pub(super) fn integration(unique_key: &str) -> Arc<Integration> {
     })
 }
 
-pub(super) fn target(provider_config_key: &str, connection_id: &str) -> Arc<Target> {
+/// A provider that says this of how tokens are obtained.
+pub(crate) fn provider(entry: serde_json::Value) -> Provider {
+    let catalogue = Catalogue::shipped().unwrap();
+    let mut provider = Provider::clone(catalogue.get("github").unwrap());
+    provider.json = entry;
+    provider
+}
+
+pub(crate) fn target(provider_config_key: &str, connection_id: &str) -> Arc<Target> {
     let integration = integration(provider_config_key);
     let catalogue = Catalogue::shipped().unwrap();
     Arc::new(Target {
@@ -43,6 +51,7 @@ pub(super) fn target(provider_config_key: &str, connection_id: &str) -> Arc<Targ
             end_user: None,
             created_at_ms: 1,
             updated_at_ms: 1,
+            refresh: crate::model::RefreshState::default(),
         }),
         integration,
         credentials: Credentials::None,

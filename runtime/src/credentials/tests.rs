@@ -201,7 +201,7 @@ fn every_secret_of_every_type_is_listed_and_none_is_shown_by_debug() {
         let credentials = Credentials::from_json(&value).unwrap();
         let debug = format!("{credentials:?}");
         let listed: Vec<String> = credentials
-            .secret_values()
+            .secret_texts()
             .iter()
             .map(|secret| secret.expose().clone())
             .collect();

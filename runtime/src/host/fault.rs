@@ -20,7 +20,8 @@ pub enum Fault {
 }
 
 /// Codes of errors that may go away when the same is asked again later.
-const RETRYABLE: [&str; 8] = [
+const RETRYABLE: [&str; 9] = [
+    "connection_refresh_backoff",
     "upstream_dns_failed",
     "upstream_unreachable",
     "upstream_timeout",

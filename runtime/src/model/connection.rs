@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConnectionKey, EnvironmentId, IntegrationId, JsonObject, Sealed};
+use super::{ConnectionKey, EnvironmentId, IntegrationId, JsonObject, OperationId, Sealed};
 
 /// One customer's authorisation for one integration.
 #[derive(Clone, Debug)]
@@ -27,6 +27,38 @@ pub struct Connection {
     pub end_user: Option<EndUser>,
     pub created_at_ms: i64,
     pub updated_at_ms: i64,
+    pub refresh: RefreshState,
+}
+
+/// How the refreshing of a connection's credentials stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RefreshState {
+    pub generation: Generation,
+    /// From when on fresh credentials are wanted; none when time does not matter or nothing can be refreshed.
+    pub due_at_ms: Option<i64>,
+    /// The last success since the import.
+    pub refreshed_at_ms: Option<i64>,
+    /// The last failure since the last success.
+    pub failure: Option<RefreshFailure>,
+}
+
+/// Tells the credentials a connection has from those it had before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Generation {
+    /// Counts imports.
+    pub epoch: i64,
+    /// The fence of the refresh that obtained the credentials.
+    pub fence: i64,
+}
+
+/// Why a connection has no fresh credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefreshFailure {
+    pub failed_at_ms: i64,
+    /// Days (UTC) with a failure, one after the other or not, since the last success.
+    pub failing_days: i64,
+    /// The log operation that says what went wrong.
+    pub operation_id: OperationId,
 }
 
 /// Whom of the customer's users the connection belongs to.

@@ -48,6 +48,7 @@ operation_kinds! {
     ActionRun = "action:run",
     SyncRun = "sync:run",
     Deploy = "deploy:custom",
+    RefreshToken = "auth:refresh_token",
     /// Not one of Nango's: says that, and how much, is missing in the log.
     LogsLost = "logs:lost",
 }

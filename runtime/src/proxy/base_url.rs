@@ -7,12 +7,12 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::egress::EgressPolicy;
 use super::url::UpstreamUrl;
 use super::values::TargetValues;
 use super::{ProxyError, ProxyOptions, values};
 use crate::connections::Target;
 use crate::credentials::Credentials;
+use crate::egress::EgressPolicy;
 
 /// Which addresses a request may be sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, Request, StatusCode};
 
 use super::attempt_log::{Attempt, Ended, Note};
@@ -36,7 +37,11 @@ pub(super) struct Shared {
     pub(super) options: ProxyOptions,
     /// Where attempts and waits are noted.
     pub(super) log: Box<dyn Fn(Note) + Send + Sync>,
+    pub(super) renew: Renew,
 }
+
+/// Asked when a provider refuses the credentials of a target: whether the connection has other ones by now.
+pub(super) type Renew = Box<dyn Fn(Arc<Target>) -> BoxFuture<'static, bool> + Send + Sync>;
 
 /// A call between its attempts.
 pub(super) struct Call<'a> {
@@ -49,6 +54,8 @@ pub(super) struct Call<'a> {
     arrival: u64,
     /// Its turn at the rate limit, until the answer is there.
     pass: Option<Pass>,
+    /// Refused credentials are replaced once.
+    renewed: bool,
 }
 
 /// What is left to send.
@@ -116,6 +123,7 @@ impl<'a> Call<'a> {
             spent: Spent::default(),
             arrival: shared.rate_limits.arrival(),
             pass: None,
+            renewed: false,
         }
     }
 
@@ -154,7 +162,17 @@ impl<'a> Call<'a> {
             }
         }
         self.pass = None;
-        let decision = self.decide(spec, &outcome, told);
+        let refused = self.credentials_refused(trail.as_ref(), &outcome);
+        let decision = if refused && (shared.renew)(Arc::clone(target)).await {
+            self.renewed = true;
+            Decision::After {
+                wait_ms: 0,
+                reason: "credentials_refreshed",
+                spent: self.spent,
+            }
+        } else {
+            self.decide(spec, &outcome, told)
+        };
         let built = trail.as_ref().map(|trail| &trail.built);
         (shared.log)(Note::Attempt(Box::new(Attempt {
             operation_id: self.ctx.operation_id.clone(),
@@ -253,6 +271,16 @@ impl<'a> Call<'a> {
         self.request.method.is_idempotent() || self.request.headers.contains_key("idempotency-key")
     }
 
+    /// Whether the provider refused the connection's credentials, and the request could be repeated with other ones.
+    fn credentials_refused(&self, trail: Option<&Trail>, outcome: &Result<Answer, ProxyError>) -> bool {
+        outcome
+            .as_ref()
+            .is_ok_and(|answer| answer.parts.status == StatusCode::UNAUTHORIZED)
+            && !self.renewed
+            && self.body.is_replayable()
+            && trail.is_some_and(|trail| trail.built.carries_credentials(&self.request.headers))
+    }
+
     /// The wait that an answer asks for. Looks into its body where the provider's data says so and the headers do not tell.
     async fn told(&mut self, spec: &RetrySpec, answer: &mut Answer) -> Option<told::Told> {
         let (status, headers) = (answer.parts.status, &answer.parts.headers);
@@ -312,6 +340,7 @@ fn failure(error: &ProxyError) -> Outcome<'static> {
         } => Outcome::NotSent,
         ProxyError::Timeout { .. } | ProxyError::Reset { .. } => Outcome::MaybeSent,
         ProxyError::Connections(_)
+        | ProxyError::NoCredentials { .. }
         | ProxyError::MissingApiUrl { .. }
         | ProxyError::UnsupportedAuth { .. }
         | ProxyError::MissingValue { .. }

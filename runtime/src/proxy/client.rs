@@ -16,16 +16,15 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::net::TcpStream;
 
 use super::ProxyOptions;
 use super::base_url::Reach;
 use super::body::{Progress, SourceBroke, UpstreamBody};
-use super::egress::{EgressPolicy, EgressResolver, ResolveError};
 use super::error::{BoxError, Phase, ProxyError};
 use super::url::UpstreamUrl;
 use crate::clock::Clock;
+use crate::egress::{EgressPolicy, EgressResolver, ResolveError, tls_config};
 
 /// Connections kept open to one host while nobody uses them.
 const IDLE_CONNECTIONS_MAX: usize = 128;
@@ -112,28 +111,6 @@ impl HttpClient {
                     return Err(ProxyError::Timeout { host: url.host().to_owned(), phase, timeout_ms });
                 }
             }
-        }
-    }
-}
-
-/// TLS with the root certificates of the machine. Without any, http still works and every https request fails: a machine
-/// that only reaches local services need not have them.
-fn tls_config() -> Result<rustls::ClientConfig, rustls::Error> {
-    let builder = || {
-        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-    };
-    match builder()?.with_platform_verifier() {
-        Ok(verified) => Ok(verified.with_no_client_auth()),
-        Err(error) => {
-            tracing::warn!(
-                %error,
-                "No root certificates found: https requests to providers will fail. Install the package \
-                 ca-certificates, or set SSL_CERT_FILE."
-            );
-            Ok(builder()?
-                .with_root_certificates(rustls::RootCertStore::empty())
-                .with_no_client_auth())
         }
     }
 }

@@ -4,8 +4,9 @@
 use std::error::Error;
 use std::io;
 
-use super::egress::EgressDenied;
 use crate::connections::ConnectionsError;
+use crate::egress::EgressDenied;
+use crate::oauth::{NoCredentials, OAuthError};
 use crate::provider::template::TemplateError;
 
 /// An error of a library, kept as the source.
@@ -37,6 +38,12 @@ impl Phase {
 pub enum ProxyError {
     #[error(transparent)]
     Connections(#[from] ConnectionsError),
+    #[error("the connection {connection_id:?} of the integration {provider_config_key:?} cannot be used: {reason}")]
+    NoCredentials {
+        provider_config_key: String,
+        connection_id: String,
+        reason: NoCredentials,
+    },
     #[error("the provider {provider:?} has no base URL; give one with `Base-Url-Override` or in the integration")]
     MissingApiUrl { provider: String },
     #[error("connections of the provider {provider:?} cannot be used yet: its auth mode is not supported")]
@@ -157,6 +164,7 @@ impl ProxyError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Connections(error) => connections_code(error),
+            Self::NoCredentials { reason, .. } => reason.code(),
             Self::MissingApiUrl { .. } => "missing_api_url",
             Self::UnsupportedAuth { .. } => "unsupported_auth",
             Self::MissingValue { .. } => "missing_template_value",
@@ -226,6 +234,7 @@ impl ProxyError {
             Self::InvalidAnswer { .. } => Some("HPE_INVALID_CONSTANT"),
             Self::TooManyRedirects { .. } => Some("ERR_FR_TOO_MANY_REDIRECTS"),
             Self::Connections(_)
+            | Self::NoCredentials { .. }
             | Self::MissingApiUrl { .. }
             | Self::UnsupportedAuth { .. }
             | Self::MissingValue { .. }
@@ -243,6 +252,23 @@ impl ProxyError {
             | Self::RateLimited { .. }
             | Self::RateLimitQueueFull { .. }
             | Self::Setup(_) => None,
+        }
+    }
+}
+
+impl From<OAuthError> for ProxyError {
+    fn from(error: OAuthError) -> Self {
+        match error {
+            OAuthError::Connections(error) => Self::Connections(error),
+            OAuthError::NoCredentials {
+                provider_config_key,
+                connection_id,
+                reason,
+            } => Self::NoCredentials {
+                provider_config_key,
+                connection_id,
+                reason,
+            },
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The one door to upstreams. Owns the attempt loop; does not know whether a guest or an HTTP client called.
 //!
-//! [`Proxy::send`] looks the target up, then `call` makes attempts: `request` builds (with `base_url`, `url`, `values`,
-//! `body_template`, `authorization` and `signing`), `client` sends within the limits of `egress`, `redirect` says where an answer
-//! leads, `retry` decides, `rate_limit` has calls wait in line for a connection's limit, `attempt_log` notes what happened,
-//! `response` passes the answer on.
+//! [`Proxy::send`] gets the target, with credentials refreshed if they are due, then `call` makes attempts: `request` builds
+//! (with `base_url`, `url`, `values`, `body_template`, `authorization` and `signing`), `client` sends within the limits of
+//! `crate::egress`, `redirect` says where an answer leads, `retry` decides, `rate_limit` has calls wait in line for a
+//! connection's limit, `attempt_log` notes what happened, `response` passes the answer on.
 
 mod attempt_log;
 mod authorization;
@@ -12,12 +12,10 @@ mod body;
 mod body_template;
 mod call;
 mod client;
-mod egress;
 mod error;
 mod rate_limit;
 mod redirect;
 mod request;
-mod resolve;
 mod response;
 mod retry;
 mod signing;
@@ -35,24 +33,23 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::clock::{Clock, Entropy};
-use crate::connections::Connections;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::model::ExecutionContext;
-use call::{Call, Shared};
+use crate::oauth::OAuth;
+use call::{Call, Renew, Shared};
 use client::HttpClient;
 use rate_limit::RateLimits;
 
-pub use egress::EgressDenied;
+pub use crate::egress::{EgressDenied, Resolve};
 pub use error::{BoxError, Phase, ProxyError};
 pub use redirect::REDIRECTS_MAX;
-pub use resolve::Resolve;
 pub use retry::{RETRIES_MAX, RETRY_BODY_BYTES_MAX, RetryHeader};
 
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Proxy {
-    connections: Connections,
+    oauth: OAuth,
     shared: Arc<Shared>,
 }
 
@@ -153,7 +150,7 @@ impl Default for ProxyOptions {
 impl Proxy {
     /// Fails when the machine offers no root certificates.
     pub fn new(
-        connections: Connections,
+        oauth: OAuth,
         logs: Logs,
         metrics: Metrics,
         clock: Clock,
@@ -168,9 +165,10 @@ impl Proxy {
             entropy,
             options,
             log: Box::new(move |note| logs.message_later(note.bytes(), move || note.message())),
+            renew: renew(oauth.clone()),
         };
         Ok(Self {
-            connections,
+            oauth,
             shared: Arc::new(shared),
         })
     }
@@ -198,7 +196,7 @@ impl Proxy {
         let mut call = Call::new(&self.shared, ctx, request);
         loop {
             let target = self
-                .connections
+                .oauth
                 .target(&ctx.environment_id, &ctx.provider_config_key, &ctx.connection_id)
                 .await?;
             if let Some(outcome) = call.attempt(&target).await {
@@ -206,4 +204,11 @@ impl Proxy {
             }
         }
     }
+}
+
+fn renew(oauth: OAuth) -> Renew {
+    Box::new(move |rejected| {
+        let oauth = oauth.clone();
+        Box::pin(async move { oauth.renew(&rejected).await })
+    })
 }

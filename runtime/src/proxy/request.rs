@@ -49,6 +49,17 @@ pub(super) struct Injected {
     pub(super) query: Vec<String>,
 }
 
+impl Built {
+    /// Whether an answer to the request says something of the connection's credentials: they are there, the caller did not
+    /// bring his own, and no redirect left them behind.
+    pub(super) fn carries_credentials(&self, caller: &HeaderMap) -> bool {
+        let Injected { headers, query } = &self.injected;
+        let sent = |name: &HeaderName| self.headers.contains_key(name) && !caller.contains_key(name);
+        let are_some = !headers.is_empty() || !query.is_empty();
+        are_some && !caller.contains_key(header::AUTHORIZATION) && headers.iter().all(sent)
+    }
+}
+
 /// Builds the request as it is at `moment`.
 pub(super) fn build(
     target: &Target,

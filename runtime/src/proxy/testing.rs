@@ -87,6 +87,7 @@ pub(super) fn target(provider: Provider, credentials: Credentials) -> Target {
         end_user: None,
         created_at_ms: 0,
         updated_at_ms: 0,
+        refresh: crate::model::RefreshState::default(),
     };
     Target {
         integration: Arc::new(integration),

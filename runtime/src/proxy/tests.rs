@@ -136,6 +136,7 @@ impl Harness {
             entropy: Entropy::seeded(7),
             options,
             log: Box::new(move |note| noted.lock().unwrap().push(note.message())),
+            renew: Box::new(|_| Box::pin(std::future::ready(false))),
         };
         Self {
             shared,

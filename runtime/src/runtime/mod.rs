@@ -20,6 +20,7 @@ use crate::executor::Executor;
 use crate::logs::Logs;
 use crate::metrics::{self, Metrics};
 use crate::model::{Connection, Environment, EnvironmentId, Integration, JsonObject, RecordFilter, RunError};
+use crate::oauth::{OAuth, OAuthError};
 use crate::provider::Catalogue;
 use crate::proxy::Proxy;
 use crate::records::{Records, RecordsError};
@@ -45,6 +46,7 @@ struct Parts {
     environment_name: Arc<str>,
     store: Store,
     connections: Connections,
+    oauth: OAuth,
     proxy: Proxy,
     executor: Executor,
     deploy: Deploy,
@@ -123,6 +125,12 @@ impl Runtime {
     #[must_use]
     pub fn default_environment(&self) -> Arc<Environment> {
         Arc::clone(&self.0.keys.default_environment)
+    }
+
+    /// Milliseconds since 1970, by the clock it was started with.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.0.clock.now_ms()
     }
 
     /// All providers an integration can be made of.
@@ -212,19 +220,36 @@ impl Runtime {
         self.0.connections.list(environment, query).await
     }
 
-    /// One connection with its credentials and connection_config opened.
+    /// One connection with its credentials and connection_config opened. Credentials that are due are refreshed first.
     ///
     /// # Errors
-    /// [`ConnectionsError`]: an unknown integration or connection.
+    /// [`OAuthError`]: an unknown integration or connection, expired credentials that cannot be refreshed.
     pub async fn connection(
         &self,
         environment: &EnvironmentId,
         provider_config_key: &str,
         connection_id: &str,
-    ) -> Result<Arc<Target>, ConnectionsError> {
+    ) -> Result<Arc<Target>, OAuthError> {
         self.0
-            .connections
+            .oauth
             .target(environment, provider_config_key, connection_id)
+            .await
+    }
+
+    /// As [`Runtime::connection`], with credentials obtained after the call began, whatever their time and former failures
+    /// say. Those that cannot be refreshed are given as they are.
+    ///
+    /// # Errors
+    /// [`OAuthError`]: an unknown integration or connection, a provider that gives no token.
+    pub async fn refreshed_connection(
+        &self,
+        environment: &EnvironmentId,
+        provider_config_key: &str,
+        connection_id: &str,
+    ) -> Result<Arc<Target>, OAuthError> {
+        self.0
+            .oauth
+            .forced(environment, provider_config_key, connection_id)
             .await
     }
 

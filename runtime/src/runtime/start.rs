@@ -20,6 +20,7 @@ use crate::engine::{CodeCache, Engine, EngineError, EngineOptions};
 use crate::executor::{Executor, ExecutorError, ExecutorParts};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
+use crate::oauth::{OAuth, OAuthParts, SetupError};
 use crate::provider::{Catalogue, CatalogueError};
 use crate::proxy::{Proxy, ProxyError, ProxyOptions, Resolve};
 use crate::records::Records;
@@ -40,6 +41,8 @@ const RETENTION_INTERVAL_MS: u64 = 600_000;
 const RATE_LIMITS_INTERVAL_MS: u64 = 60_000;
 /// How often processes that share a database say that they live; several times before [`crate::logs::WRITER_DEAD_AFTER_MS`].
 const SIGN_OF_LIFE_INTERVAL_MS: u64 = 15_000;
+/// How often credentials that nobody uses at the moment are looked after.
+const REFRESH_INTERVAL_MS: u64 = 60_000;
 
 /// Why the runtime does not start. Nothing was changed but that the data folder, the key and the database may have been created.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +61,8 @@ pub enum StartError {
     Catalogue(#[from] CatalogueError),
     #[error(transparent)]
     Executor(#[from] ExecutorError),
+    #[error(transparent)]
+    OAuth(#[from] SetupError),
     #[error(transparent)]
     Proxy(#[from] ProxyError),
 }
@@ -119,8 +124,16 @@ impl Runtime {
             );
         }
         let records = Records::new(store.clone(), clock.clone());
+        let oauth = OAuth::new(OAuthParts {
+            connections: connections.clone(),
+            store: store.clone(),
+            logs: logs.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            egress_allow: config.egress_allow.clone(),
+        })?;
         let proxy = Proxy::new(
-            connections.clone(),
+            oauth.clone(),
             logs.clone(),
             metrics.clone(),
             clock.clone(),
@@ -176,6 +189,7 @@ impl Runtime {
             environment_name,
             store,
             connections,
+            oauth,
             proxy,
             executor,
             records,
@@ -213,6 +227,15 @@ impl Runtime {
                 }
             }));
         }
+        let (oauth, clock) = (self.0.oauth.clone(), self.0.clock.clone());
+        self.0.background.add(tokio::spawn(async move {
+            loop {
+                if let Err(error) = oauth.tick(clock.now_ms()).await {
+                    tracing::warn!(%error, "Credentials that are due were not looked for: {error}");
+                }
+                clock.sleep(Duration::from_millis(REFRESH_INTERVAL_MS)).await;
+            }
+        }));
         let (logs, clock) = (self.0.logs.clone(), self.0.clock.clone());
         self.0.background.add(tokio::spawn(async move {
             loop {

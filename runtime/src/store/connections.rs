@@ -8,7 +8,9 @@ use sqlx::{Any, Transaction, query, query_scalar};
 use super::columns::{Columns, to_json};
 use super::sql::{Sql, chunks};
 use super::{Store, StoreError};
-use crate::model::{Connection, ConnectionKey, EnvironmentId, JsonObject, Sealed};
+use crate::model::{
+    Connection, ConnectionKey, EnvironmentId, Generation, JsonObject, RefreshFailure, RefreshState, Sealed,
+};
 
 /// Connections listed at once.
 const CONNECTIONS_PAGE_MAX: i64 = 2_000;
@@ -34,14 +36,18 @@ pub struct ConnectionQuery {
 macro_rules! select_connection {
     () => {
         "SELECT c.connection_key, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id, \
-         c.credentials, c.connection_config, c.metadata, c.tags, c.end_user, c.created_at_ms, c.updated_at_ms \
+         c.credentials, c.connection_config, c.metadata, c.tags, c.end_user, c.created_at_ms, c.updated_at_ms, \
+         c.credentials_epoch, c.credentials_fence, c.refresh_due_at_ms, c.refreshed_at_ms, c.refresh_failed_at_ms, \
+         c.refresh_failing_days, c.refresh_operation_id \
          FROM connections c JOIN integrations i ON i.id = c.integration_id"
     };
 }
+pub(super) use select_connection;
 
 impl Store {
     /// Inserts or replaces by (environment, provider config key, connection id); an existing one keeps its key and
-    /// creation time. Gives the connection as stored.
+    /// creation time. Of the refresh state only `due_at_ms` is written: the epoch grows, and failures are forgotten. Gives
+    /// the connection as stored.
     ///
     /// # Errors
     /// [`StoreError::ParentGone`] when the integration was deleted.
@@ -49,13 +55,15 @@ impl Store {
         let end_user = connection.end_user.as_ref();
         let row = query(
             "INSERT INTO connections (connection_key, environment_id, integration_id, connection_id, credentials, \
-             connection_config, metadata, tags, end_user, end_user_id, search_text, created_at_ms, updated_at_ms) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+             connection_config, metadata, tags, end_user, end_user_id, search_text, created_at_ms, updated_at_ms, \
+             refresh_due_at_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
              ON CONFLICT (integration_id, connection_id) DO UPDATE SET credentials = excluded.credentials, \
              connection_config = excluded.connection_config, metadata = excluded.metadata, tags = excluded.tags, \
              end_user = excluded.end_user, end_user_id = excluded.end_user_id, search_text = excluded.search_text, \
-             updated_at_ms = excluded.updated_at_ms \
-             RETURNING connection_key, created_at_ms",
+             updated_at_ms = excluded.updated_at_ms, refresh_due_at_ms = excluded.refresh_due_at_ms, \
+             credentials_epoch = connections.credentials_epoch + 1, refreshed_at_ms = NULL, \
+             refresh_failed_at_ms = NULL, refresh_failing_days = 0, refresh_operation_id = NULL \
+             RETURNING connection_key, created_at_ms, credentials_epoch, credentials_fence",
         )
         .bind(connection.key.as_str())
         .bind(connection.environment_id.as_str())
@@ -70,12 +78,18 @@ impl Store {
         .bind(search_text(connection))
         .bind(connection.created_at_ms)
         .bind(connection.updated_at_ms)
+        .bind(connection.refresh.due_at_ms)
         .fetch_one(&self.writer)
         .await?;
         let mut columns = Columns::new(&row, "connections");
         Ok(Connection {
             key: columns.id("connection_key")?,
             created_at_ms: columns.get("created_at_ms")?,
+            refresh: RefreshState {
+                generation: generation(&mut columns)?,
+                due_at_ms: connection.refresh.due_at_ms,
+                ..RefreshState::default()
+            },
             ..connection.clone()
         })
     }
@@ -232,7 +246,8 @@ impl Store {
     }
 }
 
-fn connection(row: &AnyRow) -> Result<Connection, StoreError> {
+/// Reads [`select_connection`].
+pub(super) fn connection(row: &AnyRow) -> Result<Connection, StoreError> {
     let mut columns = Columns::new(row, "connections");
     Ok(Connection {
         key: columns.id("connection_key")?,
@@ -248,6 +263,36 @@ fn connection(row: &AnyRow) -> Result<Connection, StoreError> {
         end_user: columns.json_or_null("end_user")?,
         created_at_ms: columns.get("created_at_ms")?,
         updated_at_ms: columns.get("updated_at_ms")?,
+        refresh: refresh_state(&mut columns)?,
+    })
+}
+
+fn refresh_state(columns: &mut Columns<'_>) -> Result<RefreshState, StoreError> {
+    let generation = generation(columns)?;
+    let due_at_ms = columns.get("refresh_due_at_ms")?;
+    let refreshed_at_ms = columns.get("refreshed_at_ms")?;
+    let failed_at_ms: Option<i64> = columns.get("refresh_failed_at_ms")?;
+    let failing_days = columns.get("refresh_failing_days")?;
+    let operation_id: Option<&str> = columns.get("refresh_operation_id")?;
+    let failure = failed_at_ms
+        .zip(operation_id)
+        .map(|(failed_at_ms, operation_id)| RefreshFailure {
+            failed_at_ms,
+            failing_days,
+            operation_id: operation_id.into(),
+        });
+    Ok(RefreshState {
+        generation,
+        due_at_ms,
+        refreshed_at_ms,
+        failure,
+    })
+}
+
+fn generation(columns: &mut Columns<'_>) -> Result<Generation, StoreError> {
+    Ok(Generation {
+        epoch: columns.get("credentials_epoch")?,
+        fence: columns.get("credentials_fence")?,
     })
 }
 

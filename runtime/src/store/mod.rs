@@ -29,6 +29,7 @@ mod log_queries;
 mod logs;
 mod open;
 mod records;
+mod refreshes;
 mod runs;
 mod sql;
 mod syncs;
@@ -45,6 +46,7 @@ pub use deployments::NewDeployment;
 pub use error::StoreError;
 pub use log_queries::{MessageQuery, OperationQuery};
 pub use records::{RecordKey, RecordPage, RecordWrite};
+pub use refreshes::{DueQuery, RefreshWrite};
 pub use runs::ClaimedRun;
 
 /// The database. Cheap to clone.

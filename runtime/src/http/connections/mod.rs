@@ -18,7 +18,7 @@ use super::integrations::Removed;
 use super::names::is_provider_config_key;
 use super::query::{PathParams, Query};
 use crate::connections::ConnectionsError;
-use crate::credentials::Credentials;
+use crate::oauth::OAuthError;
 use crate::runtime::Runtime;
 use crate::store::ConnectionQuery;
 
@@ -95,7 +95,10 @@ pub async fn import(State(runtime): State<Runtime>, Key(caller): Key, request: R
     let body = read_json(&parts.headers, body, runtime.config().limits.request_body_bytes).await?;
     let new = parse::<ImportConnection>(&body)?.into_new()?;
     let target = runtime.import_connection(&caller.environment.id, new).await?;
-    Ok(json_response(StatusCode::CREATED, &FullConnection::new(&target, true)))
+    Ok(json_response(
+        StatusCode::CREATED,
+        &FullConnection::new(&target, true, runtime.now_ms()),
+    ))
 }
 
 /// Import a connection in the old form, with its credentials' fields beside the others.
@@ -120,7 +123,10 @@ pub async fn import_legacy(
     let target = runtime
         .import_connection(environment_id, import.into_new(stored)?)
         .await?;
-    Ok(json_response(StatusCode::CREATED, &FullConnection::new(&target, true)))
+    Ok(json_response(
+        StatusCode::CREATED,
+        &FullConnection::new(&target, true, runtime.now_ms()),
+    ))
 }
 
 /// Show one connection with its credentials.
@@ -130,7 +136,7 @@ pub async fn import_legacy(
         ("connection_id" = String, Path),
         ("provider_config_key" = String, Query),
         ("refresh_token" = Option<bool>, Query, description = "Show the refresh token too"),
-        ("force_refresh" = Option<bool>, Query),
+        ("force_refresh" = Option<bool>, Query, description = "Get a fresh token first, whatever the time and former failures say"),
         ("refresh_github_app_jwt_token" = Option<bool>, Query),
     ),
     responses((status = 200, body = FullConnection), (status = "4XX", body = ErrorEnvelope)),
@@ -148,29 +154,32 @@ pub async fn show(
     // Only credentials of GitHub Apps have such a token, and there are none.
     query.boolean("refresh_github_app_jwt_token");
     query.finish()?;
-    let target = runtime
-        .connection(&caller.environment.id, &provider_config_key, &connection_id)
-        .await
-        .map_err(show_error)?;
-    if force_refresh && matches!(target.credentials, Credentials::OAuth2 { .. }) {
-        // The caller believes the token at hand is no good: it would come back as if it were new.
-        return Err(ApiError::not_implemented(
-            "The parameter force_refresh=true for OAuth tokens",
-        ));
+    let environment = &caller.environment.id;
+    let target = if force_refresh {
+        runtime
+            .refreshed_connection(environment, &provider_config_key, &connection_id)
+            .await
+    } else {
+        runtime
+            .connection(environment, &provider_config_key, &connection_id)
+            .await
     }
+    .map_err(show_error)?;
     Ok(json_response(
         StatusCode::OK,
-        &FullConnection::new(&target, with_refresh_token),
+        &FullConnection::new(&target, with_refresh_token, runtime.now_ms()),
     ))
 }
 
-fn show_error(error: ConnectionsError) -> ApiError {
+fn show_error(error: OAuthError) -> ApiError {
     let message = error.to_string();
     match error {
-        ConnectionsError::UnknownIntegration { .. } => {
+        OAuthError::Connections(ConnectionsError::UnknownIntegration { .. }) => {
             ApiError::new(StatusCode::BAD_REQUEST, "unknown_provider_config", message)
         }
-        ConnectionsError::UnknownConnection { .. } => ApiError::new(StatusCode::NOT_FOUND, "not_found", message),
+        OAuthError::Connections(ConnectionsError::UnknownConnection { .. }) => {
+            ApiError::new(StatusCode::NOT_FOUND, "not_found", message)
+        }
         other => other.into(),
     }
 }
@@ -242,9 +251,9 @@ mod tests {
             unique_key: "nope".into(),
         };
         for (error, expected) in [
-            (show_error(connection()), r#"404 {"error":{"code":"not_found""#),
+            (show_error(connection().into()), r#"404 {"error":{"code":"not_found""#),
             (
-                show_error(integration()),
+                show_error(integration().into()),
                 r#"400 {"error":{"code":"unknown_provider_config""#,
             ),
             (

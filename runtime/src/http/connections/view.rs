@@ -19,8 +19,7 @@ pub struct ConnectionItem {
     provider_config_key: String,
     provider: String,
     /// What is wrong with it at the moment.
-    #[schema(value_type = Vec<Object>)]
-    errors: [(); 0],
+    errors: Vec<ErrorItem>,
     end_user: Option<EndUserItem>,
     tags: BTreeMap<String, String>,
     #[schema(value_type = Object)]
@@ -35,8 +34,7 @@ pub struct FullConnection {
     connection_id: String,
     provider_config_key: String,
     provider: String,
-    #[schema(value_type = Vec<Object>)]
-    errors: [(); 0],
+    errors: Vec<ErrorItem>,
     end_user: Option<EndUserItem>,
     tags: BTreeMap<String, String>,
     #[schema(value_type = Object)]
@@ -46,8 +44,8 @@ pub struct FullConnection {
     webhook_url_override: Option<String>,
     created_at: String,
     updated_at: String,
-    /// Not recorded: a database write for every call would be its price.
-    last_fetched_at: Option<String>,
+    /// The moment of this answer: to read a connection is to fetch it.
+    last_fetched_at: String,
     #[schema(value_type = Object)]
     credentials: Value,
 }
@@ -61,6 +59,25 @@ pub struct EndUserItem {
     organization: Option<String>,
 }
 
+/// Something wrong with a connection.
+#[derive(Serialize, ToSchema)]
+pub struct ErrorItem {
+    /// `auth`: its credentials cannot be refreshed.
+    r#type: &'static str,
+    /// The log operation that says what is wrong.
+    log_id: String,
+}
+
+fn errors(connection: &Connection) -> Vec<ErrorItem> {
+    let failure = connection.refresh.failure.iter();
+    failure
+        .map(|failure| ErrorItem {
+            r#type: "auth",
+            log_id: failure.operation_id.to_string(),
+        })
+        .collect()
+}
+
 impl From<&Connection> for ConnectionItem {
     fn from(connection: &Connection) -> Self {
         Self {
@@ -68,7 +85,7 @@ impl From<&Connection> for ConnectionItem {
             connection_id: connection.connection_id.clone(),
             provider_config_key: connection.provider_config_key.clone(),
             provider: connection.provider.clone(),
-            errors: [],
+            errors: errors(connection),
             end_user: connection.end_user.as_ref().map(EndUserItem::from),
             tags: connection.tags.clone(),
             metadata: connection.metadata.clone(),
@@ -78,14 +95,14 @@ impl From<&Connection> for ConnectionItem {
 }
 
 impl FullConnection {
-    pub fn new(target: &Target, with_refresh_token: bool) -> Self {
+    pub fn new(target: &Target, with_refresh_token: bool, now_ms: i64) -> Self {
         let connection = &*target.connection;
         Self {
             id: connection.key.to_string(),
             connection_id: connection.connection_id.clone(),
             provider_config_key: connection.provider_config_key.clone(),
             provider: connection.provider.clone(),
-            errors: [],
+            errors: errors(connection),
             end_user: connection.end_user.as_ref().map(EndUserItem::from),
             tags: connection.tags.clone(),
             metadata: connection.metadata.clone(),
@@ -93,7 +110,7 @@ impl FullConnection {
             webhook_url_override: None,
             created_at: ms_offset(connection.created_at_ms),
             updated_at: ms_offset(connection.updated_at_ms),
-            last_fetched_at: None,
+            last_fetched_at: ms_offset(now_ms),
             // In the clear: they are what connections are asked for.
             credentials: target.credentials.to_public_json(with_refresh_token),
         }
@@ -138,6 +155,7 @@ mod tests {
             }),
             created_at_ms: 1_795_346_209_894,
             updated_at_ms: 1_795_346_209_894,
+            refresh: crate::model::RefreshState::default(),
         };
         assert_eq!(
             serde_json::to_string(&ConnectionItem::from(&connection)).unwrap(),

@@ -11,6 +11,7 @@ use crate::encryption::EncryptionError;
 use crate::executor::ComponentError;
 use crate::http::fault::Fault;
 use crate::model::RunError;
+use crate::oauth::{NoCredentials, OAuthError};
 use crate::proxy::{Phase, ProxyError};
 use crate::records::RecordsError;
 use crate::runtime::{InvokeError, RecordsApiError};
@@ -215,6 +216,7 @@ impl From<ProxyError> for ApiError {
                 Self::new(StatusCode::NOT_FOUND, "unknown_provider_config", message)
             }
             ProxyError::Connections(error) => error.into(),
+            ProxyError::NoCredentials { reason, .. } => no_credentials(&reason, code, message),
             ProxyError::MissingApiUrl { .. }
             | ProxyError::UnsupportedAuth { .. }
             | ProxyError::MissingValue { .. }
@@ -246,6 +248,32 @@ impl From<ProxyError> for ApiError {
             // The catalogue is wrong, and only who runs the server can put it right.
             ProxyError::Template { .. } => Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, message),
             ProxyError::Setup(_) => Self::internal(error),
+        }
+    }
+}
+
+/// What `/proxy` says of a connection without usable credentials: but for the back-off, Nango's code for all of it.
+fn no_credentials(reason: &NoCredentials, code: &'static str, message: String) -> ApiError {
+    let message_of_all = format!("Failed to get connection credentials: '{message}'");
+    match reason {
+        NoCredentials::Backoff { .. } => ApiError::new(StatusCode::FAILED_DEPENDENCY, code, message),
+        NoCredentials::Exhausted { .. } => ApiError::new(StatusCode::FAILED_DEPENDENCY, "server_error", message_of_all),
+        NoCredentials::Refresh(_) => ApiError::new(StatusCode::BAD_REQUEST, "server_error", message_of_all),
+    }
+}
+
+impl From<OAuthError> for ApiError {
+    fn from(error: OAuthError) -> Self {
+        let message = error.to_string();
+        match error {
+            OAuthError::Connections(error) => error.into(),
+            OAuthError::NoCredentials { reason, .. } => {
+                let status = match reason {
+                    NoCredentials::Backoff { .. } | NoCredentials::Exhausted { .. } => StatusCode::FAILED_DEPENDENCY,
+                    NoCredentials::Refresh(_) => StatusCode::BAD_REQUEST,
+                };
+                Self::new(status, reason.code(), message)
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ mod integrations;
 mod logs;
 mod opening;
 mod records;
+mod refreshes;
 mod runs;
 mod syncs;
 
@@ -22,8 +23,8 @@ use url::Url;
 use super::Store;
 use super::open::Dialect;
 use crate::model::{
-    Connection, ConnectionKey, Environment, FunctionKind, Integration, JsonObject, Run, RunId, RunState, Sealed, Sync,
-    SyncId, SyncState, Trigger,
+    Connection, ConnectionKey, Environment, FunctionKind, Integration, JsonObject, RefreshState, Run, RunId, RunState,
+    Sealed, Sync, SyncId, SyncState, Trigger,
 };
 
 /// Makes two tests, `name::sqlite` and `name::postgres`, of each function `async fn name(store: Store)`.
@@ -175,6 +176,7 @@ impl Fixture {
             end_user: None,
             created_at_ms: NOW_MS,
             updated_at_ms: NOW_MS,
+            refresh: RefreshState::default(),
         }
     }
 

@@ -1,6 +1,13 @@
 //! Where requests may go: address ranges as data, and the resolver that enforces them. A name is resolved once, every
 //! address is checked, and the connection is made to exactly the addresses that passed, so that a name that changes its
-//! answer gains nothing. It knows addresses only; which hosts a `Base-Url-Override` may name is decided in `base_url`.
+//! answer gains nothing. It knows addresses only, for requests to APIs and to token endpoints alike; which hosts a
+//! `Base-Url-Override` may name is decided in the proxy.
+
+mod resolve;
+mod tls;
+
+pub use resolve::Resolve;
+pub use tls::tls_config;
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,8 +17,6 @@ use std::task::{Context, Poll};
 
 use hyper_util::client::legacy::connect::dns::Name;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-
-use super::resolve::Resolve;
 
 /// The address ranges that are refused, each with the words the denial uses.
 const DENIED_V4: &[(Ipv4Net, &str)] = &[
@@ -60,7 +65,7 @@ const fn v6(head: [u16; 4], prefix: u8) -> Ipv6Net {
 
 /// Which addresses may be connected to.
 #[derive(Clone, Debug)]
-pub(super) struct EgressPolicy {
+pub struct EgressPolicy {
     /// Ranges that may be reached although the tables refuse them.
     allow: Vec<IpNet>,
     /// Refuses everything that `allow` does not name, public addresses too.
@@ -69,7 +74,7 @@ pub(super) struct EgressPolicy {
 
 impl EgressPolicy {
     /// Public addresses, and what `allow` names.
-    pub(super) fn public(allow: Vec<IpNet>) -> Self {
+    pub fn public(allow: Vec<IpNet>) -> Self {
         Self {
             allow,
             only_allow: false,
@@ -77,7 +82,7 @@ impl EgressPolicy {
     }
 
     /// What `allow` names and nothing else.
-    pub(super) fn only(allow: Vec<IpNet>) -> Self {
+    pub fn only(allow: Vec<IpNet>) -> Self {
         Self {
             allow,
             only_allow: true,
@@ -85,7 +90,7 @@ impl EgressPolicy {
     }
 
     /// Whether a connection to `address` may be made for `host`.
-    pub(super) fn check(&self, host: &str, address: IpAddr) -> Result<(), EgressDenied> {
+    pub fn check(&self, host: &str, address: IpAddr) -> Result<(), EgressDenied> {
         let address = address.to_canonical();
         if self.allow.iter().any(|net| net.contains(&address)) {
             return Ok(());
@@ -162,7 +167,7 @@ fn advice(host: &str, address: IpAddr) -> String {
 
 /// Why a name gave no address to connect to.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ResolveError {
+pub enum ResolveError {
     #[error("the name does not resolve")]
     Lookup(#[source] std::io::Error),
     #[error("the name has no addresses")]
@@ -173,29 +178,39 @@ pub(super) enum ResolveError {
 
 /// Resolves names for the HTTP client, once for each connection, and gives only the addresses that the policy permits.
 #[derive(Clone)]
-pub(super) struct EgressResolver {
-    pub(super) policy: Arc<EgressPolicy>,
-    pub(super) resolve: Resolve,
+pub struct EgressResolver {
+    pub policy: Arc<EgressPolicy>,
+    pub resolve: Resolve,
 }
+
+impl EgressResolver {
+    /// The addresses of a name that may be connected to, without a port: the connector puts it in.
+    pub fn addresses(&self, name: &str) -> PermittedAddresses {
+        let (policy, name) = (self.policy.clone(), name.to_owned());
+        let looking_up = self.resolve.lookup(&name);
+        Box::pin(async move {
+            let found = looking_up.await.map_err(ResolveError::Lookup)?;
+            let found = found.into_iter().map(|address| SocketAddr::new(address, 0));
+            permitted(&policy, &name, found)
+        })
+    }
+}
+
+/// What [`EgressResolver::addresses`] finds.
+pub type PermittedAddresses =
+    Pin<Box<dyn Future<Output = Result<std::vec::IntoIter<SocketAddr>, ResolveError>> + Send>>;
 
 impl tower_service::Service<Name> for EgressResolver {
     type Response = std::vec::IntoIter<SocketAddr>;
     type Error = ResolveError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ResolveError>> + Send>>;
+    type Future = PermittedAddresses;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ResolveError>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let policy = self.policy.clone();
-        let looking_up = self.resolve.lookup(name.as_str());
-        Box::pin(async move {
-            let found = looking_up.await.map_err(ResolveError::Lookup)?;
-            // The port is put in by the connector.
-            let found = found.into_iter().map(|address| SocketAddr::new(address, 0));
-            permitted(&policy, name.as_str(), found)
-        })
+        self.addresses(name.as_str())
     }
 }
 

@@ -1,0 +1,235 @@
+//! When credentials should be replaced by fresh ones, and writing down what became of it. How they are obtained is not known
+//! here.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Connections, ConnectionsError, Target};
+use crate::credentials::{Credentials, Secret};
+use crate::model::{Connection, EnvironmentId, RefreshFailure};
+use crate::provider::Provider;
+use crate::store::{DueQuery, RefreshWrite};
+
+/// How long before their end credentials are refreshed, unless the provider's data has a `token_expiration_buffer`. (Nango
+/// compatibility.)
+pub const REFRESH_MARGIN_MS: i64 = 15 * 60 * 1_000;
+
+/// Where the right to refresh a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct RefreshRight {
+    /// The connection's epoch when the refresh began.
+    pub epoch: i64,
+    pub fence: i64,
+}
+
+impl Target {
+    /// Whether the credentials can be replaced without asking anybody: the provider's data says where, and what it takes is
+    /// there.
+    #[must_use]
+    pub fn is_refreshable(&self) -> bool {
+        is_refreshable(&self.provider, &self.credentials)
+    }
+
+    /// Whether the credentials do not work any more, as far as time goes.
+    #[must_use]
+    pub fn is_expired(&self, now_ms: i64) -> bool {
+        match &self.credentials {
+            // Nothing was obtained yet.
+            Credentials::OAuth2Cc { token: None, .. } => true,
+            credentials => credentials.expires_at_ms().is_some_and(|at_ms| at_ms <= now_ms),
+        }
+    }
+
+    /// Whether fresh credentials are wanted.
+    #[must_use]
+    pub fn is_due(&self, now_ms: i64) -> bool {
+        self.connection
+            .refresh
+            .due_at_ms
+            .is_some_and(|due_at_ms| due_at_ms <= now_ms)
+    }
+}
+
+fn is_refreshable(provider: &Provider, credentials: &Credentials) -> bool {
+    let has_url = |key: &str| provider.json.get(key).is_some_and(Value::is_string);
+    match credentials {
+        Credentials::OAuth2 { refresh_token, .. } => {
+            refresh_token.is_some() && (has_url("refresh_url") || has_url("token_url"))
+        }
+        Credentials::OAuth2Cc { .. } => has_url("token_url"),
+        Credentials::ApiKey { .. }
+        | Credentials::Basic { .. }
+        | Credentials::OAuth1 { .. }
+        | Credentials::Tba { .. }
+        | Credentials::AwsSigV4(_)
+        | Credentials::App { .. }
+        | Credentials::Session { .. }
+        | Credentials::None => false,
+    }
+}
+
+/// From when on fresh credentials are wanted. Of credentials obtained just now the lifetime is known: the margin is at most
+/// half of it, since otherwise those that live shorter than the margin would be refreshed with each use.
+pub(super) fn due_at_ms(provider: &Provider, credentials: &Credentials, obtained_at_ms: Option<i64>) -> Option<i64> {
+    if !is_refreshable(provider, credentials) {
+        return None;
+    }
+    if matches!(credentials, Credentials::OAuth2Cc { token: None, .. }) {
+        return Some(0);
+    }
+    let expires_at_ms = credentials.expires_at_ms()?;
+    let due_at_ms = expires_at_ms.saturating_sub(margin_ms(provider));
+    Some(match obtained_at_ms {
+        Some(obtained_at_ms) => {
+            let half_way_ms = obtained_at_ms.saturating_add(expires_at_ms.saturating_sub(obtained_at_ms) / 2);
+            due_at_ms.max(half_way_ms)
+        }
+        None => due_at_ms,
+    })
+}
+
+/// `token_expiration_buffer` is in seconds.
+fn margin_ms(provider: &Provider) -> i64 {
+    let buffer = provider.json.get("token_expiration_buffer").and_then(Value::as_i64);
+    buffer.map_or(REFRESH_MARGIN_MS, |buffer_s| buffer_s.max(0).saturating_mul(1_000))
+}
+
+impl Connections {
+    /// As [`Connections::target`], from the database and not from the cache, which then has it too.
+    pub async fn target_now(
+        &self,
+        environment_id: &EnvironmentId,
+        provider_config_key: &str,
+        connection_id: &str,
+    ) -> Result<Arc<Target>, ConnectionsError> {
+        let caches = &self.0.caches;
+        caches.forget_connection(environment_id, provider_config_key, connection_id);
+        self.target(environment_id, provider_config_key, connection_id).await
+    }
+
+    /// Writes credentials that were obtained just now for `target`. What it gives is committed. None when somebody else wrote
+    /// newer ones meanwhile, or the connection is gone.
+    pub async fn write_refreshed(
+        &self,
+        target: &Target,
+        right: RefreshRight,
+        credentials: &Credentials,
+        obtained_at_ms: i64,
+    ) -> Result<Option<Arc<Target>>, ConnectionsError> {
+        let inner = &self.0;
+        let connection = &target.connection;
+        let sealed = inner.seal_credentials(connection, &Secret::new(credentials.to_json()));
+        let due_at_ms = due_at_ms(&target.provider, credentials, Some(obtained_at_ms));
+        let written = inner
+            .store
+            .write_refreshed(&write(connection, right), &sealed, due_at_ms, obtained_at_ms)
+            .await?;
+        self.forget(connection);
+        let Some(generation) = written else {
+            return Ok(None);
+        };
+        let mut connection = Connection::clone(connection);
+        connection.credentials = sealed;
+        connection.updated_at_ms = obtained_at_ms;
+        connection.refresh.generation = generation;
+        connection.refresh.due_at_ms = due_at_ms;
+        connection.refresh.refreshed_at_ms = Some(obtained_at_ms);
+        connection.refresh.failure = None;
+        let target = inner.open(Arc::clone(&target.integration), connection)?;
+        Ok(Some(Arc::new(target)))
+    }
+
+    /// Writes that fresh credentials could not be obtained.
+    pub async fn write_refresh_failure(
+        &self,
+        target: &Target,
+        right: RefreshRight,
+        failure: &RefreshFailure,
+    ) -> Result<(), ConnectionsError> {
+        let connection = &target.connection;
+        self.0
+            .store
+            .write_refresh_failure(&write(connection, right), failure)
+            .await?;
+        self.forget(connection);
+        Ok(())
+    }
+
+    /// Connections of all environments whose credentials are due, those that are so for longest first.
+    pub async fn due_for_refresh(&self, query: DueQuery) -> Result<Vec<Connection>, ConnectionsError> {
+        Ok(self.0.store.connections_due_for_refresh(query).await?)
+    }
+
+    fn forget(&self, connection: &Connection) {
+        self.0.caches.forget_connection(
+            &connection.environment_id,
+            &connection.provider_config_key,
+            &connection.connection_id,
+        );
+    }
+}
+
+fn write(connection: &Connection, right: RefreshRight) -> RefreshWrite {
+    RefreshWrite {
+        key: connection.key.clone(),
+        epoch: right.epoch,
+        fence: right.fence,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::connections::tests::provider;
+
+    const NOW_MS: i64 = 1_800_000_000_000;
+    const MINUTE_MS: i64 = 60_000;
+
+    fn oauth2(expires_at_ms: Option<i64>, refresh_token: Option<&str>) -> Credentials {
+        Credentials::from_json(&json!({
+            "type": "OAUTH2", "access_token": "a", "refresh_token": refresh_token, "expires_at": expires_at_ms,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn credentials_are_due_before_they_end() {
+        let plain = provider(json!({"auth_mode": "OAUTH2", "token_url": "https://a.test/token"}));
+        let buffered = provider(
+            json!({"auth_mode": "OAUTH2", "token_url": "https://a.test/token", "token_expiration_buffer": 30}),
+        );
+        let hour = oauth2(Some(NOW_MS + 60 * MINUTE_MS), Some("r"));
+        assert_eq!(due_at_ms(&plain, &hour, None), Some(NOW_MS + 45 * MINUTE_MS));
+        assert_eq!(due_at_ms(&plain, &hour, Some(NOW_MS)), Some(NOW_MS + 45 * MINUTE_MS));
+        assert_eq!(
+            due_at_ms(&buffered, &hour, None),
+            Some(NOW_MS + 60 * MINUTE_MS - 30_000)
+        );
+        // Ten minutes are less than the margin.
+        let short = oauth2(Some(NOW_MS + 10 * MINUTE_MS), Some("r"));
+        assert_eq!(due_at_ms(&plain, &short, None), Some(NOW_MS - 5 * MINUTE_MS));
+        assert_eq!(due_at_ms(&plain, &short, Some(NOW_MS)), Some(NOW_MS + 5 * MINUTE_MS));
+    }
+
+    #[test]
+    fn what_never_ends_or_cannot_be_refreshed_is_never_due() {
+        let plain = provider(json!({"auth_mode": "OAUTH2", "token_url": "https://a.test/token"}));
+        assert_eq!(due_at_ms(&plain, &oauth2(None, Some("r")), None), None);
+        assert_eq!(due_at_ms(&plain, &oauth2(Some(NOW_MS), None), None), None);
+        let nowhere = provider(json!({"auth_mode": "OAUTH2"}));
+        assert_eq!(due_at_ms(&nowhere, &oauth2(Some(NOW_MS), Some("r")), None), None);
+    }
+
+    #[test]
+    fn client_credentials_are_due_until_there_is_a_token() {
+        let plain = provider(json!({"auth_mode": "OAUTH2_CC", "token_url": "https://a.test/token"}));
+        let client = json!({"type": "OAUTH2_CC", "client_id": "c", "client_secret": "s"});
+        assert_eq!(
+            due_at_ms(&plain, &Credentials::from_json(&client).unwrap(), None),
+            Some(0)
+        );
+    }
+}

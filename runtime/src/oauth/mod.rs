@@ -1,0 +1,400 @@
+//! Fresh credentials: in time, once for everyone who needs them, and never lost.
+//!
+//! [`OAuth::target`] is how requests get their connection: it refreshes credentials that are due. However many ask, one refresh
+//! is made: `flight` merges the callers of this process, a lease in the database those of others. `request` builds what is sent
+//! (pure), `client` sends it, `answer` reads what comes back (pure), `record` writes it down. New credentials are
+//! committed before anybody gets them, so a refresh token that was replaced by another is never the one that is left.
+//!
+//! It does not know of requests to APIs, and nothing of how a connection comes about.
+
+mod answer;
+mod client;
+mod error;
+mod flight;
+mod record;
+mod request;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+
+use crate::clock::{Clock, Entropy};
+use crate::connections::{Connections, ConnectionsError, RefreshRight, Target};
+use crate::logs::Logs;
+use crate::model::{Connection, EnvironmentId, Generation};
+use crate::store::{DueQuery, Store};
+
+use client::TokenClient;
+use flight::{Flight, Flights};
+use request::Moment;
+
+pub use client::{SetupError, TOKEN_ANSWER_BYTES_MAX, TOKEN_TIMEOUT_MS};
+pub use error::{NoCredentials, OAuthError, RefreshError};
+
+/// After a failure a refresh is not tried again for so long, unless it is forced. (Nango compatibility.)
+pub const BACKOFF_MS: i64 = 30_000;
+/// Failures on so many days and a refresh is not tried any more, unless it is forced. (Nango compatibility.)
+pub const FAILING_DAYS_MAX: i64 = 4;
+/// How long one process may be at a refresh. What is more than the token endpoint may take is for writing the result down,
+/// and for clocks of different machines that do not agree.
+pub const LEASE_MS: i64 = 60_000;
+/// How long a caller whose token still works waits for a fresh one.
+const VALID_WAIT_MS: u64 = 10_000;
+/// How often somebody else's refresh is looked after.
+const POLL_MS: u64 = 100;
+/// How long somebody else's refresh is waited for: an owner who died is succeeded within this time.
+const BUSY_MS_MAX: u64 = 90_000;
+/// Credentials that were obtained within this time are not taken for outdated because a provider refuses them: it would refuse
+/// the next ones too.
+const RENEWAL_INTERVAL_MS: i64 = 30_000;
+/// Connections that one tick refreshes.
+const TICK_CONNECTIONS_MAX: i64 = 100;
+/// Refreshes of one tick at the same time.
+const TICK_IN_FLIGHT_MAX: usize = 8;
+/// A connection whose refresh failed is left alone by ticks for so long.
+const TICK_RETRY_MS: i64 = 10 * 60 * 1_000;
+
+const _: () = assert!(LEASE_MS.unsigned_abs() > 2 * TOKEN_TIMEOUT_MS && BUSY_MS_MAX > LEASE_MS.unsigned_abs());
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct OAuth(Arc<Parts>);
+
+struct Parts {
+    connections: Connections,
+    store: Store,
+    logs: Logs,
+    client: TokenClient,
+    flights: Flights,
+    clock: Clock,
+    entropy: Entropy,
+    /// Names this process in leases.
+    owner: String,
+}
+
+/// What a refresh is made of.
+pub struct OAuthParts {
+    pub connections: Connections,
+    pub store: Store,
+    pub logs: Logs,
+    pub clock: Clock,
+    pub entropy: Entropy,
+    /// CIDRs that may be reached although they are private or loopback.
+    pub egress_allow: Vec<ipnet::IpNet>,
+}
+
+/// A connection with usable credentials.
+#[derive(Clone, Debug)]
+struct Refreshed {
+    target: Arc<Target>,
+    /// This refresh asked the provider.
+    renewed: bool,
+}
+
+/// Why fresh credentials are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Want {
+    /// Time is up for those that are there.
+    Due,
+    /// A provider refused these.
+    OtherThan(Generation),
+    /// Somebody says so: neither the time nor former failures count.
+    Forced(Generation),
+}
+
+impl Want {
+    fn is_satisfied_by(self, target: &Target, now_ms: i64) -> bool {
+        match self {
+            Self::Due => !target.is_due(now_ms),
+            Self::OtherThan(generation) | Self::Forced(generation) => {
+                target.connection.refresh.generation != generation
+            }
+        }
+    }
+
+    fn is_forced(self) -> bool {
+        matches!(self, Self::Forced(_))
+    }
+}
+
+impl OAuth {
+    /// Must be called on a tokio runtime: there refreshes will run.
+    pub fn new(parts: OAuthParts) -> Result<Self, SetupError> {
+        let owner = uuid::Builder::from_random_bytes(parts.entropy.bytes()).into_uuid();
+        Ok(Self(Arc::new(Parts {
+            client: TokenClient::new(parts.egress_allow)?,
+            flights: Flights::new(),
+            owner: owner.to_string(),
+            connections: parts.connections,
+            store: parts.store,
+            logs: parts.logs,
+            clock: parts.clock,
+            entropy: parts.entropy,
+        })))
+    }
+
+    /// As [`Connections::target`], with credentials that were refreshed if they are due. Those that still work are given
+    /// when they cannot be refreshed.
+    pub async fn target(
+        &self,
+        environment_id: &EnvironmentId,
+        provider_config_key: &str,
+        connection_id: &str,
+    ) -> Result<Arc<Target>, OAuthError> {
+        let parts = &self.0;
+        let target = parts
+            .connections
+            .target(environment_id, provider_config_key, connection_id)
+            .await?;
+        let now_ms = parts.clock.now_ms();
+        if !target.is_due(now_ms) {
+            return Ok(target);
+        }
+        self.refresh_due(target, now_ms).await
+    }
+
+    async fn refresh_due(&self, target: Arc<Target>, now_ms: i64) -> Result<Arc<Target>, OAuthError> {
+        if let Err(reason) = may_try(&target, now_ms) {
+            return still_valid(target, now_ms, reason);
+        }
+        let refresh = self.refreshed(&target, Want::Due);
+        let refreshed = if target.is_expired(now_ms) {
+            refresh.await
+        } else {
+            let wait = self.0.clock.sleep(Duration::from_millis(VALID_WAIT_MS));
+            tokio::select! {
+                biased;
+                refreshed = refresh => refreshed,
+                // The refresh goes on without us.
+                () = wait => return Ok(target),
+            }
+        };
+        refreshed.or_else(|reason| still_valid(target, self.0.clock.now_ms(), reason))
+    }
+
+    /// After a provider refused the credentials of `rejected`: true when the connection has other ones by now, which may be
+    /// tried. Never for credentials that cannot be refreshed.
+    pub async fn renew(&self, rejected: &Target) -> bool {
+        let parts = &self.0;
+        let connection = &rejected.connection;
+        if !rejected.is_refreshable() {
+            return false;
+        }
+        let want = Want::OtherThan(connection.refresh.generation);
+        let Ok(stored) = self.stored(connection).await else {
+            return false;
+        };
+        let now_ms = parts.clock.now_ms();
+        if want.is_satisfied_by(&stored, now_ms) {
+            return true;
+        }
+        let refreshed_at_ms = stored.connection.refresh.refreshed_at_ms;
+        let is_new = refreshed_at_ms.is_some_and(|at_ms| now_ms.saturating_sub(at_ms) < RENEWAL_INTERVAL_MS);
+        !is_new && may_try(&stored, now_ms).is_ok() && self.refreshed(&stored, want).await.is_ok()
+    }
+
+    /// As [`OAuth::target`], with credentials obtained after the call began. Those that cannot be refreshed are given as they
+    /// are.
+    pub async fn forced(
+        &self,
+        environment_id: &EnvironmentId,
+        provider_config_key: &str,
+        connection_id: &str,
+    ) -> Result<Arc<Target>, OAuthError> {
+        let target = self
+            .0
+            .connections
+            .target_now(environment_id, provider_config_key, connection_id)
+            .await?;
+        if !target.is_refreshable() {
+            return Ok(target);
+        }
+        let want = Want::Forced(target.connection.refresh.generation);
+        self.refreshed(&target, want)
+            .await
+            .map_err(|reason| no_credentials(&target, reason))
+    }
+
+    /// Refreshes connections that nobody uses at the moment but whose credentials are due: at most 100, the longest due first.
+    /// Gives how many were tried. To be called every minute.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn tick(&self, now_ms: i64) -> Result<usize, ConnectionsError> {
+        let query = DueQuery {
+            now_ms,
+            failed_before_ms: now_ms.saturating_sub(TICK_RETRY_MS),
+            failing_days_max: FAILING_DAYS_MAX,
+            limit: TICK_CONNECTIONS_MAX,
+        };
+        let due = self.0.connections.due_for_refresh(query).await?;
+        let count = due.len();
+        futures_util::stream::iter(due)
+            .for_each_concurrent(TICK_IN_FLIGHT_MAX, |connection| async move {
+                // What fails is in the log and on the connection.
+                let _ = self.join(&Arc::new(connection), Want::Due).await;
+            })
+            .await;
+        Ok(count)
+    }
+
+    /// Waits for a refresh that satisfies `want`, beginning one if need be.
+    async fn refreshed(&self, target: &Target, want: Want) -> Result<Arc<Target>, NoCredentials> {
+        loop {
+            let outcome = self.join(&target.connection, want).await;
+            match outcome {
+                // Somebody else's refresh, begun for a reason that is not ours, may find nothing to do.
+                Ok(refreshed)
+                    if !refreshed.renewed && !want.is_satisfied_by(&refreshed.target, self.0.clock.now_ms()) => {}
+                Err(NoCredentials::Backoff { .. } | NoCredentials::Exhausted { .. }) if want.is_forced() => {}
+                Ok(refreshed) => return Ok(refreshed.target),
+                Err(reason) => return Err(reason),
+            }
+        }
+    }
+
+    fn join(&self, connection: &Arc<Connection>, want: Want) -> Flight {
+        let (oauth, of) = (self.clone(), connection.clone());
+        self.0
+            .flights
+            .join(&connection.key, move || async move { oauth.refresh(&of, want).await })
+    }
+
+    /// Refreshes when it is this process' turn, or waits for the one that does.
+    async fn refresh(&self, connection: &Connection, want: Want) -> Result<Refreshed, NoCredentials> {
+        let parts = &self.0;
+        let began_at_us = parts.clock.monotonic_us();
+        loop {
+            let now_ms = parts.clock.now_ms();
+            let fence = parts
+                .store
+                .acquire_refresh_lease(&connection.key, &parts.owner, now_ms, now_ms + LEASE_MS)
+                .await
+                .map_err(failed)?;
+            if let Some(fence) = fence {
+                let refreshed = self.refresh_alone(connection, want, fence).await;
+                if let Err(error) = parts.store.end_refresh_lease(&connection.key, fence).await {
+                    tracing::warn!(%error, "The lease of a refresh was not given back; it ends by itself: {error}");
+                }
+                return refreshed;
+            }
+            parts.clock.sleep(Duration::from_millis(POLL_MS)).await;
+            let target = self.stored(connection).await.map_err(failed)?;
+            let now_ms = parts.clock.now_ms();
+            if want.is_satisfied_by(&target, now_ms) {
+                return Ok(Refreshed { target, renewed: false });
+            }
+            if !want.is_forced() {
+                may_try(&target, now_ms)?;
+            }
+            let waited_ms = parts.clock.monotonic_us().saturating_sub(began_at_us) / 1_000;
+            if waited_ms > BUSY_MS_MAX {
+                return Err(failed(RefreshError::Busy { waited_ms }));
+            }
+        }
+    }
+
+    /// Refreshes as the holder of the lease with that fence.
+    async fn refresh_alone(&self, connection: &Connection, want: Want, fence: i64) -> Result<Refreshed, NoCredentials> {
+        let parts = &self.0;
+        // What is in the database now, and not what was when the wait for the lease began.
+        let target = self.stored(connection).await.map_err(failed)?;
+        let now_ms = parts.clock.now_ms();
+        if want.is_satisfied_by(&target, now_ms) {
+            return Ok(Refreshed { target, renewed: false });
+        }
+        if !want.is_forced() {
+            may_try(&target, now_ms)?;
+        }
+        let right = RefreshRight {
+            epoch: target.connection.refresh.generation.epoch,
+            fence,
+        };
+        let record = record::Record::begin(parts, &target);
+        let obtained = async {
+            let moment = Moment {
+                now_ms: parts.clock.now_ms(),
+                random: parts.entropy.bytes(),
+            };
+            let answer = parts.client.send(request::build(&target, moment)?).await?;
+            answer::credentials(&target, answer, parts.clock.now_ms())
+        };
+        match obtained.await {
+            Ok(credentials) => {
+                let written = record.succeeded(right, &credentials).await.map_err(failed)?;
+                let target = match written {
+                    Some(target) => target,
+                    // Imported anew meanwhile, or refreshed by somebody who came later: those are the newest.
+                    None => self.stored(connection).await.map_err(failed)?,
+                };
+                Ok(Refreshed { target, renewed: true })
+            }
+            Err(error) => {
+                let error = record.without_secrets(error);
+                record.failed(right, &error).await;
+                Err(failed(error))
+            }
+        }
+    }
+
+    async fn stored(&self, connection: &Connection) -> Result<Arc<Target>, ConnectionsError> {
+        self.0
+            .connections
+            .target_now(
+                &connection.environment_id,
+                &connection.provider_config_key,
+                &connection.connection_id,
+            )
+            .await
+    }
+}
+
+/// Whether a refresh may be tried now, as far as former failures go.
+fn may_try(target: &Target, now_ms: i64) -> Result<(), NoCredentials> {
+    let Some(failure) = &target.connection.refresh.failure else {
+        return Ok(());
+    };
+    let operation_id = failure.operation_id.to_string();
+    if failure.failing_days >= FAILING_DAYS_MAX {
+        return Err(NoCredentials::Exhausted {
+            failing_days: failure.failing_days,
+            operation_id,
+        });
+    }
+    let failed_ago_ms = now_ms.saturating_sub(failure.failed_at_ms);
+    // A failure of the future is one of a machine whose clock is ahead.
+    if failed_ago_ms.abs() < BACKOFF_MS {
+        return Err(NoCredentials::Backoff {
+            failed_ago_ms,
+            backoff_ms: BACKOFF_MS,
+            operation_id,
+        });
+    }
+    Ok(())
+}
+
+/// The credentials that are there, if they still work.
+fn still_valid(target: Arc<Target>, now_ms: i64, reason: NoCredentials) -> Result<Arc<Target>, OAuthError> {
+    if target.is_expired(now_ms) {
+        Err(no_credentials(&target, reason))
+    } else {
+        Ok(target)
+    }
+}
+
+fn no_credentials(target: &Target, reason: NoCredentials) -> OAuthError {
+    OAuthError::NoCredentials {
+        provider_config_key: target.integration.unique_key.clone(),
+        connection_id: target.connection.connection_id.clone(),
+        reason,
+    }
+}
+
+fn failed(error: impl Into<RefreshError>) -> NoCredentials {
+    NoCredentials::Refresh(Arc::new(error.into()))
+}
