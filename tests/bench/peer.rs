@@ -52,20 +52,21 @@ pub fn bare() -> Peer {
     Peer { _process: process, url }
 }
 
-/// Starts nginx as a proxy in front of `upstream`: one worker, kept connections, one header added.
+/// Starts nginx as a proxy in front of `upstream`: a worker for each core, kept connections, one header added, a log.
 #[must_use]
 pub fn nginx(folder: &Path, upstream: &str) -> Peer {
     let program = repository::require(repository::cache().join("nginx/usr/sbin/nginx"), "nginx");
     // nginx takes no port 0; this one was free a moment ago.
     let port = nango_runtime_tests::upstream::closed_port();
     let at = folder.display();
+    let workers = std::thread::available_parallelism().expect("the machine has cores");
     let upstream = upstream.trim_start_matches("http://");
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
         .map(|kind| format!("{kind}_temp_path {at}/{kind};\n"))
         .collect();
     let configuration = format!(
-        "daemon off;\nworker_processes 1;\npid {at}/nginx.pid;\nerror_log stderr notice;\n\
+        "daemon off;\nworker_processes {workers};\npid {at}/nginx.pid;\nerror_log stderr notice;\n\
          events {{ worker_connections 1024; }}\n\
          http {{\n{temporary}access_log {at}/access.log;\nkeepalive_requests 1000000000;\n\
          upstream peer {{ server {upstream}; keepalive 64; keepalive_requests 1000000000; }}\n\
