@@ -24,6 +24,7 @@ mod serve;
 mod sync;
 mod target;
 mod timestamp;
+mod workers;
 
 use axum::Router;
 use axum::routing::{any, delete, get, patch, post};
