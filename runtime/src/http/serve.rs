@@ -9,7 +9,10 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use super::edge::Edge;
+use super::service::Service;
 use super::workers::Workers;
+use crate::clock::Entropy;
 use crate::runtime::Runtime;
 
 /// Open connections; more wait in the listener's backlog.
@@ -28,7 +31,9 @@ pub async fn serve(
     runtime: Runtime,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let workers = Workers::start(&super::router(runtime))?;
+    let service = Arc::new(Service::new(runtime, Edge::new(&Entropy::system())));
+    let workers = Workers::start(&service)?;
+    drop(service);
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
     let mut shutdown = pin!(shutdown);
     loop {

@@ -9,14 +9,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::serve::{CONNECTIONS_MAX, HEAD_TIMEOUT_MS};
+use super::service::Service;
 
 pub(super) struct Workers {
     workers: Vec<Worker>,
@@ -43,11 +43,11 @@ impl Workers {
     ///
     /// # Errors
     /// When threads cannot be started.
-    pub(super) fn start(router: &Router) -> io::Result<Self> {
+    pub(super) fn start(service: &Arc<Service>) -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let (stop, stopped) = watch::channel(());
         let workers = (0..cores)
-            .map(|_| Worker::start(router.clone(), stopped.clone()))
+            .map(|_| Worker::start(Arc::clone(service), stopped.clone()))
             .collect::<io::Result<_>>()?;
         Ok(Self { workers, stop })
     }
@@ -85,7 +85,7 @@ impl Workers {
 }
 
 impl Worker {
-    fn start(router: Router, stopped: watch::Receiver<()>) -> io::Result<Self> {
+    fn start(service: Arc<Service>, stopped: watch::Receiver<()>) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         // As many as there can be connections: sending never waits.
         let (accepted, to_serve) = mpsc::channel(CONNECTIONS_MAX as usize);
@@ -93,7 +93,7 @@ impl Worker {
         std::thread::Builder::new()
             .name("nango-http".to_owned())
             .spawn(move || {
-                run(runtime, router, to_serve, &stopped);
+                run(runtime, &service, to_serve, &stopped);
                 drop(alive);
             })?;
         Ok(Self {
@@ -105,12 +105,17 @@ impl Worker {
 }
 
 /// Serves what comes until the sender is gone.
-fn run(runtime: Runtime, router: Router, mut to_serve: mpsc::Receiver<Accepted>, stopped: &watch::Receiver<()>) {
+fn run(
+    runtime: Runtime,
+    service: &Arc<Service>,
+    mut to_serve: mpsc::Receiver<Accepted>,
+    stopped: &watch::Receiver<()>,
+) {
     runtime.block_on(async move {
         while let Some(Accepted { stream, held }) = to_serve.recv().await {
-            let (router, stopped) = (router.clone(), stopped.clone());
+            let (service, stopped) = (Arc::clone(service), stopped.clone());
             tokio::spawn(async move {
-                serve_connection(stream, router, stopped).await;
+                serve_connection(stream, service, stopped).await;
                 drop(held);
             });
         }
@@ -119,7 +124,7 @@ fn run(runtime: Runtime, router: Router, mut to_serve: mpsc::Receiver<Accepted>,
     runtime.shutdown_background();
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, mut stopped: watch::Receiver<()>) {
+async fn serve_connection(stream: TcpStream, service: Arc<Service>, mut stopped: watch::Receiver<()>) {
     let stream = match tokio::net::TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(error) => {
@@ -129,10 +134,14 @@ async fn serve_connection(stream: TcpStream, router: Router, mut stopped: watch:
     };
     // Small answers leave at once; without it a connection merely is slower.
     let _ = stream.set_nodelay(true);
+    let answer = service_fn(move |request| {
+        let service = Arc::clone(&service);
+        async move { service.answer(request).await }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(HEAD_TIMEOUT_MS))
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), answer);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
