@@ -43,10 +43,10 @@ test-deps: ## Bring what the tests need: upstreams, clients, guests
 	@scripts/test-deps
 
 .PHONY: lint
-lint: ## Check formatting, lints and, where cargo-deny is installed, dependencies
+lint: ## Check formatting, lints and the licences, sources and advisories of dependencies
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
-	$(if $(shell command -v cargo-deny),cargo deny --all-features check,@echo "lint: cargo-deny is not installed; licences and advisories were not checked")
+	@scripts/cargo-deny
 
 .PHONY: fmt
 fmt: ## Format the code
