@@ -30,12 +30,10 @@ impl UpstreamUrl {
         let (scheme, rest) = text.split_once("://").ok_or("it has no `http://` or `https://`")?;
         let authority_end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
         let (authority, target) = rest.split_at_checked(authority_end).unwrap_or((rest, ""));
-        let (origin, address) = match plain_host(scheme, authority) {
-            Some(address) => (
-                Cow::Borrowed(text.get(..text.len() - target.len()).unwrap_or(text)),
-                address,
-            ),
-            None => parse_origin(scheme, authority)?,
+        let text_of_origin = text.get(..text.len() - target.len()).unwrap_or(text);
+        let Origin { text: origin, address } = match Origin::plain(text_of_origin, scheme, authority) {
+            Some(origin) => origin,
+            None => Origin::parse(scheme, authority)?,
         };
         let target = target.split_once('#').map_or(target, |(before, _)| before);
         let mut whole = String::with_capacity(text.len() + 8);
@@ -97,56 +95,68 @@ impl UpstreamUrl {
 }
 
 /// Scheme, host and port in their one spelling, and the host when it is an address.
-fn parse_origin(scheme: &str, authority: &str) -> Result<(Cow<'static, str>, Option<IpAddr>), &'static str> {
-    let url = Url::parse(&format!("{scheme}://{authority}/")).map_err(|_| "its host is malformed")?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err("its scheme is neither http nor https");
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("it holds a user name or password; credentials belong into the connection");
-    }
-    let address = match url.host() {
-        Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
-        Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
-        Some(Host::Domain(_)) => None,
-        None => return Err("it has no host"),
-    };
-    let origin = url[Position::BeforeScheme..Position::AfterPort].to_owned();
-    Ok((Cow::Owned(origin), address))
+#[derive(Debug, PartialEq, Eq)]
+struct Origin<'t> {
+    text: Cow<'t, str>,
+    address: Option<IpAddr>,
 }
 
-/// The host, when it is an address, of an origin that is in its one spelling already, as nearly all are; none where only
-/// [`parse_origin`], which takes several times as long, can say what it is.
-fn plain_host(scheme: &str, authority: &str) -> Option<Option<IpAddr>> {
-    let default_port = match scheme {
-        "http" => 80,
-        "https" => 443,
-        _ => return None,
-    };
-    let host = match authority.split_once(':') {
-        Some((host, digits)) => {
-            let port: u16 = digits.parse().ok()?;
-            // `+80` and `080` are numbers to the parser.
-            let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
-            (plain && port != default_port).then_some(host)?
+impl Origin<'_> {
+    fn parse(scheme: &str, authority: &str) -> Result<Self, &'static str> {
+        let url = Url::parse(&format!("{scheme}://{authority}/")).map_err(|_| "its host is malformed")?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err("its scheme is neither http nor https");
         }
-        None => authority,
-    };
-    if let Ok(address) = host.parse::<Ipv4Addr>() {
-        return Some(Some(IpAddr::V4(address)));
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("it holds a user name or password; credentials belong into the connection");
+        }
+        let address = match url.host() {
+            Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+            Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
+            Some(Host::Domain(_)) => None,
+            None => return Err("it has no host"),
+        };
+        Ok(Self {
+            text: Cow::Owned(url[Position::BeforeScheme..Position::AfterPort].to_owned()),
+            address,
+        })
     }
+}
+
+impl<'t> Origin<'t> {
+    /// `text` where it is in its one spelling already, as nearly all are; none where only [`Origin::parse`], which takes
+    /// several times as long, can say.
+    fn plain(text: &'t str, scheme: &str, authority: &str) -> Option<Self> {
+        let default_port = match scheme {
+            "http" => 80,
+            "https" => 443,
+            _ => return None,
+        };
+        let host = match authority.split_once(':') {
+            Some((host, digits)) => {
+                let port: u16 = digits.parse().ok()?;
+                // `+80` and `080` are numbers to the parser.
+                let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+                (plain && port != default_port).then_some(host)?
+            }
+            None => authority,
+        };
+        let address = host.parse::<Ipv4Addr>().ok().map(IpAddr::V4);
+        (address.is_some() || is_plain_name(host)).then_some(Self {
+            text: Cow::Borrowed(text),
+            address,
+        })
+    }
+}
+
+fn is_plain_name(host: &str) -> bool {
     let is_label = |label: &str| {
         let of_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         !label.is_empty() && label.len() <= 63 && label.bytes().all(of_name) && !label.starts_with("xn--")
     };
     // A last label that begins with a digit may make the whole host a number, and with it an address.
-    let is_name = host.len() <= 253
-        && host.split('.').all(is_label)
-        && host
-            .rsplit('.')
-            .next()?
-            .starts_with(|first: char| first.is_ascii_lowercase());
-    is_name.then_some(None)
+    let last = host.rsplit('.').next().unwrap_or_default();
+    host.len() <= 253 && host.split('.').all(is_label) && last.starts_with(|first: char| first.is_ascii_lowercase())
 }
 
 /// The pairs of a query string whose decoded key passes, in their own spelling.
@@ -196,9 +206,9 @@ mod tests {
         for host in hosts {
             for (scheme, port) in [("http", ""), ("https", ":8443"), ("http", ":443"), ("https", ":80")] {
                 let authority = format!("{host}{port}");
-                let address = plain_host(scheme, &authority).expect(&authority);
-                let parsed = parse_origin(scheme, &authority).expect(&authority);
-                assert_eq!((format!("{scheme}://{authority}").into(), address), parsed);
+                let text = format!("{scheme}://{authority}");
+                let parsed = Origin::parse(scheme, &authority).expect(&authority);
+                assert_eq!(Origin::plain(&text, scheme, &authority), Some(parsed));
             }
         }
         let others = [
@@ -227,10 +237,10 @@ mod tests {
             "a_b.c",
         ];
         for authority in others {
-            assert_eq!(plain_host("http", authority), None, "{authority}");
+            assert_eq!(Origin::plain("", "http", authority), None, "{authority}");
         }
-        assert_eq!(plain_host("HTTP", "a.b"), None);
-        assert_eq!(plain_host("ftp", "a.b"), None);
+        assert_eq!(Origin::plain("", "HTTP", "a.b"), None);
+        assert_eq!(Origin::plain("", "ftp", "a.b"), None);
     }
 
     fn uri(text: &str) -> String {
