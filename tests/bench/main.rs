@@ -1,7 +1,7 @@
 //! `make bench`: the figures that nango-runtime promises, each measured side by side with what it is compared to, in
 //! alternating rounds of one run, so that a busy machine slows both.
 //!
-//! `bench [--json] [--quick] [executor|action|proxy|start]…`, or `bench soak --seconds NUMBER`; exit code 1 when a figure is
+//! `bench [--json] [--quick] [executor|action|proxy|stream|start]…`, or `bench soak --seconds NUMBER`; exit code 1 when a figure is
 //! missed.
 
 mod action;
@@ -12,6 +12,7 @@ mod proxy;
 mod report;
 mod soak;
 mod start;
+mod stream;
 
 use report::Figure;
 
@@ -22,6 +23,8 @@ pub struct Effort {
     pub rounds: usize,
     /// Of the load on a server, and about as long for a loop in the process.
     pub round_ms: u64,
+    /// Of one large body.
+    pub stream_bytes: u64,
 }
 
 fn main() -> std::process::ExitCode {
@@ -69,11 +72,13 @@ fn main() -> std::process::ExitCode {
         Effort {
             rounds: 3,
             round_ms: 500,
+            stream_bytes: 100_000_000,
         }
     } else {
         Effort {
             rounds: 7,
             round_ms: 2_000,
+            stream_bytes: 1_000_000_000,
         }
     };
     let mut figures: Vec<Figure> = Vec::new();
@@ -85,6 +90,9 @@ fn main() -> std::process::ExitCode {
     }
     if wanted("proxy") {
         figures.extend(runtime.block_on(proxy::measure(effort)));
+    }
+    if wanted("stream") {
+        figures.extend(runtime.block_on(stream::measure(effort)));
     }
     if wanted("start") {
         figures.extend(runtime.block_on(start::measure(effort)));

@@ -5,9 +5,12 @@ use std::path::Path;
 use std::process::Command;
 
 use axum::Router;
+use axum::body::Body;
 use axum::routing::{get, post};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use nango_runtime_tests::nginx::Nginx;
 use nango_runtime_tests::process::{Process, loopback_url};
-use nango_runtime_tests::repository;
 
 /// The argument that makes this program the bare server.
 pub const ROLE: &str = "--bare-server";
@@ -16,6 +19,8 @@ pub const ROLE: &str = "--bare-server";
 pub const ANSWER: &str = r#"{"ok":true}"#;
 /// Bytes of the body that proxies are asked for.
 const BODY_BYTES: usize = 1024;
+/// Large bodies are made of such pieces.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// Runs until killed.
 pub async fn serve() {
@@ -25,7 +30,9 @@ pub async fn serve() {
             "/action/trigger",
             post(|_: axum::body::Bytes| async { ([("content-type", "application/json")], ANSWER) }),
         )
-        .route("/1k", get(move || async move { body }));
+        .route("/1k", get(move || async move { body }))
+        .route("/stream", get(give))
+        .route("/sink", post(take));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port is free");
@@ -34,6 +41,34 @@ pub async fn serve() {
         listener.local_addr().expect("a bound socket has an address")
     );
     axum::serve(listener, router).await.expect("the bare server runs");
+}
+
+/// A body of this many bytes in pieces.
+pub fn pieces(bytes: u64) -> impl Iterator<Item = Bytes> + Send + 'static {
+    let piece = Bytes::from(vec![7; PIECE_BYTES]);
+    let mut left = usize::try_from(bytes).unwrap_or(usize::MAX);
+    std::iter::from_fn(move || {
+        let length = left.min(piece.len());
+        left -= length;
+        (length > 0).then(|| piece.slice(..length))
+    })
+}
+
+/// `?bytes=NUMBER`
+async fn give(uri: axum::http::Uri) -> Body {
+    let bytes = uri.query().and_then(|query| query.strip_prefix("bytes=")?.parse().ok());
+    let pieces = pieces(bytes.unwrap_or_default()).map(Ok::<_, std::convert::Infallible>);
+    Body::from_stream(futures_util::stream::iter(pieces))
+}
+
+/// Answers how many bytes came.
+async fn take(body: Body) -> String {
+    let mut pieces = body.into_data_stream();
+    let mut bytes = 0;
+    while let Some(Ok(piece)) = pieces.next().await {
+        bytes += piece.len();
+    }
+    bytes.to_string()
 }
 
 /// A server of one's own and its URL.
@@ -54,39 +89,17 @@ pub fn bare() -> Peer {
 
 /// Starts nginx as a proxy in front of `upstream`: a worker for each core, kept connections, one header added, a log.
 #[must_use]
-pub fn nginx(folder: &Path, upstream: &str) -> Peer {
-    let program = repository::require(repository::cache().join("nginx/usr/sbin/nginx"), "nginx");
-    // nginx takes no port 0; this one was free a moment ago.
-    let port = nango_runtime_tests::upstream::closed_port();
-    let at = folder.display();
-    let workers = std::thread::available_parallelism().expect("the machine has cores");
+pub fn nginx(folder: &Path, upstream: &str) -> Nginx {
     let upstream = upstream.trim_start_matches("http://");
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .iter()
-        .map(|kind| format!("{kind}_temp_path {at}/{kind};\n"))
-        .collect();
-    let configuration = format!(
-        "daemon off;\nworker_processes {workers};\npid {at}/nginx.pid;\nerror_log stderr notice;\n\
-         events {{ worker_connections 1024; }}\n\
-         http {{\n{temporary}access_log {at}/access.log;\nkeepalive_requests 1000000000;\n\
-         upstream peer {{ server {upstream}; keepalive 64; keepalive_requests 1000000000; }}\n\
-         server {{\nlisten 127.0.0.1:{port};\nlocation / {{\nproxy_pass http://peer;\nproxy_http_version 1.1;\n\
-         proxy_set_header Connection \"\";\nproxy_set_header Authorization \"Bearer key\";\n}}\n}}\n}}\n"
-    );
-    let file = folder.join("nginx.conf");
-    std::fs::write(&file, configuration).expect("the configuration can be written");
-    let mut command = Command::new(program);
-    command
-        .arg("-e")
-        .arg("stderr")
-        .arg("-p")
-        .arg(folder)
-        .arg("-c")
-        .arg(&file);
-    let process = Process::start("nginx", &mut command);
-    process.wait_for_line(|line| line.contains("start worker process").then_some(()));
-    Peer {
-        _process: process,
-        url: format!("http://127.0.0.1:{port}"),
-    }
+    let workers = std::thread::available_parallelism().expect("the machine has cores");
+    Nginx::with_workers(
+        folder,
+        workers.get(),
+        &format!(
+            "keepalive_requests 1000000000;\nupstream peer {{ server {upstream}; keepalive 64; \
+             keepalive_requests 1000000000; }}"
+        ),
+        "client_max_body_size 0;\nproxy_buffering off;\nproxy_request_buffering off;\nlocation / {\nproxy_pass http://peer;\nproxy_http_version 1.1;\nproxy_set_header Connection \"\";\n\
+         proxy_set_header Authorization \"Bearer key\";\n}",
+    )
 }

@@ -45,7 +45,7 @@ pub async fn measure(effort: Effort) -> Vec<Figure> {
     let load = |url: &str, path: &str| Load::new("GET", url, path, &headers, "");
     let sides = Sides {
         direct: load(&upstream.url, "/1k"),
-        nginx: load(&nginx.url, "/1k"),
+        nginx: load(nginx.url(), "/1k"),
         ours: load(server.base_url(), "/proxy/1k"),
     };
     let mut figures = Vec::new();

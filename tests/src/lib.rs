@@ -7,8 +7,8 @@
 //! - [`client`]: the HTTP API with a key, as thin calls that give status and JSON
 //! - [`command`]: runs the other subcommands to their end
 //! - [`embedded`]: the runtime as a library, for what needs no process
-//! - [`upstream`]: a scripted server that records what it is asked
-//! - [`httpbin`], [`verdaccio`], [`node`]: programs that others wrote; `scripts/test-deps` brings them
+//! - [`upstream`]: a scripted server that records what it is asked; [`wire`]: one that is written byte by byte
+//! - [`httpbin`], [`nginx`], [`verdaccio`], [`node`]: programs that others wrote; `scripts/test-deps` brings them
 //! - [`guest`]: the built components of `tests/guests` and `examples`
 //! - [`process`]: a child that ends with its owner, and its output
 //! - [`repository`]: where things are
@@ -18,13 +18,16 @@ pub mod command;
 pub mod embedded;
 pub mod guest;
 pub mod httpbin;
+pub mod nginx;
 pub mod node;
 pub mod process;
 pub mod repository;
 pub mod server;
 pub mod upstream;
 pub mod verdaccio;
+pub mod wire;
 
 pub use client::{Answer, Client};
 pub use server::{Server, TestRuntime};
 pub use upstream::{Reply, Upstream};
+pub use wire::{Wire, WireUpstream};

@@ -181,16 +181,34 @@ impl Server {
     /// When the process is gone.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most resident memory since the last [`Server::forget_peak`], in bytes.
+    ///
+    /// # Panics
+    ///
+    /// When the process is gone.
+    #[must_use]
+    pub fn peak_resident_bytes(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    /// Starts [`Server::peak_resident_bytes`] anew.
+    ///
+    /// # Panics
+    ///
+    /// When the process is gone.
+    pub fn forget_peak(&self) {
+        // proc(5): 5 resets the high water mark.
+        std::fs::write(format!("/proc/{}/clear_refs", self.process.id()), "5").expect("the server runs");
+    }
+
+    fn status_bytes(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("the server runs");
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .expect("a process has VmRSS");
-        line.trim()
-            .trim_end_matches(" kB")
-            .parse::<u64>()
-            .expect("VmRSS is a number of kB")
-            * 1024
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kilobytes.expect("the kernel gives a number of kB") * 1024
     }
 }
 

@@ -164,7 +164,6 @@ mod tests {
     #[test]
     fn wrong_usage_is_refused() {
         let check = |line: &str| assert!(Cli::try_parse_from(line.split_whitespace()).is_err(), "{line}");
-        check("nango-runtime serve --egress-allow 10.0.0.0/99");
         check("nango-runtime serve --listen localhost");
         check("nango-runtime invoke github whoami");
         check("nango-runtime connection import github c --token - --credentials -");

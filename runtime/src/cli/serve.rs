@@ -31,9 +31,9 @@ pub struct Serve {
     /// Providers to add to the catalogue, in the schema of providers.yaml; repeatable
     #[arg(long, value_name = "FILE")]
     providers: Vec<PathBuf>,
-    /// Private network that requests may reach, such as 10.0.0.0/8; repeatable
+    /// Private network that requests may reach, such as 10.0.0.0/8, or `loopback` for upstreams on this machine; repeatable
     #[arg(long, value_name = "CIDR")]
-    egress_allow: Vec<ipnet::IpNet>,
+    egress_allow: Vec<String>,
 }
 
 pub fn run(serve: Serve, output: Output) -> anyhow::Result<()> {
@@ -79,11 +79,7 @@ impl Serve {
                 "providers",
                 self.providers.into_iter().map(path).collect(),
             ),
-            list(
-                "--egress-allow",
-                "egress_allow",
-                self.egress_allow.iter().map(ToString::to_string).collect(),
-            ),
+            list("--egress-allow", "egress_allow", self.egress_allow),
         ]
         .into_iter()
         .flatten()

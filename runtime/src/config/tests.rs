@@ -57,6 +57,16 @@ fn later_layers_override_earlier_ones() {
 }
 
 #[test]
+fn loopback_is_a_name_for_both_of_its_networks() {
+    let allowed = |value: &str| load_text("", &[("NANGO_EGRESS_ALLOW", value)], vec![]).map(|s| s.config.egress_allow);
+    let networks: Vec<ipnet::IpNet> = ["127.0.0.0/8", "::1/128", "10.0.0.0/8"]
+        .map(|net| net.parse().unwrap())
+        .into();
+    assert_eq!(allowed("loopback,10.0.0.0/8").unwrap(), networks);
+    assert!(allowed("localhost").is_err());
+}
+
+#[test]
 fn unknown_keys_are_named() {
     let check = |file, expected| assert_eq!(error_of(file, &[]), expected);
     check(
@@ -121,7 +131,7 @@ fn bad_values_are_refused_with_their_origin() {
     check(
         "egress_allow = ['10.0.0.0/99']",
         &[],
-        "the setting `egress_allow` (in FILE) must be a list of networks such as [\"10.0.0.0/8\", \"::1/128\"], not [\"10.0.0.0/99\"]",
+        "the setting `egress_allow` (in FILE) must be a list of networks such as [\"10.0.0.0/8\", \"::1/128\"], or [\"loopback\"], not [\"10.0.0.0/99\"]",
     );
     check(
         "log_format = 'xml'",

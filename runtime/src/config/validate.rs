@@ -1,8 +1,10 @@
 //! From merged layers to a [`Config`]: types, formats, ranges and pairs that contradict each other. No I/O.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use base64::Engine as _;
+use ipnet::{IpNet, Ipv4Net};
 use serde::de::DeserializeOwned;
 use toml::Value;
 
@@ -38,11 +40,7 @@ pub(super) fn validate(layers: &Layers) -> Result<(Config, LogSettings), ConfigE
             is_encryption_key,
         )?,
         providers: parse_list(layers, "providers", "a list of paths")?,
-        egress_allow: parse_list(
-            layers,
-            "egress_allow",
-            "a list of networks such as [\"10.0.0.0/8\", \"::1/128\"]",
-        )?,
+        egress_allow: networks(layers, "egress_allow")?,
         override_hosts: typed(
             layers,
             "override_hosts",
@@ -154,6 +152,24 @@ fn parse_list<T: std::str::FromStr>(layers: &Layers, key: &str, expected: &'stat
     let texts: Vec<String> = typed(layers, key, expected)?;
     let parsed: Result<Vec<T>, T::Err> = texts.iter().map(|text| text.parse()).collect();
     parsed.map_err(|_| invalid(layers, key, expected))
+}
+
+/// Networks in CIDR notation; `loopback` stands for both of this machine's own.
+fn networks(layers: &Layers, key: &str) -> Result<Vec<IpNet>, ConfigError> {
+    const EXPECTED: &str = "a list of networks such as [\"10.0.0.0/8\", \"::1/128\"], or [\"loopback\"]";
+    let texts: Vec<String> = typed(layers, key, EXPECTED)?;
+    let mut networks = Vec::with_capacity(texts.len());
+    for text in texts {
+        if text == "loopback" {
+            networks.extend([
+                IpNet::from(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
+                IpNet::from(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+            ]);
+        } else {
+            networks.push(text.parse().map_err(|_| invalid(layers, key, EXPECTED))?);
+        }
+    }
+    Ok(networks)
 }
 
 /// None when empty. The value is not repeated in the error.

@@ -1,5 +1,6 @@
-//! What happens to every request and response whatever the route: a request id, CORS, and the reporting of unexpected failures. Nothing
-//! here may cost more than some hundred nanoseconds: it is on the path of every action and every proxy call.
+//! What happens to every request and response whatever the route: a request id, CORS, the reporting of unexpected failures, and that
+//! a large body whose answer came early is read to its end. Nothing here may cost more than some hundred nanoseconds: it is on the
+//! path of every action and every proxy call.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::error::{ApiError, ErrorDetails, InternalFailure};
+use super::linger;
 use crate::clock::Entropy;
 
 /// Names a request in the log and in the answer. An upstream's id that comes through the proxy is left as it is.
@@ -84,7 +86,7 @@ pub async fn run<F: Future<Output = Response>>(
     }
     let id = edge.next_id();
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let mut response = handle(request).await;
+    let mut response = handle(linger::wrap(request)).await;
     if let Some(InternalFailure(error)) = response.extensions_mut().remove() {
         let id = id.to_str().unwrap_or_default();
         // The path only: a query may carry what is nobody's business.

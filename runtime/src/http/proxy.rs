@@ -6,35 +6,19 @@ use axum::body::Body as HttpBody;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use futures_util::TryStreamExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderName, Method, Uri, header};
 use http_body::Body as _;
 
 use super::auth::Key;
 use super::body;
 use super::error::{ApiError, ErrorEnvelope, NetworkFailure};
-use super::fault::Fault;
+use super::proxy_headers::CallHeaders;
 use super::target::TargetHeaders;
 use crate::proxy::{Body, ByteStream, ProxyError, ProxyRequest};
 use crate::runtime::Runtime;
 
 /// Bodies up to this size are read before they are sent, so that a retry can send them again. Larger ones stream and are sent once.
 pub const REPLAYABLE_BODY_BYTES_MAX: usize = 1024 * 1024;
-/// Attempts a caller may ask for after the first; larger numbers count as this one.
-pub const RETRIES_MAX: u32 = 10;
-
-const FORWARD_PREFIX: &str = "nango-proxy-";
-
-/// What the caller's headers ask for.
-#[derive(Debug)]
-struct CallHeaders<'a> {
-    target: TargetHeaders<'a>,
-    retries: u32,
-    retry_on: Vec<u16>,
-    base_url_override: Option<String>,
-    decompress: bool,
-    forward_headers_on_redirect: Option<bool>,
-    forwarded: HeaderMap,
-}
 
 /// Send a request to the provider's API with the credentials of a connection.
 ///
@@ -49,7 +33,9 @@ struct CallHeaders<'a> {
         ("Retry-On" = Option<String>, Header, description = "More status codes to retry, with commas between"),
         ("Base-Url-Override" = Option<String>, Header, description = "Instead of the provider's base URL"),
         ("Decompress" = Option<bool>, Header, description = "Decode the answer's content encoding"),
-        ("Forward-Headers-On-Redirect" = Option<bool>, Header),
+        ("Forward-Headers-On-Redirect" = Option<bool>, Header, description = "Let credentials follow to other origins"),
+        ("Nango-Activity-Log-Id" = Option<String>, Header, description = "Log to this operation instead of one of its own"),
+        ("Nango-Is-Dry-Run" = Option<bool>, Header, description = "Mark the log operation"),
     ),
     responses(
         (status = "default", description = "The provider's answer: its status, its headers, its body"),
@@ -59,15 +45,12 @@ struct CallHeaders<'a> {
     ),
 )]
 pub async fn call(State(runtime): State<Runtime>, Key(caller): Key, request: Request) -> Result<Response, ApiError> {
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let endpoint = endpoint(&parts.uri);
-    let content_type = parts.headers.remove(header::CONTENT_TYPE);
     let mut call = CallHeaders::parse(&parts.headers)?;
     let body = request_body(body).await?;
-    if let Some(content_type) = content_type
-        && !matches!(body, Body::Empty)
-    {
-        call.forwarded.entry(header::CONTENT_TYPE).or_insert(content_type);
+    if !matches!(body, Body::Empty) {
+        call.describe_body(&parts.headers);
     }
     // The length is known to the caller only: without it the provider would get chunks, which some refuse.
     if let Some(length) = parts.headers.get(header::CONTENT_LENGTH)
@@ -93,7 +76,13 @@ pub async fn call(State(runtime): State<Runtime>, Key(caller): Key, request: Req
         forward_headers_on_redirect: call.forward_headers_on_redirect,
     };
     let answer = runtime
-        .proxy(&caller.environment.id, provider_config_key, connection_id, request)
+        .proxy(
+            &caller.environment.id,
+            provider_config_key,
+            connection_id,
+            request,
+            call.origin,
+        )
         .await
         .map_err(|error| call_error(error, &method))?;
     let mut response = Response::new(HttpBody::from_stream(answer.body.0));
@@ -149,130 +138,12 @@ fn remove_cors(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether the caller reads content encodings itself. For one who does not say so, an answer is decoded here: some upstreams
-/// compress unasked.
-fn accepts_encodings(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(header::ACCEPT_ENCODING)
-        .iter()
-        .any(|value| value != "identity")
-}
-
-impl<'a> CallHeaders<'a> {
-    fn parse(headers: &'a HeaderMap) -> Result<Self, ApiError> {
-        let mut faults = Vec::new();
-        let call = Self {
-            target: TargetHeaders::parse_into(headers, &mut faults),
-            retries: retries(headers, &mut faults),
-            retry_on: retry_on(headers, &mut faults),
-            base_url_override: base_url_override(headers, &mut faults),
-            decompress: boolean(headers, "decompress", &mut faults).unwrap_or(false) || !accepts_encodings(headers),
-            forward_headers_on_redirect: boolean(headers, "forward-headers-on-redirect", &mut faults),
-            forwarded: forwarded(headers),
-        };
-        if faults.is_empty() {
-            Ok(call)
-        } else {
-            Err(ApiError::faults("invalid_headers", faults))
-        }
-    }
-}
-
-/// The text of a header; empty when it is absent, empty or not text.
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
-        .trim()
-}
-
-fn retries(headers: &HeaderMap, faults: &mut Vec<Fault>) -> u32 {
-    let number = text(headers, "retries");
-    if number.is_empty() {
-        return 0;
-    }
-    match number.parse() {
-        Ok(retries) => RETRIES_MAX.min(retries),
-        Err(_) => {
-            let message = format!("Invalid input: expected a number from 0 to {RETRIES_MAX}, received {number:?}");
-            faults.push(Fault::new("invalid_type", message, "retries"));
-            0
-        }
-    }
-}
-
-fn retry_on(headers: &HeaderMap, faults: &mut Vec<Fault>) -> Vec<u16> {
-    let codes = text(headers, "retry-on");
-    if codes.is_empty() {
-        return Vec::new();
-    }
-    let parsed: Result<Vec<u16>, _> = codes.split(',').map(str::parse).collect();
-    parsed.unwrap_or_else(|_| {
-        let message = "Invalid input: expected status codes with commas between, like 404,409";
-        faults.push(Fault::new("invalid_format", message, "retry-on"));
-        Vec::new()
-    })
-}
-
-/// The Node client sends an empty one when there is none.
-fn base_url_override(headers: &HeaderMap, faults: &mut Vec<Fault>) -> Option<String> {
-    let url = text(headers, "base-url-override");
-    if url.is_empty() {
-        return None;
-    }
-    let is_http = url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    if !is_http {
-        let message = "Invalid input: expected a URL that begins with http:// or https://";
-        faults.push(Fault::new("invalid_union", message, "base-url-override"));
-    }
-    Some(url.to_owned())
-}
-
-fn boolean(headers: &HeaderMap, name: &'static str, faults: &mut Vec<Fault>) -> Option<bool> {
-    match text(headers, name) {
-        "" => None,
-        "true" => Some(true),
-        "false" => Some(false),
-        _ => {
-            faults.push(Fault::new(
-                "invalid_value",
-                "Invalid input: expected \"true\" or \"false\"",
-                name,
-            ));
-            None
-        }
-    }
-}
-
-/// The caller's headers for the provider: those with our prefix, without it. Of equal names the last one counts.
-fn forwarded(headers: &HeaderMap) -> HeaderMap<HeaderValue> {
-    let mut forwarded = HeaderMap::new();
-    for (name, value) in headers {
-        if let Some(bare) = name.as_str().strip_prefix(FORWARD_PREFIX)
-            && let Ok(bare) = HeaderName::from_bytes(bare.as_bytes())
-        {
-            forwarded.insert(bare, value.clone());
-        }
-    }
-    forwarded
-}
-
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
     use crate::http::error::tests::rendered;
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [("provider-config-key", "github"), ("connection-id", "c1")]
-            .iter()
-            .chain(pairs)
-        {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
-        headers
-    }
 
     #[test]
     fn the_endpoint_is_what_came() {
@@ -289,73 +160,6 @@ mod tests {
         ] {
             assert_eq!(endpoint(&target.parse().unwrap()), expected);
         }
-    }
-
-    #[test]
-    fn what_the_node_client_sends() {
-        let headers = headers(&[
-            ("accept-encoding", "gzip, compress, deflate, br"),
-            ("base-url-override", ""),
-            ("nango-activity-log-id", ""),
-            ("nango-proxy-x-custom", "v"),
-        ]);
-        let call = CallHeaders::parse(&headers).unwrap();
-        assert_eq!(
-            call.target,
-            TargetHeaders {
-                provider_config_key: "github",
-                connection_id: "c1"
-            }
-        );
-        assert_eq!((call.retries, call.retry_on, call.base_url_override), (0, vec![], None));
-        assert_eq!((call.decompress, call.forward_headers_on_redirect), (false, None));
-        assert_eq!(call.forwarded.len(), 1);
-        assert_eq!(call.forwarded["x-custom"], "v");
-    }
-
-    #[test]
-    fn every_option() {
-        let headers = headers(&[
-            ("retries", "99"),
-            ("retry-on", "404,409"),
-            ("base-url-override", "https://eu.example.com/v2"),
-            ("decompress", "true"),
-            ("forward-headers-on-redirect", "false"),
-            ("nango-proxy-a", "first"),
-            ("nango-proxy-a", "last"),
-            ("nango-proxy-b", ""),
-            ("nango-proxy-", "nameless"),
-        ]);
-        let call = CallHeaders::parse(&headers).unwrap();
-        assert_eq!(call.retries, RETRIES_MAX);
-        assert_eq!(call.retry_on, [404, 409]);
-        assert_eq!(call.base_url_override.as_deref(), Some("https://eu.example.com/v2"));
-        assert_eq!((call.decompress, call.forward_headers_on_redirect), (true, Some(false)));
-        assert_eq!(call.forwarded["a"], "last");
-        assert_eq!(call.forwarded["b"], "");
-        assert_eq!(call.forwarded.len(), 2);
-    }
-
-    #[tokio::test]
-    async fn all_faults_at_once() {
-        let mut headers = headers(&[
-            ("retries", "-1"),
-            ("retry-on", "404,x"),
-            ("base-url-override", "not a url"),
-            ("decompress", "yes"),
-        ]);
-        headers.remove("connection-id");
-        assert_eq!(
-            rendered(CallHeaders::parse(&headers).unwrap_err()).await,
-            concat!(
-                r#"400 {"error":{"code":"invalid_headers","errors":["#,
-                r#"{"code":"invalid_type","message":"Invalid input: expected string, received undefined","path":["connection-id"]},"#,
-                r#"{"code":"invalid_type","message":"Invalid input: expected a number from 0 to 10, received \"-1\"","path":["retries"]},"#,
-                r#"{"code":"invalid_format","message":"Invalid input: expected status codes with commas between, like 404,409","path":["retry-on"]},"#,
-                r#"{"code":"invalid_union","message":"Invalid input: expected a URL that begins with http:// or https://","path":["base-url-override"]},"#,
-                r#"{"code":"invalid_value","message":"Invalid input: expected \"true\" or \"false\"","path":["decompress"]}]}}"#
-            )
-        );
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 use percent_encoding::utf8_percent_encode;
 use serde_json::Value;
 
+use super::egress::EgressPolicy;
 use super::url::{UpstreamUrl, VALUE};
 use super::{ProxyError, ProxyOptions, values};
 use crate::connections::Target;
@@ -146,6 +147,11 @@ fn permit(target: &Target, base_url_override: &str, options: &ProxyOptions) -> R
             !options.egress_allow.iter().any(|net| net.contains(&address))
         });
     if denied {
+        // An address that no host list would open says which network would.
+        if let Some(address) = url.address {
+            let public = EgressPolicy::public(options.egress_allow.clone());
+            public.check(url.host(), address).map_err(ProxyError::EgressDenied)?;
+        }
         return Err(ProxyError::OverrideNotAllowed {
             host: url.host().to_owned(),
             provider: target.provider.name.clone(),

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -16,17 +16,30 @@ use super::error::BoxError;
 /// A body in memory is handed over in slices of this size.
 const SLICE_BYTES: usize = 64 * 1024;
 
-/// How often the connection took a piece of the body.
+/// How a body gets on.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Progress(Arc<AtomicU64>);
+pub(super) struct Progress(Arc<Moves>);
+
+#[derive(Debug, Default)]
+struct Moves {
+    count: AtomicU64,
+    starved: AtomicBool,
+}
 
 impl Progress {
+    /// How often the connection took a piece of the body.
     pub(super) fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection would take more and the caller has not sent it.
+    pub(super) fn is_starved(&self) -> bool {
+        self.0.starved.load(Ordering::Relaxed)
     }
 
     fn moved(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.starved.store(false, Ordering::Relaxed);
+        self.0.count.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -53,7 +66,10 @@ impl http_body::Body for UpstreamBody {
                 Poll::Ready((!slice.is_empty()).then(|| Ok(Frame::data(slice))))
             }
             Self::Stream { stream, progress } => {
-                let next = std::task::ready!(stream.0.as_mut().poll_next(cx));
+                let Poll::Ready(next) = stream.0.as_mut().poll_next(cx) else {
+                    progress.0.starved.store(true, Ordering::Relaxed);
+                    return Poll::Pending;
+                };
                 progress.moved();
                 Poll::Ready(next.map(|piece| match piece {
                     Ok(piece) => Ok(Frame::data(piece)),

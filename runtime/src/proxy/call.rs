@@ -250,10 +250,12 @@ fn failure(error: &ProxyError) -> Outcome<'static> {
         | ProxyError::Template { .. }
         | ProxyError::InvalidUrl { .. }
         | ProxyError::InvalidHeader { .. }
+        | ProxyError::MethodNotAllowed { .. }
         | ProxyError::EgressDenied(_)
         | ProxyError::OverrideNotAllowed { .. }
         | ProxyError::TooManyRedirects { .. }
         | ProxyError::Tls { .. }
+        | ProxyError::InvalidAnswer { .. }
         | ProxyError::RequestBody(_)
         | ProxyError::ResponseBody(_)
         | ProxyError::ResponseTooLarge { .. }

@@ -20,12 +20,12 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use thread_local::ThreadLocal;
 use tokio::net::TcpStream;
 
-use super::ProxyOptions;
 use super::base_url::Reach;
 use super::body::{Progress, SourceBroke, UpstreamBody};
 use super::egress::{EgressPolicy, EgressResolver, ResolveError};
 use super::error::{BoxError, Phase, ProxyError};
 use super::url::UpstreamUrl;
+use super::{ProxyOptions, Resolve};
 use crate::clock::Clock;
 
 /// Connections kept open to one host by one thread while nobody uses them.
@@ -42,6 +42,7 @@ pub(super) struct HttpClient {
     public: Arc<EgressPolicy>,
     allowed: Arc<EgressPolicy>,
     clock: Clock,
+    resolve: Resolve,
     connect_timeout_ms: u64,
     first_byte_timeout_ms: u64,
 }
@@ -65,13 +66,18 @@ impl HttpClient {
             public: Arc::new(EgressPolicy::public(options.egress_allow.clone())),
             allowed: Arc::new(EgressPolicy::only(options.egress_allow.clone())),
             clock,
+            resolve: options.resolve.clone(),
             connect_timeout_ms: options.connect_timeout_ms,
             first_byte_timeout_ms: options.first_byte_timeout_ms,
         })
     }
 
     fn pool(&self, policy: &Arc<EgressPolicy>) -> Pool {
-        let connector = TimedConnector::new(&self.tls, policy.clone(), self.connect_timeout_ms, self.clock.clone());
+        let resolver = EgressResolver {
+            policy: policy.clone(),
+            resolve: self.resolve.clone(),
+        };
+        let connector = TimedConnector::new(&self.tls, resolver, self.connect_timeout_ms, self.clock.clone());
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_millis(IDLE_CONNECTION_MS))
@@ -118,10 +124,12 @@ impl HttpClient {
                 () = self.clock.sleep(wait) => {
                     let (phase, timeout_ms) = if deadline.left_ms(&self.clock) == 0 {
                         (Phase::Total, deadline.total_ms)
-                    } else if progress.count() == seen {
-                        (Phase::FirstByte, self.first_byte_timeout_ms)
-                    } else {
+                    } else if progress.count() != seen {
                         continue;
+                    } else if progress.is_starved() {
+                        (Phase::Upload, self.first_byte_timeout_ms)
+                    } else {
+                        (Phase::FirstByte, self.first_byte_timeout_ms)
                     };
                     return Err(ProxyError::Timeout { host: url.host().to_owned(), phase, timeout_ms });
                 }
@@ -187,8 +195,8 @@ struct ConnectTimeout {
 }
 
 impl TimedConnector {
-    fn new(tls: &rustls::ClientConfig, policy: Arc<EgressPolicy>, timeout_ms: u64, clock: Clock) -> Self {
-        let mut http = HttpConnector::new_with_resolver(EgressResolver(policy));
+    fn new(tls: &rustls::ClientConfig, resolver: EgressResolver, timeout_ms: u64, clock: Clock) -> Self {
+        let mut http = HttpConnector::new_with_resolver(resolver);
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_keepalive(Some(Duration::from_millis(TCP_KEEPALIVE_MS)));
@@ -234,6 +242,12 @@ fn classify(error: legacy::Error, host: &str) -> ProxyError {
     let host = host.to_owned();
     if let Some(source) = find::<SourceBroke>(&error) {
         return ProxyError::RequestBody(Box::new(io::Error::new(source.0.kind(), source.0.to_string())));
+    }
+    if find::<hyper::Error>(&error).is_some_and(hyper::Error::is_parse) {
+        return ProxyError::InvalidAnswer {
+            host,
+            source: Box::new(error),
+        };
     }
     if !error.is_connect() {
         return ProxyError::Reset {

@@ -11,6 +11,8 @@ use std::task::{Context, Poll};
 use hyper_util::client::legacy::connect::dns::Name;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::resolve::Resolve;
+
 /// The address ranges that are refused, each with the words the denial uses.
 const DENIED_V4: &[(Ipv4Net, &str)] = &[
     (v4(0, 0, 0, 0, 8), "an unspecified"),
@@ -89,7 +91,7 @@ impl EgressPolicy {
             return Ok(());
         }
         let kind = if self.only_allow {
-            Some("a not explicitly allowed")
+            Some("no explicitly allowed")
         } else {
             denied_kind(address)
         };
@@ -135,10 +137,8 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
 /// An address that the policy refuses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "requests to {host:?} are refused: {address} is {kind} address; to allow it, start with `--egress-allow {}` \
-     or set `egress_allow = [\"{}\"]` in the config file",
-    single(*address),
-    single(*address)
+    "requests to {host:?} are refused: {address} is {kind} address; to allow it, {}",
+    advice(host, *address)
 )]
 pub struct EgressDenied {
     pub host: String,
@@ -146,9 +146,18 @@ pub struct EgressDenied {
     pub kind: &'static str,
 }
 
-/// The smallest range that holds the address, in CIDR notation.
-fn single(address: IpAddr) -> IpNet {
-    IpNet::from(address)
+/// The settings that would allow it. A public address is only ever refused to a `Base-Url-Override`.
+fn advice(host: &str, address: IpAddr) -> String {
+    if denied_kind(address).is_none() {
+        return format!("set `override_hosts = [{host:?}]` in the config file");
+    }
+    let network = if address.is_loopback() {
+        "loopback".to_owned()
+    } else {
+        // The smallest range that holds the address.
+        IpNet::from(address).to_string()
+    };
+    format!("start with `--egress-allow {network}` or set `egress_allow = [\"{network}\"]` in the config file")
 }
 
 /// Why a name gave no address to connect to.
@@ -162,9 +171,12 @@ pub(super) enum ResolveError {
     Denied(EgressDenied),
 }
 
-/// Resolves names for the HTTP client and gives only the addresses that the policy permits.
+/// Resolves names for the HTTP client, once for each connection, and gives only the addresses that the policy permits.
 #[derive(Clone)]
-pub(super) struct EgressResolver(pub(super) Arc<EgressPolicy>);
+pub(super) struct EgressResolver {
+    pub(super) policy: Arc<EgressPolicy>,
+    pub(super) resolve: Resolve,
+}
 
 impl tower_service::Service<Name> for EgressResolver {
     type Response = std::vec::IntoIter<SocketAddr>;
@@ -176,12 +188,12 @@ impl tower_service::Service<Name> for EgressResolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let policy = self.0.clone();
+        let policy = self.policy.clone();
+        let looking_up = self.resolve.lookup(name.as_str());
         Box::pin(async move {
+            let found = looking_up.await.map_err(ResolveError::Lookup)?;
             // The port is put in by the connector.
-            let found = tokio::net::lookup_host((name.as_str(), 0))
-                .await
-                .map_err(ResolveError::Lookup)?;
+            let found = found.into_iter().map(|address| SocketAddr::new(address, 0));
             permitted(&policy, name.as_str(), found)
         })
     }
@@ -292,7 +304,16 @@ mod tests {
         assert_eq!(
             check("127.0.0.1").unwrap_err().to_string(),
             "requests to \"host\" are refused: 127.0.0.1 is a loopback address; to allow it, start with \
-             `--egress-allow 127.0.0.1/32` or set `egress_allow = [\"127.0.0.1/32\"]` in the config file"
+             `--egress-allow loopback` or set `egress_allow = [\"loopback\"]` in the config file"
+        );
+        let private = check("10.1.2.3").unwrap_err().to_string();
+        assert!(private.contains("`--egress-allow 10.1.2.3/32`"), "{private}");
+        let strict = EgressPolicy::only(Vec::new());
+        let public = strict.check("other.test", "8.8.8.8".parse().unwrap()).unwrap_err();
+        assert_eq!(
+            public.to_string(),
+            "requests to \"other.test\" are refused: 8.8.8.8 is no explicitly allowed address; to allow it, set \
+             `override_hosts = [\"other.test\"]` in the config file"
         );
     }
 

@@ -15,6 +15,8 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     Connect,
+    /// The caller's body, not the provider.
+    Upload,
     FirstByte,
     Total,
 }
@@ -23,6 +25,7 @@ impl Phase {
     fn describe(self) -> &'static str {
         match self {
             Self::Connect => "did not accept a connection",
+            Self::Upload => "was sent nothing more of the request's body by the caller",
             Self::FirstByte => "did not begin to answer",
             Self::Total => "did not finish its answer",
         }
@@ -59,11 +62,13 @@ pub enum ProxyError {
     InvalidUrl { place: &'static str, reason: &'static str },
     #[error("the value for the header {name:?} holds characters that a header cannot carry")]
     InvalidHeader { name: String },
+    #[error("{method} requests are not passed on: a provider would answer with the credentials, or open a tunnel")]
+    MethodNotAllowed { method: http::Method },
     #[error(transparent)]
     EgressDenied(EgressDenied),
     #[error(
         "`Base-Url-Override` may not name {host:?}: it is no host of the provider {provider:?}; to allow it, set \
-         `override_hosts = [\"{host}\"]` in the config file, or, for a private address, start with `--egress-allow CIDR`"
+         `override_hosts = [\"{host}\"]` in the config file, or, if its addresses are private, start with `--egress-allow CIDR`"
     )]
     OverrideNotAllowed { host: String, provider: String },
     #[error("{host:?} redirected more than {redirects_max} times")]
@@ -99,6 +104,12 @@ pub enum ProxyError {
         #[source]
         source: BoxError,
     },
+    #[error("{host:?} answered with what is no HTTP response")]
+    InvalidAnswer {
+        host: String,
+        #[source]
+        source: BoxError,
+    },
     #[error("the body to be sent broke off")]
     RequestBody(#[source] BoxError),
     #[error("the body of the answer broke off")]
@@ -121,15 +132,20 @@ impl ProxyError {
             Self::Template { .. } => "invalid_template",
             Self::InvalidUrl { .. } => "invalid_url",
             Self::InvalidHeader { .. } => "invalid_header_value",
+            Self::MethodNotAllowed { .. } => "method_not_allowed",
             // One code for every denial, as clients of Nango know it.
             Self::EgressDenied(_) | Self::OverrideNotAllowed { .. } => "base_url_override_not_allowed",
             Self::TooManyRedirects { .. } => "too_many_redirects",
             Self::Dns { .. } => "upstream_dns_failed",
             Self::Connect { .. } => "upstream_unreachable",
             Self::Tls { .. } => "upstream_tls_failed",
+            Self::Timeout {
+                phase: Phase::Upload, ..
+            } => "request_body_failed",
             Self::Timeout { .. } => "upstream_timeout",
             Self::ResponseBody(source) if source.kind() == io::ErrorKind::TimedOut => "upstream_timeout",
             Self::Reset { .. } | Self::ResponseBody(_) => "upstream_reset",
+            Self::InvalidAnswer { .. } => "upstream_invalid_answer",
             Self::RequestBody(_) => "request_body_failed",
             Self::ResponseTooLarge { .. } => "response_too_large",
             Self::Setup(_) => "proxy_setup_failed",
@@ -149,9 +165,14 @@ impl ProxyError {
                 Some(_) | None => "ECONNREFUSED",
             }),
             Self::Tls { .. } => Some("EPROTO"),
+            Self::Timeout {
+                phase: Phase::Upload, ..
+            } => None,
             Self::Timeout { .. } => Some("ETIMEDOUT"),
             Self::ResponseBody(source) if source.kind() == io::ErrorKind::TimedOut => Some("ETIMEDOUT"),
             Self::Reset { .. } | Self::ResponseBody(_) => Some("ECONNRESET"),
+            // Node's own distinguishes many; this one is general.
+            Self::InvalidAnswer { .. } => Some("HPE_INVALID_CONSTANT"),
             Self::TooManyRedirects { .. } => Some("ERR_FR_TOO_MANY_REDIRECTS"),
             Self::Connections(_)
             | Self::MissingApiUrl { .. }
@@ -160,6 +181,7 @@ impl ProxyError {
             | Self::Template { .. }
             | Self::InvalidUrl { .. }
             | Self::InvalidHeader { .. }
+            | Self::MethodNotAllowed { .. }
             | Self::EgressDenied(_)
             | Self::OverrideNotAllowed { .. }
             | Self::RequestBody(_)

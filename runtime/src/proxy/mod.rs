@@ -14,6 +14,7 @@ mod error;
 mod redact;
 mod redirect;
 mod request;
+mod resolve;
 mod response;
 mod retry;
 mod url;
@@ -40,6 +41,7 @@ use redact::Maskers;
 pub use egress::EgressDenied;
 pub use error::{BoxError, Phase, ProxyError};
 pub use redirect::REDIRECTS_MAX;
+pub use resolve::Resolve;
 pub use retry::RETRIES_MAX;
 
 /// Cheap to clone.
@@ -106,6 +108,8 @@ pub struct ProxyOptions {
     /// Hosts that `Base-Url-Override` may name besides the provider's own: `api.example.com`, `.example.com` for all below
     /// it, or `*` for every public host.
     pub override_hosts: Vec<String>,
+    /// Looks up the hosts of requests.
+    pub resolve: Resolve,
     /// Name, TCP and TLS together.
     pub connect_timeout_ms: u64,
     /// From the last piece of the request sent to the head of the answer.
@@ -125,6 +129,7 @@ impl Default for ProxyOptions {
         Self {
             egress_allow: Vec::new(),
             override_hosts: Vec::new(),
+            resolve: Resolve::system(),
             connect_timeout_ms: 10_000,
             first_byte_timeout_ms: 60_000,
             idle_timeout_ms: 60_000,
@@ -160,6 +165,10 @@ impl Proxy {
 
     /// Sends the request for the context's connection: builds, injects, sends, retries, logs each attempt to `ctx.operation_id`.
     pub async fn send(&self, ctx: &ExecutionContext, request: ProxyRequest) -> Result<ProxyResponse, ProxyError> {
+        // RFC 9110, 9.3.8: a TRACE carries no credentials, since it is answered with what was sent.
+        if matches!(request.method, Method::TRACE | Method::CONNECT) {
+            return Err(ProxyError::MethodNotAllowed { method: request.method });
+        }
         let mut call = Call::new(&self.shared, ctx, request);
         loop {
             let target = self

@@ -14,7 +14,7 @@ use http::header::{self, HeaderMap, HeaderName};
 use http::{Method, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt};
 use tokio_util::io::{ReaderStream, StreamReader};
 
 use super::client::Deadline;
@@ -47,8 +47,13 @@ pub(super) fn pass_on(
         limits,
         timer: None,
     });
-    let has_body = method != Method::HEAD && !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let encoding = if decompress && has_body {
+    // A part of an encoded body cannot be decoded.
+    let is_whole = method != Method::HEAD
+        && !matches!(
+            parts.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::PARTIAL_CONTENT
+        );
+    let encoding = if decompress && is_whole {
         Encoding::of(&headers)
     } else {
         None
@@ -106,24 +111,29 @@ impl Encoding {
     }
 
     fn decode(self, body: ByteStream) -> ByteStream {
-        let reader = StreamReader::new(body.0);
-        match self {
-            Self::Gzip => {
-                let mut decoder = GzipDecoder::new(reader);
-                decoder.multiple_members(true);
-                decoded(decoder)
+        let decoding = async move {
+            let mut reader = StreamReader::new(body.0);
+            // Nothing at all is no member of any encoding, and yet what some servers send with an empty answer.
+            if reader.fill_buf().await?.is_empty() {
+                return Ok(ByteStream::new(futures_util::stream::empty()).0);
             }
-            Self::Brotli => decoded(BrotliDecoder::new(reader)),
-            Self::Zstd => decoded(ZstdDecoder::new(reader)),
-            Self::Deflate => ByteStream::new(
-                futures_util::stream::once(async move {
-                    let mut reader = BufReader::new(reader);
-                    skip_zlib_header(&mut reader).await?;
-                    Ok::<_, io::Error>(decoded(DeflateDecoder::new(reader)).0)
-                })
-                .try_flatten(),
-            ),
-        }
+            let decoded = match self {
+                Self::Gzip => {
+                    let mut decoder = GzipDecoder::new(reader);
+                    decoder.multiple_members(true);
+                    decoded(decoder)
+                }
+                Self::Brotli => decoded(BrotliDecoder::new(reader)),
+                Self::Zstd => decoded(ZstdDecoder::new(reader)),
+                Self::Deflate => {
+                    let head = read_head(&mut reader).await?;
+                    let rest = if is_zlib_header(&head) { Vec::new() } else { head };
+                    decoded(DeflateDecoder::new(io::Cursor::new(rest).chain(reader)))
+                }
+            };
+            Ok::<_, io::Error>(decoded.0)
+        };
+        ByteStream::new(futures_util::stream::once(decoding).try_flatten())
     }
 }
 
@@ -131,15 +141,17 @@ fn decoded(reader: impl AsyncRead + Send + 'static) -> ByteStream {
     ByteStream::new(ReaderStream::with_capacity(reader, DECODED_PIECE_BYTES))
 }
 
-/// `deflate` means zlib, but some servers send it without zlib's two bytes in front.
-async fn skip_zlib_header(reader: &mut (impl tokio::io::AsyncBufRead + Unpin)) -> io::Result<()> {
-    if let [first, second, ..] = *reader.fill_buf().await?
-        && first & 0x0f == 8
-        && u16::from_be_bytes([first, second]).is_multiple_of(31)
-    {
-        reader.consume(2);
-    }
-    Ok(())
+/// The first two bytes; fewer when there are no more.
+async fn read_head(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(2);
+    reader.take(2).read_to_end(&mut head).await?;
+    Ok(head)
+}
+
+/// `deflate` means zlib (RFC 9110, 8.4.1.2), but some servers send it without zlib's two bytes in front (RFC 1950, 2.2).
+fn is_zlib_header(head: &[u8]) -> bool {
+    matches!(*head, [first, second]
+        if first & 0x0f == 8 && u16::from_be_bytes([first, second]).is_multiple_of(31))
 }
 
 /// A body that may neither fall silent for too long nor go on for ever. The timer runs only while nothing is there to read.
@@ -270,8 +282,43 @@ mod tests {
         const RAW: &[u8] = &[1, 5, 0, 0xfa, 0xff, b'h', b'e', b'l', b'l', b'o'];
         let plain = Encoding::Deflate.decode(pieces(&[RAW]));
         assert_eq!(collect(plain, 100).await.unwrap(), "hello");
-        let zlib = Encoding::Deflate.decode(pieces(&[&[0x78, 0x9c], RAW, &[0x06, 0x2c, 0x02, 0x15]]));
-        let zlib = collect(zlib, 100).await;
-        assert_eq!(zlib.unwrap(), "hello");
+        const CHECKSUM: &[u8] = &[0x06, 0x2c, 0x02, 0x15];
+        for head in [&[&[0x78, 0x9c][..]][..], &[&[0x78], &[0x9c]]] {
+            let zlib = [head, &[RAW, CHECKSUM]].concat();
+            let zlib = collect(Encoding::Deflate.decode(pieces(&zlib)), 100).await;
+            assert_eq!(zlib.unwrap(), "hello");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_empty_answer_is_empty_in_every_encoding() {
+        for encoding in [Encoding::Gzip, Encoding::Brotli, Encoding::Deflate, Encoding::Zstd] {
+            let body = collect(encoding.decode(pieces(&[])), 100).await;
+            assert_eq!(body.unwrap(), "", "{encoding:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_can_be_decoded_is_not_held_back() {
+        // A gzip member up to its first flush, as servers send compressed events.
+        const EVENT: &[u8] = &[
+            0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0x4a, 0x49, 0x2c, 0x49, 0xb4, 0x52, 0x30, 0xe4,
+            0xe2, 0x02, 0x00, 0x00, 0x00, 0xff, 0xff,
+        ];
+        let pieces = futures_util::stream::iter([Ok(Bytes::from_static(EVENT))]);
+        let endless = ByteStream::new(pieces.chain(futures_util::stream::pending()));
+        let mut decoded = Encoding::Gzip.decode(endless);
+        let first = tokio::time::timeout(Duration::from_secs(10), decoded.0.next()).await;
+        assert_eq!(
+            first.expect("it does not wait for more").unwrap().unwrap(),
+            "data: 1\n\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn half_an_encoded_answer_is_an_error() {
+        // The head of a gzip member and nothing of what it announces.
+        let half = Encoding::Gzip.decode(pieces(&[&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab]]));
+        assert_eq!(collect(half, 100).await.unwrap_err().code(), "upstream_reset");
     }
 }

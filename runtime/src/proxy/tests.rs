@@ -18,6 +18,8 @@ use crate::clock::{Clock, Entropy, ManualClock};
 use crate::connections::Target;
 use crate::model::{ExecutionContext, Level, Message};
 
+mod rebinding;
+
 const NOW_MS: i64 = 1_800_000_000_000;
 
 /// What the server does with a request.

@@ -3,6 +3,7 @@
 
 mod functions;
 mod keys;
+mod proxy_call;
 mod start;
 mod syncs;
 
@@ -17,11 +18,10 @@ use crate::deploy::{Deploy, DeployError};
 use crate::executor::Executor;
 use crate::logs::Logs;
 use crate::model::{
-    Connection, Environment, EnvironmentId, ExecutionContext, Integration, JsonObject, Message, Operation, OperationId,
-    OperationKind, OperationState, RecordFilter, RunError,
+    Connection, Environment, EnvironmentId, Integration, JsonObject, Message, Operation, RecordFilter, RunError,
 };
 use crate::provider::Catalogue;
-use crate::proxy::{Proxy, ProxyError, ProxyRequest, ProxyResponse};
+use crate::proxy::Proxy;
 use crate::records::{Records, RecordsError};
 use crate::scheduler::Scheduler;
 use crate::schema::SchemaCache;
@@ -29,6 +29,7 @@ use crate::store::{ConnectionQuery, MessageQuery, OperationQuery, RecordKey, Rec
 
 pub use crate::deploy::Deployed;
 pub use keys::{Caller, DEFAULT_ENVIRONMENT};
+pub use proxy_call::CallOrigin;
 pub use start::StartError;
 pub use syncs::{BASE_VARIANT, SyncStatus};
 
@@ -317,53 +318,6 @@ impl Runtime {
             model,
         };
         Ok(self.0.records.list(&key, filter).await?)
-    }
-
-    /// One authenticated request, as a log operation of its own. An unknown connection is an error before anything is sent.
-    ///
-    /// # Errors
-    /// [`ProxyError`]: why there is no answer. An answer is an answer whatever its status.
-    pub async fn proxy(
-        &self,
-        environment: &EnvironmentId,
-        provider_config_key: &str,
-        connection_id: &str,
-        request: ProxyRequest,
-    ) -> Result<ProxyResponse, ProxyError> {
-        let started_us = self.0.clock.monotonic_us();
-        let now_ms = self.0.clock.now_ms();
-        let ctx = ExecutionContext {
-            environment_id: environment.clone(),
-            provider_config_key: provider_config_key.into(),
-            connection_id: connection_id.into(),
-            run_id: None,
-            operation_id: OperationId::new(now_ms, self.0.entropy.bytes()),
-        };
-        let answer = self.0.proxy.send(&ctx, request).await;
-        let success = answer.as_ref().is_ok_and(|response| response.status.is_success());
-        let duration_us = self.0.clock.monotonic_us().saturating_sub(started_us);
-        self.0.logs.operation(Operation {
-            id: ctx.operation_id,
-            environment_id: ctx.environment_id,
-            kind: OperationKind::ProxyCall,
-            state: if success {
-                OperationState::Success
-            } else {
-                OperationState::Failed
-            },
-            provider_config_key: Some(provider_config_key.into()),
-            connection_id: Some(connection_id.into()),
-            function: None,
-            run_id: None,
-            message: match &answer {
-                Ok(response) => format!("Proxy call answered with {}", response.status.as_u16()),
-                Err(error) => format!("Proxy call failed: {error}"),
-            },
-            started_at_ms: now_ms,
-            ended_at_ms: Some(self.0.clock.now_ms()),
-            duration_us: Some(i64::try_from(duration_us).unwrap_or(i64::MAX)),
-        });
-        answer
     }
 
     /// Log operations, newest first. Everything logged before the call is there.

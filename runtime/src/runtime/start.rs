@@ -20,7 +20,7 @@ use crate::engine::{CodeCache, Engine, EngineError, EngineOptions};
 use crate::executor::{Executor, ExecutorError, ExecutorParts};
 use crate::logs::Logs;
 use crate::provider::{Catalogue, CatalogueError};
-use crate::proxy::{Proxy, ProxyError, ProxyOptions};
+use crate::proxy::{Proxy, ProxyError, ProxyOptions, Resolve};
 use crate::records::Records;
 use crate::scheduler::{Scheduler, SchedulerParts};
 use crate::schema::SchemaCache;
@@ -211,6 +211,7 @@ fn proxy_options(config: &Config) -> ProxyOptions {
     ProxyOptions {
         egress_allow: config.egress_allow.clone(),
         override_hosts: config.override_hosts.clone(),
+        resolve: Resolve::system(),
         connect_timeout_ms: config.limits.proxy_connect_timeout_ms,
         first_byte_timeout_ms: config.limits.proxy_first_byte_timeout_ms,
         total_timeout_ms: config.limits.proxy_total_timeout_ms,

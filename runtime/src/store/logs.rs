@@ -166,6 +166,15 @@ impl Store {
         rows.iter().map(operation).collect()
     }
 
+    pub async fn has_operation(&self, environment_id: &EnvironmentId, id: &OperationId) -> Result<bool, StoreError> {
+        let row = query("SELECT id FROM operations WHERE id = $1 AND environment_id = $2")
+            .bind(id.as_str())
+            .bind(environment_id.as_str())
+            .fetch_optional(&self.reader)
+            .await?;
+        Ok(row.is_some())
+    }
+
     /// With their sequence numbers. None of an operation of another environment.
     pub async fn messages(
         &self,

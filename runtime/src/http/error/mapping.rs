@@ -11,7 +11,7 @@ use crate::encryption::EncryptionError;
 use crate::executor::ComponentError;
 use crate::http::fault::Fault;
 use crate::model::RunError;
-use crate::proxy::ProxyError;
+use crate::proxy::{Phase, ProxyError};
 use crate::records::RecordsError;
 use crate::runtime::{InvokeError, RecordsApiError};
 use crate::store::StoreError;
@@ -223,12 +223,17 @@ impl From<ProxyError> for ApiError {
             | ProxyError::EgressDenied(_)
             | ProxyError::OverrideNotAllowed { .. }
             | ProxyError::RequestBody(_) => Self::new(StatusCode::BAD_REQUEST, code, message),
+            ProxyError::MethodNotAllowed { .. } => Self::new(StatusCode::METHOD_NOT_ALLOWED, code, message),
+            ProxyError::Timeout {
+                phase: Phase::Upload, ..
+            } => Self::new(StatusCode::REQUEST_TIMEOUT, code, message),
             ProxyError::TooManyRedirects { .. }
             | ProxyError::Dns { .. }
             | ProxyError::Connect { .. }
             | ProxyError::Tls { .. }
             | ProxyError::Timeout { .. }
             | ProxyError::Reset { .. }
+            | ProxyError::InvalidAnswer { .. }
             | ProxyError::ResponseBody(_)
             | ProxyError::ResponseTooLarge { .. } => Self::new(StatusCode::BAD_GATEWAY, code, message),
             // The catalogue is wrong, and only who runs the server can put it right.

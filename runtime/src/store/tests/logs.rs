@@ -70,6 +70,10 @@ async fn a_batch_is_written_and_operations_are_rewritten(store: Store) {
         ..message(&ended.id, "nul \0")
     };
     store.write_logs(std::slice::from_ref(&ended), &[last]).await.unwrap();
+    let has = async |environment: &str, id: &str| store.has_operation(&environment.into(), &id.into()).await.unwrap();
+    let environment = fixture.environment.id.as_str();
+    assert!(has(environment, ended.id.as_str()).await);
+    assert!(!has(environment, "op_none").await && !has("env_other", ended.id.as_str()).await);
 
     let list = async |query: OperationQuery| {
         store
