@@ -29,7 +29,7 @@ pub struct Serve {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Providers to add to the catalogue, in the schema of providers.yaml; repeatable
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE|DIR")]
     providers: Vec<PathBuf>,
     /// Private network that requests may reach, such as 10.0.0.0/8, or `loopback` for upstreams on this machine; repeatable
     #[arg(long, value_name = "CIDR")]

@@ -168,7 +168,8 @@ fn yaml_files(path: &Path) -> Result<Vec<PathBuf>, CatalogueError> {
             files.push(file);
         }
     }
-    files.sort();
+    // `acme.yaml` before `acme-eu.yaml`, which may be an alias of it.
+    files.sort_by(|a, b| (a.file_stem(), a).cmp(&(b.file_stem(), b)));
     Ok(files)
 }
 
