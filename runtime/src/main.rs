@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use nango_runtime::cli::{self, Cli, exit};
 
+/// Of a request's instructions a quarter were glibc's `malloc` and `free`; this one takes a third of that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let json = cli.json;

@@ -4,7 +4,7 @@ use nango_runtime_tests::server::SECRET_KEY;
 use nango_runtime_tests::{Server, TestRuntime, guest};
 use serde_json::json;
 
-use crate::load::Load;
+use crate::load::{CONNECTIONS, Load};
 use crate::report::{Figure, Target, median};
 use crate::{Effort, peer};
 
@@ -39,16 +39,16 @@ pub async fn measure(effort: Effort) -> Vec<Figure> {
     let bare = peer::bare();
     let (ours, theirs) = (prepare(&server).await, load(&bare.url));
     // Caches fill, connections open.
-    ours.run(effort.round_ms / 4).await;
-    theirs.run(effort.round_ms / 4).await;
+    ours.run(CONNECTIONS, effort.round_ms / 4).await;
+    theirs.run(CONNECTIONS, effort.round_ms / 4).await;
     let (mut a, mut b) = (Vec::new(), Vec::new());
     for _ in 0..effort.rounds {
-        a.push(ours.run(effort.round_ms).await);
-        b.push(theirs.run(effort.round_ms).await);
+        a.push(ours.run(CONNECTIONS, effort.round_ms).await.a_second);
+        b.push(theirs.run(CONNECTIONS, effort.round_ms).await.a_second);
     }
     let ratio = median(a.iter().zip(&b).map(|(ours, theirs)| ours / theirs).collect());
     vec![Figure {
-        name: "POST /action/trigger : bare axum",
+        name: "POST /action/trigger : bare axum".to_owned(),
         unit: "x",
         value: ratio,
         target: Target::AtLeast(TARGET),

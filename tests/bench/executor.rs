@@ -51,14 +51,14 @@ pub async fn measure(effort: Effort) -> Vec<Figure> {
     let ratio = median(ours_us.iter().zip(&bare_us).map(|(ours, bare)| ours / bare).collect());
     vec![
         Figure {
-            name: "Runtime::invoke : bare wasmtime",
+            name: "Runtime::invoke : bare wasmtime".to_owned(),
             unit: "x",
             value: ratio,
             target: Target::AtMost(RATIO_MAX),
             detail: format!("{:.1} : {:.1} us", median(ours_us), median(bare_us)),
         },
         Figure {
-            name: "Runtime::invoke a core",
+            name: "Runtime::invoke a core".to_owned(),
             unit: "/s",
             value: median(a_second_a_core),
             target: Target::AtLeast(A_SECOND_A_CORE_MIN),

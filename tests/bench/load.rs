@@ -1,4 +1,4 @@
-//! A load generator: some connections, each asking again as soon as it was answered. It speaks just enough HTTP/1.1 for
+//! A load generator: some connections, each asking again as soon as it was answered, and timing that. It speaks just enough HTTP/1.1 for
 //! servers that keep connections alive, and takes little of the machine from them.
 
 use std::net::SocketAddr;
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Enough to keep a server on one or two cores busy.
-const CONNECTIONS: usize = 16;
+/// Connections that keep a server on one or two cores busy.
+pub const CONNECTIONS: usize = 16;
 
 /// What to ask of whom.
 #[derive(Clone, Debug)]
@@ -46,28 +46,30 @@ impl Load {
         }
     }
 
-    /// Answers a second over `duration_ms`.
-    pub async fn run(&self, duration_ms: u64) -> f64 {
+    /// Asks over `connections` connections for `duration_ms`.
+    pub async fn run(&self, connections: usize, duration_ms: u64) -> Answers {
         let until = Instant::now() + Duration::from_millis(duration_ms);
         let started = Instant::now();
-        let tasks: Vec<_> = (0..CONNECTIONS)
+        let tasks: Vec<_> = (0..connections)
             .map(|_| tokio::spawn(self.clone().connection(until)))
             .collect();
-        let mut answers = 0_u32;
+        let mut latencies_us = Vec::new();
         for task in tasks {
-            answers += task.await.expect("a connection of the load generator ends");
+            latencies_us.extend(task.await.expect("a connection of the load generator ends"));
         }
-        f64::from(answers) / started.elapsed().as_secs_f64()
+        Answers::new(latencies_us, started.elapsed())
     }
 
-    async fn connection(self, until: Instant) -> u32 {
+    /// How long each answer took, in microseconds.
+    async fn connection(self, until: Instant) -> Vec<u32> {
         let mut socket = TcpStream::connect(self.address)
             .await
             .expect("the server accepts connections");
         socket.set_nodelay(true).expect("a socket takes options");
         let mut buffer = Vec::with_capacity(16 << 10);
-        let mut answers = 0;
-        while Instant::now() < until {
+        let mut latencies_us = Vec::new();
+        let mut asked = Instant::now();
+        while asked < until {
             socket.write_all(&self.request).await.expect("the server reads");
             buffer.clear();
             while !is_whole(&buffer) {
@@ -80,9 +82,34 @@ impl Load {
             }
             let ok = buffer.starts_with(b"HTTP/1.1 200");
             assert!(ok, "{} answered {}", self.address, String::from_utf8_lossy(&buffer));
-            answers += 1;
+            let answered = Instant::now();
+            latencies_us.push(u32::try_from((answered - asked).as_micros()).unwrap_or(u32::MAX));
+            asked = answered;
         }
-        answers
+        latencies_us
+    }
+}
+
+/// What a load was answered with.
+#[derive(Clone, Copy, Debug)]
+pub struct Answers {
+    pub a_second: f64,
+    /// Half of the answers took no longer, in microseconds.
+    pub p50_us: f64,
+    /// 99 of 100 answers took no longer, in microseconds.
+    pub p99_us: f64,
+}
+
+impl Answers {
+    fn new(mut latencies_us: Vec<u32>, elapsed: Duration) -> Self {
+        latencies_us.sort_unstable();
+        let at = |percent: usize| f64::from(latencies_us[(latencies_us.len() - 1) * percent / 100]);
+        let count = u32::try_from(latencies_us.len()).expect("a load has fewer than 2^32 answers");
+        Self {
+            a_second: f64::from(count) / elapsed.as_secs_f64(),
+            p50_us: at(50),
+            p99_us: at(99),
+        }
     }
 }
 

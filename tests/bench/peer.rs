@@ -87,12 +87,14 @@ pub fn bare() -> Peer {
     Peer { _process: process, url }
 }
 
-/// Starts nginx as a proxy in front of `upstream`: one worker, kept connections, one header added.
+/// Starts nginx as a proxy in front of `upstream`: a worker for each core, kept connections, one header added, a log.
 #[must_use]
 pub fn nginx(folder: &Path, upstream: &str) -> Nginx {
     let upstream = upstream.trim_start_matches("http://");
-    Nginx::start(
+    let workers = std::thread::available_parallelism().expect("the machine has cores");
+    Nginx::with_workers(
         folder,
+        workers.get(),
         &format!(
             "keepalive_requests 1000000000;\nupstream peer {{ server {upstream}; keepalive 64; \
              keepalive_requests 1000000000; }}"

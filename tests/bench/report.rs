@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 /// Something measured.
 #[derive(Clone, Debug)]
 pub struct Figure {
-    pub name: &'static str,
+    pub name: String,
     pub unit: &'static str,
     pub value: f64,
     pub target: Target,
@@ -33,7 +33,7 @@ impl Figure {
 #[must_use]
 pub fn table(figures: &[Figure]) -> String {
     let mut text = format!(
-        "{:<34} {:>14} {:>14}  {:<6} {}\n",
+        "{:<45} {:>14} {:>14}  {:<6} {}\n",
         "FIGURE", "MEASURED", "TARGET", "", "DETAIL"
     );
     for figure in figures {
@@ -44,7 +44,7 @@ pub fn table(figures: &[Figure]) -> String {
         let verdict = if figure.is_reached() { "pass" } else { "MISS" };
         let value = number(figure.value, figure.unit);
         text.push_str(&format!(
-            "{:<34} {value:>14} {target:>14}  {verdict:<6} {}\n",
+            "{:<45} {value:>14} {target:>14}  {verdict:<6} {}\n",
             figure.name, figure.detail
         ));
     }

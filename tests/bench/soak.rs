@@ -3,6 +3,7 @@
 use nango_runtime_tests::TestRuntime;
 
 use crate::action;
+use crate::load::CONNECTIONS;
 use crate::report::{Figure, Target};
 
 /// Ten minutes.
@@ -18,7 +19,7 @@ pub async fn measure(seconds: u64) -> Vec<Figure> {
     let look_ms = seconds * 1_000 / LOOKS;
     let mut resident_kib = Vec::new();
     for look in 1..=LOOKS {
-        let a_second = load.run(look_ms).await;
+        let a_second = load.run(CONNECTIONS, look_ms).await.a_second;
         let kib = u32::try_from(server.resident_bytes() >> 10).unwrap_or(u32::MAX);
         eprintln!(
             "{:>6} s: {} MiB, {a_second:.0} requests/s",
@@ -29,7 +30,7 @@ pub async fn measure(seconds: u64) -> Vec<Figure> {
     }
     let (first, last) = (resident_kib[0], resident_kib[resident_kib.len() - 1]);
     vec![Figure {
-        name: "memory after a long load",
+        name: "memory after a long load".to_owned(),
         unit: "x",
         value: last / first,
         target: Target::AtMost(GROWTH_MAX),

@@ -50,14 +50,14 @@ pub async fn measure(effort: Effort) -> Vec<Figure> {
     let detail = format!("{deployed} functions deployed, {} starts", effort.rounds);
     vec![
         Figure {
-            name: "start to /health",
+            name: "start to /health".to_owned(),
             unit: "ms",
             value: median(starts_ms),
             target: Target::AtMost(START_MS_MAX),
             detail: detail.clone(),
         },
         Figure {
-            name: "idle resident memory",
+            name: "idle resident memory".to_owned(),
             unit: "MiB",
             value: resident_mib,
             target: Target::AtMost(IDLE_MIB_MAX),

@@ -54,8 +54,8 @@ pub async fn measure(effort: Effort) -> Vec<Figure> {
     let their_up = up(theirs(Method::POST, "/sink"), effort.stream_bytes).await;
     let growth_kib = server.peak_resident_bytes().saturating_sub(before) >> 10;
     let growth_mib = f64::from(u32::try_from(growth_kib).unwrap_or(u32::MAX)) / 1024.0;
-    let share = |name, ours: f64, theirs: f64| Figure {
-        name,
+    let share = |name: &str, ours: f64, theirs: f64| Figure {
+        name: name.to_owned(),
         unit: "x",
         value: ours / theirs,
         target: Target::AtLeast(TARGET),
@@ -65,7 +65,7 @@ pub async fn measure(effort: Effort) -> Vec<Figure> {
         share("large download : nginx", our_down, their_down),
         share("large upload : nginx", our_up, their_up),
         Figure {
-            name: "memory for large bodies",
+            name: "memory for large bodies".to_owned(),
             unit: "MiB",
             value: growth_mib,
             target: Target::AtMost(GROWTH_MIB_MAX),

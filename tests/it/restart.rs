@@ -1,8 +1,8 @@
 //! What is there is there again after a restart, and soon.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use nango_runtime_tests::{TestRuntime, guest};
+use nango_runtime_tests::{Reply, TestRuntime, Upstream, guest};
 use serde_json::json;
 
 use crate::fixture::{CONNECTION, INTEGRATION, prepared};
@@ -43,5 +43,19 @@ async fn a_stopped_server_ends_in_order() {
     let mut server = TestRuntime::new().start();
     assert_eq!(server.client().get("/health").await.status, 200);
     server.process().signal("TERM");
+    assert!(server.process().wait().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_server_answers_what_it_was_asked_before() {
+    let late = Reply::status(200).body("late").after(Duration::from_millis(300));
+    let upstream = Upstream::replying([late]).await;
+    let (mut server, client) = prepared(TestRuntime::new().egress_loopback(), &upstream.url()).await;
+    let asked = tokio::spawn(async move { client.proxy_get(INTEGRATION, CONNECTION, "/late").await });
+    while upstream.received().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    server.process().signal("TERM");
+    assert_eq!(asked.await.expect("the request ends").text(), "late");
     assert!(server.process().wait().success());
 }

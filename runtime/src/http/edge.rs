@@ -73,13 +73,22 @@ impl Edge {
 }
 
 /// The middleware.
-pub async fn run(State(edge): State<Edge>, request: Request, next: Next) -> Response {
+pub async fn layer(State(edge): State<Edge>, request: Request, next: Next) -> Response {
+    run(&edge, request, |request| next.run(request)).await
+}
+
+/// Has `handle` answer the request, and does what is due before and after.
+pub async fn run<F: Future<Output = Response>>(
+    edge: &Edge,
+    request: Request,
+    handle: impl FnOnce(Request) -> F,
+) -> Response {
     if is_preflight(&request) {
         return preflight(request.headers());
     }
     let id = edge.next_id();
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let mut response = next.run(linger::wrap(request)).await;
+    let mut response = handle(linger::wrap(request)).await;
     if let Some(InternalFailure(error)) = response.extensions_mut().remove() {
         let id = id.to_str().unwrap_or_default();
         // The path only: a query may carry what is nobody's business.
@@ -160,7 +169,7 @@ mod tests {
                 .route("/failing", failing)
                 .layer(axum::middleware::from_fn_with_state(
                     Edge::new(&Entropy::seeded(1)),
-                    run,
+                    layer,
                 ));
         let request = request.body(Body::empty()).unwrap();
         hyper::service::Service::call(&hyper_util::service::TowerToHyperService::new(router), request)

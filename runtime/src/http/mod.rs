@@ -24,9 +24,11 @@ mod proxy_headers;
 mod query;
 mod records;
 mod serve;
+mod service;
 mod sync;
 mod target;
 mod timestamp;
+mod workers;
 
 use axum::Router;
 use axum::routing::{any, delete, get, patch, post};
@@ -93,6 +95,10 @@ routes! {
 
 /// The API as a router, to be served with [`serve`] or mounted in a server of one's own.
 pub fn router(runtime: Runtime) -> Router {
+    router_with(runtime, edge::Edge::new(&Entropy::system()))
+}
+
+fn router_with(runtime: Runtime, edge: edge::Edge) -> Router {
     documented_routes()
         // The Node client asks with the slash.
         .route("/records/", get(records::list))
@@ -101,10 +107,7 @@ pub fn router(runtime: Runtime) -> Router {
         .route("/proxy/{*path}", any(proxy::call))
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
-        .layer(axum::middleware::from_fn_with_state(
-            edge::Edge::new(&Entropy::system()),
-            edge::run,
-        ))
+        .layer(axum::middleware::from_fn_with_state(edge, edge::layer))
         .with_state(runtime)
 }
 

@@ -6,13 +6,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
+use super::edge::Edge;
+use super::service::Service;
+use super::workers::Workers;
+use crate::clock::Entropy;
 use crate::runtime::Runtime;
 
 /// Open connections; more wait in the listener's backlog.
@@ -31,9 +31,10 @@ pub async fn serve(
     runtime: Runtime,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let router = super::router(runtime);
+    let service = Arc::new(Service::new(runtime, Edge::new(&Entropy::system())));
+    let workers = Workers::start(&service)?;
+    drop(service);
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
-    let (stop, stopped) = watch::channel(());
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = async {
@@ -45,54 +46,33 @@ pub async fn serve(
             accepted = accepted => accepted?,
             () = &mut shutdown => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                if !is_of_one_connection(&error) {
-                    tracing::warn!(%error, "Accepting a connection failed; trying again in {ACCEPT_RETRY_MS} ms");
-                    tokio::time::sleep(Duration::from_millis(ACCEPT_RETRY_MS)).await;
+        match accepted {
+            Ok((stream, _)) => {
+                if let Err(error) = workers.serve(stream, slot) {
+                    tracing::warn!(%error, "A connection was dropped: {error}");
                 }
-                continue;
             }
-        };
-        let (router, stopped) = (router.clone(), stopped.clone());
-        tokio::spawn(async move {
-            serve_connection(stream, router, stopped).await;
-            drop(slot);
-        });
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "Accepting a connection failed; trying again in {ACCEPT_RETRY_MS} ms");
+                tokio::time::sleep(Duration::from_millis(ACCEPT_RETRY_MS)).await;
+            }
+        }
     }
     drop(listener);
-    drop(stop);
-    let all_done = slots.acquire_many(CONNECTIONS_MAX);
-    if tokio::time::timeout(Duration::from_millis(SHUTDOWN_TIMEOUT_MS), all_done)
-        .await
-        .is_err()
-    {
-        tracing::warn!("Requests were still under way {SHUTDOWN_TIMEOUT_MS} ms after the order to stop; leaving them");
-    }
-    Ok(())
-}
-
-async fn serve_connection(stream: TcpStream, router: Router, mut stopped: watch::Receiver<()>) {
-    // Small answers leave at once; without it a connection merely is slower.
-    let _ = stream.set_nodelay(true);
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(HEAD_TIMEOUT_MS))
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        // The sender says nothing but that it is gone.
-        _ = stopped.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let all_done = async {
+        let all = slots.acquire_many(CONNECTIONS_MAX);
+        if tokio::time::timeout(Duration::from_millis(SHUTDOWN_TIMEOUT_MS), all)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "Requests were still under way {SHUTDOWN_TIMEOUT_MS} ms after the order to stop; leaving them"
+            );
         }
     };
-    if let Err(error) = ended {
-        // A client that goes away in the middle is its own business.
-        tracing::debug!(%error, "A connection ended early: {error}");
-    }
+    workers.stop(all_done).await;
+    Ok(())
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {

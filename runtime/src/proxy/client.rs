@@ -16,28 +16,40 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use thread_local::ThreadLocal;
 use tokio::net::TcpStream;
 
-use super::ProxyOptions;
 use super::base_url::Reach;
 use super::body::{Progress, SourceBroke, UpstreamBody};
 use super::error::{BoxError, Phase, ProxyError};
 use super::url::UpstreamUrl;
+use super::{ProxyOptions, Resolve};
 use crate::clock::Clock;
 use crate::egress::{EgressPolicy, EgressResolver, ResolveError, tls_config};
 
-/// Connections kept open to one host while nobody uses them.
+/// Connections kept open to one host by one thread while nobody uses them.
 const IDLE_CONNECTIONS_MAX: usize = 128;
 /// How long they are kept. Below the usual keep-alive of servers, so that a request rarely meets a closing connection.
 const IDLE_CONNECTION_MS: u64 = 50_000;
 const TCP_KEEPALIVE_MS: u64 = 60_000;
 
-/// Sends requests. One pool for public hosts, one for hosts that must lie within `egress_allow`.
+/// Sends requests. Each thread has pools of its own: an open connection is driven by the tokio runtime that opened it, and
+/// handing a request to a connection of another thread, and its answer back, costs two wake-ups.
 pub(super) struct HttpClient {
+    pools: ThreadLocal<Pools>,
+    tls: rustls::ClientConfig,
+    public: Arc<EgressPolicy>,
+    allowed: Arc<EgressPolicy>,
+    clock: Clock,
+    resolve: Resolve,
+    connect_timeout_ms: u64,
+    first_byte_timeout_ms: u64,
+}
+
+/// One pool for public hosts, one for hosts that must lie within `egress_allow`.
+struct Pools {
     public: Pool,
     allowed: Pool,
-    clock: Clock,
-    first_byte_timeout_ms: u64,
 }
 
 struct Pool {
@@ -47,28 +59,34 @@ struct Pool {
 
 impl HttpClient {
     pub(super) fn new(options: &ProxyOptions, clock: Clock) -> Result<Self, ProxyError> {
-        let tls = tls_config().map_err(ProxyError::Setup)?;
-        let pool = |policy: EgressPolicy| {
-            let policy = Arc::new(policy);
-            let resolver = EgressResolver {
-                policy: policy.clone(),
-                resolve: options.resolve.clone(),
-            };
-            let connector = TimedConnector::new(&tls, resolver, options.connect_timeout_ms, clock.clone());
-            let client = Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(Duration::from_millis(IDLE_CONNECTION_MS))
-                .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-                .timer(TokioTimer::new())
-                .build(connector);
-            Pool { client, policy }
-        };
         Ok(Self {
-            public: pool(EgressPolicy::public(options.egress_allow.clone())),
-            allowed: pool(EgressPolicy::only(options.egress_allow.clone())),
+            pools: ThreadLocal::new(),
+            tls: tls_config().map_err(ProxyError::Setup)?,
+            public: Arc::new(EgressPolicy::public(options.egress_allow.clone())),
+            allowed: Arc::new(EgressPolicy::only(options.egress_allow.clone())),
             clock,
+            resolve: options.resolve.clone(),
+            connect_timeout_ms: options.connect_timeout_ms,
             first_byte_timeout_ms: options.first_byte_timeout_ms,
         })
+    }
+
+    fn pool(&self, policy: &Arc<EgressPolicy>) -> Pool {
+        let resolver = EgressResolver {
+            policy: policy.clone(),
+            resolve: self.resolve.clone(),
+        };
+        let connector = TimedConnector::new(&self.tls, resolver, self.connect_timeout_ms, self.clock.clone());
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_millis(IDLE_CONNECTION_MS))
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .timer(TokioTimer::new())
+            .build(connector);
+        Pool {
+            client,
+            policy: policy.clone(),
+        }
     }
 
     /// Sends the request and waits for the head of the answer, at most until `deadline_us` of the monotonic clock. The time
@@ -81,9 +99,13 @@ impl HttpClient {
         progress: &Progress,
         deadline: Deadline,
     ) -> Result<Response<Incoming>, ProxyError> {
+        let pools = self.pools.get_or(|| Pools {
+            public: self.pool(&self.public),
+            allowed: self.pool(&self.allowed),
+        });
         let pool = match reach {
-            Reach::Public => &self.public,
-            Reach::AllowedOnly => &self.allowed,
+            Reach::Public => &pools.public,
+            Reach::AllowedOnly => &pools.allowed,
         };
         if let Some(address) = url.address {
             pool.policy

@@ -2,8 +2,9 @@
 //! `127.0.0.1` are the same host to every check; path and query stay byte for byte as given, and only what cannot stand in a
 //! request line is percent-encoded.
 
+use std::borrow::Cow;
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use http::Uri;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -29,22 +30,14 @@ impl UpstreamUrl {
         let (scheme, rest) = text.split_once("://").ok_or("it has no `http://` or `https://`")?;
         let authority_end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
         let (authority, target) = rest.split_at_checked(authority_end).unwrap_or((rest, ""));
-        let url = Url::parse(&format!("{scheme}://{authority}/")).map_err(|_| "its host is malformed")?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err("its scheme is neither http nor https");
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("it holds a user name or password; credentials belong into the connection");
-        }
-        let address = match url.host() {
-            Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
-            Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
-            Some(Host::Domain(_)) => None,
-            None => return Err("it has no host"),
+        let text_of_origin = text.get(..text.len() - target.len()).unwrap_or(text);
+        let Origin { text: origin, address } = match Origin::plain(text_of_origin, scheme, authority) {
+            Some(origin) => origin,
+            None => Origin::parse(scheme, authority)?,
         };
         let target = target.split_once('#').map_or(target, |(before, _)| before);
         let mut whole = String::with_capacity(text.len() + 8);
-        whole.push_str(&url[Position::BeforeScheme..Position::AfterPort]);
+        whole.push_str(&origin);
         if !target.starts_with('/') {
             whole.push('/');
         }
@@ -101,6 +94,71 @@ impl UpstreamUrl {
     }
 }
 
+/// Scheme, host and port in their one spelling, and the host when it is an address.
+#[derive(Debug, PartialEq, Eq)]
+struct Origin<'t> {
+    text: Cow<'t, str>,
+    address: Option<IpAddr>,
+}
+
+impl Origin<'_> {
+    fn parse(scheme: &str, authority: &str) -> Result<Self, &'static str> {
+        let url = Url::parse(&format!("{scheme}://{authority}/")).map_err(|_| "its host is malformed")?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err("its scheme is neither http nor https");
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("it holds a user name or password; credentials belong into the connection");
+        }
+        let address = match url.host() {
+            Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+            Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
+            Some(Host::Domain(_)) => None,
+            None => return Err("it has no host"),
+        };
+        Ok(Self {
+            text: Cow::Owned(url[Position::BeforeScheme..Position::AfterPort].to_owned()),
+            address,
+        })
+    }
+}
+
+impl<'t> Origin<'t> {
+    /// `text` where it is in its one spelling already, as nearly all are; none where only [`Origin::parse`], which takes
+    /// several times as long, can say.
+    fn plain(text: &'t str, scheme: &str, authority: &str) -> Option<Self> {
+        let default_port = match scheme {
+            "http" => 80,
+            "https" => 443,
+            _ => return None,
+        };
+        let host = match authority.split_once(':') {
+            Some((host, digits)) => {
+                let port: u16 = digits.parse().ok()?;
+                // `+80` and `080` are numbers to the parser.
+                let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+                (plain && port != default_port).then_some(host)?
+            }
+            None => authority,
+        };
+        let address = host.parse::<Ipv4Addr>().ok().map(IpAddr::V4);
+        (address.is_some() || is_plain_name(host)).then_some(Self {
+            text: Cow::Borrowed(text),
+            address,
+        })
+    }
+}
+
+fn is_plain_name(host: &str) -> bool {
+    let is_label = |label: &str| {
+        let of_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        !label.is_empty() && label.len() <= 63 && label.bytes().all(of_name) && !label.starts_with("xn--")
+    };
+    // A last label that begins with a digit may make the whole host a number, and with it an address.
+    let last = host.rsplit('.').next().unwrap_or_default();
+    host.len() <= 253 && host.split('.').all(is_label) && last.starts_with(|first: char| first.is_ascii_lowercase())
+}
+
 /// The pairs of a query string whose decoded key passes, in their own spelling.
 pub(super) fn retain_query(query: &str, mut keep: impl FnMut(&str) -> bool) -> String {
     let mut kept = String::with_capacity(query.len());
@@ -132,6 +190,58 @@ pub(super) fn append_query(url: &mut String, key: &str, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plain_hosts_are_what_the_parser_makes_of_them() {
+        let hosts = [
+            "api.github.com",
+            "a-b.c1.io",
+            "localhost",
+            "127.0.0.1",
+            "255.255.255.255",
+            "x--y.example",
+            "-a-.example",
+            "1.example",
+        ];
+        for host in hosts {
+            for (scheme, port) in [("http", ""), ("https", ":8443"), ("http", ":443"), ("https", ":80")] {
+                let authority = format!("{host}{port}");
+                let text = format!("{scheme}://{authority}");
+                let parsed = Origin::parse(scheme, &authority).expect(&authority);
+                assert_eq!(Origin::plain(&text, scheme, &authority), Some(parsed));
+            }
+        }
+        let others = [
+            "API.github.com",
+            "0x7f.1",
+            "127.1",
+            "127.0.0.01",
+            "a.b.0x7f",
+            "a.1",
+            "1",
+            "xn--a.example",
+            "m\u{fc}nchen.example",
+            "a..b",
+            "a.",
+            ".a",
+            "",
+            "user@a.b",
+            "a.b:",
+            "a.b:080",
+            "a.b:+8",
+            "a.b:80",
+            "a.b:99999",
+            "[::1]",
+            "a b",
+            "a%41.b",
+            "a_b.c",
+        ];
+        for authority in others {
+            assert_eq!(Origin::plain("", "http", authority), None, "{authority}");
+        }
+        assert_eq!(Origin::plain("", "HTTP", "a.b"), None);
+        assert_eq!(Origin::plain("", "ftp", "a.b"), None);
+    }
 
     fn uri(text: &str) -> String {
         UpstreamUrl::parse(text).unwrap().uri.to_string()
