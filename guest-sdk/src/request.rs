@@ -284,7 +284,15 @@ mod tests {
         let options: Vec<_> = request.inner.options.iter().map(|(_, value)| value.as_str()).collect();
         assert_eq!(
             options,
-            ["3", "423,500", "x-reset,x-other", "x-wait", "https://eu.example.com", "false", "true"]
+            [
+                "3",
+                "423,500",
+                "x-reset,x-other",
+                "x-wait",
+                "https://eu.example.com",
+                "false",
+                "true"
+            ]
         );
         assert_eq!(request.inner.body.as_deref(), Some(br#"["a"]"#.as_slice()));
         Ok(())

@@ -8,12 +8,11 @@ use serde_json::{Value, json};
 use super::error::chain;
 use super::{NoCredentials, Parts, RefreshError};
 use crate::connections::{ConnectionsError, RefreshRight, Target};
-use crate::credentials::{Credentials, Secret};
+use crate::credentials::Credentials;
 use crate::model::log::Source;
 use crate::model::{Level, Message, Operation, OperationId, OperationKind, OperationState, RefreshFailure};
 
 /// What stands in the place of a secret.
-const MASK: &str = "REDACTED";
 /// Waits before new credentials are written again after the database failed: the provider has given them, and may have made
 /// the ones before void. Together less than what a lease leaves after the token endpoint.
 const WRITE_RETRY_MS: [u64; 6] = [50, 200, 1_000, 2_000, 5_000, 10_000];
@@ -160,13 +159,7 @@ impl<'a> Record<'a> {
     }
 
     fn masked(&self, text: &str) -> String {
-        let mut secrets: Vec<Secret<String>> = self.target.credentials.secret_values();
-        secrets.extend(self.target.client.as_ref().map(|client| client.client_secret.clone()));
-        let mut masked = text.to_owned();
-        for secret in secrets.iter().filter(|secret| !secret.expose().is_empty()) {
-            masked = masked.replace(secret.expose().as_str(), MASK);
-        }
-        masked
+        self.target.masker().mask(text).into_owned()
     }
 }
 

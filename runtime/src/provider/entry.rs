@@ -9,7 +9,9 @@ use serde_json::Value;
 
 use super::header::HeaderTemplate;
 use super::template::{BodyTemplate, Template, TemplateError, UrlTemplate};
-use super::{InBody, AuthMode, PaginateSpec, Provider, ProxySpec, RateLimitScope, RetrySpec, SignatureMethod, WaitStrategy};
+use super::{
+    AuthMode, InBody, PaginateSpec, Provider, ProxySpec, RateLimitScope, RetrySpec, SignatureMethod, WaitStrategy,
+};
 use crate::model::JsonObject;
 
 /// What is malformed in an entry. The key is a path such as `proxy.retry.at`.

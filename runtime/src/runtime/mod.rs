@@ -351,10 +351,4 @@ impl Runtime {
         };
         Ok(self.0.records.list(&key, filter).await?)
     }
-
-    /// Milliseconds since 1970-01-01 UTC on the runtime's clock.
-    #[must_use]
-    pub fn now_ms(&self) -> i64 {
-        self.0.clock.now_ms()
-    }
 }
