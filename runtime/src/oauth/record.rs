@@ -12,7 +12,6 @@ use crate::credentials::Credentials;
 use crate::model::log::Source;
 use crate::model::{Level, Message, Operation, OperationId, OperationKind, OperationState, RefreshFailure};
 
-/// What stands in the place of a secret.
 /// Waits before new credentials are written again after the database failed: the provider has given them, and may have made
 /// the ones before void. Together less than what a lease leaves after the token endpoint.
 const WRITE_RETRY_MS: [u64; 6] = [50, 200, 1_000, 2_000, 5_000, 10_000];
