@@ -10,6 +10,7 @@ use nango_runtime::Runtime;
 use nango_runtime::connections::{NewConnection, NewIntegration};
 use nango_runtime::model::EnvironmentId;
 use nango_runtime::proxy::{Body, ProxyRequest, RetryHeader};
+use nango_runtime::runtime::CallOrigin;
 use nango_runtime_tests::{Reply, Upstream, embedded};
 use serde_json::json;
 
@@ -151,7 +152,7 @@ async fn ask(runtime: &Runtime, environment: &EnvironmentId) {
         forward_headers_on_redirect: None,
     };
     let answer = runtime
-        .proxy(environment, "bench", "conn", request)
+        .proxy(environment, "bench", "conn", request, CallOrigin::default())
         .await
         .unwrap_or_else(|error| panic!("no answer: {error}"));
     let (status, _, _) = answer.collect(1_000).await.expect("the answer is whole");
