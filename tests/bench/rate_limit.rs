@@ -61,7 +61,7 @@ pub async fn measure(_effort: Effort) -> Vec<Figure> {
     let ideal_ms = f64::from(REQUESTS / PER_WINDOW) * WINDOW_MS as f64;
     vec![
         Figure {
-            name: "10,000 requests in line : windows",
+            name: "10,000 requests in line : windows".to_owned(),
             unit: "x",
             value: took_ms / ideal_ms,
             target: Target::AtMost(RATIO_MAX),
@@ -71,7 +71,7 @@ pub async fn measure(_effort: Effort) -> Vec<Figure> {
             ),
         },
         Figure {
-            name: "Memory of a request in line",
+            name: "Memory of a request in line".to_owned(),
             unit: "kB",
             value: waiting as f64 / f64::from(REQUESTS),
             target: Target::AtMost(KILOBYTES_MAX),
