@@ -326,10 +326,11 @@ pub mod nango {
                 /// The raw body, sent unchanged. `content-type` is for the caller to set.
                 pub body: Option<_rt::Vec<u8>>,
                 /// Known names: `retries` (extra attempts, 0 by default, 10 at most), `retry-on` (comma-separated status codes
-                /// to retry besides the usual ones), `base-url-override` (a URL, allowed by the operator's egress policy),
-                /// `decompress` (`true` | `false`: `true` by default, so that the body comes without its content encoding),
-                /// `forward-headers-on-redirect` (`true` | `false`: whether credentials follow a redirect to another origin; the
-                /// provider's data says so by default).
+                /// to retry besides the usual ones), `retry-header-at` and `retry-header-after` (comma-separated names of response
+                /// headers that hold the time to retry at, or the seconds to wait), `base-url-override` (a URL, allowed by the
+                /// operator's egress policy), `decompress` (`true` | `false`: `true` by default, so that the body comes without its
+                /// content encoding), `forward-headers-on-redirect` (`true` | `false`: whether credentials follow a redirect to
+                /// another origin; the provider's data says so by default).
                 pub options: _rt::Vec<Pair>,
             }
             impl ::core::fmt::Debug for Request {
