@@ -160,7 +160,12 @@ fn settled(ended: &Ended) -> Value {
                     word if word.starts_with("op_") => "ID",
                     word if word.starts_with("20") && word.contains('T') && word.contains(':') => "TIME",
                     word if word.starts_with("http://127.0.0.1") => "URL",
-                    word if next == Some(&"ms") && word.starts_with(|c: char| c.is_ascii_digit()) => "N",
+                    // Durations, and how many functions the guest holds today.
+                    word if matches!(next, Some(&"ms" | &"functions"))
+                        && word.starts_with(|c: char| c.is_ascii_digit()) =>
+                    {
+                        "N"
+                    }
                     word => word,
                 });
             }
