@@ -48,6 +48,8 @@ pub struct Limits {
     pub response_body_bytes: usize,
     /// Body of a request to the HTTP API, `/proxy` excepted (it streams).
     pub request_body_bytes: usize,
+    /// How long a client of the HTTP API may take nothing of its answer.
+    pub send_timeout_ms: u64,
     pub component_bytes: usize,
     /// Messages and bytes one run may log.
     pub run_log_messages: u32,
