@@ -292,11 +292,18 @@ fn custom_key<'t>(values: &TargetValues<'t>, placement: &str) -> Result<Option<(
         place: "the place of the API key".to_owned(),
         name: "keyName".to_owned(),
     })?;
-    let source = base_url::custom(target, "valueTemplate").unwrap_or(Cow::Borrowed("${apiKey}"));
-    // The integration's own text; it is not the catalogue's, so it is read here.
-    let template = Template::parse(&source).map_err(|source| values::error(target, "the API key", source))?;
-    let value = values::fill(target, &template, "the API key", values)?.into_owned();
+    let value = values::fill(target, value_template(target)?, "the API key", values)?.into_owned();
     Ok(Some((name, value)))
+}
+
+/// The integration's own text, not the catalogue's: read once for a target.
+fn value_template(target: &Target) -> Result<&Template, ProxyError> {
+    if let Some(template) = target.value_template.get() {
+        return Ok(template);
+    }
+    let source = base_url::custom(target, "valueTemplate").unwrap_or(Cow::Borrowed("${apiKey}"));
+    let template = Template::parse(&source).map_err(|source| values::error(target, "the API key", source))?;
+    Ok(target.value_template.get_or_init(|| template))
 }
 
 /// The header that the credentials imply, then those of the provider's data over it.
