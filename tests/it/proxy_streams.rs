@@ -10,7 +10,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::Method;
 use nango_runtime_tests::client::send;
-use nango_runtime_tests::{SECRET_KEY, TestRuntime, Wire, WireUpstream};
+use nango_runtime_tests::server::SECRET_KEY;
+use nango_runtime_tests::{TestRuntime, Wire, WireUpstream};
 
 use crate::fixture::{CONNECTION, INTEGRATION, prepared, with_upstream};
 
