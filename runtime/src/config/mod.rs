@@ -65,6 +65,11 @@ pub struct Limits {
     /// Requests that wait in line for one connection's rate limit.
     pub proxy_rate_limit_queue: usize,
     pub log_retention_days: u32,
+    /// Messages of one operation, and their bytes together.
+    pub log_operation_messages: usize,
+    pub log_operation_bytes: usize,
+    /// Messages that wait to be written, in bytes.
+    pub log_queue_bytes: usize,
 }
 
 /// What the process writes to stderr. Not part of [`Config`], since an embedding program has a subscriber of its own.
