@@ -91,6 +91,9 @@ async fn exit_codes_mean_something() {
     assert_eq!(invoke("nope").run().code, Some(1));
     assert_eq!(Cli::of(&server, &["invoke"]).run().code, Some(2));
     assert_eq!(Cli::of(&server, &["no-such-command"]).run().code, Some(2));
+    let no_file = Cli::of(&server, &["deploy", "/no/such.wasm", "--integration", INTEGRATION]).run();
+    assert_eq!(no_file.code, Some(2), "{}", no_file.stderr);
+    assert_eq!(Cli::of(&server, &["logs", "--state", "odd"]).run().code, Some(2));
     let nowhere = format!("http://127.0.0.1:{}", closed_port());
     assert_eq!(
         invoke("echo").environment("NANGO_HOSTPORT", &nowhere).run().code,

@@ -30,6 +30,10 @@ async fn the_document_lists_the_routes() {
         "/integrations/{uniqueKey}",
         "/integrations/{uniqueKey}/functions",
         "/providers",
+        "/proxy/{path}",
+        "/logs/operations",
+        "/logs/operations/{id}",
+        "/logs/messages",
     ] {
         // Names of parameters are for people; the shape of the path counts.
         let shape = |path: &str| -> Vec<String> {
@@ -49,6 +53,37 @@ async fn the_document_lists_the_routes() {
             "{path} is missing"
         );
     }
+}
+
+#[tokio::test]
+async fn the_proxy_tells_all_its_headers() {
+    let server = TestRuntime::new().start();
+    let document = server.client().get("/openapi.json").await.ok();
+    let parameters = document["paths"]["/proxy/{path}"]["get"]["parameters"].as_array();
+    let names: Vec<&str> = parameters
+        .expect("a proxied request has parameters")
+        .iter()
+        .filter(|parameter| parameter["in"] == "header")
+        .filter_map(|parameter| parameter["name"].as_str())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "Provider-Config-Key",
+            "Connection-Id",
+            "Retries",
+            "Retry-On",
+            "Retry-Header-At",
+            "Retry-Header-After",
+            "Base-Url-Override",
+            "Decompress",
+            "Forward-Headers-On-Redirect",
+            "Nango-Activity-Log-Id",
+            "Nango-Is-Dry-Run",
+            "Nango-Is-Sync",
+            "Nango-Is-Script",
+        ]
+    );
 }
 
 #[tokio::test]

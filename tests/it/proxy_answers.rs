@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use nango_runtime_tests::client::{json_body, send};
-use nango_runtime_tests::{Client, httpbin};
+use nango_runtime_tests::{Client, WireUpstream, httpbin};
 use serde_json::json;
 
 use crate::fixture::{API_KEY, CONNECTION, with_providers};
@@ -52,6 +52,39 @@ async fn compressed_answers_are_readable() {
         assert_eq!(answer.header("content-encoding"), None, "{path}");
         assert_eq!(answer.ok()[flag], true, "{path}");
     }
+}
+
+/// [`LINE`] ten thousand times, by the program `zstd` (1.5) at level 19.
+const LINES_ZSTD: &[u8] = &[
+    0x28, 0xb5, 0x2f, 0xfd, 0x04, 0x68, 0xbc, 0x01, 0x00, 0xd4, 0x02, 0x54, 0x68, 0x65, 0x20, 0x71, 0x75, 0x69, 0x63,
+    0x6b, 0x20, 0x62, 0x72, 0x6f, 0x77, 0x6e, 0x20, 0x66, 0x6f, 0x78, 0x20, 0x6a, 0x75, 0x6d, 0x70, 0x73, 0x20, 0x6f,
+    0x76, 0x65, 0x72, 0x20, 0x74, 0x68, 0x65, 0x20, 0x6c, 0x61, 0x7a, 0x79, 0x20, 0x64, 0x6f, 0x67, 0x2e, 0x0a, 0x01,
+    0x00, 0x85, 0xfe, 0x87, 0xb9, 0x2a, 0x03, 0x54, 0x00, 0x00, 0x00, 0x01, 0x00, 0xfd, 0xff, 0xe3, 0xff, 0xb9, 0x06,
+    0x02, 0x44, 0x00, 0x00, 0x00, 0x01, 0x00, 0xfd, 0xff, 0x39, 0x00, 0x02, 0x45, 0x00, 0x00, 0x00, 0x01, 0x00, 0xcd,
+    0x5d, 0x1d, 0x00, 0x01, 0x21, 0x1e, 0x83, 0x1e,
+];
+const LINE: &str = "The quick brown fox jumps over the lazy dog.\n";
+
+#[tokio::test]
+async fn zstd_is_decoded_for_who_does_not_read_it() {
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-encoding: zstd\r\ncontent-length: {}\r\n\r\n",
+        LINES_ZSTD.len()
+    );
+    let upstream = WireUpstream::saying([head.as_bytes(), LINES_ZSTD].concat()).await;
+    let (_server, client) = with_providers(&upstream.url()).await;
+    let answer = client.proxy_get("bearer", CONNECTION, "/lines").await;
+    assert_eq!(
+        (answer.header("content-encoding"), answer.header("content-length")),
+        (None, None)
+    );
+    assert!(answer.text() == LINE.repeat(10_000), "{} bytes", answer.body.len());
+    let request = client
+        .proxy(Method::GET, "bearer", CONNECTION, "/lines")
+        .header("Accept-Encoding", "zstd");
+    let encoded = send(request).await;
+    assert_eq!(encoded.header("content-encoding"), Some("zstd"));
+    assert_eq!(encoded.body, LINES_ZSTD);
 }
 
 #[tokio::test]

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::Method;
 use nango_runtime_tests::client::send;
-use nango_runtime_tests::{TestRuntime, WireUpstream};
+use nango_runtime_tests::server::SECRET_KEY;
+use nango_runtime_tests::{TestRuntime, Wire, WireUpstream};
 
 use crate::fixture::{CONNECTION, INTEGRATION, prepared, with_upstream};
 
@@ -95,6 +96,37 @@ async fn an_upload_arrives_while_the_caller_still_sends() {
     assert_eq!(soon(arrives.recv()).await.as_deref(), Some("6\r\nsecond\r\n0\r\n\r\n"));
     let answer = soon(sending).await.expect("the call ends");
     assert_eq!((answer.status, answer.text().as_str()), (201, "done"));
+}
+
+#[tokio::test]
+async fn a_caller_who_stops_reading_is_let_go() {
+    let (left, mut leaves) = tokio::sync::mpsc::unbounded_channel();
+    let upstream = WireUpstream::start(move |mut wire| {
+        let left = left.clone();
+        async move {
+            wire.head().await;
+            wire.send("HTTP/1.1 200 OK\r\n\r\n").await;
+            while wire.send([7; PIECE_BYTES]).await {}
+            let _ = left.send(());
+        }
+    })
+    .await;
+    let runtime = TestRuntime::new()
+        .egress_loopback()
+        .environment("NANGO_LIMITS_SEND_TIMEOUT_MS", "300");
+    let (server, _client) = prepared(runtime, &upstream.url()).await;
+    let mut caller = Wire::connect(server.base_url()).await;
+    caller
+        .send(format!(
+            "GET /proxy/endless HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SECRET_KEY}\r\n\
+             provider-config-key: {INTEGRATION}\r\nconnection-id: {CONNECTION}\r\n\r\n"
+        ))
+        .await;
+    let head = soon(caller.head()).await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    // It reads no further, and holds its connection.
+    soon(leaves.recv()).await.expect("the upstream is let go");
+    drop(caller);
 }
 
 /// A server that gives and takes large bodies and keeps none: `GET /` and `POST /`, which answers the number of bytes.

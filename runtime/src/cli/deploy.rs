@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use http::{HeaderValue, Method};
 use serde_json::Value;
 
+use super::input::InputError;
 use super::output::{self, Output, text_at};
 use super::{block_on, build, client};
 
@@ -27,7 +27,11 @@ pub fn run(deploy: &Deploy, output: Output) -> anyhow::Result<()> {
     } else {
         deploy.path.clone()
     };
-    let component = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let component = std::fs::read(&path).map_err(|source| InputError::File {
+        what: "the component",
+        path,
+        source,
+    })?;
     let request = client
         .request(Method::POST, &["integrations", &deploy.integration, "functions"])
         .body(component, HeaderValue::from_static("application/wasm"));

@@ -22,6 +22,8 @@ pub fn code(error: &anyhow::Error) -> u8 {
             ClientError::Unreachable { .. } | ClientError::Interrupted { .. } => UNREACHABLE,
             ClientError::NoKey | ClientError::BadKey | ClientError::Unauthorized { .. } => UNAUTHORIZED,
             ClientError::BadHostport { .. } | ClientError::BadHeader { .. } => USAGE,
+            // The server knows which values of an option there are; it has read nothing but them.
+            ClientError::Refused { code, .. } if code == "invalid_query_params" => USAGE,
             ClientError::Setup(_)
             | ClientError::Refused { .. }
             | ClientError::NotOurs { .. }
@@ -119,6 +121,14 @@ mod tests {
         check(ClientError::NoKey.into(), UNAUTHORIZED);
         check(ClientError::TooLarge.into(), FAILED);
         check(ClientError::BadHostport { value: "x".into() }.into(), USAGE);
+        let refused = |code: &str| ClientError::Refused {
+            status: http::StatusCode::BAD_REQUEST,
+            code: code.into(),
+            message: "x".into(),
+            answer: serde_json::Value::Null,
+        };
+        check(refused("invalid_query_params").into(), USAGE);
+        check(refused("action_script_failure").into(), FAILED);
         check(InputError::Empty { what: "--token" }.into(), USAGE);
         let unknown = ConfigError::UnknownVariable {
             name: "NANGO_X".into(),

@@ -141,11 +141,13 @@ impl Layers {
             return Ok(());
         }
         let last = |key: &str| key.rsplit('.').next().unwrap_or(key).to_owned();
-        let close = |known: &&String| last(known) == last(key) || edit_distance(known, key) <= TYPO_DISTANCE_MAX;
+        let close = |known: &&str| last(known) == last(key) || edit_distance(known, key) <= TYPO_DISTANCE_MAX;
+        let sections = self.values.keys().filter_map(|known| Some(known.split_once('.')?.0));
+        let mut known = self.values.keys().map(String::as_str).chain(sections);
         Err(ConfigError::UnknownSetting {
             key: key.to_owned(),
             origin: origin.to_owned(),
-            suggestion: self.values.keys().find(close).cloned(),
+            suggestion: known.find(close).map(str::to_owned),
         })
     }
 
@@ -189,8 +191,11 @@ fn variable_name(key: &str) -> String {
 /// The variable that `name` was probably meant to be: one that differs in few letters, or the same without its section.
 fn resembles_setting<'a>(name: &str, known: impl Iterator<Item = &'a String> + Clone) -> Option<String> {
     let tail = format!("_{}", name.strip_prefix(PREFIX)?);
-    let closest = known.clone().min_by_key(|known| edit_distance(known, name))?;
     let is_limit = tail.starts_with("_LIMITS_");
+    let alike = known
+        .clone()
+        .filter(|known| !is_limit || known.starts_with("NANGO_LIMITS_"));
+    let closest = alike.min_by_key(|known| edit_distance(known, name))?;
     if edit_distance(closest, name) <= TYPO_DISTANCE_MAX || is_limit {
         return Some(closest.clone());
     }
@@ -242,6 +247,7 @@ mod tests {
         check("NANGO_LISTEM", Some("NANGO_LISTEN"));
         check("NANGO_CONCURRENT_RUNS", Some("NANGO_LIMITS_CONCURRENT_RUNS"));
         check("NANGO_LIMITS_CONCURRENCY", Some("NANGO_LIMITS_CONCURRENT_RUNS"));
+        check("NANGO_LIMITS_X", Some("NANGO_LIMITS_CONCURRENT_RUNS"));
         check("NANGO_SERVER_URL", None);
     }
 }

@@ -48,6 +48,8 @@ pub struct Limits {
     pub response_body_bytes: usize,
     /// Body of a request to the HTTP API, `/proxy` excepted (it streams).
     pub request_body_bytes: usize,
+    /// How long a client of the HTTP API may take nothing of its answer.
+    pub send_timeout_ms: u64,
     pub component_bytes: usize,
     /// Messages and bytes one run may log.
     pub run_log_messages: u32,
@@ -63,6 +65,11 @@ pub struct Limits {
     /// Requests that wait in line for one connection's rate limit.
     pub proxy_rate_limit_queue: usize,
     pub log_retention_days: u32,
+    /// Messages of one operation, and their bytes together.
+    pub log_operation_messages: usize,
+    pub log_operation_bytes: usize,
+    /// Messages that wait to be written, in bytes.
+    pub log_queue_bytes: usize,
 }
 
 /// What the process writes to stderr. Not part of [`Config`], since an embedding program has a subscriber of its own.

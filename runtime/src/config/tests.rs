@@ -78,6 +78,14 @@ fn unknown_keys_are_named() {
         "unknown setting `concurrent_runs` in FILE; did you mean `limits.concurrent_runs`?; config.default.toml lists all settings",
     );
     check(
+        "[limts]\nconcurrent_runs = 3",
+        "unknown setting `limts.concurrent_runs` in FILE; did you mean `limits.concurrent_runs`?; config.default.toml lists all settings",
+    );
+    check(
+        "limts = 3",
+        "unknown setting `limts` in FILE; did you mean `limits`?; config.default.toml lists all settings",
+    );
+    check(
         "[colours]\nred = 1",
         "unknown setting `colours.red` in FILE; config.default.toml lists all settings",
     );

@@ -15,7 +15,7 @@ mod sealing;
 pub(crate) mod tests;
 mod validation;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use app::{CLIENT_ID_CHARS_MAX, CLIENT_SECRET_CHARS_MAX};
 pub use cache::{CACHE_TTL_MS, INTEGRATIONS_MAX, TARGETS_MAX};
@@ -31,6 +31,7 @@ use crate::clock::{Clock, Entropy};
 use crate::credentials::{Credentials, OAuthClient};
 use crate::encryption::Keyring;
 use crate::model::{Connection, EnvironmentId, Integration, JsonObject};
+use crate::provider::template::Template;
 use crate::provider::{Catalogue, Provider};
 use crate::store::{ConnectionQuery, Store};
 
@@ -65,6 +66,8 @@ pub struct Target {
     pub masking: Masking,
     /// The integration's OAuth client.
     pub client: Option<OAuthClient>,
+    /// The integration's own `valueTemplate`, read when it is first needed.
+    pub value_template: OnceLock<Template>,
 }
 
 /// Leaves out both configs: they may hold secrets.

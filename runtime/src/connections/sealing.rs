@@ -1,7 +1,7 @@
 //! Between rows and what they mean: seals what goes into the database and opens what comes out. Places are made of what never
 //! changes in a row, so that a connection imported anew keeps opening and a value moved to another row does not.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value, json};
 
@@ -44,6 +44,7 @@ impl Inner {
             connection_config: object(config.expose()),
             integration_config: secrets.into_config(),
             client,
+            value_template: OnceLock::new(),
             masking,
             connection: Arc::new(connection),
         })

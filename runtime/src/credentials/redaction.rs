@@ -32,7 +32,7 @@ const NOT_SECRET: [&str; 15] = [
 ];
 
 /// Parts of names of fields that hold secrets. Compared without case, `_` and `-`.
-const SECRET_WORDS: [&str; 11] = [
+const SECRET_WORDS: [&str; 13] = [
     "secret",
     "password",
     "passphrase",
@@ -41,6 +41,8 @@ const SECRET_WORDS: [&str; 11] = [
     "accesskey",
     "privatekey",
     "signingkey",
+    "devkey",
+    "sessionid",
     "assertion",
     "signature",
     "webhook",

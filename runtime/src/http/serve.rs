@@ -1,5 +1,5 @@
-//! The listener: HTTP/1.1 with keep-alive, a cap on connections, a time limit on request heads, and an orderly end. No TLS: that is
-//! the business of whatever stands in front.
+//! The listener: HTTP/1.1 with keep-alive, a cap on connections, time limits on request heads and on clients that take nothing of
+//! their answer, and an orderly end. No TLS: that is the business of whatever stands in front.
 
 use std::io;
 use std::pin::pin;

@@ -31,6 +31,11 @@ impl Service {
         }
     }
 
+    /// How long a client may take nothing of an answer.
+    pub(super) fn send_timeout_ms(&self) -> u64 {
+        self.runtime.config().limits.send_timeout_ms
+    }
+
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Result<Response, Infallible> {
         let request = request.map(Body::new);
         let (method, path) = (request.method(), request.uri().path());

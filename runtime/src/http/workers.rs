@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio_io_timeout::TimeoutStream;
 
 use super::serve::{CONNECTIONS_MAX, HEAD_TIMEOUT_MS};
 use super::service::Service;
@@ -134,6 +135,8 @@ async fn serve_connection(stream: TcpStream, service: Arc<Service>, mut stopped:
     };
     // Small answers leave at once; without it a connection merely is slower.
     let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(Duration::from_millis(service.send_timeout_ms())));
     let answer = service_fn(move |request| {
         let service = Arc::clone(&service);
         async move { service.answer(request).await }
@@ -141,7 +144,7 @@ async fn serve_connection(stream: TcpStream, service: Arc<Service>, mut stopped:
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(HEAD_TIMEOUT_MS))
-        .serve_connection(TokioIo::new(stream), answer);
+        .serve_connection(TokioIo::new(Box::pin(stream)), answer);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

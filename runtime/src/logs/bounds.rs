@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use super::{FIELDS_BYTES_MAX, OPERATION_BYTES_MAX, OPERATION_MESSAGES_MAX, TEXT_BYTES_MAX};
+use super::{FIELDS_BYTES_MAX, LogOptions, TEXT_BYTES_MAX};
 use crate::model::log::Source;
 use crate::model::{Level, Message, OperationId};
 
@@ -69,8 +69,11 @@ fn cut_texts(value: &mut Value) {
 }
 
 /// What the operations under way have logged so far.
-#[derive(Default)]
-pub(super) struct Usage(HashMap<OperationId, Used>);
+pub(super) struct Usage {
+    operations: HashMap<OperationId, Used>,
+    messages_max: usize,
+    bytes_max: usize,
+}
 
 #[derive(Default)]
 struct Used {
@@ -80,19 +83,27 @@ struct Used {
 }
 
 impl Usage {
+    pub(super) fn new(options: &LogOptions) -> Self {
+        Self {
+            operations: HashMap::new(),
+            messages_max: options.operation_messages_max,
+            bytes_max: options.operation_bytes_max,
+        }
+    }
+
     /// The message, bounded, or at the operation's limit a notice in its place, and then nothing.
     pub(super) fn admit(&mut self, mut message: Message) -> Option<Message> {
         bound(&mut message);
-        if self.0.len() >= OPERATIONS_KNOWN_MAX && !self.0.contains_key(&message.operation_id) {
-            self.0.clear();
+        if self.operations.len() >= OPERATIONS_KNOWN_MAX && !self.operations.contains_key(&message.operation_id) {
+            self.operations.clear();
         }
-        let used = self.0.entry(message.operation_id.clone()).or_default();
+        let used = self.operations.entry(message.operation_id.clone()).or_default();
         if used.full {
             return None;
         }
         used.messages += 1;
         used.bytes += bytes(&message);
-        if used.messages <= OPERATION_MESSAGES_MAX && used.bytes <= OPERATION_BYTES_MAX {
+        if used.messages <= self.messages_max && used.bytes <= self.bytes_max {
             return Some(message);
         }
         used.full = true;
@@ -100,7 +111,8 @@ impl Usage {
             level: Level::Warn,
             source: Source::Internal,
             text: format!(
-                "The operation has as many messages as are kept ({OPERATION_MESSAGES_MAX}, of {OPERATION_BYTES_MAX} bytes together): further ones are left out"
+                "The operation has as many messages as are kept (`limits.log_operation_messages` = {}, `limits.log_operation_bytes` = {}): further ones are left out",
+                self.messages_max, self.bytes_max
             ),
             fields: None,
             ..message
@@ -109,7 +121,7 @@ impl Usage {
 
     /// To be called when an operation has ended and its messages are written.
     pub(super) fn forget(&mut self, id: &OperationId) {
-        self.0.remove(id);
+        self.operations.remove(id);
     }
 }
 
@@ -154,19 +166,24 @@ mod tests {
 
     #[test]
     fn an_operation_is_bounded_and_says_so_once() {
-        let mut usage = Usage::default();
-        let admitted: Vec<Message> = (0..OPERATION_MESSAGES_MAX + 10)
+        let options = LogOptions {
+            operation_messages_max: 500,
+            operation_bytes_max: 100_000,
+            ..LogOptions::default()
+        };
+        let mut usage = Usage::new(&options);
+        let admitted: Vec<Message> = (0..510)
             .filter_map(|number| usage.admit(message(number.to_string(), None)))
             .collect();
-        assert_eq!(admitted.len(), OPERATION_MESSAGES_MAX + 1);
+        assert_eq!(admitted.len(), 501);
         assert!(admitted.last().unwrap().text.contains("further ones are left out"));
         usage.forget(&"op_1".into());
         assert!(usage.admit(message("anew".to_owned(), None)).is_some());
 
         let text = "x".repeat(TEXT_BYTES_MAX);
-        let mut usage = Usage::default();
-        let admitted = (0..OPERATION_MESSAGES_MAX).filter_map(|_| usage.admit(message(text.clone(), None)));
+        let mut usage = Usage::new(&options);
+        let admitted = (0..500).filter_map(|_| usage.admit(message(text.clone(), None)));
         let bytes: usize = admitted.map(|message| bytes(&message)).sum();
-        assert!(bytes <= OPERATION_BYTES_MAX + 1_000, "{bytes}");
+        assert!(bytes <= options.operation_bytes_max + 1_000, "{bytes}");
     }
 }

@@ -23,23 +23,16 @@ use queue::{Queued, Shared};
 
 /// Messages that wait to be written. As many again may be in the writer's hands.
 pub const MESSAGES_MAX: usize = 65_536;
-/// Size of the messages that wait.
-pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Operations, and runs, that wait to be written, of each.
 pub const OPERATIONS_MAX: usize = 262_144;
 /// Entries of one kind that one transaction writes: calls that write otherwise wait this long at most.
 pub const BATCH_MAX: usize = 4_096;
 /// How long an entry waits for others, unless a batch is full.
 pub const FLUSH_INTERVAL_MS: u64 = 50;
-/// Days for which operations, their messages, and runs are kept, unless configured.
-pub const RETENTION_DAYS_DEFAULT: u32 = 15;
 /// Longest text of a message; what is longer is cut.
 pub const TEXT_BYTES_MAX: usize = 10_000;
 /// Fields of one message, as JSON; what is more is cut.
 pub const FIELDS_BYTES_MAX: usize = 32 * 1024;
-/// Messages of one operation, and what they may take together; more are left out.
-pub const OPERATION_MESSAGES_MAX: usize = 50_000;
-pub const OPERATION_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How long who reads the log waits for what was logged just before.
 pub const READ_WAIT_MS: u64 = 2_000;
 /// A process that has not said for so long that it lives counts as dead, where several share a database.
@@ -49,6 +42,29 @@ const RETENTION_CHUNK: i64 = 1_000;
 /// Transactions of one [`Logs::tick`].
 const RETENTION_CHUNKS_MAX: usize = 1_000;
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// What is kept, and how much may wait; see `config`.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// Days for which operations, their messages, and runs are kept.
+    pub retention_days: u32,
+    /// Messages of one operation, and what they may take together; more are left out.
+    pub operation_messages_max: usize,
+    pub operation_bytes_max: usize,
+    /// Size of the messages that wait to be written.
+    pub queue_bytes_max: usize,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            retention_days: 15,
+            operation_messages_max: 50_000,
+            operation_bytes_max: 32 * 1024 * 1024,
+            queue_bytes_max: 64 * 1024 * 1024,
+        }
+    }
+}
 
 /// Cheap to clone. Logging never waits and never fails: when the queue is full, messages are dropped and counted.
 #[derive(Clone)]
@@ -86,14 +102,8 @@ pub struct LogStatus {
 impl Logs {
     /// Starts the writer on the current tokio runtime. It writes every [`FLUSH_INTERVAL_MS`] or when a batch is full.
     #[must_use]
-    pub fn start(store: Store, clock: Clock) -> Self {
-        Self::start_with_retention(store, clock, RETENTION_DAYS_DEFAULT)
-    }
-
-    /// As [`Logs::start`], with the number of days to keep.
-    #[must_use]
-    pub fn start_with_retention(store: Store, clock: Clock, retention_days: u32) -> Self {
-        let shared = Arc::new(Shared::new());
+    pub fn start(store: Store, clock: Clock, options: &LogOptions) -> Self {
+        let shared = Arc::new(Shared::new(options.queue_bytes_max));
         // Two processes that share a database do not start in the same microsecond under the same number.
         let writer_id: Arc<str> = format!("{}-{}", clock.now_us(), std::process::id()).into();
         let writer = writer::Writer::new(
@@ -101,6 +111,7 @@ impl Logs {
             clock.clone(),
             Arc::clone(&shared),
             Arc::clone(&writer_id),
+            options,
         );
         tokio::spawn(writer.run());
         Self {
@@ -109,7 +120,7 @@ impl Logs {
                 store,
                 clock,
                 writer_id,
-                retention_days,
+                retention_days: options.retention_days,
             }),
         }
     }

@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(lost(5, 0).as_deref(), Some("5"));
         assert_eq!(lost(9, NOTICE_INTERVAL_US - 1), None);
         assert_eq!(lost(9, NOTICE_INTERVAL_US).as_deref(), Some("4"));
-        let shared = Shared::new();
+        let shared = Shared::new(usize::MAX);
         let error = std::io::Error::other("on purpose");
         outage.fails(&shared, NOTICE_INTERVAL_US, &error);
         assert!(shared.status().failure.is_some());

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
-use super::{BATCH_MAX, LogStatus, MESSAGE_BYTES_MAX, MESSAGES_MAX, OPERATIONS_MAX};
+use super::{BATCH_MAX, LogStatus, MESSAGES_MAX, OPERATIONS_MAX};
 use crate::model::{Message, Operation, Run};
 
 /// A message, or how to make it: what that costs is not for the path of a request.
@@ -58,6 +58,8 @@ struct Queue {
 pub(super) struct Shared {
     /// A std mutex: held for one push or one swap, never across an await.
     queue: Mutex<Queue>,
+    /// Size of the messages in it.
+    bytes_max: usize,
     /// There is something to write, a batch is full, a flush is wanted, or it is over.
     wake: Notify,
     /// The last `taken` whose entries are written.
@@ -70,9 +72,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(bytes_max: usize) -> Self {
         Self {
             queue: Mutex::default(),
+            bytes_max,
             wake: Notify::new(),
             written: watch::Sender::new(0),
             dropped: AtomicU64::new(0),
@@ -95,7 +98,7 @@ impl Shared {
     pub(super) fn message(&self, message: Queued, bytes: usize) {
         self.push(|entries| {
             let message_bytes = entries.message_bytes.saturating_add(bytes);
-            let fits = entries.messages.len() < MESSAGES_MAX && message_bytes <= MESSAGE_BYTES_MAX;
+            let fits = entries.messages.len() < MESSAGES_MAX && message_bytes <= self.bytes_max;
             if fits {
                 entries.message_bytes = message_bytes;
                 entries.messages.push(message);

@@ -55,7 +55,7 @@ for_each_db! {
 async fn what_was_logged_is_there_after_a_flush(store: Store) {
     let fixture = Fixture::new(&store).await;
     // The clock stands still: only the flush and full batches make the writer write.
-    let logs = Logs::start(store.clone(), Clock::manual(NOW_MS).0);
+    let logs = Logs::start(store.clone(), Clock::manual(NOW_MS).0, &LogOptions::default());
     logs.flush().await;
     for number in 0..10 {
         logs.operation(operation(number, OperationState::Running));
@@ -110,7 +110,7 @@ async fn too_many_messages_are_dropped_and_operations_stay(store: Store) {
     Fixture::new(&store).await;
     // Nothing can be written while the one writer is taken (on Postgres: while the table is locked).
     let blocker = store.block_log().await;
-    let logs = Logs::start(store.clone(), Clock::manual(NOW_MS).0);
+    let logs = Logs::start(store.clone(), Clock::manual(NOW_MS).0, &LogOptions::default());
     let id = operation(0, OperationState::Running).id;
     for _ in 0..3 {
         for line in 0..MESSAGES_MAX {
@@ -136,7 +136,7 @@ async fn too_many_messages_are_dropped_and_operations_stay(store: Store) {
 async fn entries_are_written_after_the_interval(store: Store) {
     Fixture::new(&store).await;
     let (clock, manual) = Clock::manual(NOW_MS);
-    let logs = Logs::start(store.clone(), clock);
+    let logs = Logs::start(store.clone(), clock, &LogOptions::default());
     logs.operation(operation(1, OperationState::Running));
     while store.operations(&"env_1".into(), &newest(1)).await.unwrap().is_empty() {
         manual.advance_ms(1);
@@ -152,7 +152,14 @@ async fn entries_are_written_after_the_interval(store: Store) {
 
 async fn old_operations_go_with_time(store: Store) {
     Fixture::new(&store).await;
-    let logs = Logs::start_with_retention(store.clone(), Clock::manual(NOW_MS).0, 2);
+    let logs = Logs::start(
+        store.clone(),
+        Clock::manual(NOW_MS).0,
+        &LogOptions {
+            retention_days: 2,
+            ..LogOptions::default()
+        },
+    );
     for number in 0..100 {
         logs.operation(operation(number, OperationState::Success));
     }
@@ -174,7 +181,7 @@ async fn old_operations_go_with_time(store: Store) {
 
 async fn the_writer_makes_messages_in_order(store: Store) {
     Fixture::new(&store).await;
-    let logs = Logs::start(store.clone(), Clock::manual(NOW_MS).0);
+    let logs = Logs::start(store.clone(), Clock::manual(NOW_MS).0, &LogOptions::default());
     let id = operation(1, OperationState::Success).id;
     logs.operation(operation(1, OperationState::Success));
     logs.message(message(&id, "0".to_owned()));
@@ -220,8 +227,8 @@ async fn operations_of_a_dead_process_are_interrupted(store: Store) {
         let operation = store.operation(&"env_1".into(), &id).await.unwrap().unwrap();
         (operation.state, operation.message)
     };
-    let dead = Logs::start(store.clone(), Clock::manual(NOW_MS).0);
-    let living = Logs::start(store.clone(), Clock::manual(NOW_MS + 1).0);
+    let dead = Logs::start(store.clone(), Clock::manual(NOW_MS).0, &LogOptions::default());
+    let living = Logs::start(store.clone(), Clock::manual(NOW_MS + 1).0, &LogOptions::default());
     for number in 0..3 {
         dead.operation(operation(number, OperationState::Running));
     }
@@ -257,7 +264,7 @@ async fn nobody_waits_for_a_database_that_cannot_be_written() {
     crate::store::tests::on_sqlite(|store: Store| async move {
         Fixture::new(&store).await;
         let (clock, manual) = Clock::manual(NOW_MS);
-        let logs = Logs::start(store.clone(), clock);
+        let logs = Logs::start(store.clone(), clock, &LogOptions::default());
         let until = async |wanted: fn(&LogStatus) -> bool| {
             while !wanted(&logs.status()) {
                 manual.advance_ms(50);
@@ -298,7 +305,7 @@ async fn nobody_waits_for_a_database_that_cannot_be_written() {
 async fn one_entry_the_database_refuses_takes_no_others_with_it() {
     crate::store::tests::on_postgres(|store: Store| async move {
         Fixture::new(&store).await;
-        let logs = Logs::start(store.clone(), Clock::manual(NOW_MS).0);
+        let logs = Logs::start(store.clone(), Clock::manual(NOW_MS).0, &LogOptions::default());
         for number in 0..100 {
             logs.operation(operation(number, OperationState::Running));
         }

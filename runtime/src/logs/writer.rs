@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::bounds::Usage;
 use super::outage::Outage;
 use super::queue::{Entries, Queued, Shared};
-use super::{BATCH_MAX, FLUSH_INTERVAL_MS};
+use super::{BATCH_MAX, FLUSH_INTERVAL_MS, LogOptions};
 use crate::clock::Clock;
 use crate::model::{EnvironmentId, Message, Operation, OperationState, Run};
 use crate::store::{Store, StoreError};
@@ -36,13 +36,19 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(store: Store, clock: Clock, shared: Arc<Shared>, writer_id: Arc<str>) -> Self {
+    pub(super) fn new(
+        store: Store,
+        clock: Clock,
+        shared: Arc<Shared>,
+        writer_id: Arc<str>,
+        options: &LogOptions,
+    ) -> Self {
         Self {
             store,
             clock,
             shared,
             writer_id,
-            usage: Usage::default(),
+            usage: Usage::new(options),
             outage: Outage::default(),
             environment: None,
             has_given_up: false,

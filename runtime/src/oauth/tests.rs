@@ -49,7 +49,7 @@ async fn node(store: &Store, endpoint: &TokenEndpoint, clock: &Clock, seed: u64)
         clock.clone(),
         entropy.clone(),
     );
-    let logs = Logs::start(store.clone(), Clock::system());
+    let logs = Logs::start(store.clone(), Clock::system(), &crate::logs::LogOptions::default());
     let oauth = OAuth::new(OAuthParts {
         connections: connections.clone(),
         store: store.clone(),

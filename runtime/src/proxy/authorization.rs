@@ -3,7 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::signing::aws_sigv4::{self, Payload};
 use super::signing::oauth1::OAuth1;
@@ -15,12 +16,11 @@ use crate::connections::Target;
 use crate::credentials::{Credentials, OAuthClient, SessionKind};
 use crate::provider::{ProxySpec, SignatureMethod};
 
-/// A request that a header is made for.
+/// A request that a signature is made over, its headers apart.
 #[derive(Clone, Copy)]
 pub(super) struct Unsigned<'a> {
     pub(super) method: &'a Method,
     pub(super) url: &'a UpstreamUrl,
-    pub(super) content_type: Option<&'a str>,
     /// None when it is not in memory.
     pub(super) body: Option<&'a Bytes>,
     pub(super) moment: Moment,
@@ -28,12 +28,8 @@ pub(super) struct Unsigned<'a> {
 
 /// The `authorization` value that the kind of credentials implies; none where the provider's data says it all, and where
 /// the whole request is signed last.
-pub(super) fn default_header(
-    target: &Target,
-    spec: &ProxySpec,
-    request: &Unsigned<'_>,
-) -> Result<Option<String>, ProxyError> {
-    Ok(match &target.credentials {
+pub(super) fn default_header(target: &Target, spec: &ProxySpec) -> Option<String> {
+    match &target.credentials {
         Credentials::Basic { username, password } => {
             let pair = format!("{username}:{}", password.expose());
             Some(format!("Basic {}", STANDARD.encode(pair)))
@@ -48,6 +44,31 @@ pub(super) fn default_header(
             Some(bearer(access_token.expose()))
         }
         Credentials::OAuth2Cc { token, .. } => token.as_ref().map(|token| bearer(token.expose())),
+        Credentials::ApiKey { .. }
+        | Credentials::OAuth1 { .. }
+        | Credentials::Tba { .. }
+        | Credentials::AwsSigV4(_)
+        | Credentials::None => None,
+    }
+}
+
+/// Signs the finished request, where that is how its credentials work; gives the names of what carries them, none when it is
+/// not signed. An `authorization` that is there stays, but for AWS, where nothing else would be accepted.
+pub(super) fn sign(
+    target: &Target,
+    request: &Unsigned<'_>,
+    headers: &mut HeaderMap,
+) -> Result<Vec<HeaderName>, ProxyError> {
+    let authorization = match &target.credentials {
+        Credentials::AwsSigV4(aws) => {
+            let payload = request.body.map_or(Payload::Stream, |body| Payload::Bytes(body));
+            let uri = &request.url.uri;
+            return aws_sigv4::sign(aws, request.moment.now_ms, request.method, uri, payload, headers)
+                .map_err(|aws_sigv4::PayloadNeeded| body_template::body_needed(target));
+        }
+        Credentials::OAuth1 { .. } | Credentials::Tba { .. } if headers.contains_key(AUTHORIZATION) => {
+            return Ok(Vec::new());
+        }
         Credentials::OAuth1 {
             oauth_token,
             oauth_token_secret,
@@ -56,7 +77,7 @@ pub(super) fn default_header(
             let client = target.client.as_ref().ok_or_else(|| missing_client(target))?;
             let method = target.provider.signature_method;
             let tokens = (oauth_token.expose().as_str(), oauth_token_secret.expose().as_str());
-            Some(oauth1(client_of(client), tokens, method, None, request))
+            oauth1(target, client_of(client), tokens, method, None, request, headers)?
         }
         Credentials::Tba {
             token_id,
@@ -80,33 +101,23 @@ pub(super) fn default_header(
                 name: "connectionConfig.accountId".to_owned(),
             })?;
             let tokens = (token_id.expose().as_str(), token_secret.expose().as_str());
-            let realm = tba::realm(&account_id);
-            Some(oauth1(
-                client,
-                tokens,
-                SignatureMethod::HmacSha256,
-                Some(&realm),
-                request,
-            ))
+            let (realm, method) = (tba::realm(&account_id), SignatureMethod::HmacSha256);
+            oauth1(target, client, tokens, method, Some(&realm), request, headers)?
         }
-        Credentials::ApiKey { .. } | Credentials::AwsSigV4(_) | Credentials::None => None,
-    })
-}
-
-/// Signs the finished request, where that is how its credentials work; gives the names of what carries them.
-pub(super) fn sign(
-    target: &Target,
-    request: &Unsigned<'_>,
-    headers: &mut HeaderMap,
-) -> Result<Option<[HeaderName; 2]>, ProxyError> {
-    let Credentials::AwsSigV4(aws) = &target.credentials else {
-        return Ok(None);
+        Credentials::ApiKey { .. }
+        | Credentials::App { .. }
+        | Credentials::Basic { .. }
+        | Credentials::OAuth2 { .. }
+        | Credentials::OAuth2Cc { .. }
+        | Credentials::Session { .. }
+        | Credentials::None => return Ok(Vec::new()),
     };
-    let payload = request.body.map_or(Payload::Stream, |body| Payload::Bytes(body));
-    let uri = &request.url.uri;
-    aws_sigv4::sign(aws, request.moment.now_ms, request.method, uri, payload, headers)
-        .map(Some)
-        .map_err(|aws_sigv4::PayloadNeeded| body_template::body_needed(target))
+    let mut value = HeaderValue::from_str(&authorization).map_err(|_| ProxyError::InvalidHeader {
+        name: AUTHORIZATION.as_str().to_owned(),
+    })?;
+    value.set_sensitive(true);
+    headers.insert(AUTHORIZATION, value);
+    Ok(vec![AUTHORIZATION])
 }
 
 fn bearer(token: &str) -> String {
@@ -135,18 +146,22 @@ fn missing_client(target: &Target) -> ProxyError {
 }
 
 fn oauth1(
+    target: &Target,
     (client_id, client_secret): (&str, &str),
     (token, token_secret): (&str, &str),
     signature_method: SignatureMethod,
     realm: Option<&str>,
     request: &Unsigned<'_>,
-) -> String {
+    headers: &HeaderMap,
+) -> Result<String, ProxyError> {
     let nonce = request.moment.uuid().replace('-', "");
-    let is_form = request.content_type.is_some_and(body_template::is_form);
-    let form = request
-        .body
-        .filter(|_| is_form)
-        .and_then(|body| std::str::from_utf8(body).ok());
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let form = if content_type.is_some_and(body_template::is_form) {
+        let body = request.body.ok_or_else(|| body_template::body_needed(target))?;
+        std::str::from_utf8(body).ok()
+    } else {
+        None
+    };
     let signature = OAuth1 {
         client_id,
         client_secret,
@@ -157,7 +172,7 @@ fn oauth1(
         timestamp_s: request.moment.now_ms / 1_000,
         nonce: &nonce,
     };
-    signature.authorization(request.method, &request.url.uri, form)
+    Ok(signature.authorization(request.method, &request.url.uri, form))
 }
 
 #[cfg(test)]

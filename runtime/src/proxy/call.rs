@@ -138,15 +138,11 @@ impl<'a> Call<'a> {
         }
         let (started_at_us, started_us) = (shared.clock.now_us(), shared.clock.monotonic_us());
         let deadline = Deadline::after(&shared.clock, shared.options.total_timeout_ms);
-        let moment = Moment {
-            now_ms: shared.clock.now_ms(),
-            random: shared.entropy.bytes(),
-        };
-        let built = request::build(target, &self.request, &shared.options, moment);
+        let built = request::build(target, &self.request, &shared.options, self.moment());
         let (trail, mut outcome) = match built {
             Ok(built) => {
                 let mut trail = Trail { built, redirects: 0 };
-                let outcome = self.exchange(&mut trail, deadline).await;
+                let outcome = self.exchange(target, &mut trail, deadline).await;
                 (Some(trail), outcome)
             }
             Err(error) => (None, Err(error)),
@@ -206,7 +202,7 @@ impl<'a> Call<'a> {
     }
 
     /// Sends the request and follows redirects.
-    async fn exchange(&mut self, trail: &mut Trail, deadline: Deadline) -> Result<Answer, ProxyError> {
+    async fn exchange(&mut self, target: &Target, trail: &mut Trail, deadline: Deadline) -> Result<Answer, ProxyError> {
         let mut method = self.request.method.clone();
         let mut send_body = true;
         let mut may_resend = true;
@@ -263,6 +259,15 @@ impl<'a> Call<'a> {
                 Some(NextBody::Replayed) => {}
             }
             trail.redirects += 1;
+            let moment = self.moment();
+            request::sign_again(target, &self.request, &method, send_body, moment, &mut trail.built)?;
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            now_ms: self.shared.clock.now_ms(),
+            random: self.shared.entropy.bytes(),
         }
     }
 

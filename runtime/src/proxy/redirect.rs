@@ -42,6 +42,8 @@ pub(super) fn follow(
     if crosses {
         // The restricted addresses were chosen for the override's host; any other host must be public.
         built.reach = Reach::Public;
+        // Nor is anything signed for it, also when it leads back.
+        built.is_signed = false;
     }
     built.url = if crosses && !built.forward_headers {
         strip(built);
@@ -100,6 +102,7 @@ mod tests {
                 headers: vec![HeaderName::from_static("x-api-key")],
                 query: vec!["api_key".into()],
             },
+            is_signed: false,
             body: None,
             decompress: false,
             forward_headers: false,

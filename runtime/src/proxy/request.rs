@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::authorization::{self, Unsigned};
@@ -36,6 +37,8 @@ pub(super) struct Built {
     pub(super) body: Option<Bytes>,
     /// What was put in from the connection or integration: it never goes to another origin.
     pub(super) injected: Injected,
+    /// Holds a signature over method, URL and body: what changes one of them within the origin is signed anew.
+    pub(super) is_signed: bool,
     /// Decode the answer's content encoding.
     pub(super) decompress: bool,
     /// Keep injected headers when a redirect leads to another origin.
@@ -57,6 +60,42 @@ impl Built {
         let sent = |name: &HeaderName| self.headers.contains_key(name) && !caller.contains_key(name);
         let are_some = !headers.is_empty() || !query.is_empty();
         are_some && !caller.contains_key(header::AUTHORIZATION) && headers.iter().all(sent)
+    }
+}
+
+/// Signs what a redirect within the origin has made of the request. `method` and `send_body` are those of the next hop.
+pub(super) fn sign_again(
+    target: &Target,
+    request: &ProxyRequest,
+    method: &Method,
+    send_body: bool,
+    moment: Moment,
+    built: &mut Built,
+) -> Result<(), ProxyError> {
+    if !built.is_signed {
+        return Ok(());
+    }
+    built.headers.remove(header::AUTHORIZATION);
+    let unsigned = Unsigned {
+        method,
+        url: &built.url,
+        body: if send_body {
+            in_memory(built.body.as_ref(), &request.body)
+        } else {
+            Some(&NOTHING)
+        },
+        moment,
+    };
+    authorization::sign(target, &unsigned, &mut built.headers)?;
+    Ok(())
+}
+
+/// The body as far as it is known: the one that takes the place of the caller's, or his.
+fn in_memory<'a>(own: Option<&'a Bytes>, callers: &'a Body) -> Option<&'a Bytes> {
+    match (own, callers) {
+        (Some(bytes), _) | (None, Body::Bytes(bytes)) => Some(bytes),
+        (None, Body::Empty) => Some(&NOTHING),
+        (None, Body::Stream(_)) => None,
     }
 }
 
@@ -93,12 +132,7 @@ pub(super) fn build(
     let unsigned = Unsigned {
         method: &request.method,
         url: &url,
-        content_type,
-        body: match (&body, &request.body) {
-            (Some(bytes), _) | (None, Body::Bytes(bytes)) => Some(bytes),
-            (None, Body::Empty) => Some(&NOTHING),
-            (None, Body::Stream(_)) => None,
-        },
+        body: in_memory(body.as_ref(), &request.body),
         moment,
     };
     let mut headers = HeaderMap::with_capacity(16);
@@ -118,21 +152,22 @@ pub(super) fn build(
         content_type,
         body: unsigned.body,
     };
-    inject_headers(&seen, spec, &unsigned, &mut headers, &mut injected)?;
+    inject_headers(&seen, spec, &mut headers, &mut injected)?;
     add_caller_headers(request, spec, &mut headers);
     if body.is_some() {
         // It said how long the caller's body is.
         headers.remove(header::CONTENT_LENGTH);
     }
-    if let Some(names) = authorization::sign(target, &unsigned, &mut headers)? {
-        injected.headers.extend(names);
-    }
+    let signature = authorization::sign(target, &unsigned, &mut headers)?;
+    let is_signed = !signature.is_empty();
+    injected.headers.extend(signature);
     Ok(Built {
         url,
         reach,
         headers,
         body,
         injected,
+        is_signed,
         decompress,
         forward_headers: request
             .forward_headers_on_redirect
@@ -257,24 +292,30 @@ fn custom_key<'t>(values: &TargetValues<'t>, placement: &str) -> Result<Option<(
         place: "the place of the API key".to_owned(),
         name: "keyName".to_owned(),
     })?;
-    let source = base_url::custom(target, "valueTemplate").unwrap_or(Cow::Borrowed("${apiKey}"));
-    // The integration's own text; it is not the catalogue's, so it is read here.
-    let template = Template::parse(&source).map_err(|source| values::error(target, "the API key", source))?;
-    let value = values::fill(target, &template, "the API key", values)?.into_owned();
+    let value = values::fill(target, value_template(target)?, "the API key", values)?.into_owned();
     Ok(Some((name, value)))
+}
+
+/// The integration's own text, not the catalogue's: read once for a target.
+fn value_template(target: &Target) -> Result<&Template, ProxyError> {
+    if let Some(template) = target.value_template.get() {
+        return Ok(template);
+    }
+    let source = base_url::custom(target, "valueTemplate").unwrap_or(Cow::Borrowed("${apiKey}"));
+    let template = Template::parse(&source).map_err(|source| values::error(target, "the API key", source))?;
+    Ok(target.value_template.get_or_init(|| template))
 }
 
 /// The header that the credentials imply, then those of the provider's data over it.
 fn inject_headers(
     values: &RequestValues<'_>,
     spec: &ProxySpec,
-    unsigned: &Unsigned<'_>,
     headers: &mut HeaderMap,
     injected: &mut Injected,
 ) -> Result<(), ProxyError> {
     let target = values.of.target;
     let provided = spec.header("authorization").is_some_and(|header| !header.optional);
-    if !provided && let Some(value) = authorization::default_header(target, spec, unsigned)? {
+    if !provided && let Some(value) = authorization::default_header(target, spec) {
         insert_secret(headers, injected, header::AUTHORIZATION, &value)?;
     }
     for HeaderTemplate {

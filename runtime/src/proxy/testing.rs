@@ -98,6 +98,7 @@ pub(super) fn target(provider: Provider, credentials: Credentials) -> Target {
         integration_config: JsonObject::new(),
         masking: Masking::default(),
         client: None,
+        value_template: std::sync::OnceLock::new(),
     }
 }
 

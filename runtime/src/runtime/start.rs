@@ -18,7 +18,7 @@ use crate::deploy::Deploy;
 use crate::encryption::{self, EncryptionError, KeyError, Keyring};
 use crate::engine::{CodeCache, Engine, EngineError, EngineOptions};
 use crate::executor::{Executor, ExecutorError, ExecutorParts};
-use crate::logs::Logs;
+use crate::logs::{LogOptions, Logs};
 use crate::metrics::Metrics;
 use crate::oauth::{OAuth, OAuthParts, SetupError};
 use crate::provider::{Catalogue, CatalogueError};
@@ -112,7 +112,7 @@ impl Runtime {
         let keys = Keys::load(&store, &clock, &entropy, config.secret_key.as_ref()).await?;
 
         let connections = Connections::new(store.clone(), catalogue, keyring, clock.clone(), entropy.clone());
-        let logs = Logs::start_with_retention(store.clone(), clock.clone(), config.limits.log_retention_days);
+        let logs = Logs::start(store.clone(), clock.clone(), &log_options(&config));
         let dropped = logs.clone();
         let metrics = Metrics::new(move || dropped.dropped());
         // The lock of the data folder says that whoever used its database before is dead.
@@ -264,6 +264,15 @@ fn database_url(config: &Config, data_dir: &DataDir) -> String {
     match &config.database_url {
         Some(url) => url.clone(),
         None => format!("sqlite:{}", data_dir.path().join(DATABASE_FILE).display()),
+    }
+}
+
+fn log_options(config: &Config) -> LogOptions {
+    LogOptions {
+        retention_days: config.limits.log_retention_days,
+        operation_messages_max: config.limits.log_operation_messages,
+        operation_bytes_max: config.limits.log_operation_bytes,
+        queue_bytes_max: config.limits.log_queue_bytes,
     }
 }
 

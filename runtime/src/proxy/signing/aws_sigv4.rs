@@ -61,18 +61,20 @@ pub(in crate::proxy) fn sign(
     uri: &Uri,
     payload: Payload<'_>,
     headers: &mut HeaderMap,
-) -> Result<[HeaderName; 2], PayloadNeeded> {
+) -> Result<Vec<HeaderName>, PayloadNeeded> {
     let payload = match payload {
         Payload::Bytes(bytes) => hex(&Sha256::digest(bytes)),
         Payload::Stream if aws.service == "s3" => UNSIGNED_PAYLOAD.to_owned(),
         Payload::Stream => return Err(PayloadNeeded),
     };
+    let mut names = vec![http::header::AUTHORIZATION];
     headers.remove(&SECURITY_TOKEN);
     headers.remove(&http::header::AUTHORIZATION);
     insert(headers, DATE, &amz_date(now_ms));
     insert(headers, CONTENT_SHA256, &payload);
     if let Some(token) = &aws.session_token {
         insert(headers, SECURITY_TOKEN, token.expose());
+        names.push(SECURITY_TOKEN);
     }
     let signer = Signer {
         access_key_id: aws.access_key_id.expose(),
@@ -89,7 +91,7 @@ pub(in crate::proxy) fn sign(
     };
     let authorization = signer.authorization(&signed);
     insert(headers, http::header::AUTHORIZATION, &authorization);
-    Ok([http::header::AUTHORIZATION, SECURITY_TOKEN])
+    Ok(names)
 }
 
 /// Signed are the host, what is about the body and `x-amz-…`: nothing that is changed on the way.
