@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::auth::Key;
+use super::auth::{Key, need};
 use super::body::{json_response, parse, read_json};
 use super::error::{ApiError, ErrorEnvelope};
 use super::fault::Fault;
@@ -78,7 +78,11 @@ pub struct Triggered {
     post, path = "/sync/trigger", tag = "syncs", request_body = TriggerSync,
     responses((status = 200, body = Triggered), (status = "4XX", body = ErrorEnvelope)),
 )]
-pub async fn trigger(State(runtime): State<Runtime>, Key(caller): Key, request: Request) -> Result<Response, ApiError> {
+pub async fn trigger(
+    State(runtime): State<Runtime>,
+    Key(caller, _): Key<need::SyncsExecute>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let body = read_json(&parts.headers, body, runtime.config().limits.request_body_bytes).await?;
     let trigger = TriggerSync::parse(&parts.headers, &body)?;
@@ -86,7 +90,7 @@ pub async fn trigger(State(runtime): State<Runtime>, Key(caller): Key, request: 
     let provider_config_key = trigger.provider_config_key.unwrap_or_default();
     runtime
         .trigger_syncs(
-            &caller.environment.id,
+            caller.connections(&provider_config_key, trigger.connection_id.as_deref())?,
             &provider_config_key,
             &syncs,
             trigger.connection_id.as_deref(),
@@ -248,7 +252,11 @@ pub struct ChangeCounts {
     ),
     responses((status = 200, body = SyncList), (status = "4XX", body = ErrorEnvelope)),
 )]
-pub async fn status(State(runtime): State<Runtime>, Key(caller): Key, request: Request) -> Result<Response, ApiError> {
+pub async fn status(
+    State(runtime): State<Runtime>,
+    Key(caller, _): Key<need::SyncsRead>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let mut query = Query::parse(request.uri().query());
     let provider_config_key = query.required_name("provider_config_key", "provider config key", is_provider_config_key);
     let connection_id = query.optional_name("connection_id", "connection id", is_connection_id);
@@ -262,7 +270,7 @@ pub async fn status(State(runtime): State<Runtime>, Key(caller): Key, request: R
     };
     let statuses = runtime
         .sync_status(
-            &caller.environment.id,
+            caller.connections(&provider_config_key, connection_id.as_deref())?,
             &provider_config_key,
             &syncs,
             connection_id.as_deref(),
