@@ -40,7 +40,7 @@ needs! {
 }
 
 /// A request with a valid key that has the scope `N`.
-pub struct Key<N: Need>(pub Caller, PhantomData<N>);
+pub struct Key<N: Need>(pub Caller, pub PhantomData<N>);
 
 impl<N: Need> FromRequestParts<Runtime> for Key<N> {
     type Rejection = ApiError;

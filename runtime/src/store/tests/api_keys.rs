@@ -1,7 +1,7 @@
 //! API keys, on both databases.
 
 use super::*;
-use crate::model::{ApiKey, ApiKeyId, KeyLimits, Scopes};
+use crate::model::{ApiKey, ApiKeyId, EnvironmentId, KeyLimits, Scopes};
 
 for_each_db! {
     keys_keep_what_they_may_do,
