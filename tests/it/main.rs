@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a module for each area. The harness is this package's library.
 
 mod actions;
+mod api_keys;
 mod bad_input;
 mod cli;
 mod contract;

@@ -111,6 +111,11 @@ impl Client {
     }
 
     #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    #[must_use]
     pub fn base_url(&self) -> &str {
         &self.base_url
     }

@@ -13,6 +13,7 @@ pub mod functions;
 pub mod input;
 pub mod integration;
 pub mod invoke;
+pub mod keys;
 pub mod logs;
 pub mod output;
 pub mod providers;
@@ -80,6 +81,9 @@ enum Command {
     Proxy(proxy::Proxy),
     /// What ran and what was requested
     Logs(logs::Logs),
+    /// API keys, their scopes and limits
+    #[command(subcommand, visible_alias = "key")]
+    Keys(keys::KeysCommand),
     /// The catalogue of providers
     #[command(subcommand, visible_alias = "provider")]
     Providers(providers::Providers),
@@ -100,6 +104,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Connection(command) => block_on(connection::run(command, &client()?, output)),
         Command::Proxy(proxy) => block_on(proxy::run(proxy, &client()?)),
         Command::Logs(logs) => block_on(logs::run(logs, &client()?, output)),
+        Command::Keys(command) => block_on(keys::run(command, &client()?, output)),
         Command::Providers(command) => block_on(providers::run(command, &client()?, output)),
     }
 }
@@ -161,6 +166,10 @@ mod tests {
         check(
             "nango-runtime logs -f --integration github --connection c --function f --type action --state failed --since 1h",
         );
+        check(
+            "nango-runtime keys create ci --scope environment:proxy --integration github --method GET --path /repos/",
+        );
+        check("nango-runtime keys revoke key_1 --json");
         check("nango-runtime providers show github");
     }
 
@@ -174,6 +183,7 @@ mod tests {
         check("nango-runtime build --component-from core.wasm");
         check("nango-runtime logs --operation op_1 --state failed");
         check("nango-runtime logs --level warn");
+        check("nango-runtime keys create ci");
         check("nango-runtime logs --follow --cursor op_1");
     }
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::auth::Key;
+use super::auth::{Key, need};
 use super::body::{parse, raw_json_response, read_json};
 use super::error::{ApiError, ErrorEnvelope};
 use super::fault::Fault;
@@ -44,7 +44,11 @@ struct TriggerAction<'a> {
         (status = 500, description = "The action failed", body = ErrorEnvelope),
     ),
 )]
-pub async fn trigger(State(runtime): State<Runtime>, Key(caller): Key, request: Request) -> Result<Response, ApiError> {
+pub async fn trigger(
+    State(runtime): State<Runtime>,
+    Key(caller, _): Key<need::ActionsExecute>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let target = TargetHeaders::parse(&parts.headers)?;
     refuse_async(&parts.headers)?;
@@ -53,7 +57,7 @@ pub async fn trigger(State(runtime): State<Runtime>, Key(caller): Key, request: 
     let input = input.map_or("null", RawValue::get).to_owned();
     let output = runtime
         .invoke(
-            &caller.environment.id,
+            caller.connection(target.provider_config_key, target.connection_id)?,
             target.provider_config_key,
             target.connection_id,
             &action_name,

@@ -1,27 +1,60 @@
-//! Who calls: the bearer key. Handlers take a [`Key`]; only `/health` and `/openapi.json` go without. What a key may do is not decided
-//! here: every key may do everything in its environment.
+//! Who calls: the bearer key. Handlers take a [`Key`], which names the scope that the call needs; only `/health` and
+//! `/openapi.json` go without. What else a key is limited to, its [`Caller`] knows.
+
+use std::marker::PhantomData;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 
 use super::error::{ApiError, ErrorDetails};
+use crate::model::Scope;
 use crate::runtime::{Caller, Runtime};
 
-/// A request with a valid key.
-pub struct Key(pub Caller);
+/// A scope as a type, see [`need`].
+pub trait Need: Send {
+    const SCOPE: Scope;
+}
 
-impl FromRequestParts<Runtime> for Key {
+macro_rules! needs {
+    ($($scope:ident)*) => {
+        /// Every scope as a type: a handler cannot learn for whom it is called without one.
+        pub mod need {
+            $(
+                pub struct $scope;
+
+                impl super::Need for $scope {
+                    const SCOPE: super::Scope = super::Scope::$scope;
+                }
+            )*
+        }
+    };
+}
+
+needs! {
+    Proxy ActionsExecute SyncsExecute SyncsRead RecordsRead
+    ConnectionsList ConnectionsRead ConnectionsCreate ConnectionsUpdate ConnectionsDelete
+    IntegrationsList IntegrationsListFunctions IntegrationsRead IntegrationsCreate IntegrationsUpdate IntegrationsDelete
+    FunctionsRead Deploy LogsRead ProvidersRead MetricsRead
+    ApiKeysList ApiKeysCreate ApiKeysDelete
+}
+
+/// A request with a valid key that has the scope `N`.
+pub struct Key<N: Need>(pub Caller, pub PhantomData<N>);
+
+impl<N: Need> FromRequestParts<Runtime> for Key<N> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, runtime: &Runtime) -> Result<Self, ApiError> {
         let key = bearer_key(&parts.headers)?;
-        runtime.authenticate(key).map(Self).ok_or_else(|| {
+        let caller = runtime.authenticate(key).ok_or_else(|| {
             unauthorized(
                 "unknown_account",
                 "The secret key belongs to no environment of this server.",
             )
-        })
+        })?;
+        caller.require(N::SCOPE)?;
+        Ok(Self(caller, PhantomData))
     }
 }
 

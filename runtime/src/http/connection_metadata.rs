@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::auth::Key;
+use super::auth::{Key, need};
 use super::body::{json_response, parse, read_json};
 use super::error::{ApiError, ErrorEnvelope};
 use super::fault::Fault;
@@ -42,7 +42,11 @@ pub enum OneOrMany {
     post, path = "/connections/metadata", tag = "connections", request_body = ConnectionMetadata,
     responses((status = 201, body = ConnectionMetadata), (status = "4XX", body = ErrorEnvelope)),
 )]
-pub async fn replace(State(runtime): State<Runtime>, Key(caller): Key, request: Request) -> Result<Response, ApiError> {
+pub async fn replace(
+    State(runtime): State<Runtime>,
+    Key(caller, _): Key<need::ConnectionsUpdate>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let metadata = set(&runtime, &caller, request, false).await?;
     Ok(json_response(StatusCode::CREATED, &metadata))
 }
@@ -52,7 +56,11 @@ pub async fn replace(State(runtime): State<Runtime>, Key(caller): Key, request: 
     patch, path = "/connections/metadata", tag = "connections", request_body = ConnectionMetadata,
     responses((status = 200, body = ConnectionMetadata), (status = "4XX", body = ErrorEnvelope)),
 )]
-pub async fn merge(State(runtime): State<Runtime>, Key(caller): Key, request: Request) -> Result<Response, ApiError> {
+pub async fn merge(
+    State(runtime): State<Runtime>,
+    Key(caller, _): Key<need::ConnectionsUpdate>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let metadata = set(&runtime, &caller, request, true).await?;
     Ok(json_response(StatusCode::OK, &metadata))
 }
@@ -66,9 +74,14 @@ async fn set(
     let (parts, body) = request.into_parts();
     let body = read_json(&parts.headers, body, runtime.config().limits.request_body_bytes).await?;
     let set = ConnectionMetadata::parse(&body)?;
+    // At least one is named.
+    let mut environment = caller.integration(&set.provider_config_key)?;
+    for connection_id in set.connection_id.as_slice() {
+        environment = caller.connection(&set.provider_config_key, connection_id)?;
+    }
     runtime
         .set_metadata(
-            &caller.environment.id,
+            environment,
             &set.provider_config_key,
             set.connection_id.as_slice(),
             &set.metadata,

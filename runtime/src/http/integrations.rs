@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::auth::Key;
+use super::auth::{Key, need};
 use super::body::{json_response, parse, read_json};
 use super::error::{ApiError, ErrorEnvelope};
 use super::fault::Fault;
@@ -15,7 +15,7 @@ use super::names::is_provider_config_key;
 use super::query::{PathParams, Query};
 use super::timestamp::ms_utc;
 use crate::connections::{IntegrationPatch, NewIntegration};
-use crate::model::{Integration, JsonObject};
+use crate::model::{Integration, JsonObject, Scope};
 use crate::provider::Catalogue;
 use crate::runtime::Runtime;
 
@@ -105,9 +105,13 @@ pub struct Removed {
     get, path = "/integrations", tag = "integrations",
     responses((status = 200, body = IntegrationList), (status = "4XX", body = ErrorEnvelope)),
 )]
-pub async fn list(State(runtime): State<Runtime>, Key(caller): Key, request: Request) -> Result<Response, ApiError> {
+pub async fn list(
+    State(runtime): State<Runtime>,
+    Key(caller, _): Key<need::IntegrationsList>,
+    request: Request,
+) -> Result<Response, ApiError> {
     Query::parse(request.uri().query()).finish()?;
-    let integrations = runtime.integrations(&caller.environment.id).await?;
+    let integrations = runtime.integrations(caller.environment()?).await?;
     let data = integrations
         .iter()
         .map(|integration| IntegrationItem::new(integration, runtime.providers()));
@@ -119,11 +123,16 @@ pub async fn list(State(runtime): State<Runtime>, Key(caller): Key, request: Req
     post, path = "/integrations", tag = "integrations", request_body = CreateIntegration,
     responses((status = 200, body = IntegrationAnswer), (status = "4XX", body = ErrorEnvelope)),
 )]
-pub async fn create(State(runtime): State<Runtime>, Key(caller): Key, request: Request) -> Result<Response, ApiError> {
+pub async fn create(
+    State(runtime): State<Runtime>,
+    Key(caller, _): Key<need::IntegrationsCreate>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let body = read_json(&parts.headers, body, runtime.config().limits.request_body_bytes).await?;
     let new = parse::<CreateIntegration>(&body)?.into_new()?;
-    let integration = runtime.create_integration(&caller.environment.id, new).await?;
+    let environment = caller.whole_integration(&new.unique_key)?;
+    let integration = runtime.create_integration(environment, new).await?;
     Ok(answer(IntegrationItem::new(&integration, runtime.providers())))
 }
 
@@ -138,12 +147,18 @@ pub async fn create(State(runtime): State<Runtime>, Key(caller): Key, request: R
 )]
 pub async fn show(
     State(runtime): State<Runtime>,
-    Key(caller): Key,
+    Key(caller, _): Key<need::IntegrationsRead>,
     PathParams(unique_key): PathParams<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let include = Include::parse(request.uri().query())?;
-    let integration = runtime.integration(&caller.environment.id, &unique_key).await?;
+    let environment = if include.credentials {
+        caller.require(Scope::IntegrationsReadCredentials)?;
+        caller.whole_integration(&unique_key)?
+    } else {
+        caller.integration(&unique_key)?
+    };
+    let integration = runtime.integration(environment, &unique_key).await?;
     let mut item = IntegrationItem::new(&integration, runtime.providers());
     if include.webhook {
         // Webhooks of providers are not received, so there is no address to give them.
@@ -163,16 +178,18 @@ pub async fn show(
 )]
 pub async fn update(
     State(runtime): State<Runtime>,
-    Key(caller): Key,
+    Key(caller, _): Key<need::IntegrationsUpdate>,
     PathParams(unique_key): PathParams<String>,
     headers: HeaderMap,
     body: axum::body::Body,
 ) -> Result<Response, ApiError> {
     let body = read_json(&headers, body, runtime.config().limits.request_body_bytes).await?;
     let patch = parse::<UpdateIntegration>(&body)?.into_patch()?;
-    let integration = runtime
-        .update_integration(&caller.environment.id, &unique_key, patch)
-        .await?;
+    let environment = caller.whole_integration(&unique_key)?;
+    if let Some(renamed) = &patch.unique_key {
+        caller.whole_integration(renamed)?;
+    }
+    let integration = runtime.update_integration(environment, &unique_key, patch).await?;
     Ok(answer(IntegrationItem::new(&integration, runtime.providers())))
 }
 
@@ -183,10 +200,11 @@ pub async fn update(
 )]
 pub async fn remove(
     State(runtime): State<Runtime>,
-    Key(caller): Key,
+    Key(caller, _): Key<need::IntegrationsDelete>,
     PathParams(unique_key): PathParams<String>,
 ) -> Result<Response, ApiError> {
-    runtime.delete_integration(&caller.environment.id, &unique_key).await?;
+    let environment = caller.whole_integration(&unique_key)?;
+    runtime.delete_integration(environment, &unique_key).await?;
     Ok(json_response(StatusCode::OK, &Removed { success: true }))
 }
 

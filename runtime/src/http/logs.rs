@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::auth::Key;
+use super::auth::{Key, need};
 use super::body::json_response;
 use super::error::{ApiError, ErrorEnvelope};
 use super::fault::Fault;
@@ -71,11 +71,11 @@ pub struct OperationItem {
 )]
 pub async fn operations(
     State(runtime): State<Runtime>,
-    Key(caller): Key,
+    Key(caller, _): Key<need::LogsRead>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let (query, changed_after) = operation_query(request.uri().query(), runtime.now_ms())?;
-    let environment = &caller.environment.id;
+    let environment = caller.environment()?;
     let (operations, change) = match changed_after {
         Some(after) => runtime.changed_operations(environment, &query, after).await?,
         None => {
@@ -162,10 +162,10 @@ fn search(query: &mut Query) -> Option<String> {
 )]
 pub async fn operation(
     State(runtime): State<Runtime>,
-    Key(caller): Key,
+    Key(caller, _): Key<need::LogsRead>,
     PathParams(id): PathParams<String>,
 ) -> Result<Response, ApiError> {
-    let operation = runtime.operation(&caller.environment.id, &id.as_str().into()).await?;
+    let operation = runtime.operation(caller.environment()?, &id.as_str().into()).await?;
     let Some(operation) = operation else {
         let message = format!("There is no operation {id:?}; it may be older than the days for which logs are kept");
         return Err(ApiError::new(StatusCode::NOT_FOUND, "not_found", message));
@@ -211,11 +211,11 @@ pub struct MessageItem {
 )]
 pub async fn messages(
     State(runtime): State<Runtime>,
-    Key(caller): Key,
+    Key(caller, _): Key<need::LogsRead>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let query = message_query(request.uri().query())?;
-    let messages = runtime.messages(&caller.environment.id, &query).await?;
+    let messages = runtime.messages(caller.environment()?, &query).await?;
     let next_cursor = last_of_full_page(&messages, query.limit).map(|(sequence, _)| sequence.to_string());
     let data = messages
         .into_iter()

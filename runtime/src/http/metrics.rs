@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderValue, header};
 
-use super::auth::Key;
+use super::auth::{Key, need};
 use super::error::{ApiError, ErrorEnvelope};
 use crate::runtime::{METRICS_CONTENT_TYPE, Runtime};
 
@@ -18,7 +18,7 @@ use crate::runtime::{METRICS_CONTENT_TYPE, Runtime};
         (status = 401, body = ErrorEnvelope),
     ),
 )]
-pub async fn show(State(runtime): State<Runtime>, Key(_): Key) -> Result<Response, ApiError> {
+pub async fn show(State(runtime): State<Runtime>, Key(_, _): Key<need::MetricsRead>) -> Result<Response, ApiError> {
     let mut response = Response::new(runtime.metrics().into());
     let content_type = HeaderValue::from_static(METRICS_CONTENT_TYPE);
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);

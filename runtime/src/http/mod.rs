@@ -3,6 +3,7 @@
 //! engine or the way out.
 
 mod action;
+mod api_keys;
 mod auth;
 mod body;
 mod connection_metadata;
@@ -36,15 +37,17 @@ use axum::routing::{any, delete, get, patch, post};
 use http::{Method, StatusCode, Uri};
 
 use crate::clock::Entropy;
+use crate::model::Scope;
 use crate::runtime::Runtime;
 
 pub use serve::{CONNECTIONS_MAX, HEAD_TIMEOUT_MS, SHUTDOWN_TIMEOUT_MS, serve};
 
 use error::ApiError;
 
-/// Makes the router and the OpenAPI document of one table, so that neither can have a route the other has not.
+/// Makes the router and the OpenAPI document of one table, so that neither can have a route the other has not. No route can be
+/// written without its scope; that its handler asks for that one is tested with the document in hand.
 macro_rules! routes {
-    ($($method:ident $path:literal => $module:ident::$handler:ident;)*) => {
+    ($($method:ident $path:literal => $module:ident::$handler:ident, $scope:expr;)*) => {
         #[derive(utoipa::OpenApi)]
         #[openapi(
             paths($($module::$handler,)* proxy::call),
@@ -53,9 +56,8 @@ macro_rules! routes {
         )]
         struct ApiDoc;
 
-        /// Method and path of each route.
-        #[cfg(test)]
-        const ROUTES: &[(&str, &str)] = &[$((stringify!($method), $path)),*];
+        /// Method, path and scope of each route but `/proxy`.
+        const ROUTES: &[(&str, &str, Option<Scope>)] = &[$((stringify!($method), $path, $scope)),*];
 
         fn documented_routes() -> Router<Runtime> {
             Router::new()$(.route($path, $method($module::$handler)))*
@@ -63,35 +65,41 @@ macro_rules! routes {
     };
 }
 
+/// Of routes that take no key.
+const OPEN: Option<Scope> = None;
+
 routes! {
-    get    "/health"                                            => health::show;
-    get    "/openapi.json"                                      => openapi::show;
-    get    "/metrics"                                           => metrics::show;
-    post   "/action/trigger"                                    => action::trigger;
-    post   "/sync/trigger"                                      => sync_trigger::trigger;
-    get    "/sync/status"                                       => sync_status::status;
-    get    "/records"                                           => records::list;
-    get    "/connections"                                       => connections::list;
-    post   "/connections"                                       => connections::import;
-    post   "/connection"                                        => connections::import_legacy;
-    post   "/connections/metadata"                              => connection_metadata::replace;
-    patch  "/connections/metadata"                              => connection_metadata::merge;
-    get    "/connections/{connection_id}"                       => connections::show;
-    delete "/connections/{connection_id}"                       => connections::remove;
-    get    "/integrations"                                      => integrations::list;
-    post   "/integrations"                                      => integrations::create;
-    get    "/integrations/{unique_key}"                         => integrations::show;
-    patch  "/integrations/{unique_key}"                         => integrations::update;
-    delete "/integrations/{unique_key}"                         => integrations::remove;
-    get    "/integrations/{unique_key}/functions"               => functions::list;
-    post   "/integrations/{unique_key}/functions"               => functions::deploy;
-    get    "/integrations/{unique_key}/functions/{name}"        => functions::show;
-    post   "/integrations/{unique_key}/functions/{name}/rollback" => functions::rollback;
-    get    "/providers"                                         => providers::list;
-    get    "/providers/{provider}"                              => providers::show;
-    get    "/logs/operations"                                   => logs::operations;
-    get    "/logs/operations/{id}"                              => logs::operation;
-    get    "/logs/messages"                                     => logs::messages;
+    get    "/health"                                            => health::show, OPEN;
+    get    "/openapi.json"                                      => openapi::show, OPEN;
+    get    "/metrics"                                           => metrics::show, Some(Scope::MetricsRead);
+    post   "/action/trigger"                                    => action::trigger, Some(Scope::ActionsExecute);
+    post   "/sync/trigger"                                      => sync_trigger::trigger, Some(Scope::SyncsExecute);
+    get    "/sync/status"                                       => sync_status::status, Some(Scope::SyncsRead);
+    get    "/records"                                           => records::list, Some(Scope::RecordsRead);
+    get    "/connections"                                       => connections::list, Some(Scope::ConnectionsList);
+    post   "/connections"                                       => connections::import, Some(Scope::ConnectionsCreate);
+    post   "/connection"                                        => connections::import_legacy, Some(Scope::ConnectionsCreate);
+    post   "/connections/metadata"                              => connection_metadata::replace, Some(Scope::ConnectionsUpdate);
+    patch  "/connections/metadata"                              => connection_metadata::merge, Some(Scope::ConnectionsUpdate);
+    get    "/connections/{connection_id}"                       => connections::show, Some(Scope::ConnectionsRead);
+    delete "/connections/{connection_id}"                       => connections::remove, Some(Scope::ConnectionsDelete);
+    get    "/integrations"                                      => integrations::list, Some(Scope::IntegrationsList);
+    post   "/integrations"                                      => integrations::create, Some(Scope::IntegrationsCreate);
+    get    "/integrations/{unique_key}"                         => integrations::show, Some(Scope::IntegrationsRead);
+    patch  "/integrations/{unique_key}"                         => integrations::update, Some(Scope::IntegrationsUpdate);
+    delete "/integrations/{unique_key}"                         => integrations::remove, Some(Scope::IntegrationsDelete);
+    get    "/integrations/{unique_key}/functions"               => functions::list, Some(Scope::IntegrationsListFunctions);
+    post   "/integrations/{unique_key}/functions"               => functions::deploy, Some(Scope::Deploy);
+    get    "/integrations/{unique_key}/functions/{name}"        => functions::show, Some(Scope::FunctionsRead);
+    post   "/integrations/{unique_key}/functions/{name}/rollback" => functions::rollback, Some(Scope::Deploy);
+    get    "/providers"                                         => providers::list, Some(Scope::ProvidersRead);
+    get    "/providers/{provider}"                              => providers::show, Some(Scope::ProvidersRead);
+    get    "/logs/operations"                                   => logs::operations, Some(Scope::LogsRead);
+    get    "/logs/operations/{id}"                              => logs::operation, Some(Scope::LogsRead);
+    get    "/logs/messages"                                     => logs::messages, Some(Scope::LogsRead);
+    get    "/api-keys"                                          => api_keys::list, Some(Scope::ApiKeysList);
+    post   "/api-keys"                                          => api_keys::create, Some(Scope::ApiKeysCreate);
+    delete "/api-keys/{id}"                                     => api_keys::revoke, Some(Scope::ApiKeysDelete);
 }
 
 /// The API as a router, to be served with [`serve`] or mounted in a server of one's own.

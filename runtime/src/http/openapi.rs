@@ -6,11 +6,12 @@ use std::sync::LazyLock;
 use axum::response::Response;
 use http::StatusCode;
 use utoipa::OpenApi as _;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Info, OpenApi};
 
-use super::ApiDoc;
 use super::body::{json_response, raw_json_response};
+use super::{ApiDoc, ROUTES};
+use crate::model::Scope;
 
 static DOCUMENT: LazyLock<Option<String>> = LazyLock::new(|| document().to_json().ok());
 
@@ -35,6 +36,7 @@ fn document() -> OpenApi {
         .bearer_format("UUID v4")
         .build();
     name_operations(&mut document);
+    name_scopes(&mut document);
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("secret_key", SecurityScheme::Http(key));
     document
@@ -64,12 +66,36 @@ fn name_operations(document: &mut OpenApi) {
     }
 }
 
+/// Says which scope each operation needs, as OpenAPI 3.1 lets roles of a bearer key be listed.
+fn name_scopes(document: &mut OpenApi) {
+    for (path, item) in &mut document.paths.paths {
+        let is_proxy = path.starts_with("/proxy");
+        let routed = |method: &str| {
+            let route = ROUTES.iter().find(|route| route.0 == method && route.1 == path);
+            route.map_or(is_proxy.then_some(Scope::Proxy), |route| route.2)
+        };
+        let operations = [
+            ("get", &mut item.get),
+            ("post", &mut item.post),
+            ("put", &mut item.put),
+            ("patch", &mut item.patch),
+            ("delete", &mut item.delete),
+            ("head", &mut item.head),
+            ("options", &mut item.options),
+        ];
+        for (method, operation) in operations {
+            if let (Some(operation), Some(scope)) = (operation, routed(method)) {
+                operation.security = Some(vec![SecurityRequirement::new("secret_key", [scope.name()])]);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::http::ROUTES;
 
     #[test]
     fn lists_every_route_and_no_other() {
@@ -83,7 +109,7 @@ mod tests {
         }
         let mut routed: BTreeSet<_> = ROUTES
             .iter()
-            .map(|(method, path)| ((*method).to_owned(), (*path).to_owned()))
+            .map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned()))
             .collect();
         for method in ["get", "post", "put", "patch", "delete", "head", "options"] {
             routed.insert((method.to_owned(), "/proxy/{path}".to_owned()));

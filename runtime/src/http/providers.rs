@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::auth::Key;
+use super::auth::{Key, need};
 use super::body::json_response;
 use super::error::{ApiError, ErrorEnvelope};
 use super::query::{PathParams, Query};
@@ -32,7 +32,11 @@ pub struct ProviderItem {
     params(("search" = Option<String>, Query, description = "A part of the name or of the display name")),
     responses((status = 200, body = ProviderList), (status = "4XX", body = ErrorEnvelope)),
 )]
-pub async fn list(State(runtime): State<Runtime>, Key(_): Key, request: Request) -> Result<Response, ApiError> {
+pub async fn list(
+    State(runtime): State<Runtime>,
+    Key(_, _): Key<need::ProvidersRead>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let mut query = Query::parse(request.uri().query());
     let search = query.optional("search").unwrap_or_default().to_lowercase();
     query.finish()?;
@@ -51,7 +55,7 @@ pub async fn list(State(runtime): State<Runtime>, Key(_): Key, request: Request)
 )]
 pub async fn show(
     State(runtime): State<Runtime>,
-    Key(_): Key,
+    Key(_, _): Key<need::ProvidersRead>,
     PathParams(name): PathParams<String>,
     request: Request,
 ) -> Result<Response, ApiError> {

@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use http::{HeaderMap, HeaderName, Method, Uri, header};
 use http_body::Body as _;
 
-use super::auth::Key;
+use super::auth::{Key, need};
 use super::body;
 use super::error::{ApiError, ErrorEnvelope, NetworkFailure};
 use super::proxy_headers::CallHeaders;
@@ -49,7 +49,11 @@ pub const REPLAYABLE_BODY_BYTES_MAX: usize = 1024 * 1024;
         (status = 500, description = "No answer came", body = NetworkFailure),
     ),
 )]
-pub async fn call(State(runtime): State<Runtime>, Key(caller): Key, request: Request) -> Result<Response, ApiError> {
+pub async fn call(
+    State(runtime): State<Runtime>,
+    Key(caller, _): Key<need::Proxy>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let endpoint = endpoint(&parts.uri);
     let mut call = CallHeaders::parse(&parts.headers)?;
@@ -81,14 +85,9 @@ pub async fn call(State(runtime): State<Runtime>, Key(caller): Key, request: Req
         decompress: call.decompress,
         forward_headers_on_redirect: call.forward_headers_on_redirect,
     };
+    let environment = caller.request(provider_config_key, connection_id, &request)?;
     let answer = runtime
-        .proxy(
-            &caller.environment.id,
-            provider_config_key,
-            connection_id,
-            request,
-            call.origin,
-        )
+        .proxy(environment, provider_config_key, connection_id, request, call.origin)
         .await
         .map_err(|error| call_error(error, &method))?;
     let mut response = Response::new(HttpBody::from_stream(answer.body.0));

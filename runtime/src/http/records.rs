@@ -9,7 +9,7 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::auth::Key;
+use super::auth::{Key, need};
 use super::body::raw_json_response;
 use super::error::{ApiError, ErrorEnvelope};
 use super::fault::Fault;
@@ -64,12 +64,16 @@ pub struct RecordList {
     ),
     responses((status = 200, body = RecordList), (status = 400, body = ErrorEnvelope)),
 )]
-pub async fn list(State(runtime): State<Runtime>, Key(caller): Key, request: Request) -> Result<Response, ApiError> {
+pub async fn list(
+    State(runtime): State<Runtime>,
+    Key(caller, _): Key<need::RecordsRead>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let target = TargetHeaders::parse(request.headers())?;
     let ListRecords { model, variant, filter } = ListRecords::parse(request.uri().query())?;
     let page = runtime
         .records(
-            &caller.environment.id,
+            caller.connection(target.provider_config_key, target.connection_id)?,
             target.provider_config_key,
             target.connection_id,
             &model,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::auth::Key;
+use super::auth::{Key, need};
 use super::body::json_response;
 use super::error::{ApiError, ErrorEnvelope};
 use super::fault::Fault;
@@ -68,7 +68,11 @@ pub struct ChangeCounts {
     ),
     responses((status = 200, body = SyncList), (status = "4XX", body = ErrorEnvelope)),
 )]
-pub async fn status(State(runtime): State<Runtime>, Key(caller): Key, request: Request) -> Result<Response, ApiError> {
+pub async fn status(
+    State(runtime): State<Runtime>,
+    Key(caller, _): Key<need::SyncsRead>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let mut query = Query::parse(request.uri().query());
     let provider_config_key = query.required_name("provider_config_key", "provider config key", is_provider_config_key);
     let connection_id = query.optional_name("connection_id", "connection id", is_connection_id);
@@ -82,7 +86,7 @@ pub async fn status(State(runtime): State<Runtime>, Key(caller): Key, request: R
     };
     let statuses = runtime
         .sync_status(
-            &caller.environment.id,
+            caller.connections(&provider_config_key, connection_id.as_deref())?,
             &provider_config_key,
             &syncs,
             connection_id.as_deref(),

@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::auth::Key;
+use super::auth::{Key, need};
 use super::body::{json_response, parse, read_json};
 use super::error::{ApiError, ErrorEnvelope};
 use super::fault::Fault;
@@ -72,7 +72,11 @@ pub struct Triggered {
     post, path = "/sync/trigger", tag = "syncs", request_body = TriggerSync,
     responses((status = 200, body = Triggered), (status = "4XX", body = ErrorEnvelope)),
 )]
-pub async fn trigger(State(runtime): State<Runtime>, Key(caller): Key, request: Request) -> Result<Response, ApiError> {
+pub async fn trigger(
+    State(runtime): State<Runtime>,
+    Key(caller, _): Key<need::SyncsExecute>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let body = read_json(&parts.headers, body, runtime.config().limits.request_body_bytes).await?;
     let trigger = TriggerSync::parse(&parts.headers, &body)?;
@@ -80,7 +84,7 @@ pub async fn trigger(State(runtime): State<Runtime>, Key(caller): Key, request: 
     let provider_config_key = trigger.provider_config_key.unwrap_or_default();
     runtime
         .trigger_syncs(
-            &caller.environment.id,
+            caller.connections(&provider_config_key, trigger.connection_id.as_deref())?,
             &provider_config_key,
             &syncs,
             trigger.connection_id.as_deref(),

@@ -1,23 +1,12 @@
-//! Environments, their API keys, and integrations.
+//! Environments and integrations.
 
-use super::{ApiKeyId, EnvironmentId, IntegrationId, Sealed};
+use super::{EnvironmentId, IntegrationId, Sealed};
 
 /// A namespace with its own API keys, integrations and connections.
 #[derive(Clone, Debug)]
 pub struct Environment {
     pub id: EnvironmentId,
     pub name: String,
-    pub created_at_ms: i64,
-}
-
-/// A bearer key of an environment. The key itself is not stored.
-#[derive(Clone, Debug)]
-pub struct ApiKey {
-    pub id: ApiKeyId,
-    pub environment_id: EnvironmentId,
-    pub name: String,
-    /// SHA-256 of the key. Keys are random UUIDs of 122 bits, so no slow hash is needed against guessing.
-    pub sha256: [u8; 32],
     pub created_at_ms: i64,
 }
 

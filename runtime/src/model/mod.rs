@@ -1,5 +1,6 @@
 //! The nouns of the product, as plain data: no I/O, no async, no clock. Everyone may use them; they use nothing.
 
+pub mod api_key;
 pub mod connection;
 pub mod execution;
 pub mod function;
@@ -8,15 +9,18 @@ pub mod integration;
 pub mod log;
 pub mod record;
 pub mod run;
+pub mod scope;
 
+pub use api_key::{ApiKey, KeyLimits, is_plain_path};
 pub use connection::{Connection, EndUser, Generation, RefreshFailure, RefreshState};
 pub use execution::ExecutionContext;
 pub use function::{Deployment, Function, FunctionKind, FunctionManifest, MODELS_MAX, Manifest};
 pub use id::{ApiKeyId, ConnectionKey, DeploymentId, EnvironmentId, IntegrationId, OperationId, RunId, SyncId};
-pub use integration::{ApiKey, Environment, Integration};
+pub use integration::{Environment, Integration};
 pub use log::{Level, Message, Operation, OperationKind, OperationState};
 pub use record::{Checkpoint, Counts, Record, RecordAction, RecordFilter};
 pub use run::{Run, RunError, RunState, Sync, SyncState, Trigger};
+pub use scope::{Scope, Scopes};
 
 /// Bytes that only the holder of the encryption key can read. The layout is that of [`crate::encryption`].
 #[derive(Clone, PartialEq, Eq)]

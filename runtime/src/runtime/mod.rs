@@ -1,6 +1,7 @@
 //! The composition root and the API for embedding programs. The HTTP server and the CLI are two such programs. Methods here
 //! delegate: what they do is decided below.
 
+mod caller;
 mod functions;
 mod keys;
 mod logs;
@@ -29,7 +30,8 @@ use crate::schema::SchemaCache;
 use crate::store::{ConnectionQuery, RecordKey, RecordPage, Store, StoreError};
 
 pub use crate::deploy::Deployed;
-pub use keys::{Caller, DEFAULT_ENVIRONMENT};
+pub use caller::{Caller, Denied};
+pub use keys::{DEFAULT_ENVIRONMENT, KEYS_MAX, KEYS_RELOAD_INTERVAL_MS, KeysError, NewApiKey};
 pub use metrics::CONTENT_TYPE as METRICS_CONTENT_TYPE;
 pub use proxy_call::CallOrigin;
 pub use start::StartError;
@@ -41,7 +43,7 @@ pub struct Runtime(Arc<Parts>);
 
 struct Parts {
     config: Config,
-    keys: keys::Keys,
+    keys: Arc<keys::Keys>,
     functions: functions::Functions,
     environment_name: Arc<str>,
     store: Store,
@@ -118,7 +120,7 @@ impl Runtime {
     /// Whom a bearer key stands for; none for an unknown key. No database on this path.
     #[must_use]
     pub fn authenticate(&self, key: &str) -> Option<Caller> {
-        self.0.keys.authenticate(key)
+        self.0.keys.authenticate(key, self.0.clock.now_ms())
     }
 
     /// The environment that embedding programs use by default.

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
 use super::functions::Functions;
-use super::keys::Keys;
+use super::keys::{KEYS_RELOAD_INTERVAL_MS, KEYS_USED_INTERVAL_MS, Keys};
 use super::{Parts, Runtime};
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
@@ -185,7 +185,7 @@ impl Runtime {
             schemas: SchemaCache::new(),
             background: Background::default(),
             config,
-            keys,
+            keys: Arc::new(keys),
             environment_name,
             store,
             connections,
@@ -227,6 +227,7 @@ impl Runtime {
                 }
             }));
         }
+        self.start_with_keys();
         let (oauth, clock) = (self.0.oauth.clone(), self.0.clock.clone());
         self.0.background.add(tokio::spawn(async move {
             loop {
@@ -247,6 +248,33 @@ impl Runtime {
         }));
     }
 
+    fn start_with_keys(&self) {
+        let (keys, clock) = (Arc::clone(&self.0.keys), self.0.clock.clone());
+        self.0.background.add(tokio::spawn(async move {
+            let mut since_ms = clock.now_ms();
+            loop {
+                clock.sleep(Duration::from_millis(KEYS_USED_INTERVAL_MS)).await;
+                let now_ms = clock.now_ms();
+                match keys.write_uses(since_ms).await {
+                    Ok(()) => since_ms = now_ms.saturating_sub(1),
+                    Err(error) => tracing::warn!(%error, "When API keys were last used was not written down: {error}"),
+                }
+            }
+        }));
+        if self.0.config.database_url.is_none() {
+            return;
+        }
+        let (keys, clock) = (Arc::clone(&self.0.keys), self.0.clock.clone());
+        self.0.background.add(tokio::spawn(async move {
+            loop {
+                clock.sleep(Duration::from_millis(KEYS_RELOAD_INTERVAL_MS)).await;
+                if let Err(error) = keys.reload().await {
+                    tracing::warn!(%error, "API keys that others made or revoked are not known: {error}");
+                }
+            }
+        }));
+    }
+
     /// Stops taking syncs, waits for those that run (10 s at most; the rest is resumed at the next start from its checkpoint) and
     /// writes what is left of the log.
     pub async fn shutdown(&self) {
@@ -255,6 +283,9 @@ impl Runtime {
             tracing::warn!("Some syncs did not end within {SHUTDOWN_WAIT_MS} ms; they are resumed at the next start");
         }
         self.0.executor.shutdown(EXECUTOR_WAIT_MS).await;
+        if let Err(error) = self.0.keys.write_uses(0).await {
+            tracing::warn!(%error, "When API keys were last used was not written down: {error}");
+        }
         self.0.logs.close().await;
         self.0.store.close().await;
     }

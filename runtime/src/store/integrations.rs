@@ -1,4 +1,4 @@
-//! Environments with their API keys, settings of the installation, and integrations.
+//! Environments, settings of the installation, and integrations.
 
 use sqlx::any::AnyRow;
 use sqlx::{query, query_scalar};
@@ -6,7 +6,7 @@ use sqlx::{query, query_scalar};
 use super::columns::Columns;
 use super::error::is_unique_violation;
 use super::{Store, StoreError};
-use crate::model::{ApiKey, Environment, EnvironmentId, Integration, Sealed};
+use crate::model::{Environment, EnvironmentId, Integration, Sealed};
 
 /// The columns of [`Columns::integration`].
 macro_rules! integration_columns {
@@ -50,27 +50,6 @@ impl Store {
             .fetch_all(&self.reader)
             .await?;
         rows.iter().map(environment).collect()
-    }
-
-    pub async fn insert_api_key(&self, key: &ApiKey) -> Result<(), StoreError> {
-        query("INSERT INTO api_keys (id, environment_id, name, sha256, created_at_ms) VALUES ($1, $2, $3, $4, $5)")
-            .bind(key.id.as_str())
-            .bind(key.environment_id.as_str())
-            .bind(&key.name)
-            .bind(key.sha256.as_slice())
-            .bind(key.created_at_ms)
-            .execute(&self.writer)
-            .await?;
-        Ok(())
-    }
-
-    /// All keys of all environments, for the cache that authenticates requests. Oldest first.
-    pub async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
-        let rows =
-            query("SELECT id, environment_id, name, sha256, created_at_ms FROM api_keys ORDER BY created_at_ms, id")
-                .fetch_all(&self.reader)
-                .await?;
-        rows.iter().map(api_key).collect()
     }
 
     /// A named blob of this installation (sealed check value of the encryption key and the like).
@@ -205,20 +184,6 @@ fn environment(row: &AnyRow) -> Result<Environment, StoreError> {
     Ok(Environment {
         id: columns.id("id")?,
         name: columns.get("name")?,
-        created_at_ms: columns.get("created_at_ms")?,
-    })
-}
-
-fn api_key(row: &AnyRow) -> Result<ApiKey, StoreError> {
-    let mut columns = Columns::new(row, "api_keys");
-    Ok(ApiKey {
-        id: columns.id("id")?,
-        environment_id: columns.id("environment_id")?,
-        name: columns.get("name")?,
-        sha256: {
-            let digest: &[u8] = columns.get("sha256")?;
-            <[u8; 32]>::try_from(digest).map_err(|source| columns.inconsistent("sha256", source.into()))?
-        },
         created_at_ms: columns.get("created_at_ms")?,
     })
 }

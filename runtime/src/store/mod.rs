@@ -19,6 +19,7 @@
 //!
 //! Statements are prepared once for each connection and then reused: the driver caches by the text of the statement.
 
+mod api_keys;
 mod checkpoints;
 mod columns;
 mod connections;

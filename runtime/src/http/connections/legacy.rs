@@ -34,6 +34,10 @@ impl LegacyImport {
         &self.provider_config_key
     }
 
+    pub fn connection_id(&self) -> Option<&str> {
+        self.connection_id.as_deref()
+    }
+
     /// `stored` is what connections of the provider store; none leaves it to the import to refuse.
     pub fn into_new(self, stored: Option<CredentialsType>) -> Result<NewConnection, ApiError> {
         let mut credentials = self.credentials;

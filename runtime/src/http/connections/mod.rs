@@ -11,20 +11,21 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::auth::Key;
+use super::auth::{Key, need};
 use super::body::{json_response, parse, read_json};
 use super::error::{ApiError, ErrorEnvelope};
 use super::integrations::Removed;
 use super::names::is_provider_config_key;
 use super::query::{PathParams, Query};
 use crate::connections::ConnectionsError;
+use crate::model::Scope;
 use crate::oauth::OAuthError;
-use crate::runtime::Runtime;
+use crate::runtime::{Caller, Runtime};
 use crate::store::ConnectionQuery;
 
 use import::ImportConnection;
 use legacy::LegacyImport;
-use view::{ConnectionItem, FullConnection};
+use view::{ConnectionItem, FullConnection, Shown};
 
 /// Connections in one answer, and how many there are when no `limit` is given.
 const LIMIT_MAX: i64 = 2_000;
@@ -49,9 +50,13 @@ pub struct ConnectionList {
     ),
     responses((status = 200, body = ConnectionList), (status = "4XX", body = ErrorEnvelope)),
 )]
-pub async fn list(State(runtime): State<Runtime>, Key(caller): Key, request: Request) -> Result<Response, ApiError> {
+pub async fn list(
+    State(runtime): State<Runtime>,
+    Key(caller, _): Key<need::ConnectionsList>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let query = list_query(request.uri().query())?;
-    let connections = runtime.connections(&caller.environment.id, &query).await?;
+    let connections = runtime.connections(caller.environment()?, &query).await?;
     let connections = connections.iter().map(ConnectionItem::from).collect();
     Ok(json_response(StatusCode::OK, &ConnectionList { connections }))
 }
@@ -90,14 +95,19 @@ fn list_query(query: Option<&str>) -> Result<ConnectionQuery, ApiError> {
     post, path = "/connections", tag = "connections", request_body = ImportConnection,
     responses((status = 201, body = FullConnection), (status = "4XX", body = ErrorEnvelope)),
 )]
-pub async fn import(State(runtime): State<Runtime>, Key(caller): Key, request: Request) -> Result<Response, ApiError> {
+pub async fn import(
+    State(runtime): State<Runtime>,
+    Key(caller, _): Key<need::ConnectionsCreate>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let body = read_json(&parts.headers, body, runtime.config().limits.request_body_bytes).await?;
     let new = parse::<ImportConnection>(&body)?.into_new()?;
-    let target = runtime.import_connection(&caller.environment.id, new).await?;
+    let environment = caller.connections(&new.provider_config_key, new.connection_id.as_deref())?;
+    let target = runtime.import_connection(environment, new).await?;
     Ok(json_response(
         StatusCode::CREATED,
-        &FullConnection::new(&target, true, runtime.now_ms()),
+        &FullConnection::new(&target, shown(&caller, true), runtime.now_ms()),
     ))
 }
 
@@ -108,24 +118,20 @@ pub async fn import(State(runtime): State<Runtime>, Key(caller): Key, request: R
 )]
 pub async fn import_legacy(
     State(runtime): State<Runtime>,
-    Key(caller): Key,
+    Key(caller, _): Key<need::ConnectionsCreate>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let body = read_json(&parts.headers, body, runtime.config().limits.request_body_bytes).await?;
     let import = parse::<LegacyImport>(&body)?;
-    let environment_id = &caller.environment.id;
-    let integration = runtime
-        .integration(environment_id, import.provider_config_key())
-        .await?;
+    let environment = caller.connections(import.provider_config_key(), import.connection_id())?;
+    let integration = runtime.integration(environment, import.provider_config_key()).await?;
     let provider = runtime.providers().get(&integration.provider);
     let stored = provider.and_then(|provider| provider.auth_mode.credentials_type());
-    let target = runtime
-        .import_connection(environment_id, import.into_new(stored)?)
-        .await?;
+    let target = runtime.import_connection(environment, import.into_new(stored)?).await?;
     Ok(json_response(
         StatusCode::CREATED,
-        &FullConnection::new(&target, true, runtime.now_ms()),
+        &FullConnection::new(&target, shown(&caller, true), runtime.now_ms()),
     ))
 }
 
@@ -143,7 +149,7 @@ pub async fn import_legacy(
 )]
 pub async fn show(
     State(runtime): State<Runtime>,
-    Key(caller): Key,
+    Key(caller, _): Key<need::ConnectionsRead>,
     PathParams(connection_id): PathParams<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -154,7 +160,10 @@ pub async fn show(
     // Only credentials of GitHub Apps have such a token, and there are none.
     query.boolean("refresh_github_app_jwt_token");
     query.finish()?;
-    let environment = &caller.environment.id;
+    let environment = caller.connection(&provider_config_key, &connection_id)?;
+    if with_refresh_token || force_refresh {
+        caller.require(Scope::ConnectionsReadCredentials)?;
+    }
     let target = if force_refresh {
         runtime
             .refreshed_connection(environment, &provider_config_key, &connection_id)
@@ -167,8 +176,19 @@ pub async fn show(
     .map_err(show_error)?;
     Ok(json_response(
         StatusCode::OK,
-        &FullConnection::new(&target, with_refresh_token, runtime.now_ms()),
+        &FullConnection::new(&target, shown(&caller, with_refresh_token), runtime.now_ms()),
     ))
+}
+
+/// What of the credentials is shown: nothing without the scope for it.
+fn shown(caller: &Caller, with_refresh_token: bool) -> Shown {
+    if !caller.has(Scope::ConnectionsReadCredentials) {
+        Shown::Nothing
+    } else if with_refresh_token {
+        Shown::Everything
+    } else {
+        Shown::WithoutRefreshToken
+    }
 }
 
 fn show_error(error: OAuthError) -> ApiError {
@@ -192,7 +212,7 @@ fn show_error(error: OAuthError) -> ApiError {
 )]
 pub async fn remove(
     State(runtime): State<Runtime>,
-    Key(caller): Key,
+    Key(caller, _): Key<need::ConnectionsDelete>,
     PathParams(connection_id): PathParams<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -200,7 +220,11 @@ pub async fn remove(
     let provider_config_key = query.required_name("provider_config_key", "provider config key", is_provider_config_key);
     query.finish()?;
     runtime
-        .delete_connection(&caller.environment.id, &provider_config_key, &connection_id)
+        .delete_connection(
+            caller.connection(&provider_config_key, &connection_id)?,
+            &provider_config_key,
+            &connection_id,
+        )
         .await
         .map_err(remove_error)?;
     Ok(json_response(StatusCode::OK, &Removed { success: true }))

@@ -27,6 +27,14 @@ pub struct ConnectionItem {
     created: String,
 }
 
+/// What of the credentials an answer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    Nothing,
+    WithoutRefreshToken,
+    Everything,
+}
+
 /// One connection with its credentials.
 #[derive(Serialize, ToSchema)]
 pub struct FullConnection {
@@ -95,7 +103,7 @@ impl From<&Connection> for ConnectionItem {
 }
 
 impl FullConnection {
-    pub fn new(target: &Target, with_refresh_token: bool, now_ms: i64) -> Self {
+    pub fn new(target: &Target, shown: Shown, now_ms: i64) -> Self {
         let connection = &*target.connection;
         Self {
             id: connection.key.to_string(),
@@ -112,7 +120,11 @@ impl FullConnection {
             updated_at: ms_offset(connection.updated_at_ms),
             last_fetched_at: ms_offset(now_ms),
             // In the clear: they are what connections are asked for.
-            credentials: target.credentials.to_public_json(with_refresh_token),
+            credentials: match shown {
+                Shown::Nothing => Value::Object(JsonObject::new()),
+                Shown::WithoutRefreshToken => target.credentials.to_public_json(false),
+                Shown::Everything => target.credentials.to_public_json(true),
+            },
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::model::RunError;
 use crate::oauth::{NoCredentials, OAuthError};
 use crate::proxy::{Phase, ProxyError};
 use crate::records::RecordsError;
-use crate::runtime::{InvokeError, RecordsApiError};
+use crate::runtime::{Denied, InvokeError, KeysError, RecordsApiError};
 use crate::store::StoreError;
 
 impl From<StoreError> for ApiError {
@@ -41,6 +41,40 @@ impl From<StoreError> for ApiError {
             | StoreError::Full(_)
             | StoreError::BecameReadOnly(_)
             | StoreError::Driver(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<Denied> for ApiError {
+    fn from(error: Denied) -> Self {
+        let message = error.to_string();
+        match error {
+            Denied::Scope { .. }
+            | Denied::Limited { .. }
+            | Denied::Integration { .. }
+            | Denied::Connection { .. }
+            | Denied::AllConnections { .. }
+            | Denied::Method { .. }
+            | Denied::Path { .. }
+            | Denied::Header { .. } => Self::new(StatusCode::FORBIDDEN, "forbidden", message),
+        }
+    }
+}
+
+impl From<KeysError> for ApiError {
+    fn from(error: KeysError) -> Self {
+        let message = error.to_string();
+        match error {
+            KeysError::Denied(error) => error.into(),
+            KeysError::Invalid { field, message } => {
+                let path = field.split('.').map(str::to_owned).collect();
+                let code = "custom";
+                Self::faults("invalid_body", vec![Fault { code, message, path }])
+            }
+            KeysError::TooMany => Self::new(StatusCode::BAD_REQUEST, "resource_capped", message),
+            KeysError::Unknown { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", message),
+            KeysError::Own => Self::new(StatusCode::CONFLICT, "conflict", message),
+            KeysError::Store(error) => error.into(),
         }
     }
 }

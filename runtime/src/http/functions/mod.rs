@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::auth::Key;
+use super::auth::{Key, need};
 use super::body::{json_response, parse, read, read_json, require_media_type};
 use super::error::{ApiError, ErrorEnvelope};
 use super::fault::Fault;
@@ -53,15 +53,16 @@ pub struct DeployedFunction {
 )]
 pub async fn deploy(
     State(runtime): State<Runtime>,
-    Key(caller): Key,
+    Key(caller, _): Key<need::Deploy>,
     PathParams(unique_key): PathParams<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    let environment = caller.whole_integration(&unique_key)?;
     let (parts, body) = request.into_parts();
     Query::parse(parts.uri.query()).finish()?;
     require_media_type(&parts.headers, &["application/wasm", "application/octet-stream"])?;
     let component = read(body, runtime.config().limits.component_bytes).await?;
-    let deployed = runtime.deploy(&caller.environment.id, &unique_key, &component).await?;
+    let deployed = runtime.deploy(environment, &unique_key, &component).await?;
     Ok(json_response(StatusCode::CREATED, &Deployment::from(deployed)))
 }
 
@@ -116,12 +117,12 @@ struct ListFunctions {
 )]
 pub async fn list(
     State(runtime): State<Runtime>,
-    Key(caller): Key,
+    Key(caller, _): Key<need::IntegrationsListFunctions>,
     PathParams(unique_key): PathParams<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let list = ListFunctions::parse(request.uri().query())?;
-    let environment = &caller.environment.id;
+    let environment = caller.integration(&unique_key)?;
     runtime.integration(environment, &unique_key).await?;
     let functions = runtime.functions(environment, Some(&unique_key)).await?;
     Ok(json_response(StatusCode::OK, &list.page_of(&functions)))
@@ -200,14 +201,14 @@ pub struct FunctionAnswer {
 )]
 pub async fn show(
     State(runtime): State<Runtime>,
-    Key(caller): Key,
+    Key(caller, _): Key<need::FunctionsRead>,
     PathParams((unique_key, name)): PathParams<(String, String)>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let mut query = Query::parse(request.uri().query());
     let kind = kind(&mut query);
     query.finish()?;
-    let environment = &caller.environment.id;
+    let environment = caller.integration(&unique_key)?;
     runtime.integration(environment, &unique_key).await?;
     let versions = runtime.function_versions(environment, &unique_key, &name).await?;
     let answer = answer(&versions, kind).ok_or_else(|| unknown_function(&unique_key, &name))?;
@@ -255,7 +256,7 @@ pub struct RolledBack {
 )]
 pub async fn rollback(
     State(runtime): State<Runtime>,
-    Key(caller): Key,
+    Key(caller, _): Key<need::Deploy>,
     PathParams((unique_key, name)): PathParams<(String, String)>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -266,7 +267,7 @@ pub async fn rollback(
     } else {
         Rollback::default()
     };
-    let environment = &caller.environment.id;
+    let environment = caller.whole_integration(&unique_key)?;
     runtime.integration(environment, &unique_key).await?;
     let function = runtime
         .rollback(environment, &unique_key, &name, version)

@@ -1,15 +1,14 @@
-//! Environments, keys and integrations, on both databases.
+//! Environments and integrations, on both databases.
 
 use super::*;
-use crate::model::{ApiKey, ApiKeyId};
 use crate::store::StoreError;
 
 for_each_db! {
-    environments_keys_and_settings,
+    environments_and_settings,
     integrations_keep_blobs_and_nulls,
 }
 
-async fn environments_keys_and_settings(store: Store) {
+async fn environments_and_settings(store: Store) {
     let Fixture { environment, .. } = Fixture::new(&store).await;
     assert_eq!(
         store.environment_by_name("prod").await.unwrap().unwrap().id,
@@ -18,20 +17,6 @@ async fn environments_keys_and_settings(store: Store) {
     assert!(store.environment_by_name("dev").await.unwrap().is_none());
     let again = store.insert_environment(&environment).await.unwrap_err();
     assert!(matches!(again, StoreError::Taken { .. }), "{again}");
-
-    let key = ApiKey {
-        id: ApiKeyId::from("key_1"),
-        environment_id: environment.id.clone(),
-        name: "default".to_owned(),
-        sha256: [7; 32],
-        created_at_ms: NOW_MS,
-    };
-    store.insert_api_key(&key).await.unwrap();
-    let keys = store.api_keys().await.unwrap();
-    assert_eq!(
-        (keys.len(), keys[0].sha256, &keys[0].environment_id),
-        (1, [7; 32], &environment.id)
-    );
 
     assert_eq!(store.setting("check").await.unwrap(), None);
     assert_eq!(store.insert_setting("check", &[0, 255]).await.unwrap(), [0, 255]);

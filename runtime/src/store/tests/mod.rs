@@ -2,6 +2,7 @@
 //! with a fresh database of each kind. Postgres is the server that `NANGO_TEST_POSTGRES_URL` names; `make test` starts
 //! one.
 
+mod api_keys;
 mod checkpoints;
 mod connections;
 mod deployments;
