@@ -76,6 +76,7 @@ routes! {
     post   "/connections/metadata"                              => connection_metadata::replace;
     patch  "/connections/metadata"                              => connection_metadata::merge;
     get    "/connections/{connection_id}"                       => connections::show;
+    patch  "/connections/{connection_id}"                       => connections::update;
     delete "/connections/{connection_id}"                       => connections::remove;
     get    "/integrations"                                      => integrations::list;
     post   "/integrations"                                      => integrations::create;
@@ -88,6 +89,7 @@ routes! {
     post   "/integrations/{unique_key}/functions/{name}/rollback" => functions::rollback;
     get    "/providers"                                         => providers::list;
     get    "/providers/{provider}"                              => providers::show;
+    get    "/providers/{provider}/templates"                    => providers::templates;
     get    "/logs/operations"                                   => logs::operations;
     get    "/logs/operations/{id}"                              => logs::operation;
     get    "/logs/messages"                                     => logs::messages;
@@ -102,6 +104,20 @@ fn router_with(runtime: Runtime, edge: edge::Edge) -> Router {
     documented_routes()
         // The Node client asks with the slash.
         .route("/records/", get(records::list))
+        // Nango's older names of the same things.
+        .route("/connection", get(connections::list))
+        .route(
+            "/connection/{connection_id}",
+            get(connections::show).delete(connections::remove),
+        )
+        .route(
+            "/connection/metadata",
+            post(connection_metadata::replace).patch(connection_metadata::merge),
+        )
+        .route(
+            "/connection/{connection_id}/metadata",
+            post(connection_metadata::replace_one).patch(connection_metadata::merge_one),
+        )
         .route("/proxy", any(proxy::call))
         .route("/proxy/", any(proxy::call))
         .route("/proxy/{*path}", any(proxy::call))

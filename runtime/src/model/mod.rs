@@ -9,7 +9,7 @@ pub mod log;
 pub mod record;
 pub mod run;
 
-pub use connection::{Connection, EndUser, Generation, RefreshFailure, RefreshState};
+pub use connection::{Connection, EndUser, Generation, Organization, RefreshFailure, RefreshState};
 pub use execution::ExecutionContext;
 pub use function::{Deployment, Function, FunctionKind, FunctionManifest, MODELS_MAX, Manifest};
 pub use id::{ApiKeyId, ConnectionKey, DeploymentId, EnvironmentId, IntegrationId, OperationId, RunId, SyncId};
