@@ -3,6 +3,7 @@
 mod actions;
 mod bad_input;
 mod cli;
+mod connections_api;
 mod connections_compat;
 mod contract;
 mod credential_types;
