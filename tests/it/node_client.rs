@@ -128,7 +128,11 @@ fn connections(results: &Value) {
     assert_eq!(one["credentials"], json!({"type": "API_KEY", "apiKey": API_KEY}));
     failed(results, "getConnectionUnknown", 404, "not_found");
     assert_eq!(results["getToken"]["returned"]["apiKey"], API_KEY);
-    assert_eq!(results["getRawTokenResponse"], json!({}), "an API key has no token response");
+    assert_eq!(
+        results["getRawTokenResponse"],
+        json!({}),
+        "an API key has no token response"
+    );
     let success = json!({"success": true});
     assert_eq!(results["patchConnection"]["returned"], success);
     failed(results, "patchConnectionUnknown", 404, "not_found");
