@@ -41,7 +41,9 @@ await call('createIntegrationAgain', () => nango.createIntegration({ provider: '
 await call('createIntegrationBad', () => nango.createIntegration({ provider: 'nope', unique_key: 'other' }));
 await call('listIntegrations', () => nango.listIntegrations());
 await call('getIntegration', () => nango.getIntegration({ uniqueKey: 'tmp' }));
-await call('getIntegrationInclude', () => nango.getIntegration({ uniqueKey: 'tmp' }, { include: ['webhook', 'credentials'] }));
+// Of a list, the client sends the last only.
+await call('getIntegrationWebhook', () => nango.getIntegration({ uniqueKey: 'tmp' }, { include: ['webhook'] }));
+await call('getIntegrationCredentials', () => nango.getIntegration({ uniqueKey: 'tmp' }, { include: ['credentials'] }));
 await call('getIntegrationUnknown', () => nango.getIntegration({ uniqueKey: 'nope' }));
 await call('updateIntegration', () => nango.updateIntegration({ uniqueKey: 'tmp' }, { display_name: 'Renamed' }));
 await call('deleteIntegration', () => nango.deleteIntegration('tmp'));
