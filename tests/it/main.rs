@@ -4,6 +4,8 @@ mod actions;
 mod api_keys;
 mod bad_input;
 mod cli;
+mod connections_api;
+mod connections_compat;
 mod contract;
 mod credential_types;
 mod fixture;

@@ -47,6 +47,8 @@ fn providers_and_integrations(results: &Value) {
     assert_eq!(results["getProvider"]["returned"]["data"]["auth_mode"], "OAUTH2");
     failed(results, "getProviderUnknown", 404, "not_found");
 
+    assert_eq!(results["getProviderTemplates"]["returned"], json!({"data": []}));
+
     let integration = [
         "unique_key",
         "provider",
@@ -62,6 +64,13 @@ fn providers_and_integrations(results: &Value) {
     failed(results, "createIntegrationBad", 400, "invalid_body");
     has_keys(&results["listIntegrations"]["returned"]["configs"][0], &integration);
     assert_eq!(results["getIntegration"]["returned"]["data"]["unique_key"], "tmp");
+    for (name, field) in [
+        ("getIntegrationWebhook", "webhook_url"),
+        ("getIntegrationCredentials", "credentials"),
+    ] {
+        let included = &results[name]["returned"]["data"];
+        assert_eq!(included.get(field), Some(&Value::Null), "{included}");
+    }
     failed(results, "getIntegrationUnknown", 404, "not_found");
     assert_eq!(
         results["updateIntegration"]["returned"]["data"]["display_name"],
@@ -120,6 +129,30 @@ fn connections(results: &Value) {
     assert_eq!(one["credentials"], json!({"type": "API_KEY", "apiKey": API_KEY}));
     failed(results, "getConnectionUnknown", 404, "not_found");
     assert_eq!(results["getToken"]["returned"]["apiKey"], API_KEY);
+    assert_eq!(
+        results["getRawTokenResponse"],
+        json!({}),
+        "an API key has no token response"
+    );
+    let success = json!({"success": true});
+    assert_eq!(results["patchConnection"]["returned"], success);
+    failed(results, "patchConnectionUnknown", 404, "not_found");
+    for (name, count) in [
+        ("listConnectionsOfUser", 1),
+        ("listConnectionsSearch", 1),
+        ("listConnectionsOfOrganization", 0),
+        ("listConnectionsPage", 0),
+    ] {
+        let listed = results[name]["returned"]["connections"].as_array();
+        assert_eq!(listed.map(Vec::len), Some(count), "{name}: {}", results[name]);
+    }
+    assert_eq!(results["waitForConnection"]["returned"]["connection_id"], CONNECTION);
+    let found = &results["listConnectionsOfUser"]["returned"]["connections"][0];
+    assert_eq!(
+        found["end_user"],
+        json!({"id": "u7", "email": "u7@example.com", "display_name": "Seven", "tags": {}, "organization": null})
+    );
+    assert_eq!(found["tags"], json!({"plan": "pro"}));
 
     let echo = |metadata: Value| json!({"metadata": metadata, "connection_id": CONNECTION, "provider_config_key": INTEGRATION});
     assert_eq!(

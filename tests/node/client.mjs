@@ -34,12 +34,16 @@ async function syncEnded(name) {
 await call('listProviders', () => nango.listProviders({ search: 'github' }));
 await call('getProvider', () => nango.getProvider({ provider: 'github' }));
 await call('getProviderUnknown', () => nango.getProvider({ provider: 'nope' }));
+await call('getProviderTemplates', () => nango.getProviderTemplates({ provider: 'github' }));
 
 await call('createIntegration', () => nango.createIntegration({ provider: 'unauthenticated', unique_key: 'tmp', display_name: 'Tmp' }));
 await call('createIntegrationAgain', () => nango.createIntegration({ provider: 'unauthenticated', unique_key: 'tmp' }));
 await call('createIntegrationBad', () => nango.createIntegration({ provider: 'nope', unique_key: 'other' }));
 await call('listIntegrations', () => nango.listIntegrations());
 await call('getIntegration', () => nango.getIntegration({ uniqueKey: 'tmp' }));
+// Of a list, the client sends the last only.
+await call('getIntegrationWebhook', () => nango.getIntegration({ uniqueKey: 'tmp' }, { include: ['webhook'] }));
+await call('getIntegrationCredentials', () => nango.getIntegration({ uniqueKey: 'tmp' }, { include: ['credentials'] }));
 await call('getIntegrationUnknown', () => nango.getIntegration({ uniqueKey: 'nope' }));
 await call('updateIntegration', () => nango.updateIntegration({ uniqueKey: 'tmp' }, { display_name: 'Renamed' }));
 await call('deleteIntegration', () => nango.deleteIntegration('tmp'));
@@ -48,6 +52,19 @@ await call('listConnections', () => nango.listConnections());
 await call('listConnectionsFiltered', () => nango.listConnections({ integrationId: INTEGRATION, limit: 5 }));
 await call('getConnection', () => nango.getConnection(INTEGRATION, CONNECTION));
 await call('getConnectionUnknown', () => nango.getConnection(INTEGRATION, 'nope'));
+await call('getRawTokenResponse', () => nango.getRawTokenResponse(INTEGRATION, CONNECTION));
+const endUser = { id: 'u7', email: 'u7@example.com', display_name: 'Seven' };
+await call('patchConnection', () =>
+    nango.patchConnection({ connectionId: CONNECTION, provider_config_key: INTEGRATION }, { end_user: endUser, tags: { plan: 'pro' } })
+);
+await call('patchConnectionUnknown', () =>
+    nango.patchConnection({ connectionId: 'nope', provider_config_key: INTEGRATION }, { tags: { plan: 'pro' } })
+);
+await call('listConnectionsOfUser', () => nango.listConnections({ userId: 'u7', tags: { Plan: 'pro' }, integrationId: [INTEGRATION, 'nope'] }));
+await call('listConnectionsSearch', () => nango.listConnections(undefined, 'SEVEN', { endUserId: 'u7', limit: 3 }));
+await call('listConnectionsOfOrganization', () => nango.listConnections(undefined, undefined, { endUserOrganizationId: 'nope' }));
+await call('listConnectionsPage', () => nango.listConnections({ limit: 1, page: 1 }));
+await call('waitForConnection', () => nango.waitForConnection(INTEGRATION, 'u7'));
 await call('getToken', () => nango.getToken(INTEGRATION, CONNECTION));
 await call('setMetadata', () => nango.setMetadata(INTEGRATION, CONNECTION, { b: 2 }));
 await call('updateMetadata', () => nango.updateMetadata(INTEGRATION, CONNECTION, { c: 3 }));

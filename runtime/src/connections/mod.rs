@@ -33,7 +33,7 @@ use crate::encryption::Keyring;
 use crate::model::{Connection, EnvironmentId, Integration, JsonObject};
 use crate::provider::template::Template;
 use crate::provider::{Catalogue, Provider};
-use crate::store::{ConnectionQuery, Store};
+use crate::store::{ConnectionPatch, ConnectionQuery, Store};
 
 /// Connections listed by one call, at most.
 pub const LIST_LIMIT_MAX: i64 = 2_000;
@@ -161,6 +161,40 @@ impl Connections {
             .caches
             .forget_connection(environment_id, provider_config_key, connection_id);
         if deleted? {
+            Ok(())
+        } else {
+            Err(unknown_connection(provider_config_key, connection_id))
+        }
+    }
+
+    /// Changes tags and end user; credentials and configuration change by importing anew. A patch that names nothing changes
+    /// nothing.
+    pub async fn patch(
+        &self,
+        environment_id: &EnvironmentId,
+        provider_config_key: &str,
+        connection_id: &str,
+        patch: ConnectionPatch,
+    ) -> Result<(), ConnectionsError> {
+        let inner = &self.0;
+        let patch = ConnectionPatch {
+            tags: patch.tags.map(|tags| validation::tags("tags", tags)).transpose()?,
+            end_user: match patch.end_user {
+                Some(Some(end_user)) => Some(Some(validation::end_user(end_user)?)),
+                taken_away_or_left => taken_away_or_left,
+            },
+        };
+        self.stored_integration(environment_id, provider_config_key).await?;
+        let connection = self.stored(environment_id, provider_config_key, connection_id).await?;
+        if patch.tags.is_none() && patch.end_user.is_none() {
+            return Ok(());
+        }
+        let now_ms = inner.clock.now_ms();
+        let patched = inner.store.patch_connection(&connection, &patch, now_ms).await;
+        inner
+            .caches
+            .forget_connection(environment_id, provider_config_key, connection_id);
+        if patched? {
             Ok(())
         } else {
             Err(unknown_connection(provider_config_key, connection_id))

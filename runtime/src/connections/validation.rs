@@ -98,6 +98,12 @@ pub(super) fn end_user(end_user: EndUser) -> Result<EndUser, ConnectionsError> {
     if let Some(name) = &end_user.display_name {
         display_name("end_user.display_name", name)?;
     }
+    if let Some(organization) = &end_user.organization {
+        display_name("end_user.organization.id", &organization.id)?;
+        if let Some(name) = &organization.display_name {
+            display_name("end_user.organization.display_name", name)?;
+        }
+    }
     let tags = tags("end_user.tags", end_user.tags)?;
     Ok(EndUser { tags, ..end_user })
 }
@@ -184,6 +190,7 @@ mod tests {
             email: email.map(ToOwned::to_owned),
             display_name: None,
             tags: BTreeMap::new(),
+            organization: None,
         };
         assert!(end_user(user("u1", Some("a.b@c.example"))).is_ok());
         for bad in [

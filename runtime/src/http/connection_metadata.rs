@@ -12,6 +12,8 @@ use super::body::{json_response, parse, read_json};
 use super::error::{ApiError, ErrorEnvelope};
 use super::fault::Fault;
 use super::names::{is_connection_id, is_provider_config_key};
+use super::query::{PathParams, Query};
+use super::target::provider_config_key;
 use crate::connections::ConnectionsError;
 use crate::model::JsonObject;
 use crate::runtime::{Caller, Runtime};
@@ -90,6 +92,58 @@ async fn set(
         .await
         .map_err(metadata_error)?;
     Ok(set)
+}
+
+/// Nango's older form of [`replace`]: the connection in the path, its integration in a header, the metadata as the body.
+pub async fn replace_one(
+    State(runtime): State<Runtime>,
+    Key(caller, _): Key<need::ConnectionsUpdate>,
+    PathParams(connection_id): PathParams<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let metadata = set_one(&runtime, &caller, connection_id, request, false).await?;
+    Ok(json_response(StatusCode::CREATED, &metadata))
+}
+
+/// Nango's older form of [`merge`].
+pub async fn merge_one(
+    State(runtime): State<Runtime>,
+    Key(caller, _): Key<need::ConnectionsUpdate>,
+    PathParams(connection_id): PathParams<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let metadata = set_one(&runtime, &caller, connection_id, request, true).await?;
+    Ok(json_response(StatusCode::OK, &metadata))
+}
+
+/// Gives the body back, as the answer.
+async fn set_one(
+    runtime: &Runtime,
+    caller: &Caller,
+    connection_id: String,
+    request: Request,
+    merge: bool,
+) -> Result<JsonObject, ApiError> {
+    let (parts, body) = request.into_parts();
+    Query::parse(parts.uri.query()).finish()?;
+    let mut faults = Vec::new();
+    let provider_config_key = provider_config_key(&parts.headers, &mut faults).to_owned();
+    if !faults.is_empty() {
+        return Err(ApiError::faults("invalid_headers", faults));
+    }
+    let body = read_json(&parts.headers, body, runtime.config().limits.request_body_bytes).await?;
+    let metadata: JsonObject = parse(&body)?;
+    runtime
+        .set_metadata(
+            caller.connection(&provider_config_key, &connection_id)?,
+            &provider_config_key,
+            std::slice::from_ref(&connection_id),
+            &metadata,
+            merge,
+        )
+        .await
+        .map_err(metadata_error)?;
+    Ok(metadata)
 }
 
 fn metadata_error(error: ConnectionsError) -> ApiError {

@@ -96,7 +96,7 @@ pub struct IntegrationItem {
 }
 
 #[derive(Serialize, ToSchema)]
-pub struct Removed {
+pub struct Success {
     pub success: bool,
 }
 
@@ -196,7 +196,7 @@ pub async fn update(
 /// Delete an integration with its connections and functions.
 #[utoipa::path(
     delete, path = "/integrations/{unique_key}", tag = "integrations", params(("unique_key" = String, Path)),
-    responses((status = 200, body = Removed), (status = "4XX", body = ErrorEnvelope)),
+    responses((status = 200, body = Success), (status = "4XX", body = ErrorEnvelope)),
 )]
 pub async fn remove(
     State(runtime): State<Runtime>,
@@ -205,7 +205,7 @@ pub async fn remove(
 ) -> Result<Response, ApiError> {
     let environment = caller.whole_integration(&unique_key)?;
     runtime.delete_integration(environment, &unique_key).await?;
-    Ok(json_response(StatusCode::OK, &Removed { success: true }))
+    Ok(json_response(StatusCode::OK, &Success { success: true }))
 }
 
 fn answer(data: IntegrationItem) -> Response {

@@ -82,6 +82,7 @@ routes! {
     post   "/connections/metadata"                              => connection_metadata::replace, Some(Scope::ConnectionsUpdate);
     patch  "/connections/metadata"                              => connection_metadata::merge, Some(Scope::ConnectionsUpdate);
     get    "/connections/{connection_id}"                       => connections::show, Some(Scope::ConnectionsRead);
+    patch  "/connections/{connection_id}"                       => connections::update, Some(Scope::ConnectionsUpdate);
     delete "/connections/{connection_id}"                       => connections::remove, Some(Scope::ConnectionsDelete);
     get    "/integrations"                                      => integrations::list, Some(Scope::IntegrationsList);
     post   "/integrations"                                      => integrations::create, Some(Scope::IntegrationsCreate);
@@ -94,6 +95,7 @@ routes! {
     post   "/integrations/{unique_key}/functions/{name}/rollback" => functions::rollback, Some(Scope::Deploy);
     get    "/providers"                                         => providers::list, Some(Scope::ProvidersRead);
     get    "/providers/{provider}"                              => providers::show, Some(Scope::ProvidersRead);
+    get    "/providers/{provider}/templates"                    => providers::templates, Some(Scope::ProvidersRead);
     get    "/logs/operations"                                   => logs::operations, Some(Scope::LogsRead);
     get    "/logs/operations/{id}"                              => logs::operation, Some(Scope::LogsRead);
     get    "/logs/messages"                                     => logs::messages, Some(Scope::LogsRead);
@@ -111,6 +113,20 @@ fn router_with(runtime: Runtime, edge: edge::Edge) -> Router {
     documented_routes()
         // The Node client asks with the slash.
         .route("/records/", get(records::list))
+        // Nango's older names of the same things.
+        .route("/connection", get(connections::list))
+        .route(
+            "/connection/{connection_id}",
+            get(connections::show).delete(connections::remove),
+        )
+        .route(
+            "/connection/metadata",
+            post(connection_metadata::replace).patch(connection_metadata::merge),
+        )
+        .route(
+            "/connection/{connection_id}/metadata",
+            post(connection_metadata::replace_one).patch(connection_metadata::merge_one),
+        )
         .route("/proxy", any(proxy::call))
         .route("/proxy/", any(proxy::call))
         .route("/proxy/{*path}", any(proxy::call))

@@ -60,11 +60,32 @@ pub async fn show(
     request: Request,
 ) -> Result<Response, ApiError> {
     Query::parse(request.uri().query()).finish()?;
-    let provider = runtime.providers().providers.get(&name).ok_or_else(|| {
+    let data = entry(known(&runtime, &name)?);
+    Ok(json_response(StatusCode::OK, &ProviderItem { data }))
+}
+
+/// Functions that come with a provider, ready to deploy. None are shipped: functions are components that users build.
+#[utoipa::path(
+    get, path = "/providers/{provider}/templates", tag = "providers", params(("provider" = String, Path)),
+    responses((status = 200, body = ProviderList), (status = 404, body = ErrorEnvelope)),
+)]
+pub async fn templates(
+    State(runtime): State<Runtime>,
+    Key(_, _): Key<need::ProvidersRead>,
+    PathParams(name): PathParams<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    Query::parse(request.uri().query()).finish()?;
+    known(&runtime, &name)?;
+    Ok(json_response(StatusCode::OK, &ProviderList { data: Vec::new() }))
+}
+
+fn known<'a>(runtime: &'a Runtime, name: &str) -> Result<&'a Provider, ApiError> {
+    let provider = runtime.providers().providers.get(name).ok_or_else(|| {
         let message = format!("There is no provider {name:?}; GET /providers lists all");
         ApiError::new(StatusCode::NOT_FOUND, "not_found", message)
     })?;
-    Ok(json_response(StatusCode::OK, &ProviderItem { data: entry(provider) }))
+    Ok(provider)
 }
 
 /// `search` is in lower case.

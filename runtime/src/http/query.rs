@@ -1,7 +1,6 @@
 //! Query parameters, strictly: what a route does not know is refused, because a misspelt filter that is ignored gives wrong data. Faults
 //! are gathered while parameters are taken and reported together by [`Query::finish`]; until then a faulty parameter has a stand-in value.
 
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use axum::extract::FromRequestParts;
@@ -135,8 +134,8 @@ impl Query {
         }
     }
 
-    /// The values of `name[key]`, by key.
-    pub fn bracketed(&mut self, name: &str) -> BTreeMap<String, String> {
+    /// Keys and values of all `name[key]`, as they were given.
+    pub fn bracketed(&mut self, name: &str) -> Vec<(String, String)> {
         let key = |given: &str| {
             let key = given.strip_prefix(name)?.strip_prefix('[')?.strip_suffix(']')?;
             (!key.is_empty()).then(|| key.to_owned())
@@ -184,7 +183,7 @@ mod tests {
     async fn takes_what_is_known_and_refuses_the_rest() {
         let mut query = Query::parse(Some("ids=1&ids=2&ids[]=3&tags%5Bplan%5D=pro&limit=5&deep=true"));
         assert_eq!(query.repeated("ids"), ["1", "2", "3"]);
-        assert_eq!(query.bracketed("tags"), BTreeMap::from([("plan".into(), "pro".into())]));
+        assert_eq!(query.bracketed("tags"), [("plan".into(), "pro".into())]);
         assert_eq!(query.integer("limit", 1..=10, 1), 5);
         assert_eq!(query.integer("page", 0..=10, 0), 0);
         assert!(query.boolean("deep"));

@@ -28,16 +28,21 @@ impl<'a> TargetHeaders<'a> {
     /// For routes with more headers to check: adds to `faults`.
     pub fn parse_into(headers: &'a HeaderMap, faults: &mut Vec<Fault>) -> Self {
         Self {
-            provider_config_key: name(
-                headers,
-                "provider-config-key",
-                "provider config key",
-                is_provider_config_key,
-                faults,
-            ),
+            provider_config_key: provider_config_key(headers, faults),
             connection_id: name(headers, "connection-id", "connection id", is_connection_id, faults),
         }
     }
+}
+
+/// The integration a call is for; a fault unless it is there and well-formed.
+pub fn provider_config_key<'a>(headers: &'a HeaderMap, faults: &mut Vec<Fault>) -> &'a str {
+    name(
+        headers,
+        "provider-config-key",
+        "provider config key",
+        is_provider_config_key,
+        faults,
+    )
 }
 
 fn name<'a>(

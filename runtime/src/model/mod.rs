@@ -12,7 +12,7 @@ pub mod run;
 pub mod scope;
 
 pub use api_key::{ApiKey, KeyLimits, is_plain_path};
-pub use connection::{Connection, EndUser, Generation, RefreshFailure, RefreshState};
+pub use connection::{Connection, EndUser, Generation, Organization, RefreshFailure, RefreshState};
 pub use execution::ExecutionContext;
 pub use function::{Deployment, Function, FunctionKind, FunctionManifest, MODELS_MAX, Manifest};
 pub use id::{ApiKeyId, ConnectionKey, DeploymentId, EnvironmentId, IntegrationId, OperationId, RunId, SyncId};

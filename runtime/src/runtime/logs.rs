@@ -105,6 +105,32 @@ impl Runtime {
         i64::try_from(duration_us).unwrap_or(i64::MAX)
     }
 
+    /// That a connection was changed is an operation of its own. It names the fields and not their values, which say who
+    /// people are.
+    pub(super) fn log_patch(
+        &self,
+        environment: &EnvironmentId,
+        provider_config_key: &str,
+        connection_id: &str,
+        started: &Started,
+        changed: &[&str],
+    ) {
+        self.0.logs.operation(Operation {
+            id: OperationId::new(started.at_ms, self.0.entropy.bytes()),
+            environment_id: environment.clone(),
+            kind: OperationKind::ConnectionPatch,
+            state: OperationState::Success,
+            provider_config_key: Some(provider_config_key.to_owned()),
+            connection_id: Some(connection_id.to_owned()),
+            function: None,
+            run_id: None,
+            message: format!("The connection was changed: {}", changed.join(", ")),
+            started_at_ms: started.at_ms,
+            ended_at_ms: Some(self.0.clock.now_ms()),
+            duration_us: Some(self.duration_us(started)),
+        });
+    }
+
     /// A deploy is an operation with a message for each function.
     pub(super) fn log_deploy(
         &self,

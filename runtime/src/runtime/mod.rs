@@ -27,7 +27,7 @@ use crate::proxy::Proxy;
 use crate::records::{Records, RecordsError};
 use crate::scheduler::Scheduler;
 use crate::schema::SchemaCache;
-use crate::store::{ConnectionQuery, RecordKey, RecordPage, Store, StoreError};
+use crate::store::{ConnectionPatch, ConnectionQuery, RecordKey, RecordPage, Store, StoreError};
 
 pub use crate::deploy::Deployed;
 pub use caller::{Caller, Denied};
@@ -265,6 +265,30 @@ impl Runtime {
         new: NewConnection,
     ) -> Result<Arc<Target>, ConnectionsError> {
         self.0.connections.import(environment, new).await
+    }
+
+    /// Changes tags and end user of a connection. The log has an operation that says which of them.
+    ///
+    /// # Errors
+    /// [`ConnectionsError`]: an unknown integration or connection, a field that does not fit.
+    pub async fn patch_connection(
+        &self,
+        environment: &EnvironmentId,
+        provider_config_key: &str,
+        connection_id: &str,
+        patch: ConnectionPatch,
+    ) -> Result<(), ConnectionsError> {
+        let started = self.started();
+        let fields = [("tags", patch.tags.is_some()), ("end_user", patch.end_user.is_some())];
+        let changed: Vec<&str> = fields.iter().filter(|field| field.1).map(|field| field.0).collect();
+        self.0
+            .connections
+            .patch(environment, provider_config_key, connection_id, patch)
+            .await?;
+        if !changed.is_empty() {
+            self.log_patch(environment, provider_config_key, connection_id, &started, &changed);
+        }
+        Ok(())
     }
 
     /// Deletes it with its records.

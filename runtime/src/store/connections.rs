@@ -9,7 +9,7 @@ use super::columns::{Columns, to_json};
 use super::sql::{Sql, chunks};
 use super::{Store, StoreError};
 use crate::model::{
-    Connection, ConnectionKey, EnvironmentId, Generation, JsonObject, RefreshFailure, RefreshState, Sealed,
+    Connection, ConnectionKey, EndUser, EnvironmentId, Generation, JsonObject, RefreshFailure, RefreshState, Sealed,
 };
 
 /// Connections listed at once.
@@ -22,6 +22,8 @@ pub struct ConnectionQuery {
     /// A part of the connection-id or of the end user's id, e-mail or name, in upper or lower case.
     pub search: Option<String>,
     pub end_user_id: Option<String>,
+    /// Of the end user's organization.
+    pub organization_id: Option<String>,
     /// Unique keys of integrations; a connection of any of them fits.
     pub integration_ids: Vec<String>,
     /// A connection fits that has all of them.
@@ -30,6 +32,15 @@ pub struct ConnectionQuery {
     pub limit: i64,
     /// From 0.
     pub page: i64,
+}
+
+/// What to change of a connection; none leaves it.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectionPatch {
+    /// In the place of those that were there.
+    pub tags: Option<BTreeMap<String, String>>,
+    /// In the place of the one that was there; `Some(None)` takes it away.
+    pub end_user: Option<Option<EndUser>>,
 }
 
 /// The columns of [`connection`], from `connections` as `c` and `integrations` as `i`.
@@ -75,7 +86,7 @@ impl Store {
         .bind(to_json(&connection.tags)?)
         .bind(end_user.map(to_json).transpose()?)
         .bind(end_user.map(|end_user| end_user.id.as_str()))
-        .bind(search_text(connection))
+        .bind(search_text(&connection.connection_id, end_user))
         .bind(connection.created_at_ms)
         .bind(connection.updated_at_ms)
         .bind(connection.refresh.due_at_ms)
@@ -136,6 +147,13 @@ impl Store {
         if let Some(end_user_id) = &query.end_user_id {
             sql.push(" AND c.end_user_id = ").bind(end_user_id.as_str());
         }
+        if let Some(organization_id) = &query.organization_id {
+            // As with tags below: values are strings, in which quotes are escaped, so this can be nothing but the member.
+            let member = format!("\"organization\":{{\"id\":{}", to_json(organization_id)?);
+            sql.push(" AND replace(c.end_user, ")
+                .bind(member)
+                .push(", '') <> c.end_user");
+        }
         if let Some(search) = &query.search {
             sql.push(" AND c.search_text LIKE ")
                 .bind(containing(&search.to_lowercase()))
@@ -159,6 +177,30 @@ impl Store {
             .bind(query.page.max(0).saturating_mul(limit));
         let rows = sql.fetch_all(&self.reader).await?;
         rows.iter().map(connection).collect()
+    }
+
+    /// Changes tags and end user. False when the connection is gone.
+    pub async fn patch_connection(
+        &self,
+        connection: &Connection,
+        patch: &ConnectionPatch,
+        now_ms: i64,
+    ) -> Result<bool, StoreError> {
+        let mut sql = Sql::new(self.dialect, "UPDATE connections SET updated_at_ms = ");
+        sql.bind(now_ms);
+        if let Some(tags) = &patch.tags {
+            sql.push(", tags = ").bind(to_json(tags)?);
+        }
+        if let Some(end_user) = patch.end_user.as_ref().map(Option::as_ref) {
+            sql.push(", end_user = ").bind(end_user.map(to_json).transpose()?);
+            sql.push(", end_user_id = ")
+                .bind(end_user.map(|end_user| end_user.id.clone()));
+            sql.push(", search_text = ")
+                .bind(search_text(&connection.connection_id, end_user));
+        }
+        sql.push(" WHERE connection_key = ").bind(connection.key.as_str());
+        sql.push(" RETURNING connection_key");
+        Ok(!sql.fetch_all(&self.writer).await?.is_empty())
     }
 
     /// Deletes it with its syncs, checkpoints and records, and cancels runs that wait or are under way. False when
@@ -297,9 +339,9 @@ fn generation(columns: &mut Columns<'_>) -> Result<Generation, StoreError> {
 }
 
 /// What [`ConnectionQuery::search`] looks in. Lower-cased here and not by the database: SQLite knows only ASCII.
-fn search_text(connection: &Connection) -> String {
-    let mut text = connection.connection_id.to_lowercase();
-    if let Some(end_user) = &connection.end_user {
+fn search_text(connection_id: &str, end_user: Option<&EndUser>) -> String {
+    let mut text = connection_id.to_lowercase();
+    if let Some(end_user) = end_user {
         let fields = [
             Some(&end_user.id),
             end_user.email.as_ref(),

@@ -42,7 +42,7 @@ use std::sync::atomic::AtomicI64;
 
 use sqlx::AnyPool;
 
-pub use connections::ConnectionQuery;
+pub use connections::{ConnectionPatch, ConnectionQuery};
 pub use deployments::NewDeployment;
 pub use error::StoreError;
 pub use log_queries::{MessageQuery, OperationQuery};

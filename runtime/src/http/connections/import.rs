@@ -10,11 +10,11 @@ use crate::connections::NewConnection;
 use crate::http::error::ApiError;
 use crate::http::fault::Fault;
 use crate::http::names::{is_connection_id, is_provider_config_key};
-use crate::model::{EndUser, JsonObject};
+use crate::model::{EndUser, JsonObject, Organization};
 
 const TAGS_MAX: usize = 10;
 const TAG_KEY_CHARS_MAX: usize = 64;
-const TAG_VALUE_CHARS_MAX: usize = 255;
+pub(super) const TAG_VALUE_CHARS_MAX: usize = 255;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -53,6 +53,31 @@ pub struct ImportEndUser {
     display_name: Option<String>,
     #[serde(default)]
     tags: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    organization: Option<ImportOrganization>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImportOrganization {
+    id: String,
+    #[serde(default)]
+    display_name: Option<String>,
+}
+
+impl ImportEndUser {
+    pub(super) fn into_model(self, faults: &mut Vec<Fault>) -> EndUser {
+        EndUser {
+            id: self.id,
+            email: self.email,
+            display_name: self.display_name,
+            tags: checked_tags(self.tags.unwrap_or_default(), faults),
+            organization: self.organization.map(|organization| Organization {
+                id: organization.id,
+                display_name: organization.display_name,
+            }),
+        }
+    }
 }
 
 impl ImportConnection {
@@ -65,12 +90,7 @@ impl ImportConnection {
             faults.push(Fault::malformed_name("connection_id", "connection id"));
         }
         let tags = checked_tags(self.tags.unwrap_or_default(), &mut faults);
-        let end_user = self.end_user.map(|end_user| EndUser {
-            id: end_user.id,
-            email: end_user.email,
-            display_name: end_user.display_name,
-            tags: checked_tags(end_user.tags.unwrap_or_default(), &mut faults),
-        });
+        let end_user = self.end_user.map(|end_user| end_user.into_model(&mut faults));
         if !faults.is_empty() {
             return Err(ApiError::faults("invalid_body", faults));
         }
@@ -90,7 +110,7 @@ impl ImportConnection {
 }
 
 /// Tags with their keys in lower case.
-fn checked_tags(tags: BTreeMap<String, String>, faults: &mut Vec<Fault>) -> BTreeMap<String, String> {
+pub(super) fn checked_tags(tags: BTreeMap<String, String>, faults: &mut Vec<Fault>) -> BTreeMap<String, String> {
     if tags.len() > TAGS_MAX {
         faults.push(Fault::new(
             "too_big",
@@ -111,12 +131,21 @@ fn checked_tags(tags: BTreeMap<String, String>, faults: &mut Vec<Fault>) -> BTre
             });
         }
     }
-    tags.into_iter()
-        .map(|(key, value)| (key.to_lowercase(), value))
-        .collect()
+    let mut lower_cased = BTreeMap::new();
+    for (key, value) in tags {
+        let lower = key.to_ascii_lowercase();
+        if lower_cased.insert(lower, value).is_some() {
+            faults.push(Fault {
+                code: "invalid_value",
+                message: "Invalid input: this tag is given twice, in different case".to_owned(),
+                path: vec!["tags".to_owned(), key],
+            });
+        }
+    }
+    lower_cased
 }
 
-fn is_tag_key(key: &str) -> bool {
+pub(super) fn is_tag_key(key: &str) -> bool {
     key.len() <= TAG_KEY_CHARS_MAX
         && key.starts_with(|first: char| first.is_ascii_alphabetic())
         && key
@@ -159,6 +188,10 @@ mod tests {
             ),
             (
                 r#"{"provider_config_key":"g","credentials":{},"tags":{"a":""}}"#,
+                r#""path":["tags","a"]"#,
+            ),
+            (
+                r#"{"provider_config_key":"g","credentials":{},"tags":{"A":"1","a":"2"}}"#,
                 r#""path":["tags","a"]"#,
             ),
             (

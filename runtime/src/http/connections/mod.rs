@@ -3,6 +3,8 @@
 
 mod import;
 mod legacy;
+mod list;
+mod patch;
 mod view;
 
 use axum::extract::{Request, State};
@@ -14,22 +16,18 @@ use utoipa::ToSchema;
 use super::auth::{Key, need};
 use super::body::{json_response, parse, read_json};
 use super::error::{ApiError, ErrorEnvelope};
-use super::integrations::Removed;
+use super::integrations::Success;
 use super::names::is_provider_config_key;
 use super::query::{PathParams, Query};
 use crate::connections::ConnectionsError;
 use crate::model::Scope;
 use crate::oauth::OAuthError;
 use crate::runtime::{Caller, Runtime};
-use crate::store::ConnectionQuery;
 
 use import::ImportConnection;
 use legacy::LegacyImport;
+use patch::PatchConnection;
 use view::{ConnectionItem, FullConnection, Shown};
-
-/// Connections in one answer, and how many there are when no `limit` is given.
-const LIMIT_MAX: i64 = 2_000;
-const PAGE_MAX: i64 = 1_000_000;
 
 #[derive(Serialize, ToSchema)]
 pub struct ConnectionList {
@@ -43,6 +41,7 @@ pub struct ConnectionList {
         ("connectionId" = Option<String>, Query),
         ("search" = Option<String>, Query, description = "A part of the connection id or of the end user's id, e-mail or name"),
         ("endUserId" = Option<String>, Query),
+        ("endUserOrganizationId" = Option<String>, Query),
         ("integrationId" = Option<String>, Query, description = "Unique keys with commas between"),
         ("tags[key]" = Option<String>, Query, description = "Only those with this tag; may be repeated with other keys"),
         ("limit" = Option<i64>, Query, description = "1 to 2000, otherwise 2000"),
@@ -55,39 +54,10 @@ pub async fn list(
     Key(caller, _): Key<need::ConnectionsList>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let query = list_query(request.uri().query())?;
+    let query = list::parse(request.uri().query())?;
     let connections = runtime.connections(caller.environment()?, &query).await?;
     let connections = connections.iter().map(ConnectionItem::from).collect();
     Ok(json_response(StatusCode::OK, &ConnectionList { connections }))
-}
-
-fn list_query(query: Option<&str>) -> Result<ConnectionQuery, ApiError> {
-    let mut query = Query::parse(query);
-    let organization_id = query.optional("endUserOrganizationId");
-    let integration_ids = query.optional("integrationId").unwrap_or_default();
-    let list = ConnectionQuery {
-        connection_id: query.optional("connectionId").filter(|id| !id.is_empty()),
-        search: query.optional("search").filter(|search| !search.is_empty()),
-        end_user_id: query.optional("endUserId"),
-        integration_ids: integration_ids
-            .split(',')
-            .filter(|id| !id.is_empty())
-            .map(str::to_owned)
-            .collect(),
-        tags: query
-            .bracketed("tags")
-            .into_iter()
-            .map(|(key, value)| (key.to_lowercase(), value))
-            .collect(),
-        limit: query.integer("limit", 1..=LIMIT_MAX, LIMIT_MAX),
-        page: query.integer("page", 0..=PAGE_MAX, 0),
-    };
-    query.finish()?;
-    if organization_id.is_some() {
-        // Ignored, it would list the connections of every organisation.
-        return Err(ApiError::not_implemented("The parameter endUserOrganizationId"));
-    }
-    Ok(list)
 }
 
 /// Import a connection: create it, or overwrite the one of that id.
@@ -192,23 +162,59 @@ fn shown(caller: &Caller, with_refresh_token: bool) -> Shown {
 }
 
 fn show_error(error: OAuthError) -> ApiError {
+    match error {
+        OAuthError::Connections(error) => named_error(error),
+        OAuthError::NoCredentials { .. } => error.into(),
+    }
+}
+
+/// Of routes that name one connection in their path.
+fn named_error(error: ConnectionsError) -> ApiError {
     let message = error.to_string();
     match error {
-        OAuthError::Connections(ConnectionsError::UnknownIntegration { .. }) => {
+        ConnectionsError::UnknownIntegration { .. } => {
             ApiError::new(StatusCode::BAD_REQUEST, "unknown_provider_config", message)
         }
-        OAuthError::Connections(ConnectionsError::UnknownConnection { .. }) => {
-            ApiError::new(StatusCode::NOT_FOUND, "not_found", message)
-        }
+        ConnectionsError::UnknownConnection { .. } => ApiError::new(StatusCode::NOT_FOUND, "not_found", message),
         other => other.into(),
     }
+}
+
+/// Change the end user or the tags of a connection.
+#[utoipa::path(
+    patch, path = "/connections/{connection_id}", tag = "connections", request_body = PatchConnection,
+    params(("connection_id" = String, Path), ("provider_config_key" = String, Query)),
+    responses((status = 200, body = Success), (status = "4XX", body = ErrorEnvelope)),
+)]
+pub async fn update(
+    State(runtime): State<Runtime>,
+    Key(caller, _): Key<need::ConnectionsUpdate>,
+    PathParams(connection_id): PathParams<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let mut query = Query::parse(parts.uri.query());
+    let provider_config_key = query.required_name("provider_config_key", "provider config key", is_provider_config_key);
+    query.finish()?;
+    let body = read_json(&parts.headers, body, runtime.config().limits.request_body_bytes).await?;
+    let patch = parse::<PatchConnection>(&body)?.into_patch()?;
+    runtime
+        .patch_connection(
+            caller.connection(&provider_config_key, &connection_id)?,
+            &provider_config_key,
+            &connection_id,
+            patch,
+        )
+        .await
+        .map_err(named_error)?;
+    Ok(json_response(StatusCode::OK, &Success { success: true }))
 }
 
 /// Delete a connection with its records and checkpoints.
 #[utoipa::path(
     delete, path = "/connections/{connection_id}", tag = "connections",
     params(("connection_id" = String, Path), ("provider_config_key" = String, Query)),
-    responses((status = 200, body = Removed), (status = "4XX", body = ErrorEnvelope)),
+    responses((status = 200, body = Success), (status = "4XX", body = ErrorEnvelope)),
 )]
 pub async fn remove(
     State(runtime): State<Runtime>,
@@ -227,7 +233,7 @@ pub async fn remove(
         )
         .await
         .map_err(remove_error)?;
-    Ok(json_response(StatusCode::OK, &Removed { success: true }))
+    Ok(json_response(StatusCode::OK, &Success { success: true }))
 }
 
 fn remove_error(error: ConnectionsError) -> ApiError {
@@ -244,26 +250,6 @@ fn remove_error(error: ConnectionsError) -> ApiError {
 mod tests {
     use super::*;
     use crate::http::error::tests::rendered;
-
-    #[tokio::test]
-    async fn what_the_node_client_asks_for() {
-        let query = list_query(Some(
-            "integrationId=github,slack&tags%5BEnd_User_Id%5D=u9&limit=5&page=1",
-        ))
-        .unwrap();
-        assert_eq!(query.integration_ids, ["github", "slack"]);
-        assert_eq!(query.tags["end_user_id"], "u9");
-        assert_eq!((query.limit, query.page), (5, 1));
-        let query = list_query(None).unwrap();
-        assert_eq!((query.limit, query.page, query.integration_ids.len()), (2_000, 0, 0));
-        let refusal = rendered(list_query(Some("endUserOrganizationId=o1")).unwrap_err()).await;
-        assert!(
-            refusal.starts_with(r#"501 {"error":{"code":"not_implemented""#),
-            "{refusal}"
-        );
-        assert!(list_query(Some("limit=2001")).is_err());
-        assert!(list_query(Some("integration_id=github")).is_err());
-    }
 
     #[tokio::test]
     async fn unknown_ones_have_other_codes_on_each_route() {

@@ -64,7 +64,13 @@ pub struct EndUserItem {
     display_name: Option<String>,
     email: Option<String>,
     tags: BTreeMap<String, String>,
-    organization: Option<String>,
+    organization: Option<OrganizationItem>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct OrganizationItem {
+    id: String,
+    display_name: Option<String>,
 }
 
 /// Something wrong with a connection.
@@ -136,7 +142,10 @@ impl From<&EndUser> for EndUserItem {
             display_name: end_user.display_name.clone(),
             email: end_user.email.clone(),
             tags: end_user.tags.clone(),
-            organization: None,
+            organization: end_user.organization.as_ref().map(|organization| OrganizationItem {
+                id: organization.id.clone(),
+                display_name: organization.display_name.clone(),
+            }),
         }
     }
 }
@@ -164,6 +173,7 @@ mod tests {
                 email: None,
                 display_name: None,
                 tags: BTreeMap::new(),
+                organization: None,
             }),
             created_at_ms: 1_795_346_209_894,
             updated_at_ms: 1_795_346_209_894,

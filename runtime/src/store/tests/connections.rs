@@ -1,8 +1,8 @@
 //! Connections, on both databases.
 
 use super::*;
-use crate::model::{EndUser, RecordFilter};
-use crate::store::{ConnectionQuery, RecordKey, RecordWrite, StoreError};
+use crate::model::{EndUser, Organization, RecordFilter};
+use crate::store::{ConnectionPatch, ConnectionQuery, RecordKey, RecordWrite, StoreError};
 
 fn ids(connections: &[Connection]) -> Vec<&str> {
     connections
@@ -14,6 +14,7 @@ fn ids(connections: &[Connection]) -> Vec<&str> {
 for_each_db! {
     an_upsert_keeps_key_and_creation_time,
     lists_search_filter_and_page,
+    a_patch_changes_what_it_names_and_what_is_searched,
     metadata_is_set_or_merged_for_all_or_none,
     concurrent_merges_lose_nothing,
     deletions_cascade_and_cancel_open_runs,
@@ -60,6 +61,58 @@ async fn an_upsert_keeps_key_and_creation_time(store: Store) {
     assert!(matches!(orphan, StoreError::ParentGone(_)), "{orphan}");
 }
 
+async fn a_patch_changes_what_it_names_and_what_is_searched(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    let mut connection = fixture.connection("a");
+    connection.tags.insert("plan".to_owned(), "free".to_owned());
+    let first = store.upsert_connection(&connection).await.unwrap();
+    let end_user = EndUser {
+        id: "user-7".to_owned(),
+        email: None,
+        display_name: Some("JÖRG".to_owned()),
+        tags: BTreeMap::new(),
+        organization: None,
+    };
+    let found = async |query: ConnectionQuery| {
+        let query = ConnectionQuery { limit: 10, ..query };
+        let found = store.connections(&fixture.environment.id, &query).await.unwrap();
+        found.into_iter().next()
+    };
+    let search = |text: &str| ConnectionQuery {
+        search: Some(text.to_owned()),
+        ..Default::default()
+    };
+
+    let named = ConnectionPatch {
+        end_user: Some(Some(end_user.clone())),
+        tags: None,
+    };
+    assert!(store.patch_connection(&first, &named, NOW_MS + 5).await.unwrap());
+    let patched = found(search("jörg")).await.unwrap();
+    assert_eq!(patched.end_user, Some(end_user));
+    assert_eq!(patched.tags, connection.tags, "tags stay");
+    assert_eq!((patched.created_at_ms, patched.updated_at_ms), (NOW_MS, NOW_MS + 5));
+    assert_eq!(patched.refresh, first.refresh, "credentials are the same");
+    let by_user = ConnectionQuery {
+        end_user_id: Some("user-7".to_owned()),
+        ..Default::default()
+    };
+    assert!(found(by_user.clone()).await.is_some());
+
+    let taken_away = ConnectionPatch {
+        end_user: Some(None),
+        tags: Some(BTreeMap::from([("plan".to_owned(), "pro".to_owned())])),
+    };
+    assert!(store.patch_connection(&first, &taken_away, NOW_MS + 6).await.unwrap());
+    let patched = found(search("a")).await.unwrap();
+    assert_eq!((patched.end_user, patched.tags["plan"].as_str()), (None, "pro"));
+    assert!(found(by_user).await.is_none());
+    assert!(found(search("jörg")).await.is_none());
+
+    assert!(store.delete_connection(&first.key).await.unwrap());
+    assert!(!store.patch_connection(&first, &named, NOW_MS + 7).await.unwrap());
+}
+
 async fn lists_search_filter_and_page(store: Store) {
     let fixture = Fixture::new(&store).await;
     let slack = integration(&fixture.environment, "slack");
@@ -78,6 +131,10 @@ async fn lists_search_filter_and_page(store: Store) {
                 email: Some("Jörg@Example.com".to_owned()),
                 display_name: Some("JÖRG".to_owned()),
                 tags: BTreeMap::new(),
+                organization: Some(Organization {
+                    id: "org \"1\"".to_owned(),
+                    display_name: Some("One".to_owned()),
+                }),
             });
         }
         store.upsert_connection(&connection).await.unwrap();
@@ -136,6 +193,12 @@ async fn lists_search_filter_and_page(store: Store) {
         ..Default::default()
     };
     assert_eq!(ids(&list(by_integration).await), ["gamma"]);
+    let of_organization = |id: &str| ConnectionQuery {
+        organization_id: Some(id.to_owned()),
+        ..Default::default()
+    };
+    assert_eq!(ids(&list(of_organization("org \"1\"")).await), ["gamma"]);
+    assert_eq!(ids(&list(of_organization("org")).await), [""; 0], "not a part of it");
     let by_user = ConnectionQuery {
         end_user_id: Some("user-7".to_owned()),
         ..Default::default()

@@ -1,0 +1,92 @@
+//! The body of a patch: end user and tags. Credentials and `connection_config` are changed by importing the connection anew,
+//! as with Nango.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+use utoipa::ToSchema;
+
+use super::import::{ImportEndUser, checked_tags};
+use crate::http::error::ApiError;
+use crate::store::ConnectionPatch;
+
+/// What is absent stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PatchConnection {
+    /// In the place of the one that was there; null takes it away.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<ImportEndUser>)]
+    end_user: Option<Option<ImportEndUser>>,
+    /// In the place of those that were there; null takes them away.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    tags: Option<Option<BTreeMap<String, String>>>,
+    /// Not supported yet; empty says that there is none.
+    #[serde(default)]
+    webhook_url_override: Option<String>,
+}
+
+/// Tells null, `Some(None)`, from what is absent.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+impl PatchConnection {
+    pub fn into_patch(self) -> Result<ConnectionPatch, ApiError> {
+        let mut faults = Vec::new();
+        let tags = self
+            .tags
+            .map(|tags| checked_tags(tags.unwrap_or_default(), &mut faults));
+        let end_user = self
+            .end_user
+            .map(|end_user| end_user.map(|end_user| end_user.into_model(&mut faults)));
+        if !faults.is_empty() {
+            return Err(ApiError::faults("invalid_body", faults));
+        }
+        if self.webhook_url_override.is_some_and(|url| !url.is_empty()) {
+            return Err(ApiError::not_implemented("The field webhook_url_override"));
+        }
+        Ok(ConnectionPatch { tags, end_user })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::body::parse;
+    use crate::http::error::tests::rendered;
+
+    fn patch(body: &str) -> Result<ConnectionPatch, ApiError> {
+        parse::<PatchConnection>(body.as_bytes())?.into_patch()
+    }
+
+    #[test]
+    fn absent_null_and_given_are_three_things() {
+        let absent = patch("{}").unwrap();
+        assert!(absent.tags.is_none() && absent.end_user.is_none());
+        let null = patch(r#"{"tags":null,"end_user":null,"webhook_url_override":""}"#).unwrap();
+        assert_eq!((null.tags, null.end_user), (Some(BTreeMap::new()), Some(None)));
+        let given = patch(r#"{"tags":{"Plan":"pro"},"end_user":{"id":"u1","organization":{"id":"o1"}}}"#).unwrap();
+        assert_eq!(given.tags.unwrap()["plan"], "pro");
+        let end_user = given.end_user.unwrap().unwrap();
+        assert_eq!(
+            (end_user.id.as_str(), end_user.organization.unwrap().id.as_str()),
+            ("u1", "o1")
+        );
+    }
+
+    #[tokio::test]
+    async fn refused_ones() {
+        for (body, expected) in [
+            (r#"{"credentials":{}}"#, "unrecognized_keys"),
+            (r#"{"connection_config":{}}"#, "unrecognized_keys"),
+            (r#"{"tags":{"1a":"x"}}"#, r#""path":["tags","1a"]"#),
+            (r#"{"end_user":{"email":"a@b.co"}}"#, r#""path":["end_user","id"]"#),
+            (r#"{"webhook_url_override":"https://x"}"#, "501 "),
+        ] {
+            let refusal = rendered(patch(body).err().unwrap()).await;
+            assert!(refusal.contains(expected), "{body}: {refusal}");
+        }
+    }
+}
