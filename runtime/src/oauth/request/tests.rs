@@ -3,6 +3,8 @@
 use serde_json::json;
 
 use super::super::testing::{moment, oauth2, target};
+use http::header::HeaderName;
+
 use super::*;
 
 const URL: &str = "https://auth.test/token";
