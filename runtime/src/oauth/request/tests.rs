@@ -91,7 +91,7 @@ fn clients_show_who_they_are_as_the_provider_likes() {
         json!({"token_url": URL, "token_request_auth_method": "private_key_jwt"}),
         &oauth2(),
     );
-    assert!(matches!(build(&other), Err(RefreshError::Unsupported { .. })));
+    assert!(matches!(build(&other), Err(RefreshError::MissingValue { .. })));
 }
 
 #[test]
