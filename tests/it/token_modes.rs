@@ -71,21 +71,26 @@ asserted:
 fn answer(request: &Received, logins: &AtomicUsize) -> Reply {
     let body = String::from_utf8_lossy(&request.body).into_owned();
     match request.target.as_str() {
-        "/login" | "/v3/login" if !body.contains("correct-horse") => {
-            Reply::json(401, &json!({"error": "AuthenticationRequired", "message": format!("no user with {body}")}))
-        }
+        "/login" | "/v3/login" if !body.contains("correct-horse") => Reply::json(
+            401,
+            &json!({"error": "AuthenticationRequired", "message": format!("no user with {body}")}),
+        ),
         "/login" => {
             let ticket = logins.fetch_add(1, Ordering::Relaxed) + 1;
             Reply::json(200, &json!({"ticket": ticket}))
         }
         "/v3/login" => Reply::json(200, &json!({"sessionId": "session-id-1", "userId": "user-1"})),
-        "/app/installations/77/access_tokens" => {
-            Reply::json(201, &json!({"token": "installation-token-1", "expires_at": "2099-01-01T00:00:00Z"}))
-        }
+        "/app/installations/77/access_tokens" => Reply::json(
+            201,
+            &json!({"token": "installation-token-1", "expires_at": "2099-01-01T00:00:00Z"}),
+        ),
         "/oauth/token" => Reply::json(200, &json!({"access_token": "asserted-token-1", "expires_in": 3_600})),
         target => match target.strip_prefix("/session/") {
-            Some(ticket) => Reply::json(200, &json!({"session": {"token": format!("token-{ticket}"), "seconds": 7_200}}))
-                .header("set-cookie", &format!("sid=cookie-{ticket}; HttpOnly")),
+            Some(ticket) => Reply::json(
+                200,
+                &json!({"session": {"token": format!("token-{ticket}"), "seconds": 7_200}}),
+            )
+            .header("set-cookie", &format!("sid=cookie-{ticket}; HttpOnly")),
             None => Reply::json(200, &json!({})),
         },
     }
@@ -109,7 +114,10 @@ async fn serving(provider: &str, credentials: Option<Value>) -> (Upstream, Serve
 async fn called(client: &Client, upstream: &Upstream, provider: &str) -> Received {
     let _ = client.proxy_get(provider, CONNECTION, "/me").await.ok();
     let received = upstream.received();
-    received.into_iter().rfind(|request| request.target == "/me").expect("the call arrives")
+    received
+        .into_iter()
+        .rfind(|request| request.target == "/me")
+        .expect("the call arrives")
 }
 
 fn keys(server: &Server) -> Value {
@@ -137,7 +145,10 @@ async fn a_login_becomes_a_token_and_is_repeated() {
     assert_eq!(made["credentials"]["token"], "token-1", "{made}");
     assert_eq!(made["credentials"]["username"], "jane");
     let call = called(&client, &upstream, "login").await;
-    assert_eq!((call.header("x-token"), call.header("cookie")), ("token-1", "sid=cookie-1"));
+    assert_eq!(
+        (call.header("x-token"), call.header("cookie")),
+        ("token-1", "sid=cookie-1")
+    );
     assert_eq!(call.header("authorization"), "");
 
     let path = format!("/connections/{CONNECTION}?provider_config_key=login&force_refresh=true");
@@ -159,13 +170,20 @@ async fn a_login_that_fails_makes_no_connection() {
     let (upstream, _server, client) = serving("login", None).await;
     let with = |credentials: Value| client.import_connection("login", CONNECTION, credentials);
     let refused = with(json!({"type": "TWO_STEP", "username": "jane", "password": "wrong-battery"})).await;
-    assert_eq!((refused.status, refused.error_code().as_str()), (400, "two_step_credentials_fetch_error"));
+    assert_eq!(
+        (refused.status, refused.error_code().as_str()),
+        (400, "two_step_credentials_fetch_error")
+    );
     let text = refused.text();
     assert!(text.contains("401: AuthenticationRequired"), "{text}");
     assert!(!text.contains("wrong-battery"), "a secret is repeated: {text}");
     let missing = with(json!({"type": "TWO_STEP", "username": "jane"})).await;
     assert_eq!((missing.status, missing.error_code().as_str()), (400, "invalid_body"));
-    assert!(missing.text().contains("credentials.password: is missing"), "{}", missing.text());
+    assert!(
+        missing.text().contains("credentials.password: is missing"),
+        "{}",
+        missing.text()
+    );
     assert_eq!(upstream.received().len(), 1, "what is missing is not asked for");
     let shown = client.get("/connections").await.ok();
     assert_eq!(shown["connections"], json!([]));
@@ -184,19 +202,29 @@ async fn tokens_are_signed_and_verify() {
         let (header, claims) = verified(&server, &token, &keys["rsa"]["public"]);
         assert_eq!(header, json!({"alg": "RS256", "typ": "JWT"}), "{form}");
         assert_eq!((&claims["iss"], &claims["aud"]), (&json!("me"), &json!("testing")));
-        let lifetime_s = claims["exp"].as_i64().zip(claims["iat"].as_i64()).map(|(exp, iat)| exp - iat);
+        let lifetime_s = claims["exp"]
+            .as_i64()
+            .zip(claims["iat"].as_i64())
+            .map(|(exp, iat)| exp - iat);
         assert_eq!(lifetime_s, Some(600));
     }
     // One that has ended is signed anew.
     let ended = json!({"type": "JWT", "issuer": "me", "privateKey": keys["rsa"]["private"], "token": "old", "expires_at": PAST});
     let _ = client.import_connection("signed", CONNECTION, ended).await.ok();
-    let _ = verified(&server, &bearer(&called(&client, &upstream, "signed").await), &keys["rsa"]["public"]);
+    let _ = verified(
+        &server,
+        &bearer(&called(&client, &upstream, "signed").await),
+        &keys["rsa"]["public"],
+    );
 
     let _ = client.create_integration("signed-ec", "signed-ec").await.ok();
     let user = json!({"type": "JWT", "issuer": "me", "privateKey": keys["ec"]["private"]});
     let _ = client.import_connection("signed-ec", CONNECTION, user).await.ok();
     let token = bearer(&called(&client, &upstream, "signed-ec").await);
-    assert_eq!(verified(&server, &token, &keys["ec"]["public"]).0, json!({"alg": "ES256"}));
+    assert_eq!(
+        verified(&server, &token, &keys["ec"]["public"]).0,
+        json!({"alg": "ES256"})
+    );
     let user = json!({"type": "JWT", "issuer": "me", "privateKey": "no key"});
     let refused = client.import_connection("signed-ec", "other", user).await;
     assert_eq!(refused.status, 400);
@@ -210,7 +238,10 @@ async fn a_user_name_token_goes_where_the_provider_wants_it() {
     let _ = client.import_connection("wsse", CONNECTION, user).await.ok();
     let call = called(&client, &upstream, "wsse").await;
     let value = call.header("x-wsse");
-    assert!(value.starts_with("UsernameToken Username=\"acme001\", PasswordDigest=\""), "{value}");
+    assert!(
+        value.starts_with("UsernameToken Username=\"acme001\", PasswordDigest=\""),
+        "{value}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -220,14 +251,25 @@ async fn an_app_gets_a_token_for_its_installation() {
     let installation = json!({"type": "APP", "app_id": 1234, "installation_id": 77});
     let refused = client.import_connection("app", CONNECTION, installation.clone()).await;
     assert_eq!(refused.status, 400);
-    assert!(refused.text().contains("has no `app_id` and `private_key`"), "{}", refused.text());
+    assert!(
+        refused.text().contains("has no `app_id` and `private_key`"),
+        "{}",
+        refused.text()
+    );
 
-    let app = json!({"type": "APP", "app_id": "1234", "app_link": "https://a.test", "private_key": keys["rsa"]["pkcs1"]});
+    let app =
+        json!({"type": "APP", "app_id": "1234", "app_link": "https://a.test", "private_key": keys["rsa"]["pkcs1"]});
     let path = "/integrations/app";
-    let _ = client.json(Method::PATCH, path, &json!({"credentials": app})).await.ok();
+    let _ = client
+        .json(Method::PATCH, path, &json!({"credentials": app}))
+        .await
+        .ok();
     let made = client.import_connection("app", CONNECTION, installation).await.ok();
     assert_eq!(made["credentials"]["access_token"], "installation-token-1");
-    assert_eq!(made["connection_config"], json!({"app_id": "1234", "installation_id": "77"}));
+    assert_eq!(
+        made["connection_config"],
+        json!({"app_id": "1234", "installation_id": "77"})
+    );
     assert_eq!(bearer(&called(&client, &upstream, "app").await), "installation-token-1");
     let received = upstream.received();
     let asked = received.iter().find(|request| request.target.starts_with("/app/"));
@@ -243,7 +285,10 @@ async fn a_session_is_opened_with_user_organization_and_developer_key() {
     let made = client.import_connection("bill-like", CONNECTION, user).await.ok();
     assert_eq!(made["credentials"]["user_id"], "user-1");
     let call = called(&client, &upstream, "bill-like").await;
-    assert_eq!((call.header("sessionid"), call.header("devkey")), ("session-id-1", "developer-1"));
+    assert_eq!(
+        (call.header("sessionid"), call.header("devkey")),
+        ("session-id-1", "developer-1")
+    );
     let login: Value = serde_json::from_slice(&upstream.received()[0].body).expect("the login is JSON");
     assert_eq!(
         login,
@@ -256,9 +301,16 @@ async fn a_client_signs_its_assertion() {
     let (upstream, server, client) = serving("asserted", None).await;
     let keys = keys(&server);
     let jwk = keys["rsa"]["jwk"].to_string();
-    let client_of_ours = json!({"type": "OAUTH2_CC", "client_id": "client-1", "client_secret": "", "client_private_key": jwk});
-    let _ = client.import_connection("asserted", CONNECTION, client_of_ours).await.ok();
-    assert_eq!(bearer(&called(&client, &upstream, "asserted").await), "asserted-token-1");
+    let client_of_ours =
+        json!({"type": "OAUTH2_CC", "client_id": "client-1", "client_secret": "", "client_private_key": jwk});
+    let _ = client
+        .import_connection("asserted", CONNECTION, client_of_ours)
+        .await
+        .ok();
+    assert_eq!(
+        bearer(&called(&client, &upstream, "asserted").await),
+        "asserted-token-1"
+    );
     let body = String::from_utf8_lossy(&upstream.received()[0].body).into_owned();
     let assertion = body.split('&').find_map(|pair| pair.strip_prefix("client_assertion="));
     let (header, claims) = verified(&server, assertion.expect("an assertion"), &keys["rsa"]["public"]);

@@ -215,9 +215,8 @@ mod tests {
     #[test]
     fn credentials_are_due_before_they_end() {
         let plain = of(json!({"auth_mode": "OAUTH2", "token_url": "https://a.test/token"}));
-        let buffered = of(
-            json!({"auth_mode": "OAUTH2", "token_url": "https://a.test/token", "token_expiration_buffer": 30}),
-        );
+        let buffered =
+            of(json!({"auth_mode": "OAUTH2", "token_url": "https://a.test/token", "token_expiration_buffer": 30}));
         let hour = oauth2(Some(NOW_MS + 60 * MINUTE_MS), Some("r"));
         assert_eq!(due_at_ms(&plain, &hour, None), Some(NOW_MS + 45 * MINUTE_MS));
         assert_eq!(due_at_ms(&plain, &hour, Some(NOW_MS)), Some(NOW_MS + 45 * MINUTE_MS));
@@ -248,5 +247,32 @@ mod tests {
             due_at_ms(&plain, &Credentials::from_json(&client).unwrap(), None),
             Some(0)
         );
+    }
+
+    #[test]
+    fn what_is_made_of_the_users_fields_is_due_when_they_are_known() {
+        let login = || {
+            of(
+                json!({"auth_mode": "TWO_STEP", "token_url": "https://a.test/login", "token_response": {"token": "t"},
+                "credentials": {"user": {"type": "string"}, "site": {"type": "string", "optional": true}}}),
+            )
+        };
+        let session = |fields: Value| {
+            let mut json = json!({"type": "TWO_STEP", "token": "t", "expires_at": NOW_MS});
+            json.as_object_mut()
+                .unwrap()
+                .append(&mut fields.as_object().unwrap().clone());
+            Credentials::from_json(&json).unwrap()
+        };
+        assert!(due_at_ms(&login(), &session(json!({"user": "jane"})), None).is_some());
+        assert_eq!(due_at_ms(&login(), &session(json!({"site": "x"})), None), None);
+        let app = Credentials::from_json(&json!({"type": "APP", "access_token": "t", "expires_at": NOW_MS})).unwrap();
+        let mut installed =
+            of(json!({"auth_mode": "APP", "token_url": "https://a.test/${connectionConfig.installation_id}"}));
+        assert_eq!(due_at_ms(&installed, &app, None), None, "whose token is not known");
+        installed
+            .connection_config
+            .insert("installation_id".to_owned(), "7".into());
+        assert!(due_at_ms(&installed, &app, None).is_some());
     }
 }

@@ -74,7 +74,6 @@ impl Connections {
         let mut connection = Connection::clone(&draft.connection);
         connection.refresh = RefreshState {
             due_at_ms: freshness::due_at_ms(&draft, &draft.credentials, obtained_at_ms),
-            refreshed_at_ms: obtained_at_ms,
             ..RefreshState::default()
         };
         inner.seal_connection(&mut connection, &draft.credentials, draft.connection_config);
@@ -95,7 +94,9 @@ fn move_app_fields(provider: &Provider, new: &mut NewConnection) {
     if !provider.auth_mode.has_app() {
         return;
     }
-    let Value::Object(given) = &mut new.credentials else { return };
+    let Value::Object(given) = &mut new.credentials else {
+        return;
+    };
     for name in ["app_id", "installation_id"] {
         match given.remove(name) {
             // Forms send what is a number as one.

@@ -2,8 +2,8 @@
 //! form of GitHub Apps (<https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app>), the only ones
 //! of this mode.
 
-use http::header::{self, HeaderValue};
 use http::Method;
+use http::header::{self, HeaderValue};
 use serde_json::{Map, Value};
 use url::Url;
 
@@ -22,18 +22,19 @@ const BACKDATE_S: i64 = 60;
 const LIFETIME_S: i64 = 9 * 60;
 
 /// A fresh token for the connection's installation.
-pub(super) async fn obtain(
-    client: &TokenClient,
-    target: &Target,
-    moment: Moment,
-) -> Result<Credentials, RefreshError> {
+pub(super) async fn obtain(client: &TokenClient, target: &Target, moment: Moment) -> Result<Credentials, RefreshError> {
     let answer = client.send(build(target, moment)?).await?;
     let object = answer.object.expose();
-    let token = object.get("token").and_then(Value::as_str).filter(|token| !token.is_empty());
+    let token = object
+        .get("token")
+        .and_then(Value::as_str)
+        .filter(|token| !token.is_empty());
     let token = token.ok_or_else(|| refusal(object))?.to_owned();
     Ok(Credentials::App {
         access_token: Some(Secret::new(token)),
-        expires_at_ms: object.get("expires_at").and_then(|value| moment_ms(value, moment.now_ms)),
+        expires_at_ms: object
+            .get("expires_at")
+            .and_then(|value| moment_ms(value, moment.now_ms)),
         raw: answer.object,
         jwt_token: None,
     })

@@ -17,11 +17,7 @@ use crate::model::JsonObject;
 const SESSION_MS: i64 = 35 * 60 * 1_000;
 
 /// A fresh session.
-pub(super) async fn obtain(
-    client: &TokenClient,
-    target: &Target,
-    moment: Moment,
-) -> Result<Credentials, RefreshError> {
+pub(super) async fn obtain(client: &TokenClient, target: &Target, moment: Moment) -> Result<Credentials, RefreshError> {
     let Credentials::Session { fields, .. } = &target.credentials else {
         return Err(unsupported(target, "credentials of another mode"));
     };

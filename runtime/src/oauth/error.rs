@@ -42,7 +42,9 @@ pub enum RefreshError {
     Header { name: String },
     #[error("the provider {provider:?} asks for {what}, which is not supported yet")]
     Unsupported { provider: String, what: String },
-    #[error("the integration {provider_config_key:?} has no `app_id` and `private_key`, which its app's tokens are signed with; set its `credentials`")]
+    #[error(
+        "the integration {provider_config_key:?} has no `app_id` and `private_key`, which its app's tokens are signed with; set its `credentials`"
+    )]
     NoApp { provider_config_key: String },
     #[error("`token` of the provider {provider:?} cannot be signed")]
     Jwt {
@@ -138,7 +140,10 @@ pub enum OAuthError {
 pub enum ImportError {
     #[error(transparent)]
     Connections(#[from] ConnectionsError),
-    #[error("the integration {provider_config_key:?} got no token for the connection, which is not stored: {}", chain(error))]
+    #[error(
+        "the integration {provider_config_key:?} got no token for the connection, which is not stored: {}",
+        chain(error)
+    )]
     NotObtained {
         provider_config_key: String,
         mode: CredentialsType,

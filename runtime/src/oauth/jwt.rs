@@ -159,7 +159,9 @@ impl SigningKey {
             }
             Key::Ec(key) => {
                 let signed = key.sign(&random, message);
-                signed.map(|signature| signature.as_ref().to_vec()).map_err(|_| JwtError::Signing)
+                signed
+                    .map(|signature| signature.as_ref().to_vec())
+                    .map_err(|_| JwtError::Signing)
             }
         }
     }
@@ -179,7 +181,10 @@ fn unhex(text: &str) -> Result<Secret<Vec<u8>>, JwtError> {
         _ => None,
     });
     let bytes: Option<Vec<u8>> = bytes.collect();
-    bytes.filter(|bytes| !bytes.is_empty()).map(Secret::new).ok_or(JwtError::NotHex)
+    bytes
+        .filter(|bytes| !bytes.is_empty())
+        .map(Secret::new)
+        .ok_or(JwtError::NotHex)
 }
 
 /// Some keep their PEM text in base64, because line ends get lost.
@@ -231,7 +236,12 @@ fn rsa_jwk(jwk: &JsonObject) -> Result<Box<RsaKeyPair>, JwtError> {
 
 fn ec_jwk(curve: &'static EcdsaSigningAlgorithm, jwk: &JsonObject) -> Result<Box<EcdsaKeyPair>, JwtError> {
     // An uncompressed point: SEC 1, section 2.3.3.
-    let public = [&[4], &jwk_bytes(jwk, "x")?.expose()[..], &jwk_bytes(jwk, "y")?.expose()[..]].concat();
+    let public = [
+        &[4],
+        &jwk_bytes(jwk, "x")?.expose()[..],
+        &jwk_bytes(jwk, "y")?.expose()[..],
+    ]
+    .concat();
     let private = jwk_bytes(jwk, "d")?;
     let key = EcdsaKeyPair::from_private_key_and_public_key(curve, private.expose(), &public, &SystemRandom::new());
     key.map(Box::new).map_err(|_| JwtError::NotJwk)
@@ -239,7 +249,10 @@ fn ec_jwk(curve: &'static EcdsaSigningAlgorithm, jwk: &JsonObject) -> Result<Box
 
 fn jwk_bytes(jwk: &JsonObject, name: &str) -> Result<Secret<Vec<u8>>, JwtError> {
     let text = jwk.get(name).and_then(Value::as_str).ok_or(JwtError::NotJwk)?;
-    URL_SAFE_NO_PAD.decode(text).map(Secret::new).map_err(|_| JwtError::NotJwk)
+    URL_SAFE_NO_PAD
+        .decode(text)
+        .map(Secret::new)
+        .map_err(|_| JwtError::NotJwk)
 }
 
 #[cfg(test)]

@@ -102,8 +102,12 @@ fn signature<'t>(target: &'t Target, key: &str) -> Option<&'t str> {
 
 fn lifetime_ms(target: &Target) -> i64 {
     let token = target.provider.json.get("token");
-    let lifetime_ms = token.and_then(|token| token.get("expires_in_ms")).and_then(Value::as_i64);
-    lifetime_ms.filter(|lifetime_ms| *lifetime_ms > 0).unwrap_or(LIFETIME_MS)
+    let lifetime_ms = token
+        .and_then(|token| token.get("expires_in_ms"))
+        .and_then(Value::as_i64);
+    lifetime_ms
+        .filter(|lifetime_ms| *lifetime_ms > 0)
+        .unwrap_or(LIFETIME_MS)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -8,8 +8,8 @@ use http::header::{self, HeaderMap, HeaderValue};
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
-use super::{RefreshError, client_assertion};
 use super::values::{Moment, TokenValues, text};
+use super::{RefreshError, client_assertion};
 use crate::connections::Target;
 use crate::credentials::{Credentials, OAuthClient, Secret, lookup};
 use crate::model::JsonObject;

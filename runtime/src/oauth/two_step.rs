@@ -1,8 +1,8 @@
 //! TWO_STEP: what the user gave is exchanged for a token by a request, or several, that the provider's data describe; and so
 //! it is renewed, unless there is a refresh token and `refresh_token_params` say what it is good for.
 
-use http::header::{self, HeaderMap};
 use http::Method;
+use http::header::{self, HeaderMap};
 use serde_json::Value;
 
 use super::RefreshError;
@@ -50,11 +50,7 @@ impl<'e> Step<'e> {
 }
 
 /// The credentials in the place of `target`'s, with a fresh token.
-pub(super) async fn obtain(
-    client: &TokenClient,
-    target: &Target,
-    moment: Moment,
-) -> Result<Credentials, RefreshError> {
+pub(super) async fn obtain(client: &TokenClient, target: &Target, moment: Moment) -> Result<Credentials, RefreshError> {
     let entry = &target.provider.json;
     for (key, what) in [("assertion", "an assertion"), ("signature", "a signed token request")] {
         if entry.get(key).is_some() {
@@ -80,8 +76,15 @@ pub(super) async fn obtain(
 }
 
 fn can_use_refresh_token(target: &Target) -> bool {
-    target.provider.json.get("refresh_token_params").is_some_and(Value::is_object)
-        && target.credentials.variable("refresh_token").is_some_and(|token| !token.is_empty())
+    target
+        .provider
+        .json
+        .get("refresh_token_params")
+        .is_some_and(Value::is_object)
+        && target
+            .credentials
+            .variable("refresh_token")
+            .is_some_and(|token| !token.is_empty())
 }
 
 /// As `values` have it. Parameters and headers whose values are missing are left out. Pure.
@@ -164,14 +167,25 @@ fn credentials(target: &Target, answer: Answer, moment: Moment) -> Result<Creden
 
 /// `token_expires_in_ms`, of which 0 means that it does not end.
 fn configured_end_ms(target: &Target, moment: Moment) -> Option<i64> {
-    let lifetime_ms = target.provider.json.get("token_expires_in_ms").and_then(Value::as_i64)?;
+    let lifetime_ms = target
+        .provider
+        .json
+        .get("token_expires_in_ms")
+        .and_then(Value::as_i64)?;
     (lifetime_ms > 0).then(|| moment.now_ms.saturating_add(lifetime_ms))
 }
 
 /// What a browser would send back, where the provider wants it: `token_response_headers` with `set-cookie`.
 fn cookies(target: &Target, headers: &HeaderMap) -> String {
-    let wanted = target.provider.json.get("token_response_headers").and_then(Value::as_array);
-    let is_wanted = |name: &Value| name.as_str().is_some_and(|name| name.eq_ignore_ascii_case("set-cookie"));
+    let wanted = target
+        .provider
+        .json
+        .get("token_response_headers")
+        .and_then(Value::as_array);
+    let is_wanted = |name: &Value| {
+        name.as_str()
+            .is_some_and(|name| name.eq_ignore_ascii_case("set-cookie"))
+    };
     if !wanted.is_some_and(|names| names.iter().any(is_wanted)) {
         return String::new();
     }

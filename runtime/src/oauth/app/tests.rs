@@ -9,7 +9,10 @@ fn an_app_without_its_key_is_told_so() {
     let entry = json!({"token_url": {"APP": "https://api.test/installations/${connectionConfig.installation_id}/access_tokens"}});
     let mut target = target(entry, &json!({"type": "APP"}));
     let error = build(&target, moment()).unwrap_err().to_string();
-    assert!(error.contains("`connectionConfig.installation_id` has no value"), "{error}");
+    assert!(
+        error.contains("`connectionConfig.installation_id` has no value"),
+        "{error}"
+    );
     target.connection_config = json!({"installation_id": "7"}).as_object().unwrap().clone();
     let error = build(&target, moment()).unwrap_err().to_string();
     assert!(error.contains("has no `app_id` and `private_key`"), "{error}");

@@ -47,7 +47,9 @@ fn es256_verifies_whatever_form_the_key_comes_in() {
     let in_base64 = STANDARD.encode(EC_PEM);
     for text in [EC_PEM, &one_line, &in_base64] {
         let key = SigningKey::from_text(Algorithm::Es256, text, SecretEncoding::Hex).unwrap();
-        let token = key.sign(object(json!({"kid": "k"})), object(json!({"iss": "i"}))).unwrap();
+        let token = key
+            .sign(object(json!({"kid": "k"})), object(json!({"iss": "i"})))
+            .unwrap();
         assert!(verifies(token.expose(), point), "{}", token.expose());
         assert!(!verifies(&token.expose().replacen("ey", "eY", 1), point));
     }
@@ -56,7 +58,9 @@ fn es256_verifies_whatever_form_the_key_comes_in() {
 #[test]
 fn keys_that_do_not_fit_are_refused_without_being_shown() {
     let refused = |algorithm, text: &str| {
-        let error = SigningKey::from_text(algorithm, text, SecretEncoding::Hex).err().unwrap();
+        let error = SigningKey::from_text(algorithm, text, SecretEncoding::Hex)
+            .err()
+            .unwrap();
         assert!(!error.to_string().contains("s3cret"), "{error}");
         error
     };
@@ -65,9 +69,16 @@ fn keys_that_do_not_fit_are_refused_without_being_shown() {
     assert_eq!(refused(Algorithm::Hs256, ""), JwtError::NotHex);
     assert_eq!(refused(Algorithm::Rs256, "s3cret"), JwtError::NotPem);
     assert_eq!(refused(Algorithm::Rs256, EC_PEM), JwtError::NotRsa);
-    assert_eq!(refused(Algorithm::Es384, EC_PEM), JwtError::NotEc { algorithm: "ES384" });
+    assert_eq!(
+        refused(Algorithm::Es384, EC_PEM),
+        JwtError::NotEc { algorithm: "ES384" }
+    );
     assert!(matches!(Algorithm::named("none"), Err(JwtError::Algorithm { .. })));
-    for jwk in [json!({}), json!({"kty": "EC", "crv": "P-256", "d": "AA"}), json!({"kty": "RSA"})] {
+    for jwk in [
+        json!({}),
+        json!({"kty": "EC", "crv": "P-256", "d": "AA"}),
+        json!({"kty": "RSA"}),
+    ] {
         assert_eq!(SigningKey::from_jwk(&object(jwk)).err(), Some(JwtError::NotJwk));
     }
 }

@@ -38,16 +38,25 @@ fn a_token_is_signed_as_the_providers_data_say() {
 fn keys_are_those_of_the_provider_and_what_is_missing_is_named() {
     let credentials = json!({"type": "JWT", "secret": "my words"});
     let token = json!({"signing_key": "${credentials.secret}", "header": {}, "payload": {}});
-    let utf8 = of(json!({"protocol": "HMAC", "hmac_secret_encoding": "utf8"}), token.clone(), &credentials);
+    let utf8 = of(
+        json!({"protocol": "HMAC", "hmac_secret_encoding": "utf8"}),
+        token.clone(),
+        &credentials,
+    );
     let minted = jwt(&utf8, moment()).unwrap();
     assert_eq!(read(&minted.token).0["alg"], "HS256");
     assert_eq!(minted.expires_at_ms, moment().now_ms + LIFETIME_MS);
     for (signature, part) in [
         (json!({"protocol": "HMAC"}), "cannot be signed"),
         (json!({"protocol": "RSA"}), "cannot be signed"),
-        (json!({"protocol": "DSA"}), "`signature.protocol: DSA`, which is not supported"),
+        (
+            json!({"protocol": "DSA"}),
+            "`signature.protocol: DSA`, which is not supported",
+        ),
     ] {
-        let error = jwt(&of(signature, token.clone(), &credentials), moment()).err().unwrap();
+        let error = jwt(&of(signature, token.clone(), &credentials), moment())
+            .err()
+            .unwrap();
         assert!(error.to_string().contains(part), "{error}");
     }
     let nothing = of(json!({"protocol": "HMAC"}), token, &json!({"type": "JWT"}));
@@ -59,7 +68,11 @@ fn keys_are_those_of_the_provider_and_what_is_missing_is_named() {
 #[test]
 fn a_wsse_token_is_digested_in_hexadecimal_first() {
     let credentials = json!({"type": "SIGNATURE", "username": "acme001", "password": "s3cret"});
-    let target = of(json!({"protocol": "WSSE"}), json!({"expires_in_ms": 60_000}), &credentials);
+    let target = of(
+        json!({"protocol": "WSSE"}),
+        json!({"expires_in_ms": 60_000}),
+        &credentials,
+    );
     let minted = wsse(&target, moment()).unwrap();
     assert_eq!(
         minted.token.expose(),
