@@ -1,7 +1,7 @@
 # What one does with this repository. `make` alone lists it.
 #
-# Everything is built with the release profile, so that the demo, the tests and the bench share one build of the
-# dependencies. Downloads go to ${NANGO_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/nango-runtime}; nothing is installed
+# The demo and the tests share one build in the dev profile, which takes half the time to compile; what is measured or
+# shipped is built with the release profile. Downloads go to ${NANGO_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/nango-runtime}; nothing is installed
 # system-wide.
 
 SHELL := bash
@@ -27,16 +27,16 @@ demo: ## See an action and a sync work end to end, without any account (KEEP=1 l
 
 .PHONY: test
 test: lint ## Check formatting and lints, then run all tests, on SQLite and Postgres
-	cargo build --release --workspace
+	cargo build --workspace
 	@scripts/test-deps
 	@$(MAKE) --no-print-directory test-it
 
 .PHONY: test-it
 test-it: ## Run the tests only (TEST=name for some of them)
-	cargo build --release --workspace
+	cargo build --workspace
 	NANGO_TEST_POSTGRES_URL="$${NANGO_TEST_POSTGRES_URL:-$$(scripts/postgres start)}"; export NANGO_TEST_POSTGRES_URL; \
-		$(TEST_RUNNER) --release --workspace $(TEST)
-	$(if $(TEST),,cargo test --release --workspace --doc)
+		$(TEST_RUNNER) --workspace $(TEST)
+	$(if $(TEST),,cargo test --workspace --doc)
 
 .PHONY: test-deps
 test-deps: ## Bring what the tests need: upstreams, clients, guests
@@ -55,11 +55,11 @@ fmt: ## Format the code
 .PHONY: bench
 bench: ## Measure side by side with bare wasmtime, bare axum and nginx
 	cargo build --release --workspace
-	@scripts/test-deps guests nginx
+	@NANGO_PROFILE=release scripts/test-deps guests nginx
 	target/release/bench
 
 .PHONY: soak
 soak: ## Run the bench's load for ten minutes and watch memory (SOAK_SECONDS=600)
 	cargo build --release --workspace
-	@scripts/test-deps guests nginx
+	@NANGO_PROFILE=release scripts/test-deps guests nginx
 	target/release/bench soak --seconds "$${SOAK_SECONDS:-600}"
