@@ -11,8 +11,10 @@ use crate::model::{Connection, ConnectionKey, EnvironmentId, RefreshState, Seale
 use crate::provider::Provider;
 
 impl Connections {
-    /// Creates or overwrites, with credentials as they are given.
-    pub async fn import(
+    /// Creates or overwrites, with credentials as they are given. Elsewhere tokens that are not given are obtained between the
+    /// two steps.
+    #[cfg(test)]
+    pub(crate) async fn import(
         &self,
         environment_id: &EnvironmentId,
         new: NewConnection,
