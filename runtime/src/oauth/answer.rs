@@ -69,6 +69,12 @@ pub(super) fn credentials(
     })
 }
 
+/// The credentials read back as they will be from the database: what could not be opened again is refused now.
+pub(super) fn readable(credentials: &Credentials) -> Result<Credentials, RefreshError> {
+    let json = Secret::new(credentials.to_json());
+    Credentials::from_json(json.expose()).map_err(RefreshError::Unusable)
+}
+
 /// What the answer of a refusal says of it, as far as that is no secret: RFC 6749, section 5.2, and where other login endpoints
 /// say it: in `message`, or in an `error` that is an object.
 pub(super) fn refusal(object: &JsonObject) -> RefreshError {

@@ -6,7 +6,7 @@ use super::minted::{self, Minted};
 use super::values::Moment;
 use super::{Parts, RefreshError, answer, app, bill, request, two_step};
 use crate::connections::Target;
-use crate::credentials::{Credentials, Secret, SessionKind};
+use crate::credentials::{Credentials, SessionKind};
 
 /// Fresh credentials in the place of `target`'s.
 pub(super) async fn credentials(parts: &Parts, target: &Target) -> Result<Credentials, RefreshError> {
@@ -31,9 +31,7 @@ pub(super) async fn credentials(parts: &Parts, target: &Target) -> Result<Creden
         | Credentials::AwsSigV4(_)
         | Credentials::None => return Err(request::unsupported(target, "a token for credentials that have none")),
     };
-    // Read back as it will be from the database: what could not be opened again is refused now.
-    let json = Secret::new(fresh.to_json());
-    Credentials::from_json(json.expose()).map_err(RefreshError::Unusable)
+    answer::readable(&fresh)
 }
 
 async fn by_oauth2(

@@ -38,7 +38,7 @@ fn a_client_proves_itself_with_a_signed_token() {
     assert_eq!(
         parts.next().unwrap(),
         json!({"iss": "c-1", "sub": "c-1", "aud": "https://auth.test/token", "iat": 1_800_000_000, "exp": 1_800_000_300,
-            "jti": "07070707-0707-0707-0707-070707070707"})
+            "jti": "07070707-0707-4707-8707-070707070707"})
     );
     assert!(
         with("")
