@@ -1,3 +1,5 @@
+//! What an app sends, and what it is told without its key.
+
 use serde_json::json;
 
 use super::super::testing::{moment, target};

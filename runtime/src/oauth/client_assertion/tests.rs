@@ -1,3 +1,5 @@
+//! Assertions, as they are sent.
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! Signatures that others make and verify.
+
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! Tokens as they are signed at a fixed time.
+
 use serde_json::json;
 
 use super::super::testing::{moment, target};

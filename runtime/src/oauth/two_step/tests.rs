@@ -1,3 +1,5 @@
+//! Logins as they are sent, and what is made of the answers.
+
 use serde_json::json;
 
 use super::super::testing::{moment, target};
