@@ -60,6 +60,7 @@ pub(crate) fn target(provider_config_key: &str, connection_id: &str) -> Arc<Targ
         masking: Masking::default(),
         client: None,
         value_template: OnceLock::new(),
+        app: None,
     })
 }
 
