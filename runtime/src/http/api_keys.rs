@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::auth::{Key, need};
 use super::body::{json_response, parse, read_json};
 use super::error::{ApiError, ErrorEnvelope};
-use super::integrations::Removed;
+use super::integrations::Success;
 use super::query::{PathParams, Query};
 use super::timestamp::ms_utc;
 use crate::model::{ApiKey, KeyLimits};
@@ -119,7 +119,7 @@ pub async fn create(
 /// Revoke an API key.
 #[utoipa::path(
     delete, path = "/api-keys/{id}", tag = "api keys", params(("id" = String, Path)),
-    responses((status = 200, body = Removed), (status = "4XX", body = ErrorEnvelope)),
+    responses((status = 200, body = Success), (status = "4XX", body = ErrorEnvelope)),
 )]
 pub async fn revoke(
     State(runtime): State<Runtime>,
@@ -127,7 +127,7 @@ pub async fn revoke(
     PathParams(id): PathParams<String>,
 ) -> Result<Response, ApiError> {
     runtime.revoke_api_key(&caller, &id.into()).await?;
-    Ok(json_response(StatusCode::OK, &Removed { success: true }))
+    Ok(json_response(StatusCode::OK, &Success { success: true }))
 }
 
 impl From<Limits> for KeyLimits {
