@@ -36,4 +36,5 @@ mod secrets;
 mod sync_verdaccio;
 mod syncs;
 mod tidy;
+mod token_modes;
 mod torture;

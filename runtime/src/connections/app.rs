@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::ConnectionsError;
-use crate::credentials::{OAuthClient, Secret};
+use crate::credentials::{AppKey, OAuthClient, Secret};
 use crate::model::JsonObject;
 use crate::provider::{AuthMode, Provider};
 
@@ -66,6 +66,15 @@ pub(super) fn client(credentials: &Value) -> Option<OAuthClient> {
     Some(OAuthClient {
         client_id: text("client_id")?.to_owned(),
         client_secret: Secret::new(text("client_secret").unwrap_or_default().to_owned()),
+    })
+}
+
+/// The app in an integration's credentials.
+pub(super) fn app_key(credentials: &Value) -> Option<AppKey> {
+    let text = |field: &str| credentials.get(field).and_then(Value::as_str);
+    Some(AppKey {
+        app_id: text("app_id")?.to_owned(),
+        private_key: Secret::new(text("private_key")?.to_owned()),
     })
 }
 

@@ -19,6 +19,33 @@ pub(super) fn connection_config(provider: &Provider, values: &JsonObject) -> Res
     Ok(())
 }
 
+/// What a user gave to obtain a token with: all that the provider declares and that is not optional must be there.
+pub(super) fn credentials(provider: &Provider, values: &JsonObject) -> Result<(), ConnectionsError> {
+    for (name, rules) in provider.fields("credentials") {
+        let field = format!("credentials.{name}");
+        match values.get(name).filter(|value| !value.is_null()) {
+            Some(value) => check(&field, rules, value)?,
+            None if !is_needed(rules) => {}
+            None => {
+                let message = format!("is missing; provider {:?} needs it to obtain a token", provider.name);
+                return Err(ConnectionsError::invalid(field, message));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a token can be obtained with them, as far as fields that are missing go.
+pub(super) fn has_credentials(provider: &Provider, values: &JsonObject) -> bool {
+    let is_there = |name| values.get(name).is_some_and(|value| !value.is_null());
+    let mut fields = provider.fields("credentials");
+    fields.all(|(name, rules)| is_there(name) || !is_needed(rules))
+}
+
+fn is_needed(rules: &Value) -> bool {
+    !is_set(rules, "optional") && !is_set(rules, "automated") && rules.get("default_value").is_none()
+}
+
 /// Values of an integration, given as `custom`. All must be declared, and what is not optional must be there.
 pub(super) fn integration_config(provider: &Provider, values: &JsonObject) -> Result<(), ConnectionsError> {
     let declared: Vec<&str> = provider.fields("integration_config").map(|(name, _)| name).collect();

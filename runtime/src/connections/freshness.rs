@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Connections, ConnectionsError, Target};
-use crate::credentials::{Credentials, Secret};
+use super::{Connections, ConnectionsError, Target, fields};
+use crate::credentials::{Credentials, Secret, SessionKind};
 use crate::model::{Connection, EnvironmentId, RefreshFailure};
 use crate::provider::Provider;
 use crate::store::{DueQuery, RefreshWrite};
@@ -28,7 +28,7 @@ impl Target {
     /// there.
     #[must_use]
     pub fn is_refreshable(&self) -> bool {
-        is_refreshable(&self.provider, &self.credentials)
+        is_refreshable(self, &self.credentials)
     }
 
     /// Whether the credentials do not work any more, as far as time goes.
@@ -36,7 +36,7 @@ impl Target {
     pub fn is_expired(&self, now_ms: i64) -> bool {
         match &self.credentials {
             // Nothing was obtained yet.
-            Credentials::OAuth2Cc { token: None, .. } => true,
+            credentials if credentials.lacks_token() => true,
             credentials => credentials.expires_at_ms().is_some_and(|at_ms| at_ms <= now_ms),
         }
     }
@@ -51,35 +51,45 @@ impl Target {
     }
 }
 
-fn is_refreshable(provider: &Provider, credentials: &Credentials) -> bool {
+fn is_refreshable(target: &Target, credentials: &Credentials) -> bool {
+    let provider = &target.provider;
+    let has = |key: &str| provider.json.get(key).is_some();
     let has_url = |key: &str| provider.json.get(key).is_some_and(Value::is_string);
     match credentials {
         Credentials::OAuth2 { refresh_token, .. } => {
             refresh_token.is_some() && (has_url("refresh_url") || has_url("token_url"))
         }
         Credentials::OAuth2Cc { .. } => has_url("token_url"),
+        Credentials::App { .. } => has("token_url") && target.connection_config.contains_key("installation_id"),
+        Credentials::Session { kind, fields, .. } => {
+            let described = match kind {
+                SessionKind::Jwt | SessionKind::Signature => has("token"),
+                SessionKind::TwoStep => has_url("token_url") && has("token_response"),
+                SessionKind::Bill => has_url("token_url"),
+            };
+            // Of an imported token the user's fields need not be known.
+            described && fields::has_credentials(provider, fields.expose())
+        }
         Credentials::ApiKey { .. }
         | Credentials::Basic { .. }
         | Credentials::OAuth1 { .. }
         | Credentials::Tba { .. }
         | Credentials::AwsSigV4(_)
-        | Credentials::App { .. }
-        | Credentials::Session { .. }
         | Credentials::None => false,
     }
 }
 
 /// From when on fresh credentials are wanted. Of credentials obtained just now the lifetime is known: the margin is at most
 /// half of it, since otherwise those that live shorter than the margin would be refreshed with each use.
-pub(super) fn due_at_ms(provider: &Provider, credentials: &Credentials, obtained_at_ms: Option<i64>) -> Option<i64> {
-    if !is_refreshable(provider, credentials) {
+pub(super) fn due_at_ms(target: &Target, credentials: &Credentials, obtained_at_ms: Option<i64>) -> Option<i64> {
+    if !is_refreshable(target, credentials) {
         return None;
     }
-    if matches!(credentials, Credentials::OAuth2Cc { token: None, .. }) {
+    if credentials.lacks_token() {
         return Some(0);
     }
     let expires_at_ms = credentials.expires_at_ms()?;
-    let due_at_ms = expires_at_ms.saturating_sub(margin_ms(provider));
+    let due_at_ms = expires_at_ms.saturating_sub(margin_ms(&target.provider));
     Some(match obtained_at_ms {
         Some(obtained_at_ms) => {
             let half_way_ms = obtained_at_ms.saturating_add(expires_at_ms.saturating_sub(obtained_at_ms) / 2);
@@ -120,7 +130,7 @@ impl Connections {
         let inner = &self.0;
         let connection = &target.connection;
         let sealed = inner.seal_credentials(connection, &Secret::new(credentials.to_json()));
-        let due_at_ms = due_at_ms(&target.provider, credentials, Some(obtained_at_ms));
+        let due_at_ms = due_at_ms(target, credentials, Some(obtained_at_ms));
         let written = inner
             .store
             .write_refreshed(&write(connection, right), &sealed, due_at_ms, obtained_at_ms)
@@ -183,10 +193,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::connections::tests::provider;
+    use crate::connections::tests::{provider, target};
 
     const NOW_MS: i64 = 1_800_000_000_000;
     const MINUTE_MS: i64 = 60_000;
+
+    /// A connection of a provider with that entry.
+    fn of(entry: Value) -> Target {
+        let mut target = Arc::into_inner(target("testing", "c")).unwrap();
+        target.provider = Arc::new(provider(entry));
+        target
+    }
 
     fn oauth2(expires_at_ms: Option<i64>, refresh_token: Option<&str>) -> Credentials {
         Credentials::from_json(&json!({
@@ -197,10 +214,9 @@ mod tests {
 
     #[test]
     fn credentials_are_due_before_they_end() {
-        let plain = provider(json!({"auth_mode": "OAUTH2", "token_url": "https://a.test/token"}));
-        let buffered = provider(
-            json!({"auth_mode": "OAUTH2", "token_url": "https://a.test/token", "token_expiration_buffer": 30}),
-        );
+        let plain = of(json!({"auth_mode": "OAUTH2", "token_url": "https://a.test/token"}));
+        let buffered =
+            of(json!({"auth_mode": "OAUTH2", "token_url": "https://a.test/token", "token_expiration_buffer": 30}));
         let hour = oauth2(Some(NOW_MS + 60 * MINUTE_MS), Some("r"));
         assert_eq!(due_at_ms(&plain, &hour, None), Some(NOW_MS + 45 * MINUTE_MS));
         assert_eq!(due_at_ms(&plain, &hour, Some(NOW_MS)), Some(NOW_MS + 45 * MINUTE_MS));
@@ -216,20 +232,47 @@ mod tests {
 
     #[test]
     fn what_never_ends_or_cannot_be_refreshed_is_never_due() {
-        let plain = provider(json!({"auth_mode": "OAUTH2", "token_url": "https://a.test/token"}));
+        let plain = of(json!({"auth_mode": "OAUTH2", "token_url": "https://a.test/token"}));
         assert_eq!(due_at_ms(&plain, &oauth2(None, Some("r")), None), None);
         assert_eq!(due_at_ms(&plain, &oauth2(Some(NOW_MS), None), None), None);
-        let nowhere = provider(json!({"auth_mode": "OAUTH2"}));
+        let nowhere = of(json!({"auth_mode": "OAUTH2"}));
         assert_eq!(due_at_ms(&nowhere, &oauth2(Some(NOW_MS), Some("r")), None), None);
     }
 
     #[test]
     fn client_credentials_are_due_until_there_is_a_token() {
-        let plain = provider(json!({"auth_mode": "OAUTH2_CC", "token_url": "https://a.test/token"}));
+        let plain = of(json!({"auth_mode": "OAUTH2_CC", "token_url": "https://a.test/token"}));
         let client = json!({"type": "OAUTH2_CC", "client_id": "c", "client_secret": "s"});
         assert_eq!(
             due_at_ms(&plain, &Credentials::from_json(&client).unwrap(), None),
             Some(0)
         );
+    }
+
+    #[test]
+    fn what_is_made_of_the_users_fields_is_due_when_they_are_known() {
+        let login = || {
+            of(
+                json!({"auth_mode": "TWO_STEP", "token_url": "https://a.test/login", "token_response": {"token": "t"},
+                "credentials": {"user": {"type": "string"}, "site": {"type": "string", "optional": true}}}),
+            )
+        };
+        let session = |fields: Value| {
+            let mut json = json!({"type": "TWO_STEP", "token": "t", "expires_at": NOW_MS});
+            json.as_object_mut()
+                .unwrap()
+                .append(&mut fields.as_object().unwrap().clone());
+            Credentials::from_json(&json).unwrap()
+        };
+        assert!(due_at_ms(&login(), &session(json!({"user": "jane"})), None).is_some());
+        assert_eq!(due_at_ms(&login(), &session(json!({"site": "x"})), None), None);
+        let app = Credentials::from_json(&json!({"type": "APP", "access_token": "t", "expires_at": NOW_MS})).unwrap();
+        let mut installed =
+            of(json!({"auth_mode": "APP", "token_url": "https://a.test/${connectionConfig.installation_id}"}));
+        assert_eq!(due_at_ms(&installed, &app, None), None, "whose token is not known");
+        installed
+            .connection_config
+            .insert("installation_id".to_owned(), "7".into());
+        assert!(due_at_ms(&installed, &app, None).is_some());
     }
 }

@@ -11,19 +11,32 @@ use crate::model::{Connection, ConnectionKey, EnvironmentId, RefreshState, Seale
 use crate::provider::Provider;
 
 impl Connections {
-    /// Creates or overwrites.
-    pub async fn import(
+    /// Creates or overwrites, with credentials as they are given. Elsewhere tokens that are not given are obtained between the
+    /// two steps.
+    #[cfg(test)]
+    pub(crate) async fn import(
         &self,
         environment_id: &EnvironmentId,
         new: NewConnection,
     ) -> Result<Arc<Target>, ConnectionsError> {
+        let draft = self.draft(environment_id, new).await?;
+        self.keep(draft, None).await
+    }
+
+    /// Checks what is given and makes of it what a request can be built from; nothing is stored. Credentials may be without
+    /// their token yet.
+    pub async fn draft(
+        &self,
+        environment_id: &EnvironmentId,
+        mut new: NewConnection,
+    ) -> Result<Target, ConnectionsError> {
         let inner = &self.0;
         let integration = Arc::new(
             self.stored_integration(environment_id, &new.provider_config_key)
                 .await?,
         );
         let provider = inner.provider(&integration.provider)?;
-        let connection_id = match new.connection_id {
+        let connection_id = match new.connection_id.take() {
             Some(id) => {
                 validation::connection_id("connection_id", &id)?;
                 id
@@ -32,12 +45,13 @@ impl Connections {
                 .into_uuid()
                 .to_string(),
         };
+        move_app_fields(&provider, &mut new);
         let credentials = credentials(&provider, &new.credentials)?;
         validation::size("connection_config", &new.connection_config, CONFIG_BYTES_MAX)?;
         fields::connection_config(&provider, &new.connection_config)?;
         validation::size("metadata", &new.metadata, METADATA_BYTES_MAX)?;
         let now_ms = inner.clock.now_ms();
-        let mut connection = Connection {
+        let connection = Connection {
             key: ConnectionKey::new(now_ms, inner.entropy.bytes()),
             environment_id: environment_id.clone(),
             integration_id: integration.id.clone(),
@@ -51,19 +65,51 @@ impl Connections {
             end_user: new.end_user.map(validation::end_user).transpose()?,
             created_at_ms: now_ms,
             updated_at_ms: now_ms,
-            refresh: RefreshState {
-                due_at_ms: freshness::due_at_ms(&provider, &credentials, None),
-                ..RefreshState::default()
-            },
+            refresh: RefreshState::default(),
         };
-        inner.seal_connection(&mut connection, &credentials, new.connection_config);
+        inner.target(integration, connection, credentials, new.connection_config)
+    }
+
+    /// Stores a draft. `obtained_at_ms` is when its credentials were obtained, if they were not given.
+    pub async fn keep(&self, draft: Target, obtained_at_ms: Option<i64>) -> Result<Arc<Target>, ConnectionsError> {
+        let inner = &self.0;
+        let mut connection = Connection::clone(&draft.connection);
+        connection.refresh = RefreshState {
+            due_at_ms: freshness::due_at_ms(&draft, &draft.credentials, obtained_at_ms),
+            ..RefreshState::default()
+        };
+        inner.seal_connection(&mut connection, &draft.credentials, draft.connection_config);
         let stored = inner.store.upsert_connection(&connection).await;
+        let integration = draft.integration;
         inner.caches.forget_connection(
-            environment_id,
+            &connection.environment_id,
             &connection.provider_config_key,
             &connection.connection_id,
         );
         Ok(Arc::new(inner.open(integration, stored?)?))
+    }
+}
+
+/// An installation of an app is named in its credentials, and is part of the connection_config from then on. (Nango
+/// compatibility.)
+fn move_app_fields(provider: &Provider, new: &mut NewConnection) {
+    if !provider.auth_mode.has_app() {
+        return;
+    }
+    let Value::Object(given) = &mut new.credentials else {
+        return;
+    };
+    for name in ["app_id", "installation_id"] {
+        match given.remove(name) {
+            // Forms send what is a number as one.
+            Some(Value::Number(number)) => {
+                new.connection_config.insert(name.to_owned(), number.to_string().into());
+            }
+            Some(value) => {
+                new.connection_config.insert(name.to_owned(), value);
+            }
+            None => {}
+        }
     }
 }
 
@@ -99,7 +145,15 @@ pub(super) fn credentials(provider: &Provider, given: &Value) -> Result<Credenti
     match credentials {
         // `{}` reads as no credentials at all.
         Ok(Credentials::None) if stored != CredentialsType::None => Err(invalid(&CredentialsError::MissingType)),
-        Ok(credentials) => Ok(credentials),
+        Ok(credentials) => {
+            if let Credentials::Session {
+                token: None, fields, ..
+            } = &credentials
+            {
+                fields::credentials(provider, fields.expose())?;
+            }
+            Ok(credentials)
+        }
         Err(error) => Err(invalid(&error)),
     }
 }

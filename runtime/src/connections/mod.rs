@@ -28,7 +28,7 @@ pub use validation::{CONFIG_BYTES_MAX, METADATA_BYTES_MAX, NAME_CHARS_MAX, TAG_K
 use cache::Caches;
 
 use crate::clock::{Clock, Entropy};
-use crate::credentials::{Credentials, OAuthClient};
+use crate::credentials::{AppKey, Credentials, OAuthClient};
 use crate::encryption::Keyring;
 use crate::model::{Connection, EnvironmentId, Integration, JsonObject};
 use crate::provider::{Catalogue, Provider};
@@ -65,6 +65,8 @@ pub struct Target {
     pub masking: Masking,
     /// The integration's OAuth client.
     pub client: Option<OAuthClient>,
+    /// The integration's app.
+    pub app: Option<AppKey>,
 }
 
 /// Leaves out both configs: they may hold secrets.

@@ -25,7 +25,6 @@ impl Inner {
         integration: Arc<Integration>,
         connection: Connection,
     ) -> Result<Target, ConnectionsError> {
-        let provider = self.provider(&integration.provider)?;
         let place = connection_place(&connection, "credentials");
         let json = self.open_json(&place, &connection.credentials)?;
         let credentials = Credentials::from_json(json.expose());
@@ -34,16 +33,30 @@ impl Inner {
             &connection_place(&connection, "connection_config"),
             &connection.connection_config,
         )?;
+        self.target(integration, connection, credentials, object(config.expose()))
+    }
+
+    /// The same of what is not stored yet.
+    pub(super) fn target(
+        &self,
+        integration: Arc<Integration>,
+        connection: Connection,
+        credentials: Credentials,
+        connection_config: JsonObject,
+    ) -> Result<Target, ConnectionsError> {
+        let provider = self.provider(&integration.provider)?;
         let secrets = self.integration_secrets(&integration)?;
         let masking = Masking::of_integration(secrets.credentials.as_ref());
         let client = secrets.credentials.as_ref().and_then(app::client);
+        let app = secrets.credentials.as_ref().and_then(app::app_key);
         Ok(Target {
             integration,
             provider,
             credentials,
-            connection_config: object(config.expose()),
+            connection_config,
             integration_config: secrets.into_config(),
             client,
+            app,
             masking,
             connection: Arc::new(connection),
         })

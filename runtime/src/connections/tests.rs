@@ -59,6 +59,7 @@ pub(crate) fn target(provider_config_key: &str, connection_id: &str) -> Arc<Targ
         integration_config: JsonObject::new(),
         masking: Masking::default(),
         client: None,
+        app: None,
     })
 }
 

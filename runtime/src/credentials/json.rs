@@ -81,7 +81,7 @@ impl Credentials {
                 raw,
                 jwt_token,
             } => {
-                object.secret("access_token", access_token);
+                object.optional_secret("access_token", access_token.as_ref());
                 object.time("expires_at", *expires_at_ms);
                 object.raw(raw);
                 object.optional_secret("jwtToken", jwt_token.as_ref());
@@ -93,7 +93,7 @@ impl Credentials {
                 fields,
             } => {
                 object.0.append(&mut fields.expose().clone());
-                object.secret(kind.token_field(), token);
+                object.optional_secret(kind.token_field(), token.as_ref());
                 object.time("expires_at", *expires_at_ms);
             }
             Self::None => {}

@@ -81,7 +81,7 @@ impl Credentials {
                 jwt_token,
                 ..
             } => match name {
-                "access_token" => text(access_token.expose()),
+                "access_token" => access_token.as_ref().and_then(|token| text(token.expose())),
                 "jwtToken" => jwt_token.as_ref().and_then(|token| text(token.expose())),
                 _ => below_raw(raw.expose(), name),
             },
@@ -89,7 +89,7 @@ impl Credentials {
                 kind, token, fields, ..
             } => {
                 if name == kind.token_field() {
-                    text(token.expose())
+                    token.as_ref().and_then(|token| text(token.expose()))
                 } else {
                     lookup(fields.expose(), name)
                 }

@@ -6,6 +6,7 @@ mod json;
 mod lookup;
 mod mode;
 mod parse;
+mod pem;
 mod redaction;
 mod secret;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod tests;
 pub use fields::{CredentialsError, KEY_CHARS_MAX, PEM_CHARS_MAX, TOKEN_CHARS_MAX};
 pub use lookup::lookup;
 pub use mode::CredentialsType;
+pub use pem::pem_der;
 pub use redaction::{SECRET_BYTES_MIN, secret_fields};
 pub use secret::{Secret, Wipe};
 
@@ -67,7 +69,8 @@ pub enum Credentials {
     AwsSigV4(Box<AwsCredentials>),
     /// A GitHub App's installation token; also the app's part of the mode CUSTOM.
     App {
-        access_token: Secret<String>,
+        /// None until one was obtained.
+        access_token: Option<Secret<String>>,
         expires_at_ms: Option<i64>,
         raw: Secret<JsonObject>,
         /// The app's own token, if it was kept.
@@ -76,8 +79,8 @@ pub enum Credentials {
     /// BILL, JWT, SIGNATURE and TWO_STEP: a token that was made of what the user gave.
     Session {
         kind: SessionKind,
-        /// Under the name [`SessionKind::token_field`].
-        token: Secret<String>,
+        /// Under the name [`SessionKind::token_field`]; none until one was obtained.
+        token: Option<Secret<String>>,
         expires_at_ms: Option<i64>,
         /// All other fields by their names: what the user gave, `refresh_token`, `raw`, `_cookies`.
         fields: Secret<JsonObject>,
@@ -90,6 +93,14 @@ pub enum Credentials {
 pub struct OAuthClient {
     pub client_id: String,
     pub client_secret: Secret<String>,
+}
+
+/// An app of an integration, which proves itself with tokens that it signs.
+#[derive(Clone, Debug)]
+pub struct AppKey {
+    pub app_id: String,
+    /// PEM, or base64 of it.
+    pub private_key: Secret<String>,
 }
 
 /// Keys of AWS, usually the temporary ones of a role.
@@ -167,13 +178,29 @@ impl Credentials {
         }
     }
 
+    /// Whether they are only what a token will be obtained with.
+    #[must_use]
+    pub fn lacks_token(&self) -> bool {
+        match self {
+            Self::OAuth2Cc { token, .. } | Self::Session { token, .. } => token.is_none(),
+            Self::App { access_token, .. } => access_token.is_none(),
+            Self::OAuth2 { .. }
+            | Self::ApiKey { .. }
+            | Self::Basic { .. }
+            | Self::OAuth1 { .. }
+            | Self::Tba { .. }
+            | Self::AwsSigV4(_)
+            | Self::None => false,
+        }
+    }
+
     /// The token that templates call `accessToken`, where there is one. Whether it goes into a header is the proxy's to say.
     #[must_use]
     pub fn access_token(&self) -> Option<&Secret<String>> {
         match self {
-            Self::OAuth2 { access_token, .. } | Self::App { access_token, .. } => Some(access_token),
-            Self::OAuth2Cc { token, .. } => token.as_ref(),
-            Self::Session { token, .. } => Some(token),
+            Self::OAuth2 { access_token, .. } => Some(access_token),
+            Self::App { access_token, .. } => access_token.as_ref(),
+            Self::OAuth2Cc { token, .. } | Self::Session { token, .. } => token.as_ref(),
             Self::ApiKey { .. }
             | Self::Basic { .. }
             | Self::OAuth1 { .. }

@@ -184,7 +184,7 @@ impl Fields<'_> {
     fn app(self) -> Result<Credentials, CredentialsError> {
         self.only("APP", &["access_token", "expires_at", "raw", "jwtToken"])?;
         Ok(Credentials::App {
-            access_token: self.secret("access_token", TOKEN_CHARS_MAX)?,
+            access_token: self.optional_secret("access_token", TOKEN_CHARS_MAX)?,
             expires_at_ms: self.optional_time_ms("expires_at")?,
             raw: self.raw()?,
             jwt_token: self.optional_secret("jwtToken", TOKEN_CHARS_MAX)?,
@@ -224,7 +224,7 @@ impl Fields<'_> {
         }
         Ok(Credentials::Session {
             kind,
-            token: self.secret(kind.token_field(), TOKEN_CHARS_MAX)?,
+            token: self.optional_secret(kind.token_field(), TOKEN_CHARS_MAX)?,
             expires_at_ms: self.optional_time_ms("expires_at")?,
             fields: Secret::new(fields),
         })

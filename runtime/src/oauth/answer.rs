@@ -1,6 +1,8 @@
 //! What a token endpoint answers, made into credentials. Pure. RFC 6749, section 5, and the differences between providers that
 //! the schema of the catalogue knows.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::RefreshError;
@@ -24,7 +26,7 @@ pub(super) fn credentials(
     now_ms: i64,
 ) -> Result<Credentials, RefreshError> {
     let object = answer.expose();
-    let fresh = match &target.credentials {
+    Ok(match &target.credentials {
         Credentials::OAuth2 {
             refresh_token,
             config_override,
@@ -64,21 +66,31 @@ pub(super) fn credentials(
             }
         }
         other => other.clone(),
-    };
-    // Read back as it will be from the database: what could not be opened again is refused now.
-    let json = Secret::new(fresh.to_json());
+    })
+}
+
+/// The credentials read back as they will be from the database: what could not be opened again is refused now.
+pub(super) fn readable(credentials: &Credentials) -> Result<Credentials, RefreshError> {
+    let json = Secret::new(credentials.to_json());
     Credentials::from_json(json.expose()).map_err(RefreshError::Unusable)
 }
 
-/// What the answer of a refusal says of it, as far as that is no secret: RFC 6749, section 5.2.
+/// What the answer of a refusal says of it, as far as that is no secret: RFC 6749, section 5.2, and where other login endpoints
+/// say it: in `message`, or in an `error` that is an object.
 pub(super) fn refusal(object: &JsonObject) -> RefreshError {
-    let word = |name: &str| {
-        let text: String = text(object, name)?.chars().take(REASON_CHARS_MAX).collect();
-        Some(text)
+    let word = |object: &JsonObject, names: &[&str]| {
+        let said = names.iter().find_map(|name| text(object, name))?;
+        Some(said.chars().take(REASON_CHARS_MAX).collect::<String>())
     };
+    if let Some(Value::Object(error)) = object.get("error") {
+        return RefreshError::NoToken {
+            error: word(error, &["summary", "code", "type"]),
+            description: word(error, &["detail", "message"]),
+        };
+    }
     RefreshError::NoToken {
-        error: word("error"),
-        description: word("error_description"),
+        error: word(object, &["error"]),
+        description: word(object, &["error_description", "message", "detail"]),
     }
 }
 
@@ -123,7 +135,7 @@ fn expires_at_ms(target: &Target, token: &JsonObject, now_ms: i64) -> Option<i64
 }
 
 /// A moment as providers write it: epoch seconds or milliseconds, an ISO date, or `D:HH:MM` from now.
-fn moment_ms(value: &Value, now_ms: i64) -> Option<i64> {
+pub(super) fn moment_ms(value: &Value, now_ms: i64) -> Option<i64> {
     if let Some(number) = number(value) {
         let at_ms = if number > EPOCH_SECONDS_MAX {
             number
@@ -146,6 +158,31 @@ fn moment_ms(value: &Value, now_ms: i64) -> Option<i64> {
     }
     let minutes = (i64::from(days) * 24 + i64::from(hours)) * 60 + i64::from(minutes);
     Some(now_ms.saturating_add(minutes.saturating_mul(60_000)))
+}
+
+/// A lifetime as providers write it: seconds, or a number with its unit (`90s`, `30m`, `1h`, `7d`).
+pub(super) fn lifetime_ms(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let (number, unit_ms) = match text.char_indices().next_back()? {
+        (end, 's') => (text.get(..end)?, 1_000.0),
+        (end, 'm') => (text.get(..end)?, 60_000.0),
+        (end, 'h') => (text.get(..end)?, 3_600_000.0),
+        (end, 'd') => (text.get(..end)?, 86_400_000.0),
+        _ => (text, 1_000.0),
+    };
+    let lifetime_ms = number.trim().parse::<f64>().ok()? * unit_ms;
+    (lifetime_ms.is_finite() && lifetime_ms > 0.0).then(|| whole_ms(lifetime_ms))
+}
+
+/// The `exp` of a token that is a JSON Web Token. Who signed it does not matter: it is the provider's own, and only says when
+/// to ask for another.
+pub(super) fn expires_at_ms_of_jwt(token: &str) -> Option<i64> {
+    let mut parts = token.split('.');
+    let (_header, claims, _signature) = (parts.next()?, parts.next()?, parts.next()?);
+    let claims = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
+    let claims: Value = serde_json::from_slice(&claims).ok()?;
+    let expires_at_s = claims.get("exp")?.as_f64()?;
+    Some(whole_ms(expires_at_s * 1_000.0))
 }
 
 /// A number, or one that somebody wrote as text.

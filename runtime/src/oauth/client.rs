@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use serde_json::Value;
 use url::Host;
@@ -33,6 +33,14 @@ pub enum SetupError {
     Client(#[from] reqwest::Error),
 }
 
+/// A JSON object that came with a 2xx.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) object: Secret<JsonObject>,
+    /// Cookies are among them.
+    pub(super) headers: HeaderMap,
+}
+
 pub(super) struct TokenClient {
     http: reqwest::Client,
     policy: Arc<EgressPolicy>,
@@ -55,8 +63,8 @@ impl TokenClient {
         Ok(Self { http, policy })
     }
 
-    /// Gives the JSON object of a successful answer.
-    pub(super) async fn send(&self, request: TokenRequest) -> Result<Secret<JsonObject>, RefreshError> {
+    /// Gives a successful answer.
+    pub(super) async fn send(&self, request: TokenRequest) -> Result<Answer, RefreshError> {
         let host = request.url.host_str().unwrap_or_default().to_owned();
         // An address is not resolved, so nobody else would look at it.
         let address = match request.url.host() {
@@ -69,7 +77,7 @@ impl TokenClient {
         }
         let sent = self
             .http
-            .post(request.url)
+            .request(request.method, request.url)
             .headers(request.headers)
             .body(request.body.expose().clone())
             .send()
@@ -79,6 +87,7 @@ impl TokenClient {
         if status.is_redirection() {
             return Err(RefreshError::Redirect { host });
         }
+        let headers = answer.headers().clone();
         let mut body = Vec::new();
         while let Some(piece) = answer.chunk().await.map_err(|error| classify(error, &host))? {
             if body.len() + piece.len() > TOKEN_ANSWER_BYTES_MAX {
@@ -95,7 +104,8 @@ impl TokenClient {
             Ok(_) | Err(_) => None,
         };
         if status.is_success() {
-            return object.ok_or(RefreshError::NotJson { host });
+            let object = object.ok_or(RefreshError::NotJson { host })?;
+            return Ok(Answer { object, headers });
         }
         Err(refused(host, status, object.as_ref()))
     }

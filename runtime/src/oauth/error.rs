@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::connections::ConnectionsError;
-use crate::credentials::CredentialsError;
+use super::jwt::JwtError;
+use crate::connections::{ConnectionsError, Target};
+use crate::credentials::{CredentialsError, CredentialsType};
 use crate::egress::EgressDenied;
 use crate::provider::template::TemplateError;
 use crate::store::StoreError;
@@ -41,6 +42,16 @@ pub enum RefreshError {
     Header { name: String },
     #[error("the provider {provider:?} asks for {what}, which is not supported yet")]
     Unsupported { provider: String, what: String },
+    #[error(
+        "the integration {provider_config_key:?} has no `app_id` and `private_key`, which its app's tokens are signed with; set its `credentials`"
+    )]
+    NoApp { provider_config_key: String },
+    #[error("`token` of the provider {provider:?} cannot be signed")]
+    Jwt {
+        provider: String,
+        #[source]
+        source: JwtError,
+    },
     #[error(transparent)]
     EgressDenied(EgressDenied),
     #[error("the token endpoint at {host:?} did not answer within {timeout_ms} ms")]
@@ -124,6 +135,22 @@ pub enum OAuthError {
     },
 }
 
+/// Why a connection cannot be created.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    #[error(transparent)]
+    Connections(#[from] ConnectionsError),
+    #[error(
+        "the integration {provider_config_key:?} got no token for the connection, which is not stored: {}",
+        chain(error)
+    )]
+    NotObtained {
+        provider_config_key: String,
+        mode: CredentialsType,
+        error: RefreshError,
+    },
+}
+
 impl NoCredentials {
     /// Stable code. (Nango compatibility.)
     #[must_use]
@@ -135,7 +162,9 @@ impl NoCredentials {
         }
     }
 
-    pub(super) fn code_of(error: &RefreshError) -> &'static str {
+    /// The code of one failed refresh.
+    #[must_use]
+    pub fn code_of(error: &RefreshError) -> &'static str {
         match error {
             RefreshError::Connections(_) | RefreshError::Store(_) | RefreshError::Broken => "server_error",
             RefreshError::NoClient { .. }
@@ -144,6 +173,8 @@ impl NoCredentials {
             | RefreshError::Url { .. }
             | RefreshError::Header { .. }
             | RefreshError::Unsupported { .. }
+            | RefreshError::NoApp { .. }
+            | RefreshError::Jwt { .. }
             | RefreshError::EgressDenied(_)
             | RefreshError::Timeout { .. }
             | RefreshError::Network { .. }
@@ -155,6 +186,29 @@ impl NoCredentials {
             | RefreshError::Unusable(_)
             | RefreshError::Busy { .. } => "refresh_token_external_error",
         }
+    }
+}
+
+/// The error without the secrets that were sent, should the provider have repeated them.
+pub(super) fn without_secrets(target: &Target, error: RefreshError) -> RefreshError {
+    let masked = |text: Option<String>| text.map(|text| target.masker().mask(&text).into_owned());
+    match error {
+        RefreshError::Status {
+            host,
+            status,
+            error,
+            description,
+        } => RefreshError::Status {
+            host,
+            status,
+            error: masked(error),
+            description: masked(description),
+        },
+        RefreshError::NoToken { error, description } => RefreshError::NoToken {
+            error: masked(error),
+            description: masked(description),
+        },
+        other => other,
     }
 }
 

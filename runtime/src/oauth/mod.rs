@@ -1,22 +1,31 @@
 //! Fresh credentials: in time, once for everyone who needs them, and never lost.
 //!
 //! [`OAuth::target`] is how requests get their connection: it refreshes credentials that are due. However many ask, one refresh
-//! is made: `flight` merges the callers of this process, a lease in the database those of others. `request` builds what is sent
-//! (pure), `client` sends it, `answer` reads what comes back (pure), `record` writes it down. New credentials are
+//! is made: `flight` merges the callers of this process, a lease in the database those of others. `obtain` knows how each kind
+//! of credentials is made anew: of OAuth 2 `request` builds what is sent (pure), `client` sends it and `answer` reads what
+//! comes back (pure); other kinds have a file each. `record` writes it down. New credentials are
 //! committed before anybody gets them, so a refresh token that was replaced by another is never the one that is left.
 //!
-//! It does not know of requests to APIs, and nothing of how a connection comes about.
+//! It does not know of requests to APIs, and nothing of how users authorise a connection.
 
 mod answer;
+mod app;
+mod bill;
 mod client;
+mod client_assertion;
 mod error;
 mod flight;
+mod jwt;
+mod minted;
+mod obtain;
 mod record;
 mod request;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod two_step;
+mod values;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,17 +33,18 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 
 use crate::clock::{Clock, Entropy};
-use crate::connections::{Connections, ConnectionsError, RefreshRight, Target};
+use crate::connections::{Connections, ConnectionsError, NewConnection, RefreshRight, Target};
+use crate::credentials::Credentials;
 use crate::logs::Logs;
 use crate::model::{Connection, EnvironmentId, Generation};
 use crate::store::{DueQuery, Store};
 
 use client::TokenClient;
 use flight::{Flight, Flights};
-use request::Moment;
 
 pub use client::{SetupError, TOKEN_ANSWER_BYTES_MAX, TOKEN_TIMEOUT_MS};
-pub use error::{NoCredentials, OAuthError, RefreshError};
+pub use error::{ImportError, NoCredentials, OAuthError, RefreshError};
+pub use jwt::JwtError;
 
 /// After a failure a refresh is not tried again for so long, unless it is forced. (Nango compatibility.)
 pub const BACKOFF_MS: i64 = 30_000;
@@ -220,6 +230,32 @@ impl OAuth {
             .map_err(|reason| no_credentials(&target, reason))
     }
 
+    /// Creates a connection, or overwrites the one of that id. Where only what a token is obtained with is given, the token is
+    /// obtained first.
+    ///
+    /// # Errors
+    /// Nothing is stored then: a field that does not fit, or a provider that gives no token.
+    pub async fn import(&self, environment_id: &EnvironmentId, new: NewConnection) -> Result<Arc<Target>, ImportError> {
+        let parts = &self.0;
+        let mut draft = parts.connections.draft(environment_id, new).await?;
+        let mut obtained_at_ms = None;
+        // Client credentials get theirs with the first use.
+        if draft.credentials.lacks_token() && !matches!(draft.credentials, Credentials::OAuth2Cc { .. }) {
+            match obtain::credentials(parts, &draft).await {
+                Ok(credentials) => draft.credentials = credentials,
+                Err(error) => {
+                    return Err(ImportError::NotObtained {
+                        provider_config_key: draft.integration.unique_key.clone(),
+                        mode: draft.credentials.kind(),
+                        error: error::without_secrets(&draft, error),
+                    });
+                }
+            }
+            obtained_at_ms = Some(parts.clock.now_ms());
+        }
+        Ok(parts.connections.keep(draft, obtained_at_ms).await?)
+    }
+
     /// Refreshes connections that nobody uses at the moment but whose credentials are due: at most 100, the longest due first.
     /// Gives how many were tried. To be called every minute.
     ///
@@ -316,15 +352,7 @@ impl OAuth {
             fence,
         };
         let record = record::Record::begin(parts, &target);
-        let obtained = async {
-            let moment = Moment {
-                now_ms: parts.clock.now_ms(),
-                random: parts.entropy.bytes(),
-            };
-            let answer = parts.client.send(request::build(&target, moment)?).await?;
-            answer::credentials(&target, answer, parts.clock.now_ms())
-        };
-        match obtained.await {
+        match obtain::credentials(parts, &target).await {
             Ok(credentials) => {
                 let written = record.succeeded(right, &credentials).await.map_err(failed)?;
                 let target = match written {
@@ -335,7 +363,7 @@ impl OAuth {
                 Ok(Refreshed { target, renewed: true })
             }
             Err(error) => {
-                let error = record.without_secrets(error);
+                let error = error::without_secrets(&target, error);
                 record.failed(right, &error).await;
                 Err(failed(error))
             }

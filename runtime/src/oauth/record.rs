@@ -133,33 +133,6 @@ impl<'a> Record<'a> {
             fields,
         });
     }
-
-    /// The error without the secrets that were sent, should the provider have repeated them.
-    pub(super) fn without_secrets(&self, error: RefreshError) -> RefreshError {
-        let masked = |text: Option<String>| text.map(|text| self.masked(&text));
-        match error {
-            RefreshError::Status {
-                host,
-                status,
-                error,
-                description,
-            } => RefreshError::Status {
-                host,
-                status,
-                error: masked(error),
-                description: masked(description),
-            },
-            RefreshError::NoToken { error, description } => RefreshError::NoToken {
-                error: masked(error),
-                description: masked(description),
-            },
-            other => other,
-        }
-    }
-
-    fn masked(&self, text: &str) -> String {
-        self.target.masker().mask(text).into_owned()
-    }
 }
 
 fn error_fields(error: &RefreshError) -> Value {

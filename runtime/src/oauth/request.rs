@@ -1,34 +1,26 @@
 //! Builds the request for fresh credentials out of a connection and its provider's data: RFC 6749, sections 2.3.1, 4.4 and 6,
 //! with the differences between providers that the schema of the catalogue knows. Pure.
 
-use std::borrow::Cow;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::Method;
+use http::header::{self, HeaderMap, HeaderValue};
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
-use super::RefreshError;
+use super::values::{Moment, TokenValues, text};
+use super::{RefreshError, client_assertion};
 use crate::connections::Target;
 use crate::credentials::{Credentials, OAuthClient, Secret, lookup};
 use crate::model::JsonObject;
-use crate::provider::template::{AwsScope, Template, TemplateError, UrlTemplate, Values};
 
-const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("nango-runtime/", env!("CARGO_PKG_VERSION")));
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
-/// What makes one request unlike any other: its time and its randomness.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
-    pub(super) now_ms: i64,
-    pub(super) random: [u8; 16],
-}
-
-/// A POST to a token endpoint.
+/// A request to a token endpoint.
 #[derive(Debug)]
 pub(super) struct TokenRequest {
+    pub(super) method: Method,
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
     pub(super) body: Secret<String>,
@@ -53,11 +45,13 @@ enum ClientAuth {
     Both,
     /// The same two as `username` and `password`: `token_request_auth_method: custom`.
     Password,
+    /// A token signed with the client's own key (RFC 7523, section 2.2): `token_request_auth_method: private_key_jwt`.
+    PrivateKeyJwt,
 }
 
 /// Builds the request as it is at `moment`.
 pub(super) fn build(target: &Target, moment: Moment) -> Result<TokenRequest, RefreshError> {
-    let values = &TokenValues { target, moment };
+    let values = &TokenValues::new(target, moment);
     let entry = &target.provider.json;
     match &target.credentials {
         Credentials::OAuth2 {
@@ -80,7 +74,7 @@ pub(super) fn build(target: &Target, moment: Moment) -> Result<TokenRequest, Ref
                 "token_params"
             };
             let mut parameters = Map::new();
-            add_templates(values, extra, &mut parameters)?;
+            values.add(extra, &mut parameters)?;
             // Whatever `token_params` say: they are those of the authorization code.
             parameters.insert("grant_type".to_owned(), "refresh_token".into());
             parameters.insert("refresh_token".to_owned(), refresh_token.expose().as_str().into());
@@ -100,7 +94,7 @@ pub(super) fn build(target: &Target, moment: Moment) -> Result<TokenRequest, Ref
             {
                 parameters.insert("scope".to_owned(), scope(entry, &scopes).into());
             }
-            add_templates(values, "token_params", &mut parameters)?;
+            values.add("token_params", &mut parameters)?;
             if let Some(Value::Object(given)) = target.connection_config.get("authorization_params") {
                 parameters.append(&mut given.clone());
             }
@@ -127,10 +121,10 @@ fn request(
     client: &OAuthClient,
 ) -> Result<TokenRequest, RefreshError> {
     let target = values.target;
-    let mut url = token_url(values, url)?;
-    let mut headers = headers(values)?;
+    let mut url = values.url(&target.provider.json, url)?;
+    let mut headers = values.headers()?;
     let (id, secret) = (client.client_id.as_str(), client.client_secret.expose().as_str());
-    let mut add = |names: [&str; 2]| {
+    let add = |parameters: &mut JsonObject, names: [&str; 2]| {
         for (name, value) in names.into_iter().zip([id, secret]) {
             // A public client has no secret.
             if !value.is_empty() {
@@ -140,16 +134,17 @@ fn request(
     };
     let auth = client_auth(target)?;
     match auth {
-        ClientAuth::Body | ClientAuth::Both => add(["client_id", "client_secret"]),
-        ClientAuth::Password => add(["username", "password"]),
+        ClientAuth::Body | ClientAuth::Both => add(&mut parameters, ["client_id", "client_secret"]),
+        ClientAuth::Password => add(&mut parameters, ["username", "password"]),
         ClientAuth::Header => {}
+        ClientAuth::PrivateKeyJwt => client_assertion::add(values, &url, client, &mut parameters)?,
     }
     match auth {
         // RFC 6749, section 2.3.1: both are form-encoded first.
         ClientAuth::Header => authorize(&mut headers, &form_encoded(id), &form_encoded(secret))?,
         // These providers take them as they are.
         ClientAuth::Both => authorize(&mut headers, id, secret)?,
-        ClientAuth::Body | ClientAuth::Password => {}
+        ClientAuth::Body | ClientAuth::Password | ClientAuth::PrivateKeyJwt => {}
     }
     let body = match body_format(target)? {
         BodyFormat::Form => {
@@ -170,51 +165,11 @@ fn request(
         }
     };
     Ok(TokenRequest {
+        method: Method::POST,
         url,
         headers,
         body: Secret::new(body),
     })
-}
-
-/// A URL of the provider's data with the connection's values in it.
-fn token_url(values: &TokenValues<'_>, key: &'static str) -> Result<Url, RefreshError> {
-    let provider = &values.target.provider;
-    let template = provider.json.get(key).and_then(Value::as_str).unwrap_or_default();
-    let template = UrlTemplate::parse(template).map_err(|error| values.error(key, error))?;
-    let filled = template.render(values).map_err(|error| values.error(key, error))?;
-    let malformed = |reason: String| RefreshError::Url {
-        provider: provider.name.clone(),
-        key,
-        reason,
-    };
-    let url = Url::parse(filled.trim()).map_err(|error| malformed(error.to_string()))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err(malformed("it is neither http nor https".to_owned()));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(malformed("it holds a user name or password".to_owned()));
-    }
-    Ok(url)
-}
-
-fn headers(values: &TokenValues<'_>) -> Result<HeaderMap, RefreshError> {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::ACCEPT, JSON);
-    headers.insert(header::USER_AGENT, USER_AGENT);
-    let given = values
-        .target
-        .provider
-        .json
-        .get("token_headers")
-        .and_then(Value::as_object);
-    for (name, value) in given.into_iter().flatten() {
-        let value = values.fill(&text(value), "token_headers")?;
-        let invalid = || RefreshError::Header { name: name.clone() };
-        let mut value = HeaderValue::from_str(&value).map_err(|_| invalid())?;
-        value.set_sensitive(true);
-        headers.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?, value);
-    }
-    Ok(headers)
 }
 
 fn authorize(headers: &mut HeaderMap, id: &str, secret: &str) -> Result<(), RefreshError> {
@@ -227,73 +182,12 @@ fn authorize(headers: &mut HeaderMap, id: &str, secret: &str) -> Result<(), Refr
     Ok(())
 }
 
-/// The parameters below `section`, their values filled in.
-fn add_templates(values: &TokenValues<'_>, section: &'static str, into: &mut JsonObject) -> Result<(), RefreshError> {
-    let given = values.target.provider.json.get(section).and_then(Value::as_object);
-    for (name, value) in given.into_iter().flatten() {
-        let value = match value {
-            Value::String(template) => values.fill(template, section)?.into(),
-            other => other.clone(),
-        };
-        into.insert(name.clone(), value);
-    }
-    Ok(())
-}
-
-/// What the templates of a token request are filled in with.
-struct TokenValues<'t> {
-    target: &'t Target,
-    moment: Moment,
-}
-
-impl TokenValues<'_> {
-    fn fill(&self, template: &str, key: &'static str) -> Result<String, RefreshError> {
-        let template = Template::parse(template).map_err(|error| self.error(key, error))?;
-        let filled = template.render(self).map_err(|error| self.error(key, error))?;
-        Ok(filled.into_owned())
-    }
-
-    fn error(&self, key: &'static str, error: TemplateError) -> RefreshError {
-        let provider = self.target.provider.name.clone();
-        match error {
-            TemplateError::Missing { name } => RefreshError::MissingValue { provider, key, name },
-            source @ (TemplateError::Malformed { .. }
-            | TemplateError::NotInHost { .. }
-            | TemplateError::Function { .. }) => RefreshError::Template { provider, key, source },
-        }
-    }
-}
-
-impl Values for TokenValues<'_> {
-    fn value(&self, name: &str) -> Option<Cow<'_, str>> {
-        let (scope, key) = name.split_once('.').unwrap_or(("", name));
-        let value = match scope {
-            "connectionConfig" | "connection_config" => lookup(&self.target.connection_config, key),
-            "integrationConfig" | "integration_config" => lookup(&self.target.integration_config, key),
-            _ => self.target.credentials.variable(name),
-        };
-        value.filter(|value| !value.is_empty())
-    }
-
-    fn now_ms(&self) -> i64 {
-        self.moment.now_ms
-    }
-
-    fn random(&self) -> Cow<'_, str> {
-        let uuid = uuid::Builder::from_random_bytes(self.moment.random).into_uuid();
-        Cow::Owned(uuid.to_string())
-    }
-
-    fn aws_authorization(&self, _scope: &AwsScope<'_>) -> Option<String> {
-        None
-    }
-}
-
 fn client_auth(target: &Target) -> Result<ClientAuth, RefreshError> {
     let word = |key: &str| target.provider.json.get(key).and_then(Value::as_str);
     match (word("token_request_auth_method"), word("authorization_method")) {
         (Some("basic"), _) => Ok(ClientAuth::Both),
         (Some("custom"), _) => Ok(ClientAuth::Password),
+        (Some("private_key_jwt"), _) => Ok(ClientAuth::PrivateKeyJwt),
         (Some(other), _) => Err(unsupported(target, &format!("`token_request_auth_method: {other}`"))),
         (None, Some("header")) => Ok(ClientAuth::Header),
         (None, Some("body") | None) => Ok(ClientAuth::Body),
@@ -320,7 +214,7 @@ fn scope(entry: &Value, scopes: &str) -> String {
     scopes.join(separator)
 }
 
-fn form(parameters: &JsonObject) -> String {
+pub(super) fn form(parameters: &JsonObject) -> String {
     let mut form = form_urlencoded::Serializer::new(String::new());
     for (name, value) in parameters {
         form.append_pair(name, &text(value));
@@ -332,18 +226,11 @@ fn form_encoded(value: &str) -> String {
     form_urlencoded::byte_serialize(value.as_bytes()).collect()
 }
 
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
 fn is_set(entry: &Value, flag: &str) -> bool {
     entry.get(flag).and_then(Value::as_bool).unwrap_or(false)
 }
 
-fn unsupported(target: &Target, what: &str) -> RefreshError {
+pub(super) fn unsupported(target: &Target, what: &str) -> RefreshError {
     RefreshError::Unsupported {
         provider: target.provider.name.clone(),
         what: what.to_owned(),

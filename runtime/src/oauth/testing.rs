@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::request::Moment;
+use super::values::Moment;
 use crate::connections::Target;
 use crate::connections::tests::{provider, target as plain};
 use crate::credentials::{Credentials, OAuthClient, Secret};

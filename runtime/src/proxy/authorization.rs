@@ -42,12 +42,15 @@ pub(super) fn default_header(
             // A session at Bill.com is no bearer token.
             SessionKind::Bill => None,
             SessionKind::TwoStep if says_where_the_token_goes(spec) => None,
-            SessionKind::Jwt | SessionKind::Signature | SessionKind::TwoStep => Some(bearer(token.expose())),
+            SessionKind::Jwt | SessionKind::Signature | SessionKind::TwoStep => {
+                token.as_ref().map(|token| bearer(token.expose()))
+            }
         },
-        Credentials::OAuth2 { access_token, .. } | Credentials::App { access_token, .. } => {
-            Some(bearer(access_token.expose()))
+        Credentials::OAuth2 { access_token, .. } => Some(bearer(access_token.expose())),
+        Credentials::App {
+            access_token: token, ..
         }
-        Credentials::OAuth2Cc { token, .. } => token.as_ref().map(|token| bearer(token.expose())),
+        | Credentials::OAuth2Cc { token, .. } => token.as_ref().map(|token| bearer(token.expose())),
         Credentials::OAuth1 {
             oauth_token,
             oauth_token_secret,

@@ -97,6 +97,7 @@ pub(super) fn target(provider: Provider, credentials: Credentials) -> Target {
         connection_config: JsonObject::new(),
         integration_config: JsonObject::new(),
         masking: Masking::default(),
+        app: None,
         client: None,
     }
 }

@@ -20,7 +20,7 @@ use crate::executor::Executor;
 use crate::logs::Logs;
 use crate::metrics::{self, Metrics};
 use crate::model::{Connection, Environment, EnvironmentId, Integration, JsonObject, RecordFilter, RunError};
-use crate::oauth::{OAuth, OAuthError};
+use crate::oauth::{ImportError, OAuth, OAuthError};
 use crate::provider::Catalogue;
 use crate::proxy::Proxy;
 use crate::records::{Records, RecordsError};
@@ -253,16 +253,18 @@ impl Runtime {
             .await
     }
 
-    /// Creates a connection, or overwrites the one of that id.
+    /// Creates a connection, or overwrites the one of that id. Where only what a token is obtained with is given, such as the
+    /// password of a TWO_STEP provider, the token is obtained first.
     ///
     /// # Errors
-    /// [`ConnectionsError`]: an unknown integration, credentials of the wrong type, a field that does not fit.
+    /// [`ImportError`]: an unknown integration, credentials of the wrong type, a field that does not fit, a provider that gives
+    /// no token. Nothing is stored then.
     pub async fn import_connection(
         &self,
         environment: &EnvironmentId,
         new: NewConnection,
-    ) -> Result<Arc<Target>, ConnectionsError> {
-        self.0.connections.import(environment, new).await
+    ) -> Result<Arc<Target>, ImportError> {
+        self.0.oauth.import(environment, new).await
     }
 
     /// Deletes it with its records.

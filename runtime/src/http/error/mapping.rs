@@ -6,12 +6,13 @@ use serde::Serialize;
 
 use super::{ApiError, ErrorDetails};
 use crate::connections::ConnectionsError;
+use crate::credentials::CredentialsType;
 use crate::deploy::DeployError;
 use crate::encryption::EncryptionError;
 use crate::executor::ComponentError;
 use crate::http::fault::Fault;
 use crate::model::RunError;
-use crate::oauth::{NoCredentials, OAuthError};
+use crate::oauth::{ImportError, NoCredentials, OAuthError};
 use crate::proxy::{Phase, ProxyError};
 use crate::records::RecordsError;
 use crate::runtime::{InvokeError, RecordsApiError};
@@ -259,6 +260,24 @@ fn no_credentials(reason: &NoCredentials, code: &'static str, message: String) -
         NoCredentials::Backoff { .. } => ApiError::new(StatusCode::FAILED_DEPENDENCY, code, message),
         NoCredentials::Exhausted { .. } => ApiError::new(StatusCode::FAILED_DEPENDENCY, "server_error", message_of_all),
         NoCredentials::Refresh(_) => ApiError::new(StatusCode::BAD_REQUEST, "server_error", message_of_all),
+    }
+}
+
+impl From<ImportError> for ApiError {
+    fn from(error: ImportError) -> Self {
+        let message = error.to_string();
+        match error {
+            ImportError::Connections(error) => error.into(),
+            ImportError::NotObtained { mode, error, .. } => {
+                let code = match (NoCredentials::code_of(&error), mode) {
+                    ("server_error", _) => return Self::internal(error),
+                    (_, CredentialsType::TwoStep) => "two_step_credentials_fetch_error",
+                    (_, CredentialsType::Signature) => "signature_token_generation_error",
+                    _ => "request_token_external_error",
+                };
+                Self::new(StatusCode::BAD_REQUEST, code, message)
+            }
+        }
     }
 }
 

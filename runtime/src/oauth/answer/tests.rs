@@ -145,6 +145,7 @@ fn an_answer_without_a_token_is_a_refusal_in_the_providers_words() {
         .to_string();
     assert_eq!(error, "the token endpoint gave no token");
     let long = "x".repeat(crate::credentials::TOKEN_CHARS_MAX + 1);
-    let error = read(json!({}), &oauth2(), json!({"access_token": long})).unwrap_err();
+    let unusable = read(json!({}), &oauth2(), json!({"access_token": long})).unwrap();
+    let error = readable(&unusable).unwrap_err();
     assert!(matches!(error, RefreshError::Unusable(_)), "{error}");
 }

@@ -3,6 +3,8 @@
 use serde_json::json;
 
 use super::super::testing::{moment, oauth2, target};
+use http::header::HeaderName;
+
 use super::*;
 
 const URL: &str = "https://auth.test/token";
@@ -89,7 +91,7 @@ fn clients_show_who_they_are_as_the_provider_likes() {
         json!({"token_url": URL, "token_request_auth_method": "private_key_jwt"}),
         &oauth2(),
     );
-    assert!(matches!(build(&other), Err(RefreshError::Unsupported { .. })));
+    assert!(matches!(build(&other), Err(RefreshError::MissingValue { .. })));
 }
 
 #[test]

@@ -10,6 +10,8 @@ use ring::signature::{Ed25519KeyPair, KeyPair as _, RsaKeyPair};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
+use crate::credentials::pem_der;
+
 /// What `${name(…)}` computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Function {
@@ -89,28 +91,18 @@ fn hmac_sha1(key: &[u8], message: &[u8]) -> Vec<u8> {
 }
 
 fn ed25519(message: &str, pem: &str) -> Result<String, FunctionError> {
-    let der = pem_der(pem)?;
-    let key = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).map_err(|_| FunctionError::NotEd25519)?;
+    let der = pem_der(pem).ok_or(FunctionError::NotPem)?;
+    let key = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.expose()).map_err(|_| FunctionError::NotEd25519)?;
     Ok(STANDARD.encode(key.sign(message.as_bytes())))
 }
 
 fn fingerprint(pem: &str) -> Result<String, FunctionError> {
-    let der = pem_der(pem)?;
-    let key = RsaKeyPair::from_pkcs8(&der)
-        .or_else(|_| RsaKeyPair::from_der(&der))
+    let der = pem_der(pem).ok_or(FunctionError::NotPem)?;
+    let key = RsaKeyPair::from_pkcs8(der.expose())
+        .or_else(|_| RsaKeyPair::from_der(der.expose()))
         .map_err(|_| FunctionError::NotRsa)?;
     let public = rsa_public_key_info(key.public_key().as_ref());
     Ok(format!("SHA256:{}", STANDARD.encode(Sha256::digest(public))))
-}
-
-/// The bytes of the first block of a PEM text (RFC 7468). Line ends that were lost, or are written as `\n`, do not matter.
-fn pem_der(pem: &str) -> Result<Vec<u8>, FunctionError> {
-    let unescaped = pem.replace("\\n", "\n");
-    let begun = unescaped.split_once("-----BEGIN ").ok_or(FunctionError::NotPem)?.1;
-    let body = begun.split_once("-----").ok_or(FunctionError::NotPem)?.1;
-    let body = body.split_once("-----END ").ok_or(FunctionError::NotPem)?.0;
-    let packed: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    STANDARD.decode(packed).map_err(|_| FunctionError::NotPem)
 }
 
 /// A SubjectPublicKeyInfo (RFC 5280, 4.1) round an RSAPublicKey (RFC 8017, A.1.1).
@@ -174,7 +166,7 @@ mod tests {
             .decode(apply(Function::Ed25519Sign, &["message", pem]).unwrap())
             .unwrap();
         let der = pem_der(pem).unwrap();
-        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).unwrap();
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.expose()).unwrap();
         let public = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, pair.public_key());
         assert!(public.verify(b"message", &signature).is_ok());
         assert!(public.verify(b"another", &signature).is_err());

@@ -1,0 +1,18 @@
+//! Keys in text form (RFC 7468), as people paste them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::Secret;
+
+/// The bytes of the first block of a PEM text; none when there is no block. Line ends that were lost, or are written as `\n`,
+/// do not matter.
+#[must_use]
+pub fn pem_der(pem: &str) -> Option<Secret<Vec<u8>>> {
+    let unescaped = Secret::new(pem.replace("\\n", "\n"));
+    let begun = unescaped.expose().split_once("-----BEGIN ")?.1;
+    let body = begun.split_once("-----")?.1;
+    let body = body.split_once("-----END ")?.0;
+    let packed: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    STANDARD.decode(Secret::new(packed).expose()).ok().map(Secret::new)
+}

@@ -1,0 +1,58 @@
+//! How each kind of credentials is made anew: by asking the provider, or by signing what the user gave. What is got is what
+//! can be stored; who needs it, and who else is about it, is not known here.
+
+use super::client::TokenClient;
+use super::minted::{self, Minted};
+use super::values::Moment;
+use super::{Parts, RefreshError, answer, app, bill, request, two_step};
+use crate::connections::Target;
+use crate::credentials::{Credentials, SessionKind};
+
+/// Fresh credentials in the place of `target`'s.
+pub(super) async fn credentials(parts: &Parts, target: &Target) -> Result<Credentials, RefreshError> {
+    let moment = Moment {
+        now_ms: parts.clock.now_ms(),
+        random: parts.entropy.bytes(),
+    };
+    let client = &parts.client;
+    let fresh = match &target.credentials {
+        Credentials::Session { kind, .. } => match kind {
+            SessionKind::Jwt => with_token(target, minted::jwt(target, moment)?),
+            SessionKind::Signature => with_token(target, minted::wsse(target, moment)?),
+            SessionKind::TwoStep => two_step::obtain(client, target, moment).await?,
+            SessionKind::Bill => bill::obtain(client, target, moment).await?,
+        },
+        Credentials::App { .. } => app::obtain(client, target, moment).await?,
+        Credentials::OAuth2 { .. } | Credentials::OAuth2Cc { .. } => by_oauth2(parts, client, target, moment).await?,
+        Credentials::ApiKey { .. }
+        | Credentials::Basic { .. }
+        | Credentials::OAuth1 { .. }
+        | Credentials::Tba { .. }
+        | Credentials::AwsSigV4(_)
+        | Credentials::None => return Err(request::unsupported(target, "a token for credentials that have none")),
+    };
+    answer::readable(&fresh)
+}
+
+async fn by_oauth2(
+    parts: &Parts,
+    client: &TokenClient,
+    target: &Target,
+    moment: Moment,
+) -> Result<Credentials, RefreshError> {
+    let answer = client.send(request::build(target, moment)?).await?;
+    answer::credentials(target, answer.object, parts.clock.now_ms())
+}
+
+/// The same credentials with another token.
+fn with_token(target: &Target, minted: Minted) -> Credentials {
+    let mut credentials = target.credentials.clone();
+    if let Credentials::Session {
+        token, expires_at_ms, ..
+    } = &mut credentials
+    {
+        *token = Some(minted.token);
+        *expires_at_ms = Some(minted.expires_at_ms);
+    }
+    credentials
+}
