@@ -17,6 +17,8 @@ pub const ROLE: &str = "--bare-server";
 
 /// What the trivial action answers.
 pub const ANSWER: &str = r#"{"ok":true}"#;
+/// What proxies authenticate with. As long as such keys are: a shorter one would not be looked for in what is logged.
+pub const KEY: &str = "sk-bench-0123456789abcdef0123456789";
 /// Bytes of the body that proxies are asked for.
 const BODY_BYTES: usize = 1024;
 /// Large bodies are made of such pieces.
@@ -99,7 +101,9 @@ pub fn nginx(folder: &Path, upstream: &str) -> Nginx {
             "keepalive_requests 1000000000;\nupstream peer {{ server {upstream}; keepalive 64; \
              keepalive_requests 1000000000; }}"
         ),
-        "client_max_body_size 0;\nproxy_buffering off;\nproxy_request_buffering off;\nlocation / {\nproxy_pass http://peer;\nproxy_http_version 1.1;\nproxy_set_header Connection \"\";\n\
-         proxy_set_header Authorization \"Bearer key\";\n}",
+        &format!(
+            "client_max_body_size 0;\nproxy_buffering off;\nproxy_request_buffering off;\nlocation / {{\nproxy_pass http://peer;\nproxy_http_version 1.1;\nproxy_set_header Connection \"\";\n\
+             proxy_set_header Authorization \"Bearer {KEY}\";\n}}"
+        ),
     )
 }

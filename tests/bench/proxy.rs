@@ -31,7 +31,7 @@ pub async fn measure(effort: Effort) -> Vec<Figure> {
     let client = server.client();
     let _ = client.create_integration("bench", "upstream").await.ok();
     let _ = client
-        .import_connection("bench", "conn", json!({"type": "API_KEY", "apiKey": "key"}))
+        .import_connection("bench", "conn", json!({"type": "API_KEY", "apiKey": peer::KEY}))
         .await
         .ok();
     let nginx = peer::nginx(server.folder(), &upstream.url);

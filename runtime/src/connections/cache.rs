@@ -61,12 +61,27 @@ impl Caches {
     }
 
     pub fn target(&self, environment_id: &EnvironmentId, integration: &str, connection: &str) -> Option<Arc<Target>> {
+        self.fresh(self.kept_target(environment_id, integration, connection)?)
+    }
+
+    /// Whatever its age: to be used only if the rows it was made of are still the same.
+    pub fn old_target(
+        &self,
+        environment_id: &EnvironmentId,
+        integration: &str,
+        connection: &str,
+    ) -> Option<Arc<Target>> {
+        self.kept_target(environment_id, integration, connection)
+            .map(|kept| kept.value)
+    }
+
+    fn kept_target(&self, environment_id: &EnvironmentId, integration: &str, connection: &str) -> Option<Kept<Target>> {
         let key = TargetRef {
             environment: environment_id.as_str(),
             integration,
             connection,
         };
-        self.fresh(self.targets.get(&key)?)
+        self.targets.get(&key)
     }
 
     pub fn integration(&self, environment_id: &EnvironmentId, integration: &str) -> Option<Arc<Integration>> {

@@ -116,7 +116,15 @@ impl Connections {
         let integration = self.integration(environment_id, provider_config_key).await?;
         let ticket = inner.caches.ticket();
         let connection = self.stored(environment_id, provider_config_key, connection_id).await?;
-        let target = Arc::new(inner.open(integration, connection)?);
+        // Opening it, and making its masker anew, costs far more than to see that nothing has changed.
+        let old = inner
+            .caches
+            .old_target(environment_id, provider_config_key, connection_id)
+            .filter(|old| *old.connection == connection && old.integration == integration);
+        let target = match old {
+            Some(old) => old,
+            None => Arc::new(inner.open(integration, connection)?),
+        };
         inner.caches.keep_target(ticket, &target);
         Ok(target)
     }

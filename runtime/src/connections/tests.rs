@@ -195,6 +195,42 @@ async fn importing_again_overwrites_at_once_here_and_soon_elsewhere() {
 }
 
 #[tokio::test]
+async fn what_has_not_changed_is_not_opened_again() {
+    let fixture = Fixture::new("unchanged").await;
+    fixture.create("github", "github").await.unwrap();
+    let import = async |token| {
+        fixture
+            .import(&fixture.connections, "github", Some("c1"), token)
+            .await
+            .unwrap();
+    };
+    let target = async || {
+        fixture.clock.advance_ms(i64::try_from(CACHE_TTL_MS).unwrap());
+        let target = fixture.other.target(&fixture.environment, "github", "c1").await;
+        target.unwrap()
+    };
+    import("one").await;
+    let first = target().await;
+    assert!(Arc::ptr_eq(&first, &target().await), "with its masker");
+    // Sealed anew, the same token is another value.
+    import("one").await;
+    assert!(!Arc::ptr_eq(&first, &target().await));
+    let second = target().await;
+    let patch = IntegrationPatch {
+        display_name: Some("Renamed".to_owned()),
+        ..IntegrationPatch::default()
+    };
+    let patched = fixture
+        .connections
+        .update_integration(&fixture.environment, "github", patch)
+        .await;
+    patched.unwrap();
+    let third = target().await;
+    assert!(!Arc::ptr_eq(&second, &third));
+    assert_eq!(third.integration.display_name, "Renamed");
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_named_and_not_remembered() {
     let fixture = Fixture::new("unknown").await;
     let environment = &fixture.environment;

@@ -129,7 +129,7 @@ impl RunLog {
                 level,
                 source,
                 text: masker.mask(&text).into_owned(),
-                fields,
+                fields: fields.as_ref().and_then(Message::fields),
             }
         });
     }

@@ -5,7 +5,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::auth::{Key, need};
@@ -194,7 +194,7 @@ pub struct MessageItem {
     message: String,
     /// Request, response, retry, error, and what a function gave along.
     #[schema(value_type = Option<Object>)]
-    fields: Option<Value>,
+    fields: Option<Box<RawValue>>,
 }
 
 /// List the messages of one operation, oldest first.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{FIELDS_BYTES_MAX, LogOptions, TEXT_BYTES_MAX};
@@ -26,37 +27,27 @@ pub(super) fn cut(text: &mut String, bytes_max: usize) {
 /// Cuts what is too long. To be done when secrets are masked already: half a secret is not recognised.
 pub(super) fn bound(message: &mut Message) {
     cut(&mut message.text, TEXT_BYTES_MAX);
-    if let Some(fields) = &mut message.fields
-        && json_bytes(fields) > FIELDS_BYTES_MAX
+    if let Some(fields) = &message.fields
+        && fields.get().len() > FIELDS_BYTES_MAX
     {
-        cut_texts(fields);
-        let bytes = json_bytes(fields);
-        if bytes > FIELDS_BYTES_MAX {
-            *fields =
-                json!({ "cut": format!("fields of {bytes} bytes are left out; at most {FIELDS_BYTES_MAX} are kept") });
-        }
+        message.fields = Message::fields(&shortened(fields));
     }
+}
+
+/// The fields with their texts cut, or if that does not do, what is said in their place.
+fn shortened(fields: &RawValue) -> Value {
+    let mut shortened = serde_json::from_str(fields.get()).unwrap_or_default();
+    cut_texts(&mut shortened);
+    let bytes = shortened.to_string().len();
+    if bytes <= FIELDS_BYTES_MAX {
+        return shortened;
+    }
+    json!({ "cut": format!("fields of {bytes} bytes are left out; at most {FIELDS_BYTES_MAX} are kept") })
 }
 
 /// What a message takes in memory and in the database, about.
 pub(super) fn bytes(message: &Message) -> usize {
-    message.text.len() + message.fields.as_ref().map_or(0, json_bytes)
-}
-
-/// Length of the JSON text, about: escapes are not counted.
-fn json_bytes(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
-        Value::String(text) => text.len() + 3,
-        Value::Array(items) => items.iter().map(json_bytes).sum::<usize>() + 2,
-        Value::Object(object) => {
-            object
-                .iter()
-                .map(|(name, item)| name.len() + 4 + json_bytes(item))
-                .sum::<usize>()
-                + 2
-        }
-    }
+    message.text.len() + message.fields.as_deref().map_or(0, |fields| fields.get().len())
 }
 
 fn cut_texts(value: &mut Value) {
@@ -136,8 +127,12 @@ mod tests {
             level: Level::Info,
             source: Source::User,
             text,
-            fields,
+            fields: fields.as_ref().and_then(Message::fields),
         }
+    }
+
+    fn fields(message: &Message) -> Value {
+        serde_json::from_str(message.fields.as_ref().unwrap().get()).unwrap()
     }
 
     #[test]
@@ -154,14 +149,14 @@ mod tests {
         let long = "x".repeat(FIELDS_BYTES_MAX);
         let mut large = message(long.clone(), Some(json!({"a": long, "b": "short"})));
         bound(&mut large);
-        let fields = large.fields.unwrap();
+        let cut = fields(&large);
         assert!(large.text.len() <= TEXT_BYTES_MAX + CUT_MARK.len());
-        assert_eq!(fields["b"], "short");
-        assert!(fields["a"].as_str().unwrap().ends_with(CUT_MARK));
+        assert_eq!(cut["b"], "short");
+        assert!(cut["a"].as_str().unwrap().ends_with(CUT_MARK));
         let many: Vec<String> = (0..20_000).map(|number| number.to_string()).collect();
         let mut large = message(String::new(), Some(json!({ "many": many })));
         bound(&mut large);
-        assert!(large.fields.unwrap()["cut"].as_str().unwrap().contains("left out"));
+        assert!(fields(&large)["cut"].as_str().unwrap().contains("left out"));
     }
 
     #[test]

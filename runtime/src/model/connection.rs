@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{ConnectionKey, EnvironmentId, IntegrationId, JsonObject, OperationId, Sealed};
 
 /// One customer's authorisation for one integration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
     pub key: ConnectionKey,
     pub environment_id: EnvironmentId,

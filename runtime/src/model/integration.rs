@@ -11,7 +11,7 @@ pub struct Environment {
 }
 
 /// A configured provider. Its `unique_key` is the provider-config-key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Integration {
     pub id: IntegrationId,
     pub environment_id: EnvironmentId,

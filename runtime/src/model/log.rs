@@ -1,7 +1,7 @@
 //! The log: an operation for each unit of work, holding messages.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::{EnvironmentId, OperationId, RunId};
 
@@ -82,7 +82,16 @@ pub struct Message {
     pub source: Source,
     pub text: String,
     /// Fields: request, response, retry, error, and what a function gave along.
-    pub fields: Option<Value>,
+    pub fields: Option<Box<RawValue>>,
+}
+
+impl Message {
+    /// Fields as a message keeps them: as the text that the database will hold. None for what has no JSON (a map whose keys
+    /// are no text), which the fields of messages never are.
+    #[must_use]
+    pub fn fields(fields: &impl Serialize) -> Option<Box<RawValue>> {
+        to_raw_value(fields).ok()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -130,7 +130,7 @@ impl<'a> Record<'a> {
             level,
             source: Source::Internal,
             text,
-            fields,
+            fields: fields.as_ref().and_then(Message::fields),
         });
     }
 }

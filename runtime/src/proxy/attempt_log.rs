@@ -4,12 +4,14 @@
 //! On the path of a request an attempt is only noted; what it costs to mask secrets and to write JSON is paid by whoever
 //! writes the log.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::Write;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode, Uri};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::retry::{Decision, Spent};
 use super::{ProxyError, RETRIES_MAX};
@@ -119,14 +121,6 @@ impl Attempt {
         let url = self.url.as_ref().map(ToString::to_string).unwrap_or_default();
         let url = masker.mask(&url);
         let duration_ms = self.duration_us / 1_000;
-        let mut request = Map::from_iter([
-            ("method".to_owned(), json!(self.method.as_str())),
-            ("url".to_owned(), json!(url)),
-        ]);
-        let mut fields = Map::from_iter([
-            ("type".to_owned(), json!("http")),
-            ("duration_ms".to_owned(), json!(duration_ms)),
-        ]);
         let mut text = format!("{} {url} → ", self.method);
         // Writing to a String cannot fail.
         let _ = match &self.ended {
@@ -135,38 +129,35 @@ impl Attempt {
             }
             Ended::Failed { code, .. } => write!(text, "{code} after {duration_ms} ms"),
         };
-        let failed = match &self.ended {
-            Ended::Success(status) => {
-                fields.insert("response".to_owned(), json!({ "code": status.as_u16() }));
-                false
-            }
-            Ended::Refused(status, shown) => {
-                let (asked, answered) = &**shown;
-                request.insert("headers".to_owned(), headers(masker, asked));
-                let response = json!({ "code": status.as_u16(), "headers": headers(masker, answered) });
-                fields.insert("response".to_owned(), response);
-                true
-            }
+        let (asked, response, error) = match &self.ended {
+            Ended::Success(status) => (None, Some((*status, None)), None),
+            Ended::Refused(status, shown) => (Some(&shown.0), Some((*status, Some(&shown.1))), None),
             Ended::Failed {
                 code,
                 message,
                 request_headers,
-            } => {
-                if let Some(asked) = request_headers {
-                    request.insert("headers".to_owned(), headers(masker, asked));
-                }
-                let error = json!({ "code": code, "message": masker.mask(message) });
-                fields.insert("error".to_owned(), error);
-                true
-            }
+            } => (request_headers.as_deref(), None, Some((*code, message))),
         };
-        if self.redirects > 0 {
-            request.insert("redirects".to_owned(), json!(self.redirects));
-        }
-        fields.insert("request".to_owned(), Value::Object(request));
-        if failed || self.spent != Spent::default() {
-            fields.insert("retry".to_owned(), self.retry_fields(&mut text));
-        }
+        let failed = !matches!(self.ended, Ended::Success(_));
+        let fields = Fields {
+            duration_ms,
+            error: error.map(|(code, message)| Failure {
+                code,
+                message: masker.mask(message),
+            }),
+            request: Asked {
+                headers: asked.map(|asked| headers(masker, asked)),
+                method: self.method.as_str(),
+                redirects: (self.redirects > 0).then_some(self.redirects),
+                url: &url,
+            },
+            response: response.map(|(status, answered)| Answered {
+                code: status.as_u16(),
+                headers: answered.map(|answered| headers(masker, answered)),
+            }),
+            retry: (failed || self.spent != Spent::default()).then(|| self.retry(&mut text)),
+            r#type: "http",
+        };
         Message {
             operation_id: self.operation_id.clone(),
             created_at_us: self.started_at_us,
@@ -176,25 +167,79 @@ impl Attempt {
                 Decision::Stop { .. } => Level::Error,
             },
             source: Source::Internal,
+            fields: Message::fields(&fields),
             text,
-            fields: Some(Value::Object(fields)),
         }
     }
 
-    fn retry_fields(&self, text: &mut String) -> Value {
-        let max = self.retries.min(RETRIES_MAX);
-        let mut fields = json!({ "attempt": self.spent.attempts(), "max": max, "waited_ms": self.spent.waited_ms });
-        match self.decision {
+    fn retry(&self, text: &mut String) -> Retry {
+        let (wait_ms, reason, stopped) = match self.decision {
             Decision::After { wait_ms, reason, .. } => {
                 // Writing to a String cannot fail.
                 let _ = write!(text, "; trying again in {wait_ms} ms ({reason})");
-                put(&mut fields, "wait_ms", json!(wait_ms));
-                put(&mut fields, "reason", json!(reason));
+                (Some(wait_ms), Some(reason), None)
             }
-            Decision::Stop { reason } => put(&mut fields, "stopped", json!(reason)),
+            Decision::Stop { reason } => (None, None, Some(reason)),
+        };
+        Retry {
+            attempt: self.spent.attempts(),
+            max: self.retries.min(RETRIES_MAX),
+            reason,
+            stopped,
+            wait_ms,
+            waited_ms: self.spent.waited_ms,
         }
-        fields
     }
+}
+
+/// The fields of the message. Written as text at once: a tree of values would cost more than all else of a message.
+#[derive(Serialize)]
+struct Fields<'a> {
+    duration_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Failure<'a>>,
+    request: Asked<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response: Option<Answered>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry: Option<Retry>,
+    r#type: &'static str,
+}
+
+#[derive(Serialize)]
+struct Failure<'a> {
+    code: &'static str,
+    message: Cow<'a, str>,
+}
+
+#[derive(Serialize)]
+struct Asked<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<Value>,
+    method: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redirects: Option<u32>,
+    url: &'a str,
+}
+
+#[derive(Serialize)]
+struct Answered {
+    code: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<Value>,
+}
+
+#[derive(Serialize)]
+struct Retry {
+    attempt: u32,
+    max: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wait_ms: Option<u64>,
+    waited_ms: u64,
 }
 
 /// Headers as a JSON object; those that hold credentials by their name are masked whole.
@@ -241,14 +286,10 @@ fn with_causes(error: &ProxyError) -> String {
     text
 }
 
-fn put(object: &mut Value, key: &str, value: Value) {
-    if let Value::Object(object) = object {
-        object.insert(key.to_owned(), value);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::super::testing::{api_key, provider, target};
     use super::*;
 

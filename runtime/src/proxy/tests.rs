@@ -513,7 +513,7 @@ async fn secrets_stay_out_of_the_log() {
     let messages = harness.messages.lock().unwrap();
     let message = messages.first().unwrap();
     assert_eq!(message.level, Level::Error);
-    let whole = format!("{} {}", message.text, message.fields.as_ref().unwrap());
+    let whole = format!("{} {}", message.text, message.fields.as_ref().unwrap().get());
     assert!(
         !whole.contains("0123456789") && whole.matches("REDACTED").count() >= 4,
         "{whole}"

@@ -150,7 +150,7 @@ impl Runtime {
                         level: Level::Info,
                         source: Source::Internal,
                         text: format!("The {kind} {name} is active in version {}", function.version),
-                        fields: Some(serde_json::json!({
+                        fields: Message::fields(&serde_json::json!({
                             "function": name, "kind": kind, "version": function.version, "digest": deployed.digest,
                         })),
                     });

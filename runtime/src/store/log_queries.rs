@@ -1,6 +1,6 @@
 //! Reads the log's rows, page by page.
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 use sqlx::any::AnyRow;
 use sqlx::{query, query_scalar};
 
@@ -277,7 +277,7 @@ fn message(row: &AnyRow) -> Result<(i64, Message), StoreError> {
         level: columns.word("level")?,
         source: columns.word("source")?,
         text: columns.get("body")?,
-        fields: columns.json_or_null::<Value>("fields")?,
+        fields: columns.json_or_null::<Box<RawValue>>("fields")?,
     };
     Ok((sequence, message))
 }

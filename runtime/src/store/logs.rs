@@ -6,9 +6,10 @@
 
 use std::sync::atomic::Ordering;
 
+use serde_json::value::RawValue;
 use sqlx::{Any, Transaction, query, query_scalar};
 
-use super::columns::{Columns, Word, storable, to_json};
+use super::columns::{Columns, Word, storable};
 use super::sql::{Sql, chunks};
 use super::{Store, StoreError};
 use crate::model::{Message, Operation, OperationId, RunId};
@@ -85,23 +86,18 @@ impl Store {
         messages: &[Message],
     ) -> Result<(), StoreError> {
         for chunk in chunks(messages) {
-            let mut rows = Vec::with_capacity(chunk.len());
-            for message in chunk {
-                let fields = message.fields.as_ref().map(to_json).transpose()?;
-                rows.push((self.next_message_sequence(message.created_at_us), message, fields));
-            }
             let mut sql = Sql::new(
                 self.dialect,
                 "INSERT INTO messages (operation_id, sequence, created_at_us, level, source, body, fields) ",
             );
-            sql.values(&rows, |row, (sequence, message, fields)| {
+            sql.values(chunk, |row, message| {
                 row.bind(message.operation_id.as_str())
-                    .bind(*sequence)
+                    .bind(self.next_message_sequence(message.created_at_us))
                     .bind(message.created_at_us)
                     .bind(message.level.word())
                     .bind(message.source.word())
                     .bind(&*storable(&message.text))
-                    .bind(fields.as_deref());
+                    .bind(message.fields.as_deref().map(RawValue::get));
             });
             sql.execute(&mut **transaction).await?;
         }

@@ -41,7 +41,7 @@ impl Call<'_> {
         let how_long = wait_ms.map_or_else(|| format!("up to {budget_ms} ms"), |wait_ms| format!("{wait_ms} ms"));
         let text = format!("Waiting {how_long} in line for the rate limit of {of} (position {position})");
         let fields = json!({ "type": "rate_limit", "position": position, "wait_ms": wait_ms, "budget_ms": budget_ms });
-        self.say(Level::Info, text, fields);
+        self.say(Level::Info, text, &fields);
         let (turn, waited_ms) = waiting.turn().await;
         self.spent.waited_ms = self.spent.waited_ms.saturating_add(waited_ms);
         match turn {
@@ -76,18 +76,18 @@ impl Call<'_> {
             "type": "rate_limit", "error": { "code": error.code() }, "response": { "code": code },
             "retry": { "attempt": self.spent.attempts(), "waited_ms": self.spent.waited_ms },
         });
-        self.say(Level::Error, format!("Not sent: {error}"), fields);
+        self.say(Level::Error, format!("Not sent: {error}"), &fields);
         error
     }
 
-    fn say(&self, level: Level, text: String, fields: serde_json::Value) {
+    fn say(&self, level: Level, text: String, fields: &serde_json::Value) {
         (self.shared.log)(Note::Line(Message {
             operation_id: self.ctx.operation_id.clone(),
             created_at_us: self.shared.clock.now_us(),
             level,
             source: Source::Internal,
             text,
-            fields: Some(fields),
+            fields: Message::fields(fields),
         }));
     }
 }

@@ -140,7 +140,7 @@ async fn messages_are_found_by_level_and_text(store: Store) {
         .enumerate()
         .map(|(number, level)| Message {
             level,
-            fields: Some(serde_json::json!({"Number": number})),
+            fields: Message::fields(&serde_json::json!({"Number": number})),
             ..message(&operation.id, "said")
         })
         .collect();
@@ -240,7 +240,7 @@ async fn a_batch_is_written_and_operations_are_rewritten(store: Store) {
     let last = Message {
         level: Level::Error,
         source: Source::Internal,
-        fields: Some(fields.clone()),
+        fields: Message::fields(&fields),
         ..message(&ended.id, "nul \0")
     };
     store
@@ -327,8 +327,8 @@ async fn a_batch_is_written_and_operations_are_rewritten(store: Store) {
         .remove(0)
         .1;
     assert_eq!(
-        (stored.text.as_str(), stored.fields, stored.level),
-        ("nul \u{fffd}", Some(fields), Level::Error)
+        (stored.text.as_str(), stored.fields.unwrap().get(), stored.level),
+        ("nul \u{fffd}", fields.to_string().as_str(), Level::Error)
     );
     assert_eq!(store.messages(&"env_other".into(), &query).await.unwrap().len(), 0);
 }
