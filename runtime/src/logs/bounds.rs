@@ -120,6 +120,7 @@ impl Usage {
 mod tests {
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "calls read better with the value in place")]
     fn message(text: String, fields: Option<Value>) -> Message {
         Message {
             operation_id: "op_1".into(),

@@ -70,7 +70,7 @@ impl<'a> Record<'a> {
 
     pub(super) async fn failed(&self, right: RefreshRight, error: &RefreshError) {
         let text = format!("The token could not be refreshed: {}", chain(error));
-        self.log(OperationState::Failed, Level::Error, text, Some(error_fields(error)));
+        self.log(OperationState::Failed, Level::Error, text, Some(&error_fields(error)));
         let failed_at_ms = self.parts.clock.now_ms();
         let failure = RefreshFailure {
             failed_at_ms,
@@ -106,7 +106,7 @@ impl<'a> Record<'a> {
         write().await
     }
 
-    fn log(&self, state: OperationState, level: Level, text: String, fields: Option<Value>) {
+    fn log(&self, state: OperationState, level: Level, text: String, fields: Option<&Value>) {
         let parts = self.parts;
         let connection = &self.target.connection;
         let duration_us = parts.clock.monotonic_us().saturating_sub(self.started_us);
@@ -130,7 +130,7 @@ impl<'a> Record<'a> {
             level,
             source: Source::Internal,
             text,
-            fields: fields.as_ref().and_then(Message::fields),
+            fields: fields.and_then(Message::fields),
         });
     }
 }

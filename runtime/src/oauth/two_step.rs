@@ -63,7 +63,7 @@ pub(super) async fn obtain(client: &TokenClient, target: &Target, moment: Moment
         match client.send(request).await {
             // The refresh token has ended, or was taken back: from the start then.
             Err(RefreshError::Status { status: 400..=403, .. }) => {}
-            answer => return credentials(target, answer?, moment),
+            answer => return credentials(target, &answer?, moment),
         }
     }
     let mut answer = client.send(build(&values, &Step::new(entry))?).await?;
@@ -72,7 +72,7 @@ pub(super) async fn obtain(client: &TokenClient, target: &Target, moment: Moment
         values.answers.push(answer.object);
         answer = client.send(build(&values, &Step::new(step))?).await?;
     }
-    credentials(target, answer, moment)
+    credentials(target, &answer, moment)
 }
 
 fn can_use_refresh_token(target: &Target) -> bool {
@@ -129,7 +129,7 @@ fn build(values: &TokenValues<'_>, step: &Step<'_>) -> Result<TokenRequest, Refr
 }
 
 /// The user's fields with what the last answer says. Pure.
-fn credentials(target: &Target, answer: Answer, moment: Moment) -> Result<Credentials, RefreshError> {
+fn credentials(target: &Target, answer: &Answer, moment: Moment) -> Result<Credentials, RefreshError> {
     let Credentials::Session { fields, .. } = &target.credentials else {
         return Err(unsupported(target, "credentials of another mode"));
     };

@@ -11,6 +11,10 @@ use crate::http::error::ApiError;
 use crate::store::ConnectionPatch;
 
 /// What is absent stays.
+#[expect(
+    clippy::option_option,
+    reason = "absent, null and a value are three things to a patch"
+)]
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PatchConnection {
@@ -28,6 +32,10 @@ pub struct PatchConnection {
 }
 
 /// Tells null, `Some(None)`, from what is absent.
+#[expect(
+    clippy::option_option,
+    reason = "absent, null and a value are three things to a patch"
+)]
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }

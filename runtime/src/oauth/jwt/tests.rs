@@ -14,8 +14,8 @@ const EC_PEM: &str = "-----BEGIN PRIVATE KEY-----\n\
 /// The point of [`EC_PEM`], which ends its DER.
 const EC_POINT_BYTES: usize = 65;
 
-fn object(value: Value) -> JsonObject {
-    value.as_object().unwrap().clone()
+fn object(mut value: Value) -> JsonObject {
+    std::mem::take(value.as_object_mut().unwrap())
 }
 
 /// Whether an ES256 token is signed by the key with that public point.

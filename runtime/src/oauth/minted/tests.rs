@@ -6,6 +6,7 @@ use super::super::testing::{moment, target};
 use super::*;
 use crate::credentials::Credentials;
 
+#[expect(clippy::needless_pass_by_value, reason = "calls read better with the value in place")]
 fn of(signature: Value, token: Value, credentials: &Value) -> Target {
     let entry = json!({"auth_mode": "JWT", "signature": signature, "token": token});
     target(entry, credentials)

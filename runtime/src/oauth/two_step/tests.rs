@@ -11,13 +11,14 @@ fn user() -> Value {
     json!({"type": "TWO_STEP", "user": "jane", "password": "s3cret", "site": ""})
 }
 
-fn answer(object: Value) -> Answer {
+fn answer(mut object: Value) -> Answer {
     Answer {
-        object: Secret::new(object.as_object().unwrap().clone()),
+        object: Secret::new(std::mem::take(object.as_object_mut().unwrap())),
         headers: HeaderMap::new(),
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "calls read better with the value in place")]
 fn built(entry: Value) -> TokenRequest {
     let target = target(entry.clone(), &user());
     build(&TokenValues::new(&target, moment()), &Step::new(&entry)).unwrap()
@@ -53,7 +54,7 @@ fn parameters_travel_as_the_provider_takes_them() {
 
 /// When the token of an answer ends, in milliseconds from now.
 fn lives_ms(entry: Value, object: Value) -> Option<i64> {
-    let credentials = credentials(&target(entry, &user()), answer(object), moment()).unwrap();
+    let credentials = credentials(&target(entry, &user()), &answer(object), moment()).unwrap();
     credentials.expires_at_ms().map(|at_ms| at_ms - moment().now_ms)
 }
 
@@ -89,7 +90,7 @@ fn what_the_user_gave_is_kept_beside_what_was_answered() {
     for cookie in ["B1SESSION=abc; HttpOnly", "ROUTEID=.n1; path=/"] {
         answered.headers.append("set-cookie", cookie.parse().unwrap());
     }
-    let credentials = credentials(&target(entry.clone(), &user()), answered, moment()).unwrap();
+    let credentials = credentials(&target(entry.clone(), &user()), &answered, moment()).unwrap();
     assert_eq!(
         credentials.to_json(),
         json!({"type": "TWO_STEP", "user": "jane", "password": "s3cret", "site": "", "token": "token-1", "refresh_token": "refresh-1",
@@ -97,7 +98,7 @@ fn what_the_user_gave_is_kept_beside_what_was_answered() {
     );
     let refused = super::credentials(
         &target(entry, &user()),
-        answer(json!({"error": {"summary": "Signin Error"}})),
+        &answer(json!({"error": {"summary": "Signin Error"}})),
         moment(),
     );
     assert_eq!(
