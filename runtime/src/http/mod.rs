@@ -19,6 +19,7 @@ mod logs;
 mod metrics;
 mod names;
 mod openapi;
+mod pages;
 mod providers;
 mod proxy;
 mod proxy_headers;
