@@ -10,6 +10,8 @@ mod validate;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use url::Url;
+
 use crate::credentials::Secret;
 
 pub use layers::Flag;
@@ -18,6 +20,8 @@ pub use layers::Flag;
 #[derive(Clone)]
 pub struct Config {
     pub listen: SocketAddr,
+    /// The server's address as browsers see it; made of `listen` when none. See [`Config::public_base_url`].
+    pub public_url: Option<Url>,
     /// Database, encryption key, compiled code.
     pub data_dir: PathBuf,
     /// SQLite in the data folder when none. May hold a password, which `Debug` does not show.
@@ -167,6 +171,7 @@ impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Config")
             .field("listen", &self.listen)
+            .field("public_url", &self.public_url.as_ref().map(Url::as_str))
             .field("data_dir", &self.data_dir)
             .field("database_url", &self.database_url.as_ref().map(|_| "***"))
             .field("secret_key", &self.secret_key)
@@ -176,6 +181,22 @@ impl std::fmt::Debug for Config {
             .field("override_hosts", &self.override_hosts)
             .field("limits", &self.limits)
             .finish()
+    }
+}
+
+impl Config {
+    /// Where browsers find the server, without a slash at the end: for links and redirect URIs. Never what a request says of
+    /// itself, which an attacker can choose.
+    #[must_use]
+    pub fn public_base_url(&self) -> String {
+        if let Some(url) = &self.public_url {
+            return url.as_str().trim_end_matches('/').to_owned();
+        }
+        let port = self.listen.port();
+        if self.listen.ip().is_unspecified() {
+            return format!("http://localhost:{port}");
+        }
+        format!("http://{}", self.listen)
     }
 }
 

@@ -57,6 +57,36 @@ fn later_layers_override_earlier_ones() {
 }
 
 #[test]
+fn browsers_find_the_server() {
+    let base = |file: &str| load_text(file, &[], Vec::new()).map(|settings| settings.config.public_base_url());
+    for (file, expected) in [
+        ("", "http://127.0.0.1:3003"),
+        ("listen = '0.0.0.0:80'", "http://localhost:80"),
+        ("listen = '[::1]:8080'", "http://[::1]:8080"),
+        (
+            "public_url = 'https://connect.example.com/'",
+            "https://connect.example.com",
+        ),
+        ("public_url = 'https://example.com/nango/'", "https://example.com/nango"),
+    ] {
+        assert_eq!(base(file).as_deref(), Ok(expected), "{file}");
+    }
+    for url in [
+        "example.com",
+        "ftp://a.test",
+        "https://a.test/?x=1",
+        "https://a.test/#x",
+        "https://u:p@a.test",
+    ] {
+        let error = base(&format!("public_url = '{url}'")).unwrap_err();
+        assert!(
+            error.starts_with("the setting `public_url` (in FILE) must be a URL"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn loopback_is_a_name_for_both_of_its_networks() {
     let allowed = |value: &str| load_text("", &[("NANGO_EGRESS_ALLOW", value)], vec![]).map(|s| s.config.egress_allow);
     let networks: Vec<ipnet::IpNet> = ["127.0.0.0/8", "::1/128", "10.0.0.0/8"]

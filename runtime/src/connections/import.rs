@@ -36,15 +36,26 @@ impl Connections {
                 .await?,
         );
         let provider = inner.provider(&integration.provider)?;
+        let mut webhook_url_override = None;
         let connection_id = match new.connection_id.take() {
             Some(id) => {
                 validation::connection_id("connection_id", &id)?;
+                let stored = inner
+                    .store
+                    .connection(environment_id, &integration.unique_key, &id)
+                    .await?;
+                webhook_url_override = stored.and_then(|stored| stored.webhook_url_override);
                 id
             }
             None => uuid::Builder::from_random_bytes(inner.entropy.bytes())
                 .into_uuid()
                 .to_string(),
         };
+        match new.webhook_url_override.take() {
+            Some(url) if url.is_empty() => webhook_url_override = None,
+            Some(url) => webhook_url_override = Some(validation::webhook_url("webhook_url_override", url)?),
+            None => {}
+        }
         move_app_fields(&provider, &mut new);
         let credentials = credentials(&provider, &new.credentials)?;
         validation::size("connection_config", &new.connection_config, CONFIG_BYTES_MAX)?;
@@ -63,6 +74,7 @@ impl Connections {
             metadata: new.metadata,
             tags: validation::tags("tags", new.tags)?,
             end_user: new.end_user.map(validation::end_user).transpose()?,
+            webhook_url_override,
             created_at_ms: now_ms,
             updated_at_ms: now_ms,
             refresh: RefreshState::default(),

@@ -6,6 +6,7 @@ mod action;
 mod api_keys;
 mod auth;
 mod body;
+mod connect_sessions;
 mod connection_metadata;
 mod connections;
 mod edge;
@@ -26,6 +27,7 @@ mod query;
 mod records;
 mod serve;
 mod service;
+mod session;
 mod sync_status;
 mod sync_trigger;
 mod target;
@@ -65,7 +67,7 @@ macro_rules! routes {
     };
 }
 
-/// Of routes that take no key.
+/// Of routes that take no key. Those that take the token of a connect session say so in their own `security`.
 const OPEN: Option<Scope> = None;
 
 routes! {
@@ -84,6 +86,10 @@ routes! {
     get    "/connections/{connection_id}"                       => connections::show, Some(Scope::ConnectionsRead);
     patch  "/connections/{connection_id}"                       => connections::update, Some(Scope::ConnectionsUpdate);
     delete "/connections/{connection_id}"                       => connections::remove, Some(Scope::ConnectionsDelete);
+    post   "/connect/sessions"                                  => connect_sessions::create, Some(Scope::ConnectSessionsWrite);
+    post   "/connect/sessions/reconnect"                        => connect_sessions::create_reconnect, Some(Scope::ConnectSessionsWrite);
+    get    "/connect/session"                                   => connect_sessions::show, OPEN;
+    delete "/connect/session"                                   => connect_sessions::end, OPEN;
     get    "/integrations"                                      => integrations::list, Some(Scope::IntegrationsList);
     post   "/integrations"                                      => integrations::create, Some(Scope::IntegrationsCreate);
     get    "/integrations/{unique_key}"                         => integrations::show, Some(Scope::IntegrationsRead);

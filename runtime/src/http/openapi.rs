@@ -39,6 +39,11 @@ fn document() -> OpenApi {
     name_scopes(&mut document);
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("secret_key", SecurityScheme::Http(key));
+    let token = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("nango_connect_session_…")
+        .build();
+    components.add_security_scheme("connect_session", SecurityScheme::Http(token));
     document
 }
 
@@ -85,7 +90,9 @@ fn name_scopes(document: &mut OpenApi) {
         ];
         for (method, operation) in operations {
             if let (Some(operation), Some(scope)) = (operation, routed(method)) {
-                operation.security = Some(vec![SecurityRequirement::new("secret_key", [scope.name()])]);
+                // What the handler says it takes besides stays.
+                let key = SecurityRequirement::new("secret_key", [scope.name()]);
+                operation.security.get_or_insert_default().insert(0, key);
             }
         }
     }

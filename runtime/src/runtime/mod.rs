@@ -2,6 +2,7 @@
 //! delegate: what they do is decided below.
 
 mod caller;
+mod connect;
 mod functions;
 mod keys;
 mod logs;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
+use crate::connect::Connect;
 use crate::connections::{Connections, ConnectionsError, IntegrationPatch, NewConnection, NewIntegration, Target};
 use crate::credentials::Secret;
 use crate::data_dir::DataDir;
@@ -48,6 +50,7 @@ struct Parts {
     environment_name: Arc<str>,
     store: Store,
     connections: Connections,
+    connect: Connect,
     oauth: OAuth,
     proxy: Proxy,
     executor: Executor,
@@ -269,7 +272,7 @@ impl Runtime {
         self.0.oauth.import(environment, new).await
     }
 
-    /// Changes tags and end user of a connection. The log has an operation that says which of them.
+    /// Changes tags, end user and the URL of webhooks of a connection. The log has an operation that says which of them.
     ///
     /// # Errors
     /// [`ConnectionsError`]: an unknown integration or connection, a field that does not fit.
@@ -281,7 +284,11 @@ impl Runtime {
         patch: ConnectionPatch,
     ) -> Result<(), ConnectionsError> {
         let started = self.started();
-        let fields = [("tags", patch.tags.is_some()), ("end_user", patch.end_user.is_some())];
+        let fields = [
+            ("tags", patch.tags.is_some()),
+            ("end_user", patch.end_user.is_some()),
+            ("webhook_url_override", patch.webhook_url_override.is_some()),
+        ];
         let changed: Vec<&str> = fields.iter().filter(|field| field.1).map(|field| field.0).collect();
         self.0
             .connections

@@ -55,6 +55,8 @@ impl From<Denied> for ApiError {
             | Denied::Integration { .. }
             | Denied::Connection { .. }
             | Denied::AllConnections { .. }
+            | Denied::Session { .. }
+            | Denied::NewConnections { .. }
             | Denied::Method { .. }
             | Denied::Path { .. }
             | Denied::Header { .. } => Self::new(StatusCode::FORBIDDEN, "forbidden", message),
