@@ -31,6 +31,8 @@ pub struct Config {
     /// 32 bytes in base64; read from or generated into the data folder when none.
     pub encryption_key: Option<Secret<String>>,
     pub providers: Vec<PathBuf>,
+    /// Whether credentials are tried before a connection is stored.
+    pub verify_connections: bool,
     pub egress_allow: Vec<ipnet::IpNet>,
     /// Public hosts that `Base-Url-Override` may name besides the provider's own.
     pub override_hosts: Vec<String>,
@@ -177,6 +179,7 @@ impl std::fmt::Debug for Config {
             .field("secret_key", &self.secret_key)
             .field("encryption_key", &self.encryption_key)
             .field("providers", &self.providers)
+            .field("verify_connections", &self.verify_connections)
             .field("egress_allow", &self.egress_allow)
             .field("override_hosts", &self.override_hosts)
             .field("limits", &self.limits)

@@ -39,6 +39,7 @@ fn later_layers_override_earlier_ones() {
         ("NANGO_LIMITS_CONCURRENT_RUNS", "3"),
         ("NANGO_EGRESS_ALLOW", "10.0.0.0/8, ::1/128"),
         ("NANGO_OVERRIDE_HOSTS", "api.example.com, .example.org"),
+        ("NANGO_VERIFY_CONNECTIONS", "false"),
         ("NANGO_LIMITS_PROXY_RATE_LIMIT_RETRIES", "0"),
     ];
     let listen = Flag {
@@ -52,6 +53,7 @@ fn later_layers_override_earlier_ones() {
     assert_eq!(config.limits.concurrent_runs, 3);
     assert_eq!(config.limits.action_timeout_ms, 5);
     assert_eq!(config.egress_allow.len(), 2);
+    assert!(!config.verify_connections);
     assert_eq!(config.override_hosts, ["api.example.com", ".example.org"]);
     assert_eq!(config.limits.proxy_rate_limit_retries, 0);
 }

@@ -44,6 +44,7 @@ pub(super) fn validate(layers: &Layers) -> Result<(Config, LogSettings), ConfigE
             is_encryption_key,
         )?,
         providers: parse_list(layers, "providers", "a list of paths")?,
+        verify_connections: typed(layers, "verify_connections", "true or false")?,
         egress_allow: networks(layers, "egress_allow")?,
         override_hosts: typed(
             layers,

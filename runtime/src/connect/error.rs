@@ -1,6 +1,9 @@
-//! Why a session cannot be used.
+//! Why a session cannot be used, and why a connection is not made.
 
+use crate::connections::ConnectionsError;
 use crate::encryption::EncryptionError;
+use crate::oauth::NotObtained;
+use crate::proxy::VerificationError;
 use crate::store::StoreError;
 
 /// Why a token opens nothing.
@@ -24,4 +27,23 @@ pub enum SessionError {
     Encryption(#[from] EncryptionError),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Why a connection is not made. Holds no secret; what a provider answered is masked.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    #[error(transparent)]
+    Connections(#[from] ConnectionsError),
+    #[error(transparent)]
+    NotObtained(#[from] NotObtained),
+    #[error("the credentials were not found to be good, so the connection is not stored: {0}")]
+    NotVerified(#[from] VerificationError),
+    #[error(
+        "the connect session is not for the integration {unique_key:?}; the customer's back end names those that it is for when it opens the session"
+    )]
+    IntegrationNotAllowed { unique_key: String },
+    #[error("with a connect session no connection id can be given: one is made, or it is the one of the session")]
+    IdGiven,
+    #[error("the connection {connection_id:?}, which the connect session is for, is gone")]
+    ConnectionGone { connection_id: String },
 }

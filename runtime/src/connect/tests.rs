@@ -1,13 +1,20 @@
 //! Sessions on a real database, and a clock that the tests move.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::connections::{ConnectionsError, NewIntegration};
+use crate::connections::{ConnectionsError, NewConnection, NewIntegration};
 use crate::credentials::Secret;
-use crate::model::{Environment, EnvironmentId, IntegrationDefaults, JsonObject, Reconnect};
+use crate::logs::LogOptions;
+use crate::metrics::Metrics;
+use crate::model::{ConnectSession, EndUser, Environment, EnvironmentId, IntegrationDefaults, JsonObject, Reconnect};
+use crate::oauth::OAuthParts;
 use crate::provider::Catalogue;
+use crate::proxy::ProxyOptions;
+use crate::store::ConnectionQuery;
 
 struct Fixture {
     folder: tempfile::TempDir,
@@ -47,12 +54,35 @@ impl Fixture {
             forward_webhooks: true,
         };
         connections.create_integration(&environment, new).await.unwrap();
+        let logs = Logs::start(store.clone(), Clock::system(), &LogOptions::default());
+        let oauth = OAuth::new(OAuthParts {
+            connections: connections.clone(),
+            store: store.clone(),
+            logs: logs.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            egress_allow: Vec::new(),
+        })
+        .unwrap();
+        let proxy = Proxy::new(
+            oauth.clone(),
+            logs.clone(),
+            Metrics::new(|| 0),
+            clock.clone(),
+            entropy.clone(),
+            ProxyOptions::default(),
+        )
+        .unwrap();
         Self {
             folder,
             environment,
             connect: Connect::new(ConnectParts {
                 connections,
+                oauth,
+                proxy,
+                logs,
                 store,
+                verify: true,
                 keyring,
                 clock,
                 entropy,
@@ -216,4 +246,192 @@ async fn slips_show_where_the_session_is_opened() {
         })
         .await;
     assert!(refusal.contains("has at most 65536 bytes"), "{refusal}");
+}
+
+impl Fixture {
+    /// In a browser, with this session.
+    async fn create(&self, session: &ConnectSession, new: NewConnection) -> Result<Created, CreateError> {
+        let by = Creator::Session(Box::new(session.clone()));
+        self.connect.create(by, new).await
+    }
+
+    async fn session(&self, new: OpenSession) -> ConnectSession {
+        let opened = self.open(new).await.unwrap();
+        self.connect.session(opened.token.expose()).await.unwrap()
+    }
+}
+
+fn typed(api_key: &str, config: serde_json::Value) -> NewConnection {
+    NewConnection {
+        provider_config_key: "bearer".to_owned(),
+        connection_id: None,
+        credentials: json!({"type": "API_KEY", "apiKey": api_key}),
+        connection_config: JsonObject::clone(config.as_object().unwrap()),
+        metadata: JsonObject::new(),
+        tags: BTreeMap::new(),
+        end_user: None,
+        webhook_url_override: None,
+    }
+}
+
+fn end_user(id: &str) -> EndUser {
+    EndUser {
+        id: id.to_owned(),
+        email: None,
+        display_name: None,
+        tags: BTreeMap::new(),
+        organization: None,
+    }
+}
+
+#[tokio::test]
+async fn a_session_says_whose_connection_it_is() {
+    let fixture = Fixture::new().await;
+    let defaults = IntegrationDefaults {
+        connection_config: JsonObject::from_iter([("baseUrl".to_owned(), json!("https://decided.test"))]),
+        ..IntegrationDefaults::default()
+    };
+    let session = fixture
+        .session(OpenSession {
+            tags: [("plan".to_owned(), "pro".to_owned())].into(),
+            end_user: Some(end_user("u1")),
+            defaults: [("bearer".to_owned(), defaults)].into(),
+            webhook_url_override: Some("https://hooks.test/a".to_owned()),
+            ..OpenSession::default()
+        })
+        .await;
+    let config = json!({"baseUrl": "https://evil.test", "webhook_url": "https://evil.test", "own": "1"});
+    let mut given = typed("k", config);
+    given.tags = [("plan".to_owned(), "free".to_owned())].into();
+    given.end_user = Some(end_user("somebody else"));
+    given.webhook_url_override = Some("https://evil.test".to_owned());
+    let created = fixture.create(&session, given).await.unwrap();
+    assert_eq!(created.operation, Operation::Creation);
+    let connection = &created.target.connection;
+    assert_eq!(connection.connection_id.len(), 36);
+    assert_eq!(
+        (connection.tags["plan"].as_str(), &connection.end_user),
+        ("pro", &Some(end_user("u1")))
+    );
+    assert_eq!(connection.webhook_url_override.as_deref(), Some("https://hooks.test/a"));
+    assert_eq!(
+        json!(created.target.connection_config),
+        json!({"baseUrl": "https://decided.test", "own": "1"})
+    );
+    // Again: another one.
+    let again = fixture.create(&session, typed("k", json!({}))).await.unwrap();
+    assert_ne!(again.target.connection.connection_id, connection.connection_id);
+}
+
+#[tokio::test]
+async fn authorising_anew_keeps_what_is_not_the_browsers() {
+    let fixture = Fixture::new().await;
+    let imported = NewConnection {
+        connection_id: Some("c1".to_owned()),
+        metadata: JsonObject::from_iter([("kept".to_owned(), json!(1))]),
+        tags: [("plan".to_owned(), "pro".to_owned())].into(),
+        end_user: Some(end_user("u1")),
+        webhook_url_override: Some("https://hooks.test".to_owned()),
+        ..typed("old", json!({"baseUrl": "https://old.test", "own": "kept"}))
+    };
+    let by = Creator::ApiKey(fixture.environment.clone());
+    assert_eq!(
+        fixture.connect.create(by, imported).await.unwrap().operation,
+        Operation::Creation
+    );
+    let reconnect = || OpenSession {
+        reconnect: Some(Reconnect {
+            connection_id: "c1".to_owned(),
+            provider_config_key: "bearer".to_owned(),
+        }),
+        ..OpenSession::default()
+    };
+    let session = fixture.session(reconnect()).await;
+    let created = fixture.create(&session, typed("new", json!({}))).await.unwrap();
+    assert_eq!(created.operation, Operation::Override);
+    let connection = &created.target.connection;
+    assert_eq!(
+        (connection.connection_id.as_str(), &connection.metadata["kept"]),
+        ("c1", &json!(1))
+    );
+    assert_eq!(
+        (connection.tags["plan"].as_str(), &connection.end_user),
+        ("pro", &Some(end_user("u1")))
+    );
+    assert_eq!(connection.webhook_url_override.as_deref(), Some("https://hooks.test"));
+    // Of what the provider declares nothing is left: it was given for another key.
+    assert_eq!(json!(created.target.connection_config), json!({"own": "kept"}));
+
+    let session = fixture
+        .session(OpenSession {
+            end_user: Some(end_user("u2")),
+            tags: [("plan".to_owned(), "free".to_owned())].into(),
+            ..reconnect()
+        })
+        .await;
+    let created = fixture.create(&session, typed("newer", json!({}))).await.unwrap();
+    let connection = &created.target.connection;
+    assert_eq!(
+        (connection.tags["plan"].as_str(), &connection.end_user),
+        ("free", &Some(end_user("u2")))
+    );
+
+    let connections = &fixture.connect.0.connections;
+    connections.delete(&fixture.environment, "bearer", "c1").await.unwrap();
+    let gone = fixture.create(&session, typed("k", json!({}))).await.unwrap_err();
+    assert!(matches!(gone, CreateError::ConnectionGone { .. }), "{gone}");
+    let query = ConnectionQuery {
+        limit: 10,
+        ..ConnectionQuery::default()
+    };
+    let all = connections.list(&fixture.environment, &query);
+    assert!(all.await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_session_makes_nothing_that_it_is_not_for() {
+    let fixture = Fixture::new().await;
+    let new = NewIntegration {
+        unique_key: "other".to_owned(),
+        provider: "private-api-bearer".to_owned(),
+        display_name: None,
+        credentials: None,
+        custom: JsonObject::new(),
+        forward_webhooks: true,
+    };
+    let connections = &fixture.connect.0.connections;
+    connections.create_integration(&fixture.environment, new).await.unwrap();
+    let session = fixture
+        .session(OpenSession {
+            allowed_integrations: Some(vec!["bearer".to_owned()]),
+            ..OpenSession::default()
+        })
+        .await;
+    for unique_key in ["other", "nope"] {
+        let given = NewConnection {
+            provider_config_key: unique_key.to_owned(),
+            ..typed("k", json!({}))
+        };
+        let refused = fixture.create(&session, given).await.unwrap_err();
+        assert!(
+            matches!(refused, CreateError::IntegrationNotAllowed { .. }),
+            "{refused}"
+        );
+    }
+    let given = NewConnection {
+        connection_id: Some("mine".to_owned()),
+        ..typed("k", json!({}))
+    };
+    let refused = fixture.create(&session, given).await.unwrap_err();
+    assert!(matches!(refused, CreateError::IdGiven), "{refused}");
+    let refused = fixture
+        .create(&session, typed("k", json!({"baseUrl": "x"})))
+        .await
+        .unwrap_err();
+    assert!(
+        refused.to_string().starts_with("connection_config.baseUrl: must match"),
+        "{refused}"
+    );
+    let refused = fixture.create(&session, typed("", json!({}))).await.unwrap_err();
+    assert!(refused.to_string().starts_with("credentials.apiKey: "), "{refused}");
 }

@@ -20,7 +20,7 @@ impl Connections {
         new: NewConnection,
     ) -> Result<Arc<Target>, ConnectionsError> {
         let draft = self.draft(environment_id, new).await?;
-        self.keep(draft, None).await
+        self.keep(&draft, None).await
     }
 
     /// Checks what is given and makes of it what a request can be built from; nothing is stored. Credentials may be without
@@ -83,16 +83,16 @@ impl Connections {
     }
 
     /// Stores a draft. `obtained_at_ms` is when its credentials were obtained, if they were not given.
-    pub async fn keep(&self, draft: Target, obtained_at_ms: Option<i64>) -> Result<Arc<Target>, ConnectionsError> {
+    pub async fn keep(&self, draft: &Target, obtained_at_ms: Option<i64>) -> Result<Arc<Target>, ConnectionsError> {
         let inner = &self.0;
         let mut connection = Connection::clone(&draft.connection);
         connection.refresh = RefreshState {
-            due_at_ms: freshness::due_at_ms(&draft, &draft.credentials, obtained_at_ms),
+            due_at_ms: freshness::due_at_ms(draft, &draft.credentials, obtained_at_ms),
             ..RefreshState::default()
         };
-        inner.seal_connection(&mut connection, &draft.credentials, draft.connection_config);
+        inner.seal_connection(&mut connection, &draft.credentials, draft.connection_config.clone());
         let stored = inner.store.upsert_connection(&connection).await;
-        let integration = draft.integration;
+        let integration = Arc::clone(&draft.integration);
         inner.caches.forget_connection(
             &connection.environment_id,
             &connection.provider_config_key,
@@ -163,6 +163,8 @@ pub(super) fn credentials(provider: &Provider, given: &Value) -> Result<Credenti
             } = &credentials
             {
                 fields::credentials(provider, fields.expose())?;
+            } else if let Some(given) = given.as_object() {
+                fields::given_credentials(provider, given)?;
             }
             Ok(credentials)
         }

@@ -6,7 +6,9 @@ use std::sync::LazyLock;
 use axum::response::Response;
 use http::StatusCode;
 use utoipa::OpenApi as _;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{Info, OpenApi};
 
 use super::body::{json_response, raw_json_response};
@@ -44,6 +46,11 @@ fn document() -> OpenApi {
         .bearer_format("nango_connect_session_…")
         .build();
     components.add_security_scheme("connect_session", SecurityScheme::Http(token));
+    let parameter = ApiKeyValue::new(super::session::SESSION_PARAMETER);
+    components.add_security_scheme(
+        "connect_session_in_query",
+        SecurityScheme::ApiKey(ApiKey::Query(parameter)),
+    );
     document
 }
 

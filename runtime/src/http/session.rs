@@ -7,9 +7,13 @@ use http::{HeaderMap, StatusCode, header};
 
 use super::auth::{Key, Need, unauthorized};
 use super::error::ApiError;
+use super::query::Query;
 use crate::connect::{SessionError, TOKEN_PREFIX};
 use crate::model::ConnectSession;
 use crate::runtime::{Caller, Runtime};
+
+/// Names the session in a query. (Nango compatibility.)
+pub const SESSION_PARAMETER: &str = "connect_session_token";
 
 /// A request with the token of a session.
 pub struct Session(pub ConnectSession);
@@ -25,6 +29,33 @@ impl FromRequestParts<Runtime> for Session {
                 "The request has no `Authorization: Bearer <connect session token>`.",
             )),
         }
+    }
+}
+
+/// A request that names its session in the query, as the routes by which browsers make connections have it. Only there: what a
+/// browser sends by itself names no session.
+pub struct QuerySession(pub ConnectSession);
+
+impl FromRequestParts<Runtime> for QuerySession {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, runtime: &Runtime) -> Result<Self, ApiError> {
+        let mut query = Query::parse(parts.uri.query());
+        if let Some(token) = query.optional(SESSION_PARAMETER) {
+            return Ok(Self(runtime.connect_session(&token).await?));
+        }
+        let has_public_key = query.optional("public_key").is_some();
+        Err(if has_public_key {
+            unauthorized(
+                "invalid_public_key",
+                "Public keys are not supported: have your back end open a connect session (POST /connect/sessions), and give its token as `connect_session_token`.",
+            )
+        } else {
+            unauthorized(
+                "missing_public_key",
+                "The query has no `connect_session_token`; your back end gets one from POST /connect/sessions.",
+            )
+        })
     }
 }
 

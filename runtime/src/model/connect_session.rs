@@ -64,6 +64,15 @@ impl ConnectSession {
         self.allowed_integrations.as_ref().is_none_or(is_listed) && self.reconnect.as_ref().is_none_or(is_the_one)
     }
 
+    /// The configuration of a connection: what the browser gave, and over it what is decided. Where webhooks go is not the
+    /// browser's to say.
+    #[must_use]
+    pub fn connection_config(&self, unique_key: &str, mut given: JsonObject) -> JsonObject {
+        given.remove("webhook_url");
+        given.append(&mut self.defaults_of(unique_key).connection_config);
+        given
+    }
+
     /// What is decided for this integration; nothing for one that is not named.
     #[must_use]
     pub fn defaults_of(&self, unique_key: &str) -> IntegrationDefaults {
@@ -89,9 +98,8 @@ impl fmt::Debug for IntegrationDefaults {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_session_is_for_what_it_names() {
-        let mut session = ConnectSession {
+    fn session() -> ConnectSession {
+        ConnectSession {
             id: "cse_1".into(),
             environment_id: "env_1".into(),
             end_user: None,
@@ -103,7 +111,12 @@ mod tests {
             reconnect: None,
             created_at_ms: 0,
             expires_at_ms: 1,
-        };
+        }
+    }
+
+    #[test]
+    fn a_session_is_for_what_it_names() {
+        let mut session = session();
         assert!(session.allows("github") && session.allows("slack"));
         session.allowed_integrations = Some(vec!["github".to_owned()]);
         assert!(session.allows("github") && !session.allows("slack") && !session.allows(""));
@@ -114,6 +127,25 @@ mod tests {
         assert!(!session.allows("github") && !session.allows("slack"));
         session.allowed_integrations = None;
         assert!(!session.allows("github") && session.allows("slack"));
+    }
+
+    #[test]
+    fn what_is_decided_wins() {
+        let object = |json: serde_json::Value| JsonObject::clone(json.as_object().unwrap());
+        let defaults = IntegrationDefaults {
+            connection_config: object(serde_json::json!({"a": 1})),
+            ..IntegrationDefaults::default()
+        };
+        let session = ConnectSession {
+            defaults: [("github".to_owned(), defaults)].into(),
+            ..session()
+        };
+        let given = object(serde_json::json!({"a": 2, "b": 3, "webhook_url": "https://a.test"}));
+        assert_eq!(
+            session.connection_config("github", given.clone()),
+            object(serde_json::json!({"a": 1, "b": 3}))
+        );
+        assert_eq!(session.connection_config("slack", given)["a"], 2);
     }
 
     #[test]

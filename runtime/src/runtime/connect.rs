@@ -1,8 +1,8 @@
-//! Connect sessions: what the API of an embedding program offers of them.
+//! Connect sessions and the making of connections, as the API of an embedding program offers them.
 
 use super::Runtime;
-use crate::connect::{NewConnectSession, OpenSession, SessionError};
-use crate::connections::ConnectionsError;
+use crate::connect::{CreateError, Created, Creator, NewConnectSession, OpenSession, SessionError};
+use crate::connections::{ConnectionsError, NewConnection};
 use crate::model::{ConnectSession, EnvironmentId};
 use crate::store::StoreError;
 
@@ -34,6 +34,14 @@ impl Runtime {
     /// When the database fails.
     pub async fn end_connect_session(&self, session: &ConnectSession) -> Result<(), StoreError> {
         self.0.connect.end(session).await
+    }
+
+    /// Creates a connection, or overwrites the one of that id, in somebody's name. See [`crate::connect::Connect::create`].
+    ///
+    /// # Errors
+    /// [`CreateError`]. Nothing is stored then.
+    pub async fn create_connection(&self, by: Creator, new: NewConnection) -> Result<Created, CreateError> {
+        self.0.connect.create(by, new).await
     }
 
     /// Where a browser begins with a session: the connect page.

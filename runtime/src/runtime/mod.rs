@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
-use crate::connect::Connect;
+use crate::connect::{Connect, CreateError, Creator};
 use crate::connections::{Connections, ConnectionsError, IntegrationPatch, NewConnection, NewIntegration, Target};
 use crate::credentials::Secret;
 use crate::data_dir::DataDir;
@@ -23,7 +23,7 @@ use crate::executor::Executor;
 use crate::logs::Logs;
 use crate::metrics::{self, Metrics};
 use crate::model::{Connection, Environment, EnvironmentId, Integration, JsonObject, RecordFilter, RunError};
-use crate::oauth::{ImportError, OAuth, OAuthError};
+use crate::oauth::{OAuth, OAuthError};
 use crate::provider::Catalogue;
 use crate::proxy::Proxy;
 use crate::records::{Records, RecordsError};
@@ -262,14 +262,17 @@ impl Runtime {
     /// password of a TWO_STEP provider, the token is obtained first.
     ///
     /// # Errors
-    /// [`ImportError`]: an unknown integration, credentials of the wrong type, a field that does not fit, a provider that gives
-    /// no token. Nothing is stored then.
+    /// [`CreateError`]: an unknown integration, credentials of the wrong type, a field that does not fit, a provider that gives
+    /// no token or refuses the credentials. Nothing is stored then.
     pub async fn import_connection(
         &self,
         environment: &EnvironmentId,
         new: NewConnection,
-    ) -> Result<Arc<Target>, ImportError> {
-        self.0.oauth.import(environment, new).await
+    ) -> Result<Arc<Target>, CreateError> {
+        let created = self
+            .create_connection(Creator::ApiKey(environment.clone()), new)
+            .await?;
+        Ok(created.target)
     }
 
     /// Changes tags, end user and the URL of webhooks of a connection. The log has an operation that says which of them.

@@ -149,7 +149,11 @@ impl Runtime {
         )?;
         let connect = Connect::new(ConnectParts {
             connections: connections.clone(),
+            oauth: oauth.clone(),
+            proxy: proxy.clone(),
+            logs: logs.clone(),
             store: store.clone(),
+            verify: config.verify_connections,
             keyring,
             clock: clock.clone(),
             entropy: entropy.clone(),
