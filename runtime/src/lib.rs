@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod connect;
 pub mod connections;
 pub mod credentials;
 mod data_dir;

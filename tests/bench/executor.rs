@@ -89,6 +89,7 @@ async fn prepare(runtime: &Runtime) -> EnvironmentId {
         metadata: serde_json::Map::new(),
         tags: std::collections::BTreeMap::new(),
         end_user: None,
+        webhook_url_override: None,
     };
     runtime
         .import_connection(&environment, connection)

@@ -129,6 +129,7 @@ async fn prepare(runtime: &Runtime) -> EnvironmentId {
         metadata: Default::default(),
         tags: Default::default(),
         end_user: None,
+        webhook_url_override: None,
     };
     runtime
         .import_connection(&environment, connection)

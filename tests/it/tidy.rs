@@ -55,6 +55,19 @@ const WALLS: &[(&str, &[&str])] = &[
             "redaction",
         ],
     ),
+    (
+        "connect",
+        &[
+            "store",
+            "connections",
+            "provider",
+            "credentials",
+            "encryption",
+            "oauth",
+            "proxy",
+            "logs",
+        ],
+    ),
     ("engine", &[]),
     (
         "host",
@@ -104,6 +117,7 @@ const OWNERS: &[(&str, &[&str])] = &[
 const DOERS: &[&str] = &[
     "Store",
     "OAuth",
+    "Connect",
     "Proxy",
     "Engine",
     "Connections",

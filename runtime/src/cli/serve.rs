@@ -19,6 +19,9 @@ pub struct Serve {
     /// Address and port of the HTTP API [default: 127.0.0.1:3003]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
+    /// The address of this server as browsers see it, for links and redirect URIs [default: made of --listen]
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
     /// Folder of database, encryption key and compiled code [default: nango-data]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -72,6 +75,7 @@ impl Serve {
         let path = |path: PathBuf| path.to_string_lossy().into_owned();
         [
             text("--listen", "listen", self.listen.map(|listen| listen.to_string())),
+            text("--public-url", "public_url", self.public_url),
             text("--data", "data_dir", self.data.map(path)),
             text("--database-url", "database_url", self.database_url),
             list(
@@ -87,12 +91,14 @@ impl Serve {
     }
 }
 
-async fn serve_until_stopped(config: Config, output: Output) -> anyhow::Result<()> {
+async fn serve_until_stopped(mut config: Config, output: Output) -> anyhow::Result<()> {
     // First of all: a signal that comes while starting must not be lost.
     let mut interrupted = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
     let mut terminated = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let listener = listen(config.listen).await?;
     let address = listener.local_addr().context("the listening socket has no address")?;
+    // Where port 0 was asked for, links need the one that it became.
+    config.listen = address;
     let data_dir = config.data_dir.clone();
     let runtime = Runtime::start(config).await.context("nango-runtime cannot start")?;
     announce(&runtime, address, &data_dir, output)?;

@@ -159,6 +159,7 @@ impl Layers {
                 .replace('_', "")
                 .parse()
                 .map_or(Value::String(text), Value::Integer),
+            Some(Value::Boolean(_)) => text.parse().map_or(Value::String(text), Value::Boolean),
             Some(Value::Array(_)) => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 Value::Array(items.map(|item| Value::String(item.to_owned())).collect())

@@ -10,6 +10,8 @@ mod validate;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use url::Url;
+
 use crate::credentials::Secret;
 
 pub use layers::Flag;
@@ -18,6 +20,8 @@ pub use layers::Flag;
 #[derive(Clone)]
 pub struct Config {
     pub listen: SocketAddr,
+    /// The server's address as browsers see it; made of `listen` when none. See [`Config::public_base_url`].
+    pub public_url: Option<Url>,
     /// Database, encryption key, compiled code.
     pub data_dir: PathBuf,
     /// SQLite in the data folder when none. May hold a password, which `Debug` does not show.
@@ -27,6 +31,8 @@ pub struct Config {
     /// 32 bytes in base64; read from or generated into the data folder when none.
     pub encryption_key: Option<Secret<String>>,
     pub providers: Vec<PathBuf>,
+    /// Whether credentials are tried before a connection is stored.
+    pub verify_connections: bool,
     pub egress_allow: Vec<ipnet::IpNet>,
     /// Public hosts that `Base-Url-Override` may name besides the provider's own.
     pub override_hosts: Vec<String>,
@@ -167,15 +173,33 @@ impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Config")
             .field("listen", &self.listen)
+            .field("public_url", &self.public_url.as_ref().map(Url::as_str))
             .field("data_dir", &self.data_dir)
             .field("database_url", &self.database_url.as_ref().map(|_| "***"))
             .field("secret_key", &self.secret_key)
             .field("encryption_key", &self.encryption_key)
             .field("providers", &self.providers)
+            .field("verify_connections", &self.verify_connections)
             .field("egress_allow", &self.egress_allow)
             .field("override_hosts", &self.override_hosts)
             .field("limits", &self.limits)
             .finish()
+    }
+}
+
+impl Config {
+    /// Where browsers find the server, without a slash at the end: for links and redirect URIs. Never what a request says of
+    /// itself, which an attacker can choose.
+    #[must_use]
+    pub fn public_base_url(&self) -> String {
+        if let Some(url) = &self.public_url {
+            return url.as_str().trim_end_matches('/').to_owned();
+        }
+        let port = self.listen.port();
+        if self.listen.ip().is_unspecified() {
+            return format!("http://localhost:{port}");
+        }
+        format!("http://{}", self.listen)
     }
 }
 

@@ -39,6 +39,7 @@ fn later_layers_override_earlier_ones() {
         ("NANGO_LIMITS_CONCURRENT_RUNS", "3"),
         ("NANGO_EGRESS_ALLOW", "10.0.0.0/8, ::1/128"),
         ("NANGO_OVERRIDE_HOSTS", "api.example.com, .example.org"),
+        ("NANGO_VERIFY_CONNECTIONS", "false"),
         ("NANGO_LIMITS_PROXY_RATE_LIMIT_RETRIES", "0"),
     ];
     let listen = Flag {
@@ -52,8 +53,39 @@ fn later_layers_override_earlier_ones() {
     assert_eq!(config.limits.concurrent_runs, 3);
     assert_eq!(config.limits.action_timeout_ms, 5);
     assert_eq!(config.egress_allow.len(), 2);
+    assert!(!config.verify_connections);
     assert_eq!(config.override_hosts, ["api.example.com", ".example.org"]);
     assert_eq!(config.limits.proxy_rate_limit_retries, 0);
+}
+
+#[test]
+fn browsers_find_the_server() {
+    let base = |file: &str| load_text(file, &[], Vec::new()).map(|settings| settings.config.public_base_url());
+    for (file, expected) in [
+        ("", "http://127.0.0.1:3003"),
+        ("listen = '0.0.0.0:80'", "http://localhost:80"),
+        ("listen = '[::1]:8080'", "http://[::1]:8080"),
+        (
+            "public_url = 'https://connect.example.com/'",
+            "https://connect.example.com",
+        ),
+        ("public_url = 'https://example.com/nango/'", "https://example.com/nango"),
+    ] {
+        assert_eq!(base(file).as_deref(), Ok(expected), "{file}");
+    }
+    for url in [
+        "example.com",
+        "ftp://a.test",
+        "https://a.test/?x=1",
+        "https://a.test/#x",
+        "https://u:p@a.test",
+    ] {
+        let error = base(&format!("public_url = '{url}'")).unwrap_err();
+        assert!(
+            error.starts_with("the setting `public_url` (in FILE) must be a URL"),
+            "{error}"
+        );
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use ipnet::{IpNet, Ipv4Net};
 use serde::de::DeserializeOwned;
 use toml::Value;
+use url::Url;
 
 use super::layers::Layers;
 use super::{Config, ConfigError, Limits, LogSettings};
@@ -27,6 +28,7 @@ const COUNT_MAX: u64 = u32::MAX as u64;
 pub(super) fn validate(layers: &Layers) -> Result<(Config, LogSettings), ConfigError> {
     let config = Config {
         listen: parse(layers, "listen", "an address and port such as 127.0.0.1:3003")?,
+        public_url: public_url(layers)?,
         data_dir: PathBuf::from(non_empty(layers, "data_dir", "the path of a folder")?),
         database_url: database_url(layers)?,
         secret_key: secret(
@@ -42,6 +44,7 @@ pub(super) fn validate(layers: &Layers) -> Result<(Config, LogSettings), ConfigE
             is_encryption_key,
         )?,
         providers: parse_list(layers, "providers", "a list of paths")?,
+        verify_connections: typed(layers, "verify_connections", "true or false")?,
         egress_allow: networks(layers, "egress_allow")?,
         override_hosts: typed(
             layers,
@@ -66,6 +69,23 @@ fn database_url(layers: &Layers) -> Result<Option<String>, ConfigError> {
     let expected = "a URL that begins with postgres:// (leave it empty for SQLite in the data folder)";
     let url = secret(layers, "database_url", expected, is_postgres)?;
     Ok(url.map(|url| url.expose().clone()))
+}
+
+/// None when empty.
+fn public_url(layers: &Layers) -> Result<Option<Url>, ConfigError> {
+    const EXPECTED: &str =
+        "a URL that begins with https:// or http:// and has no query, such as https://connect.example.com";
+    let text: String = typed(layers, "public_url", EXPECTED)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let is_plain = |url: &Url| {
+        matches!(url.scheme(), "http" | "https")
+            && (url.query(), url.fragment(), url.password()) == (None, None, None)
+            && url.username().is_empty()
+    };
+    let url = Url::parse(&text).ok().filter(is_plain);
+    url.map(Some).ok_or_else(|| invalid(layers, "public_url", EXPECTED))
 }
 
 fn limits(layers: &Layers) -> Result<Limits, ConfigError> {

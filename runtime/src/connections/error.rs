@@ -53,7 +53,7 @@ pub enum ConnectionsError {
 }
 
 impl ConnectionsError {
-    pub(super) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid {
             field: field.into(),
             message: message.into(),

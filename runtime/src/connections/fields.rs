@@ -19,6 +19,47 @@ pub(super) fn connection_config(provider: &Provider, values: &JsonObject) -> Res
     Ok(())
 }
 
+/// Values of a connection that a browser gives. What a form would have asked for must be there; what it would have filled in
+/// is filled in.
+pub(crate) fn complete_config(provider: &Provider, values: &mut JsonObject) -> Result<(), ConnectionsError> {
+    for (name, rules) in provider.fields("connection_config") {
+        let given = values.get(name).filter(|value| !value.is_null() && **value != "");
+        if given.is_some() || is_set(rules, "automated") || !is_visible(rules, values) {
+            continue;
+        }
+        if let Some(default) = rules.get("default_value") {
+            values.insert(name.to_owned(), default.clone());
+        } else if !is_set(rules, "optional") && !is_set(rules, "hidden") {
+            let message = format!("is missing; provider {:?} needs it", provider.name);
+            return Err(ConnectionsError::invalid(format!("connection_config.{name}"), message));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a form shows the field, which may depend on the value of another.
+fn is_visible(rules: &Value, values: &JsonObject) -> bool {
+    let Some(condition) = rules.get("visible_when") else {
+        return true;
+    };
+    let field = condition.get("field").and_then(Value::as_str).unwrap_or_default();
+    let equals = condition.get("equals");
+    match (equals, values.get(field)) {
+        (Some(Value::Array(any)), Some(value)) => any.contains(value),
+        (equals, value) => equals == value,
+    }
+}
+
+/// What a user gave, whatever it is for: what is there must fit.
+pub(super) fn given_credentials(provider: &Provider, values: &JsonObject) -> Result<(), ConnectionsError> {
+    for (name, rules) in provider.fields("credentials") {
+        if let Some(value) = values.get(name).filter(|value| !value.is_null()) {
+            check(&format!("credentials.{name}"), rules, value)?;
+        }
+    }
+    Ok(())
+}
+
 /// What a user gave to obtain a token with: all that the provider declares and that is not optional must be there.
 pub(super) fn credentials(provider: &Provider, values: &JsonObject) -> Result<(), ConnectionsError> {
     for (name, rules) in provider.fields("credentials") {

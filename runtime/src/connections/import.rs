@@ -20,7 +20,7 @@ impl Connections {
         new: NewConnection,
     ) -> Result<Arc<Target>, ConnectionsError> {
         let draft = self.draft(environment_id, new).await?;
-        self.keep(draft, None).await
+        self.keep(&draft, None).await
     }
 
     /// Checks what is given and makes of it what a request can be built from; nothing is stored. Credentials may be without
@@ -36,15 +36,26 @@ impl Connections {
                 .await?,
         );
         let provider = inner.provider(&integration.provider)?;
+        let mut webhook_url_override = None;
         let connection_id = match new.connection_id.take() {
             Some(id) => {
                 validation::connection_id("connection_id", &id)?;
+                let stored = inner
+                    .store
+                    .connection(environment_id, &integration.unique_key, &id)
+                    .await?;
+                webhook_url_override = stored.and_then(|stored| stored.webhook_url_override);
                 id
             }
             None => uuid::Builder::from_random_bytes(inner.entropy.bytes())
                 .into_uuid()
                 .to_string(),
         };
+        match new.webhook_url_override.take() {
+            Some(url) if url.is_empty() => webhook_url_override = None,
+            Some(url) => webhook_url_override = Some(validation::webhook_url("webhook_url_override", url)?),
+            None => {}
+        }
         move_app_fields(&provider, &mut new);
         let credentials = credentials(&provider, &new.credentials)?;
         validation::size("connection_config", &new.connection_config, CONFIG_BYTES_MAX)?;
@@ -63,6 +74,7 @@ impl Connections {
             metadata: new.metadata,
             tags: validation::tags("tags", new.tags)?,
             end_user: new.end_user.map(validation::end_user).transpose()?,
+            webhook_url_override,
             created_at_ms: now_ms,
             updated_at_ms: now_ms,
             refresh: RefreshState::default(),
@@ -71,16 +83,16 @@ impl Connections {
     }
 
     /// Stores a draft. `obtained_at_ms` is when its credentials were obtained, if they were not given.
-    pub async fn keep(&self, draft: Target, obtained_at_ms: Option<i64>) -> Result<Arc<Target>, ConnectionsError> {
+    pub async fn keep(&self, draft: &Target, obtained_at_ms: Option<i64>) -> Result<Arc<Target>, ConnectionsError> {
         let inner = &self.0;
         let mut connection = Connection::clone(&draft.connection);
         connection.refresh = RefreshState {
-            due_at_ms: freshness::due_at_ms(&draft, &draft.credentials, obtained_at_ms),
+            due_at_ms: freshness::due_at_ms(draft, &draft.credentials, obtained_at_ms),
             ..RefreshState::default()
         };
-        inner.seal_connection(&mut connection, &draft.credentials, draft.connection_config);
+        inner.seal_connection(&mut connection, &draft.credentials, draft.connection_config.clone());
         let stored = inner.store.upsert_connection(&connection).await;
-        let integration = draft.integration;
+        let integration = Arc::clone(&draft.integration);
         inner.caches.forget_connection(
             &connection.environment_id,
             &connection.provider_config_key,
@@ -151,6 +163,8 @@ pub(super) fn credentials(provider: &Provider, given: &Value) -> Result<Credenti
             } = &credentials
             {
                 fields::credentials(provider, fields.expose())?;
+            } else if let Some(given) = given.as_object() {
+                fields::given_credentials(provider, given)?;
             }
             Ok(credentials)
         }

@@ -18,6 +18,8 @@ pub struct NewConnection {
     pub metadata: JsonObject,
     pub tags: BTreeMap<String, String>,
     pub end_user: Option<EndUser>,
+    /// None leaves the one that is there; an empty one takes it away.
+    pub webhook_url_override: Option<String>,
 }
 
 /// An integration to create.

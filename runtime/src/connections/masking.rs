@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use serde_json::Value;
 
 use super::{Connections, Target};
-use crate::credentials::{Secret, secret_fields};
+use crate::credentials::{Credentials, Secret, secret_fields};
 use crate::model::{ExecutionContext, JsonObject};
 use crate::provider::Provider;
 use crate::redaction::Masker;
@@ -32,6 +32,13 @@ impl Masking {
 }
 
 impl Target {
+    /// Other credentials in the place of those that are there, before it is stored.
+    pub fn set_credentials(&mut self, credentials: Credentials) {
+        self.credentials = credentials;
+        // Made of the ones before, if it was.
+        self.masking.masker = OnceLock::new();
+    }
+
     /// Masks all secrets of this connection.
     pub fn masker(&self) -> &Masker {
         self.masking.masker.get_or_init(|| {

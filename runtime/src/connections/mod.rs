@@ -13,13 +13,14 @@ mod masking;
 mod sealing;
 #[cfg(test)]
 pub(crate) mod tests;
-mod validation;
+pub(crate) mod validation;
 
 use std::sync::{Arc, OnceLock};
 
 pub use app::{CLIENT_ID_CHARS_MAX, CLIENT_SECRET_CHARS_MAX};
 pub use cache::{CACHE_TTL_MS, INTEGRATIONS_MAX, TARGETS_MAX};
 pub use error::ConnectionsError;
+pub(crate) use fields::complete_config;
 pub use freshness::{REFRESH_MARGIN_MS, RefreshRight};
 pub use input::{IntegrationPatch, NewConnection, NewIntegration};
 pub use masking::{Masking, RunMasker};
@@ -177,7 +178,7 @@ impl Connections {
         }
     }
 
-    /// Changes tags and end user; credentials and configuration change by importing anew. A patch that names nothing changes
+    /// Changes tags, end user and the URL of webhooks; credentials and configuration change by importing anew. A patch that names nothing changes
     /// nothing.
     pub async fn patch(
         &self,
@@ -193,10 +194,14 @@ impl Connections {
                 Some(Some(end_user)) => Some(Some(validation::end_user(end_user)?)),
                 taken_away_or_left => taken_away_or_left,
             },
+            webhook_url_override: match patch.webhook_url_override {
+                Some(Some(url)) => Some(Some(validation::webhook_url("webhook_url_override", url)?)),
+                taken_away_or_left => taken_away_or_left,
+            },
         };
         self.stored_integration(environment_id, provider_config_key).await?;
         let connection = self.stored(environment_id, provider_config_key, connection_id).await?;
-        if patch.tags.is_none() && patch.end_user.is_none() {
+        if patch.tags.is_none() && patch.end_user.is_none() && patch.webhook_url_override.is_none() {
             return Ok(());
         }
         let now_ms = inner.clock.now_ms();

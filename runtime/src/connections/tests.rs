@@ -49,6 +49,7 @@ pub(crate) fn target(provider_config_key: &str, connection_id: &str) -> Arc<Targ
             metadata: JsonObject::new(),
             tags: BTreeMap::new(),
             end_user: None,
+            webhook_url_override: None,
             created_at_ms: 1,
             updated_at_ms: 1,
             refresh: crate::model::RefreshState::default(),
@@ -133,6 +134,7 @@ impl Fixture {
             metadata: json!({"a": 1}).as_object().unwrap().clone(),
             tags: BTreeMap::from([("Plan".to_owned(), "pro".to_owned())]),
             end_user: None,
+            webhook_url_override: None,
         };
         connections.import(&self.environment, new).await
     }

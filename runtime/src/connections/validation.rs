@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use url::Url;
+
 use super::ConnectionsError;
 use crate::model::{EndUser, JsonObject};
 
@@ -11,16 +13,18 @@ pub const TAGS_MAX: usize = 10;
 pub const TAG_KEY_CHARS_MAX: usize = 64;
 /// Metadata of one connection as JSON.
 pub const METADATA_BYTES_MAX: usize = 1024 * 1024;
+/// The URL that webhooks of one connection go to.
+pub const WEBHOOK_URL_CHARS_MAX: usize = 2_048;
 /// `connection_config` of one connection, or `custom` of one integration, as JSON.
 pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
 
 /// A provider-config-key.
-pub(super) fn unique_key(field: &str, key: &str) -> Result<(), ConnectionsError> {
+pub(crate) fn unique_key(field: &str, key: &str) -> Result<(), ConnectionsError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "~:.@ _-".contains(c);
     name(field, key, allowed, "letters, digits, spaces and ~ : . @ _ -")
 }
 
-pub(super) fn connection_id(field: &str, id: &str) -> Result<(), ConnectionsError> {
+pub(crate) fn connection_id(field: &str, id: &str) -> Result<(), ConnectionsError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || r#",.;:=+~[]|@${}"'\/_ -"#.contains(c);
     name(
         field,
@@ -51,7 +55,7 @@ fn name(field: &str, text: &str, allowed: impl Fn(char) -> bool, described: &str
 }
 
 /// At most ten; keys are lower-cased.
-pub(super) fn tags(field: &str, tags: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, ConnectionsError> {
+pub(crate) fn tags(field: &str, tags: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, ConnectionsError> {
     if tags.len() > TAGS_MAX {
         let message = format!("at most {TAGS_MAX} tags are allowed, not {}", tags.len());
         return Err(ConnectionsError::invalid(field, message));
@@ -88,7 +92,7 @@ fn tag(field: &str, key: &str, value: &str) -> Result<(), ConnectionsError> {
     Ok(())
 }
 
-pub(super) fn end_user(end_user: EndUser) -> Result<EndUser, ConnectionsError> {
+pub(crate) fn end_user(end_user: EndUser) -> Result<EndUser, ConnectionsError> {
     display_name("end_user.id", &end_user.id)?;
     if let Some(email) = &end_user.email
         && !is_email(email)
@@ -108,8 +112,38 @@ pub(super) fn end_user(end_user: EndUser) -> Result<EndUser, ConnectionsError> {
     Ok(EndUser { tags, ..end_user })
 }
 
+/// A page for people.
+pub(crate) fn link(field: &str, url: &str) -> Result<(), ConnectionsError> {
+    let is_web = Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+    if is_web && url.chars().count() <= WEBHOOK_URL_CHARS_MAX {
+        return Ok(());
+    }
+    let message =
+        format!("must be a URL that begins with https:// or http://, of at most {WEBHOOK_URL_CHARS_MAX} characters");
+    Err(ConnectionsError::invalid(field, message))
+}
+
+/// Where webhooks of one connection go. That the address may be reached is decided when one is sent.
+pub(crate) fn webhook_url(field: &str, url: String) -> Result<String, ConnectionsError> {
+    let chars = url.chars().count();
+    if chars > WEBHOOK_URL_CHARS_MAX {
+        let message = format!("must have at most {WEBHOOK_URL_CHARS_MAX} characters, not {chars}");
+        return Err(ConnectionsError::invalid(field, message));
+    }
+    let parsed = Url::parse(&url).ok();
+    let is_plain = |url: &Url| url.username().is_empty() && url.password().is_none();
+    match parsed.filter(|url| matches!(url.scheme(), "http" | "https") && is_plain(url)) {
+        Some(_) => Ok(url),
+        // Not repeated: it may hold a secret.
+        None => Err(ConnectionsError::invalid(
+            field,
+            "must be a URL that begins with https:// or http:// and names no user",
+        )),
+    }
+}
+
 /// That the JSON form is not larger than `bytes_max`.
-pub(super) fn size(field: &str, object: &JsonObject, bytes_max: usize) -> Result<(), ConnectionsError> {
+pub(crate) fn size(field: &str, object: &JsonObject, bytes_max: usize) -> Result<(), ConnectionsError> {
     // Writing a JSON object to memory does not fail.
     let bytes = serde_json::to_vec(object).map_or(usize::MAX, |json| json.len());
     if bytes <= bytes_max {
@@ -180,6 +214,24 @@ mod tests {
         ] {
             let message = tags("tags", pairs).unwrap_err().to_string();
             assert!(message.starts_with("tags: ") && message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn webhooks_go_to_urls() {
+        let check = |url: &str| webhook_url("webhook_url_override", url.to_owned()).is_ok();
+        assert!(check("https://a.test/hook?x=1") && check("http://127.0.0.1:9/"));
+        let long = format!("https://a.test/{}", "x".repeat(WEBHOOK_URL_CHARS_MAX));
+        for bad in [
+            "",
+            "a.test",
+            "ftp://a.test",
+            "https://",
+            "https://u:p@a.test",
+            "javascript:x",
+            &long,
+        ] {
+            assert!(!check(bad), "{bad}");
         }
     }
 

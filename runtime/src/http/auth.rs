@@ -34,6 +34,7 @@ macro_rules! needs {
 needs! {
     Proxy ActionsExecute SyncsExecute SyncsRead RecordsRead
     ConnectionsList ConnectionsRead ConnectionsCreate ConnectionsUpdate ConnectionsDelete
+    ConnectSessionsWrite
     IntegrationsList IntegrationsListFunctions IntegrationsRead IntegrationsCreate IntegrationsUpdate IntegrationsDelete
     FunctionsRead Deploy LogsRead ProvidersRead MetricsRead
     ApiKeysList ApiKeysCreate ApiKeysDelete
@@ -91,7 +92,7 @@ fn is_uuid_v4(key: &str) -> bool {
     key.len() == 36 && uuid::Uuid::try_parse(key).is_ok_and(|uuid| uuid.get_version_num() == 4)
 }
 
-fn unauthorized(code: &str, reason: &str) -> ApiError {
+pub(super) fn unauthorized(code: &str, reason: &str) -> ApiError {
     let details = ErrorDetails {
         message: Some(format!("Authentication failed. {reason}")),
         ..ErrorDetails::code(code).with_payload(&serde_json::Map::new())

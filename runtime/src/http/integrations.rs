@@ -13,6 +13,7 @@ use super::error::{ApiError, ErrorEnvelope};
 use super::fault::Fault;
 use super::names::is_provider_config_key;
 use super::query::{PathParams, Query};
+use super::session::{KeyOrSession, Visitor};
 use super::timestamp::ms_utc;
 use crate::connections::{IntegrationPatch, NewIntegration};
 use crate::model::{Integration, JsonObject, Scope};
@@ -100,18 +101,25 @@ pub struct Success {
     pub success: bool,
 }
 
-/// List the integrations.
+/// List the integrations; with the token of a connect session, those that it is for.
 #[utoipa::path(
-    get, path = "/integrations", tag = "integrations",
+    get, path = "/integrations", tag = "integrations", security(("connect_session" = [])),
     responses((status = 200, body = IntegrationList), (status = "4XX", body = ErrorEnvelope)),
 )]
 pub async fn list(
     State(runtime): State<Runtime>,
-    Key(caller, _): Key<need::IntegrationsList>,
+    KeyOrSession(visitor, _): KeyOrSession<need::IntegrationsList>,
     request: Request,
 ) -> Result<Response, ApiError> {
     Query::parse(request.uri().query()).finish()?;
-    let integrations = runtime.integrations(caller.environment()?).await?;
+    let integrations = match visitor {
+        Visitor::Key(caller) => runtime.integrations(caller.environment()?).await?,
+        Visitor::Session(session) => {
+            let mut integrations = runtime.integrations(&session.environment_id).await?;
+            integrations.retain(|integration| session.allows(&integration.unique_key));
+            integrations
+        }
+    };
     let data = integrations
         .iter()
         .map(|integration| IntegrationItem::new(integration, runtime.providers()));

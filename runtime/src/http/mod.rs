@@ -6,8 +6,10 @@ mod action;
 mod api_keys;
 mod auth;
 mod body;
+mod connect_sessions;
 mod connection_metadata;
 mod connections;
+mod creation;
 mod edge;
 mod error;
 mod fault;
@@ -27,6 +29,7 @@ mod query;
 mod records;
 mod serve;
 mod service;
+mod session;
 mod sync_status;
 mod sync_trigger;
 mod target;
@@ -66,7 +69,7 @@ macro_rules! routes {
     };
 }
 
-/// Of routes that take no key.
+/// Of routes that take no key. Those that take the token of a connect session say so in their own `security`.
 const OPEN: Option<Scope> = None;
 
 routes! {
@@ -85,6 +88,20 @@ routes! {
     get    "/connections/{connection_id}"                       => connections::show, Some(Scope::ConnectionsRead);
     patch  "/connections/{connection_id}"                       => connections::update, Some(Scope::ConnectionsUpdate);
     delete "/connections/{connection_id}"                       => connections::remove, Some(Scope::ConnectionsDelete);
+    post   "/connect/sessions"                                  => connect_sessions::create, Some(Scope::ConnectSessionsWrite);
+    post   "/connect/sessions/reconnect"                        => connect_sessions::create_reconnect, Some(Scope::ConnectSessionsWrite);
+    get    "/connect/session"                                   => connect_sessions::show, OPEN;
+    delete "/connect/session"                                   => connect_sessions::end, OPEN;
+    post   "/api-auth/api-key/{provider_config_key}"            => creation::api_key, OPEN;
+    post   "/api-auth/basic/{provider_config_key}"              => creation::basic, OPEN;
+    post   "/oauth2/auth/{provider_config_key}"                 => creation::client_credentials, OPEN;
+    post   "/auth/two-step/{provider_config_key}"               => creation::two_step, OPEN;
+    post   "/auth/jwt/{provider_config_key}"                    => creation::jwt, OPEN;
+    post   "/auth/bill/{provider_config_key}"                   => creation::bill, OPEN;
+    post   "/auth/tba/{provider_config_key}"                    => creation::tba, OPEN;
+    post   "/auth/signature/{provider_config_key}"              => creation::signature, OPEN;
+    post   "/auth/aws-sigv4/{provider_config_key}"              => creation::aws_sigv4, OPEN;
+    post   "/auth/unauthenticated/{provider_config_key}"        => creation::unauthenticated, OPEN;
     get    "/integrations"                                      => integrations::list, Some(Scope::IntegrationsList);
     post   "/integrations"                                      => integrations::create, Some(Scope::IntegrationsCreate);
     get    "/integrations/{unique_key}"                         => integrations::show, Some(Scope::IntegrationsRead);

@@ -6,7 +6,9 @@ use std::sync::LazyLock;
 use axum::response::Response;
 use http::StatusCode;
 use utoipa::OpenApi as _;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{Info, OpenApi};
 
 use super::body::{json_response, raw_json_response};
@@ -39,6 +41,16 @@ fn document() -> OpenApi {
     name_scopes(&mut document);
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("secret_key", SecurityScheme::Http(key));
+    let token = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("nango_connect_session_…")
+        .build();
+    components.add_security_scheme("connect_session", SecurityScheme::Http(token));
+    let parameter = ApiKeyValue::new(super::session::SESSION_PARAMETER);
+    components.add_security_scheme(
+        "connect_session_in_query",
+        SecurityScheme::ApiKey(ApiKey::Query(parameter)),
+    );
     document
 }
 
@@ -85,7 +97,9 @@ fn name_scopes(document: &mut OpenApi) {
         ];
         for (method, operation) in operations {
             if let (Some(operation), Some(scope)) = (operation, routed(method)) {
-                operation.security = Some(vec![SecurityRequirement::new("secret_key", [scope.name()])]);
+                // What the handler says it takes besides stays.
+                let key = SecurityRequirement::new("secret_key", [scope.name()]);
+                operation.security.get_or_insert_default().insert(0, key);
             }
         }
     }

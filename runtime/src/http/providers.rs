@@ -11,6 +11,8 @@ use super::auth::{Key, need};
 use super::body::json_response;
 use super::error::{ApiError, ErrorEnvelope};
 use super::query::{PathParams, Query};
+use super::session::{KeyOrSession, Visitor};
+use crate::model::Integration;
 use crate::provider::Provider;
 use crate::runtime::Runtime;
 
@@ -48,18 +50,28 @@ pub async fn list(
     Ok(json_response(StatusCode::OK, &ProviderList { data }))
 }
 
-/// Show one provider.
+/// Show one provider; with the token of a connect session, one of the integrations that it is for.
 #[utoipa::path(
     get, path = "/providers/{provider}", tag = "providers", params(("provider" = String, Path)),
+    security(("connect_session" = [])),
     responses((status = 200, body = ProviderItem), (status = 404, body = ErrorEnvelope)),
 )]
 pub async fn show(
     State(runtime): State<Runtime>,
-    Key(_, _): Key<need::ProvidersRead>,
+    KeyOrSession(visitor, _): KeyOrSession<need::ProvidersRead>,
     PathParams(name): PathParams<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
     Query::parse(request.uri().query()).finish()?;
+    if let Visitor::Session(session) = visitor {
+        let integrations = runtime.integrations(&session.environment_id).await?;
+        let is_meant =
+            |integration: &Integration| integration.provider == name && session.allows(&integration.unique_key);
+        if !integrations.iter().any(is_meant) {
+            let message = format!("The connect session is for no integration of the provider {name:?}");
+            return Err(ApiError::new(StatusCode::NOT_FOUND, "not_found", message));
+        }
+    }
     let data = entry(known(&runtime, &name)?);
     Ok(json_response(StatusCode::OK, &ProviderItem { data }))
 }

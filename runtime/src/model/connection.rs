@@ -25,6 +25,8 @@ pub struct Connection {
     pub metadata: JsonObject,
     pub tags: BTreeMap<String, String>,
     pub end_user: Option<EndUser>,
+    /// Where webhooks about it go, in the place of the environment's URLs.
+    pub webhook_url_override: Option<String>,
     pub created_at_ms: i64,
     pub updated_at_ms: i64,
     pub refresh: RefreshState,

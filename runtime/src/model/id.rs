@@ -49,6 +49,7 @@ id!(
 );
 id!(ApiKeyId, "key");
 id!(IntegrationId, "int");
+id!(ConnectSessionId, "cse");
 id!(
     /// Names a connection inside the store. What customers call connection-id is [`crate::model::Connection::connection_id`].
     ConnectionKey, "con"

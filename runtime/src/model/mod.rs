@@ -1,6 +1,7 @@
 //! The nouns of the product, as plain data: no I/O, no async, no clock. Everyone may use them; they use nothing.
 
 pub mod api_key;
+pub mod connect_session;
 pub mod connection;
 pub mod execution;
 pub mod function;
@@ -12,10 +13,13 @@ pub mod run;
 pub mod scope;
 
 pub use api_key::{ApiKey, KeyLimits, is_plain_path};
+pub use connect_session::{ConnectSession, IntegrationDefaults, IntegrationOverrides, Reconnect};
 pub use connection::{Connection, EndUser, Generation, Organization, RefreshFailure, RefreshState};
 pub use execution::ExecutionContext;
 pub use function::{Deployment, Function, FunctionKind, FunctionManifest, MODELS_MAX, Manifest};
-pub use id::{ApiKeyId, ConnectionKey, DeploymentId, EnvironmentId, IntegrationId, OperationId, RunId, SyncId};
+pub use id::{
+    ApiKeyId, ConnectSessionId, ConnectionKey, DeploymentId, EnvironmentId, IntegrationId, OperationId, RunId, SyncId,
+};
 pub use integration::{Environment, Integration};
 pub use log::{Level, Message, Operation, OperationKind, OperationState};
 pub use record::{Checkpoint, Counts, Record, RecordAction, RecordFilter};

@@ -36,6 +36,7 @@ scopes! {
     ConnectionsCreate = "environment:connections:create",
     ConnectionsUpdate = "environment:connections:update",
     ConnectionsDelete = "environment:connections:delete",
+    ConnectSessionsWrite = "environment:connect_sessions:write",
     IntegrationsList = "environment:integrations:list",
     IntegrationsListFunctions = "environment:integrations:list_functions",
     IntegrationsRead = "environment:integrations:read",

@@ -135,20 +135,16 @@ pub enum OAuthError {
     },
 }
 
-/// Why a connection cannot be created.
+/// Why there is no token for a new connection.
 #[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    #[error(transparent)]
-    Connections(#[from] ConnectionsError),
-    #[error(
-        "the integration {provider_config_key:?} got no token for the connection, which is not stored: {}",
-        chain(error)
-    )]
-    NotObtained {
-        provider_config_key: String,
-        mode: CredentialsType,
-        error: RefreshError,
-    },
+#[error(
+    "the integration {provider_config_key:?} got no token for the connection, which is not stored: {}",
+    chain(error)
+)]
+pub struct NotObtained {
+    pub provider_config_key: String,
+    pub mode: CredentialsType,
+    pub error: RefreshError,
 }
 
 impl NoCredentials {

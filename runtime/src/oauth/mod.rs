@@ -33,8 +33,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 
 use crate::clock::{Clock, Entropy};
-use crate::connections::{Connections, ConnectionsError, NewConnection, RefreshRight, Target};
-use crate::credentials::Credentials;
+use crate::connections::{Connections, ConnectionsError, RefreshRight, Target};
 use crate::logs::Logs;
 use crate::model::{Connection, EnvironmentId, Generation};
 use crate::store::{DueQuery, Store};
@@ -43,7 +42,7 @@ use client::TokenClient;
 use flight::{Flight, Flights};
 
 pub use client::{SetupError, TOKEN_ANSWER_BYTES_MAX, TOKEN_TIMEOUT_MS};
-pub use error::{ImportError, NoCredentials, OAuthError, RefreshError};
+pub use error::{NoCredentials, NotObtained, OAuthError, RefreshError};
 pub use jwt::JwtError;
 
 /// After a failure a refresh is not tried again for so long, unless it is forced. (Nango compatibility.)
@@ -230,30 +229,26 @@ impl OAuth {
             .map_err(|reason| no_credentials(&target, reason))
     }
 
-    /// Creates a connection, or overwrites the one of that id. Where only what a token is obtained with is given, the token is
-    /// obtained first.
+    /// Obtains the token of a connection that is not stored yet, where only what a token is obtained with was given. Gives when
+    /// that was; none when there was nothing to obtain.
     ///
     /// # Errors
-    /// Nothing is stored then: a field that does not fit, or a provider that gives no token.
-    pub async fn import(&self, environment_id: &EnvironmentId, new: NewConnection) -> Result<Arc<Target>, ImportError> {
-        let parts = &self.0;
-        let mut draft = parts.connections.draft(environment_id, new).await?;
-        let mut obtained_at_ms = None;
-        // Client credentials get theirs with the first use.
-        if draft.credentials.lacks_token() && !matches!(draft.credentials, Credentials::OAuth2Cc { .. }) {
-            match obtain::credentials(parts, &draft).await {
-                Ok(credentials) => draft.credentials = credentials,
-                Err(error) => {
-                    return Err(ImportError::NotObtained {
-                        provider_config_key: draft.integration.unique_key.clone(),
-                        mode: draft.credentials.kind(),
-                        error: error::without_secrets(&draft, error),
-                    });
-                }
-            }
-            obtained_at_ms = Some(parts.clock.now_ms());
+    /// [`NotObtained`]: the provider gives no token.
+    pub async fn complete(&self, draft: &mut Target) -> Result<Option<i64>, NotObtained> {
+        if !draft.credentials.lacks_token() {
+            return Ok(None);
         }
-        Ok(parts.connections.keep(draft, obtained_at_ms).await?)
+        match obtain::credentials(&self.0, draft).await {
+            Ok(credentials) => draft.set_credentials(credentials),
+            Err(error) => {
+                return Err(NotObtained {
+                    provider_config_key: draft.integration.unique_key.clone(),
+                    mode: draft.credentials.kind(),
+                    error: error::without_secrets(draft, error),
+                });
+            }
+        }
+        Ok(Some(self.0.clock.now_ms()))
     }
 
     /// Refreshes connections that nobody uses at the moment but whose credentials are due: at most 100, the longest due first.

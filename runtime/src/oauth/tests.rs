@@ -103,6 +103,7 @@ impl Node {
             metadata: JsonObject::new(),
             tags: BTreeMap::new(),
             end_user: None,
+            webhook_url_override: None,
         };
         self.connections.import(&self.environment, new).await.unwrap();
     }

@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::header::HeaderTemplate;
 use super::template::{BodyTemplate, Template, TemplateError, UrlTemplate};
 use super::{
-    AuthMode, InBody, PaginateSpec, Provider, ProxySpec, RateLimitScope, RetrySpec, SignatureMethod, WaitStrategy,
+    AuthMode, InBody, PaginateSpec, Provider, ProxySpec, RateLimitScope, RetrySpec, SignatureMethod, VerificationSpec,
+    WaitStrategy,
 };
 use crate::model::JsonObject;
 
@@ -35,6 +36,8 @@ pub enum EntryError {
     HeaderValue { key: String },
     #[error("`proxy.retry.error_code`: {value:?} is no status; write 429, 5xx or 500-502")]
     StatusRule { value: String },
+    #[error("`proxy.verification.method`: {value:?} is no HTTP method")]
+    Method { value: String },
     #[error("`proxy.retry.in_body.value`: {value:?} is no pattern; write it as /retry after (.+)/")]
     Pattern {
         value: String,
@@ -89,6 +92,19 @@ struct Proxy {
     decompress: bool,
     #[serde(default)]
     forward_headers_on_redirect: bool,
+    verification: Option<Verification>,
+}
+
+#[derive(Deserialize)]
+struct Verification {
+    method: Option<String>,
+    #[serde(default)]
+    endpoints: OneOrMany,
+    base_url_override: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, Scalar>,
+    #[serde(default)]
+    data: JsonObject,
 }
 
 #[derive(Default, Deserialize)]
@@ -124,7 +140,7 @@ fn proxy(proxy: Proxy) -> Result<ProxySpec, EntryError> {
         .map(|source| template("proxy.base_url", UrlTemplate::parse(source)));
     let mut headers = Vec::with_capacity(proxy.headers.len());
     for (name, Scalar(value)) in proxy.headers {
-        headers.push(header(&name, &value)?);
+        headers.push(header("proxy.headers", &name, &value)?);
     }
     let mut query = Vec::with_capacity(proxy.query.len());
     for (name, Scalar(value)) in proxy.query {
@@ -145,7 +161,39 @@ fn proxy(proxy: Proxy) -> Result<ProxySpec, EntryError> {
         rate_limit: proxy.rate_limit.scope,
         decompress: proxy.decompress,
         forward_headers_on_redirect: proxy.forward_headers_on_redirect,
+        verification: match proxy.verification {
+            Some(given) => verification(given)?,
+            None => None,
+        },
     })
+}
+
+/// None when no endpoint is named.
+fn verification(given: Verification) -> Result<Option<VerificationSpec>, EntryError> {
+    if given.endpoints.0.is_empty() {
+        return Ok(None);
+    }
+    let method = given.method.unwrap_or_else(|| "GET".to_owned());
+    let Ok(method) = http::Method::from_bytes(method.to_ascii_uppercase().as_bytes()) else {
+        return Err(EntryError::Method { value: method });
+    };
+    let endpoints = given.endpoints.0.iter();
+    let endpoints = endpoints.map(|source| template("proxy.verification.endpoints", UrlTemplate::parse(source)));
+    let base_url = given.base_url_override.as_deref();
+    let base_url = base_url.map(|source| template("proxy.verification.base_url_override", UrlTemplate::parse(source)));
+    let headers = given.headers.iter();
+    let headers = headers.map(|(name, Scalar(value))| header("proxy.verification.headers", name, value));
+    let data = BodyTemplate::parse(&given.data).map_err(|(path, source)| EntryError::Template {
+        key: format!("proxy.verification.data.{path}"),
+        source,
+    })?;
+    Ok(Some(VerificationSpec {
+        method,
+        endpoints: endpoints.collect::<Result<_, _>>()?,
+        base_url: base_url.transpose()?,
+        headers: headers.collect::<Result<_, _>>()?,
+        data: (!data.is_empty()).then_some(data),
+    }))
 }
 
 fn retry(retry: &Retry) -> Result<RetrySpec, EntryError> {
@@ -174,12 +222,12 @@ fn in_body(rule: &InBodyRule) -> Result<InBody, EntryError> {
     })
 }
 
-fn header(name: &str, value: &str) -> Result<HeaderTemplate, EntryError> {
-    let key = format!("proxy.headers.{name}");
+fn header(section: &'static str, name: &str, value: &str) -> Result<HeaderTemplate, EntryError> {
+    let key = format!("{section}.{name}");
     let template = template(&key, Template::parse(value))?;
     let Ok(name) = http::HeaderName::from_bytes(name.as_bytes()) else {
         return Err(EntryError::HeaderName {
-            key: "proxy.headers",
+            key: section,
             value: name.to_owned(),
         });
     };
@@ -303,6 +351,7 @@ mod tests {
                 "headers": {"X-API-Key": "${apiKey}", "Acme-Version": 2},
                 "query": {"key": "${apiKey}"},
                 "retry": {"at": "X-RateLimit-Reset", "after": ["Retry-After"], "remaining": "X-Remaining", "error_code": [403, "5xx", "500-502"]},
+                "verification": {"method": "post", "endpoints": "/me/${credentials.apiKey}", "headers": {"x": 1}, "data": {"a": 1}},
                 "paginate": {"type": "link"}, "decompress": true, "rate_limit": {"scope": "integration"},
             },
         });
@@ -319,6 +368,12 @@ mod tests {
             spec.paginate.as_ref().map(ToString::to_string).as_deref(),
             Some(r#"{"type":"link"}"#)
         );
+        let verification = spec.verification.as_ref().unwrap();
+        assert_eq!(
+            (&verification.method, verification.endpoints.len()),
+            (&http::Method::POST, 1)
+        );
+        assert!(verification.data.is_some() && verification.base_url.is_none() && verification.headers.len() == 1);
         assert_eq!(spec.rate_limit, RateLimitScope::Integration);
         assert!(spec.decompress && !spec.forward_headers_on_redirect);
         assert_eq!(provider.json["unheard_of"], json["unheard_of"]);
@@ -392,6 +447,14 @@ mod tests {
             (
                 json!({"auth_mode": "NONE", "proxy": {"query": {"x": "${"}}}),
                 "`proxy.query.x` cannot be used",
+            ),
+            (
+                json!({"auth_mode": "NONE", "proxy": {"verification": {"endpoints": ["/${"]}}}),
+                "`proxy.verification.endpoints` cannot be used",
+            ),
+            (
+                json!({"auth_mode": "NONE", "proxy": {"verification": {"endpoints": ["/"], "method": "G T"}}}),
+                "`proxy.verification.method`: \"G T\" is no HTTP method",
             ),
             (
                 json!({"auth_mode": "NONE", "proxy": {"body": {"auth": {"key": "${"}}}}),

@@ -10,6 +10,7 @@ mod load;
 mod paginate;
 mod shipped;
 pub mod template;
+mod verification;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use header::HeaderTemplate;
 pub use in_body::{InBody, WaitStrategy};
 pub use load::{CatalogueError, FILE_BYTES_MAX};
 pub use paginate::{OffsetCalculation, PaginateKind, PaginateSpec};
+pub use verification::VerificationSpec;
 
 /// All providers known to this installation, by name.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +61,8 @@ pub struct ProxySpec {
     pub rate_limit: RateLimitScope,
     pub decompress: bool,
     pub forward_headers_on_redirect: bool,
+    /// How credentials are tried when a connection is made.
+    pub verification: Option<VerificationSpec>,
 }
 
 /// What a provider says of its rate limits: names of response headers, in lower case.

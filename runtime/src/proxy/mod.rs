@@ -21,6 +21,7 @@ mod retry;
 mod signing;
 mod url;
 mod values;
+mod verification;
 
 #[cfg(test)]
 mod testing;
@@ -45,12 +46,15 @@ pub use crate::egress::{EgressDenied, Resolve};
 pub use error::{BoxError, Phase, ProxyError};
 pub use redirect::REDIRECTS_MAX;
 pub use retry::{RETRIES_MAX, RETRY_BODY_BYTES_MAX, RetryHeader};
+pub use verification::{VERIFICATION_TIMEOUT_MS, VerificationError};
 
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Proxy {
     oauth: OAuth,
     shared: Arc<Shared>,
+    /// The same for requests that try credentials, with limits of their own.
+    verifying: Arc<Shared>,
 }
 
 /// What to ask of the provider. Neither provider-config-key nor connection-id: both are in the [`ExecutionContext`].
@@ -157,25 +161,30 @@ impl Proxy {
         entropy: Entropy,
         options: ProxyOptions,
     ) -> Result<Self, ProxyError> {
-        let shared = Shared {
-            client: HttpClient::new(&options, clock.clone())?,
-            rate_limits: RateLimits::new(clock.clone(), &options, metrics.clone()),
-            metrics,
-            clock,
-            entropy,
-            options,
-            log: Box::new(move |note| logs.message_later(note.bytes(), move || note.message())),
-            renew: renew(oauth.clone()),
+        let shared = |options: ProxyOptions, renew: Renew| {
+            let logs = logs.clone();
+            Ok::<_, ProxyError>(Arc::new(Shared {
+                client: HttpClient::new(&options, clock.clone())?,
+                rate_limits: RateLimits::new(clock.clone(), &options, metrics.clone()),
+                metrics: metrics.clone(),
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+                options,
+                log: Box::new(move |note| logs.message_later(note.bytes(), move || note.message())),
+                renew,
+            }))
         };
         Ok(Self {
+            verifying: shared(verification::options(&options), Box::new(|_| Box::pin(async { false })))?,
+            shared: shared(options, renew(oauth.clone()))?,
             oauth,
-            shared: Arc::new(shared),
         })
     }
 
     /// Forgets rate limits that were not heard of for some minutes. To be called every few minutes.
     pub fn tick(&self) {
         self.shared.rate_limits.tick();
+        self.verifying.rate_limits.tick();
     }
 
     /// Sends the request for the context's connection: builds, injects, sends, retries, logs each attempt to `ctx.operation_id`.

@@ -85,6 +85,7 @@ pub(super) fn target(provider: Provider, credentials: Credentials) -> Target {
         metadata: JsonObject::new(),
         tags: BTreeMap::new(),
         end_user: None,
+        webhook_url_override: None,
         created_at_ms: 0,
         updated_at_ms: 0,
         refresh: crate::model::RefreshState::default(),

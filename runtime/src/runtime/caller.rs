@@ -42,6 +42,14 @@ pub enum Denied {
     Connection { key: String, connection: String },
     #[error("the API key {key:?} is limited to some connections, and this call is about all of an integration")]
     AllConnections { key: String },
+    #[error(
+        "the API key {key:?} is limited, and a session would reach further; name allowed_integrations that the key may use"
+    )]
+    Session { key: String },
+    #[error(
+        "the API key {key:?} is limited to some connections, and a session makes new ones; open one for a connection with POST /connect/sessions/reconnect"
+    )]
+    NewConnections { key: String },
     #[error("the API key {key:?} is limited to other methods than {method}")]
     Method { key: String, method: String },
     #[error(
@@ -136,6 +144,28 @@ impl Caller {
             Some(connection_id) => self.connection(unique_key, connection_id),
             None => self.whole_integration(unique_key),
         }
+    }
+
+    /// For opening a session that makes new connections of these integrations, or of any when none are named: it must not reach
+    /// further than the key.
+    ///
+    /// # Errors
+    /// [`Denied::Session`], [`Denied::NewConnections`], [`Denied::Integration`].
+    pub fn connect_session(&self, allowed_integrations: Option<&[String]>) -> Result<&EnvironmentId, Denied> {
+        let limits = self.limits();
+        if limits.is_none() {
+            return Ok(&self.0.environment.id);
+        }
+        if limits.connections.is_some() {
+            return Err(Denied::NewConnections { key: self.name() });
+        }
+        if limits.integrations.is_some() && allowed_integrations.is_none() {
+            return Err(Denied::Session { key: self.name() });
+        }
+        for unique_key in allowed_integrations.unwrap_or_default() {
+            self.integration(unique_key)?;
+        }
+        Ok(&self.0.environment.id)
     }
 
     /// For a request to a provider.

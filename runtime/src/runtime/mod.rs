@@ -2,6 +2,7 @@
 //! delegate: what they do is decided below.
 
 mod caller;
+mod connect;
 mod functions;
 mod keys;
 mod logs;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
+use crate::connect::{Connect, CreateError, Creator};
 use crate::connections::{Connections, ConnectionsError, IntegrationPatch, NewConnection, NewIntegration, Target};
 use crate::credentials::Secret;
 use crate::data_dir::DataDir;
@@ -21,7 +23,7 @@ use crate::executor::Executor;
 use crate::logs::Logs;
 use crate::metrics::{self, Metrics};
 use crate::model::{Connection, Environment, EnvironmentId, Integration, JsonObject, RecordFilter, RunError};
-use crate::oauth::{ImportError, OAuth, OAuthError};
+use crate::oauth::{OAuth, OAuthError};
 use crate::provider::Catalogue;
 use crate::proxy::Proxy;
 use crate::records::{Records, RecordsError};
@@ -48,6 +50,7 @@ struct Parts {
     environment_name: Arc<str>,
     store: Store,
     connections: Connections,
+    connect: Connect,
     oauth: OAuth,
     proxy: Proxy,
     executor: Executor,
@@ -259,17 +262,20 @@ impl Runtime {
     /// password of a TWO_STEP provider, the token is obtained first.
     ///
     /// # Errors
-    /// [`ImportError`]: an unknown integration, credentials of the wrong type, a field that does not fit, a provider that gives
-    /// no token. Nothing is stored then.
+    /// [`CreateError`]: an unknown integration, credentials of the wrong type, a field that does not fit, a provider that gives
+    /// no token or refuses the credentials. Nothing is stored then.
     pub async fn import_connection(
         &self,
         environment: &EnvironmentId,
         new: NewConnection,
-    ) -> Result<Arc<Target>, ImportError> {
-        self.0.oauth.import(environment, new).await
+    ) -> Result<Arc<Target>, CreateError> {
+        let created = self
+            .create_connection(Creator::ApiKey(environment.clone()), new)
+            .await?;
+        Ok(created.target)
     }
 
-    /// Changes tags and end user of a connection. The log has an operation that says which of them.
+    /// Changes tags, end user and the URL of webhooks of a connection. The log has an operation that says which of them.
     ///
     /// # Errors
     /// [`ConnectionsError`]: an unknown integration or connection, a field that does not fit.
@@ -281,7 +287,11 @@ impl Runtime {
         patch: ConnectionPatch,
     ) -> Result<(), ConnectionsError> {
         let started = self.started();
-        let fields = [("tags", patch.tags.is_some()), ("end_user", patch.end_user.is_some())];
+        let fields = [
+            ("tags", patch.tags.is_some()),
+            ("end_user", patch.end_user.is_some()),
+            ("webhook_url_override", patch.webhook_url_override.is_some()),
+        ];
         let changed: Vec<&str> = fields.iter().filter(|field| field.1).map(|field| field.0).collect();
         self.0
             .connections

@@ -12,6 +12,7 @@ use super::keys::{KEYS_RELOAD_INTERVAL_MS, KEYS_USED_INTERVAL_MS, Keys};
 use super::{Parts, Runtime};
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
+use crate::connect::{Connect, ConnectParts};
 use crate::connections::Connections;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::deploy::Deploy;
@@ -111,7 +112,13 @@ impl Runtime {
         keyring.verify(&crate::model::Sealed(stored))?;
         let keys = Keys::load(&store, &clock, &entropy, config.secret_key.as_ref()).await?;
 
-        let connections = Connections::new(store.clone(), catalogue, keyring, clock.clone(), entropy.clone());
+        let connections = Connections::new(
+            store.clone(),
+            catalogue,
+            keyring.clone(),
+            clock.clone(),
+            entropy.clone(),
+        );
         let logs = Logs::start(store.clone(), clock.clone(), &log_options(&config));
         let dropped = logs.clone();
         let metrics = Metrics::new(move || dropped.dropped());
@@ -140,6 +147,17 @@ impl Runtime {
             entropy.clone(),
             proxy_options(&config),
         )?;
+        let connect = Connect::new(ConnectParts {
+            connections: connections.clone(),
+            oauth: oauth.clone(),
+            proxy: proxy.clone(),
+            logs: logs.clone(),
+            store: store.clone(),
+            verify: config.verify_connections,
+            keyring,
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        });
         let engine = Engine::new(&EngineOptions {
             concurrent_runs: config.limits.concurrent_runs,
             run_memory_bytes: config.limits.run_memory_bytes,
@@ -189,6 +207,7 @@ impl Runtime {
             environment_name,
             store,
             connections,
+            connect,
             oauth,
             proxy,
             executor,
@@ -235,6 +254,15 @@ impl Runtime {
                     tracing::warn!(%error, "Credentials that are due were not looked for: {error}");
                 }
                 clock.sleep(Duration::from_millis(REFRESH_INTERVAL_MS)).await;
+            }
+        }));
+        let (connect, clock) = (self.0.connect.clone(), self.0.clock.clone());
+        self.0.background.add(tokio::spawn(async move {
+            loop {
+                if let Err(error) = connect.delete_ended(clock.now_ms()).await {
+                    tracing::warn!(%error, "Connect sessions that have ended were not deleted: {error}");
+                }
+                clock.sleep(Duration::from_millis(RETENTION_INTERVAL_MS)).await;
             }
         }));
         let (logs, clock) = (self.0.logs.clone(), self.0.clock.clone());

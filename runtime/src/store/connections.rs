@@ -41,13 +41,15 @@ pub struct ConnectionPatch {
     pub tags: Option<BTreeMap<String, String>>,
     /// In the place of the one that was there; `Some(None)` takes it away.
     pub end_user: Option<Option<EndUser>>,
+    /// In the place of the one that was there; `Some(None)` takes it away.
+    pub webhook_url_override: Option<Option<String>>,
 }
 
 /// The columns of [`connection`], from `connections` as `c` and `integrations` as `i`.
 macro_rules! select_connection {
     () => {
         "SELECT c.connection_key, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id, \
-         c.credentials, c.connection_config, c.metadata, c.tags, c.end_user, c.created_at_ms, c.updated_at_ms, \
+         c.credentials, c.connection_config, c.metadata, c.tags, c.end_user, c.webhook_url_override, c.created_at_ms, c.updated_at_ms, \
          c.credentials_epoch, c.credentials_fence, c.refresh_due_at_ms, c.refreshed_at_ms, c.refresh_failed_at_ms, \
          c.refresh_failing_days, c.refresh_operation_id \
          FROM connections c JOIN integrations i ON i.id = c.integration_id"
@@ -67,11 +69,13 @@ impl Store {
         let row = query(
             "INSERT INTO connections (connection_key, environment_id, integration_id, connection_id, credentials, \
              connection_config, metadata, tags, end_user, end_user_id, search_text, created_at_ms, updated_at_ms, \
-             refresh_due_at_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+             refresh_due_at_ms, webhook_url_override) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
              ON CONFLICT (integration_id, connection_id) DO UPDATE SET credentials = excluded.credentials, \
              connection_config = excluded.connection_config, metadata = excluded.metadata, tags = excluded.tags, \
              end_user = excluded.end_user, end_user_id = excluded.end_user_id, search_text = excluded.search_text, \
              updated_at_ms = excluded.updated_at_ms, refresh_due_at_ms = excluded.refresh_due_at_ms, \
+             webhook_url_override = excluded.webhook_url_override, \
              credentials_epoch = connections.credentials_epoch + 1, refreshed_at_ms = NULL, \
              refresh_failed_at_ms = NULL, refresh_failing_days = 0, refresh_operation_id = NULL \
              RETURNING connection_key, created_at_ms, credentials_epoch, credentials_fence",
@@ -90,6 +94,7 @@ impl Store {
         .bind(connection.created_at_ms)
         .bind(connection.updated_at_ms)
         .bind(connection.refresh.due_at_ms)
+        .bind(&connection.webhook_url_override)
         .fetch_one(&self.writer)
         .await?;
         let mut columns = Columns::new(&row, "connections");
@@ -179,7 +184,7 @@ impl Store {
         rows.iter().map(connection).collect()
     }
 
-    /// Changes tags and end user. False when the connection is gone.
+    /// Changes tags, end user and the URL of webhooks. False when the connection is gone.
     pub async fn patch_connection(
         &self,
         connection: &Connection,
@@ -197,6 +202,9 @@ impl Store {
                 .bind(end_user.map(|end_user| end_user.id.clone()));
             sql.push(", search_text = ")
                 .bind(search_text(&connection.connection_id, end_user));
+        }
+        if let Some(url) = &patch.webhook_url_override {
+            sql.push(", webhook_url_override = ").bind(url.clone());
         }
         sql.push(" WHERE connection_key = ").bind(connection.key.as_str());
         sql.push(" RETURNING connection_key");
@@ -303,6 +311,7 @@ pub(super) fn connection(row: &AnyRow) -> Result<Connection, StoreError> {
         metadata: columns.json("metadata")?,
         tags: columns.json("tags")?,
         end_user: columns.json_or_null("end_user")?,
+        webhook_url_override: columns.get("webhook_url_override")?,
         created_at_ms: columns.get("created_at_ms")?,
         updated_at_ms: columns.get("updated_at_ms")?,
         refresh: refresh_state(&mut columns)?,

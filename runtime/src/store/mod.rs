@@ -22,6 +22,7 @@
 mod api_keys;
 mod checkpoints;
 mod columns;
+mod connect_sessions;
 mod connections;
 mod deployments;
 mod error;
@@ -42,6 +43,7 @@ use std::sync::atomic::AtomicI64;
 
 use sqlx::AnyPool;
 
+pub use connect_sessions::StoredConnectSession;
 pub use connections::{ConnectionPatch, ConnectionQuery};
 pub use deployments::NewDeployment;
 pub use error::StoreError;

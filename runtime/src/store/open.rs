@@ -39,6 +39,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "log_changes", include_str!("../../migrations/0002_log_changes.sql")),
     (3, "refresh", include_str!("../../migrations/0003_refresh.sql")),
     (4, "api_keys", include_str!("../../migrations/0004_api_keys.sql")),
+    (
+        5,
+        "connect_sessions",
+        include_str!("../../migrations/0005_connect_sessions.sql"),
+    ),
 ];
 
 /// For each connection to SQLite. WAL with `synchronous = NORMAL`: what was committed survives `kill -9` of this

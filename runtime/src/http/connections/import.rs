@@ -38,7 +38,7 @@ pub struct ImportConnection {
     pub(super) tags: Option<BTreeMap<String, String>>,
     #[serde(default)]
     pub(super) end_user: Option<ImportEndUser>,
-    /// Not supported yet.
+    /// Where webhooks about the connection go, in the place of the environment's URLs. Empty takes it away.
     #[serde(default)]
     pub(super) webhook_url_override: Option<String>,
 }
@@ -94,9 +94,6 @@ impl ImportConnection {
         if !faults.is_empty() {
             return Err(ApiError::faults("invalid_body", faults));
         }
-        if self.webhook_url_override.is_some_and(|url| !url.is_empty()) {
-            return Err(ApiError::not_implemented("The field webhook_url_override"));
-        }
         Ok(NewConnection {
             provider_config_key: self.provider_config_key,
             connection_id: self.connection_id,
@@ -105,6 +102,7 @@ impl ImportConnection {
             metadata: self.metadata.unwrap_or_default(),
             tags,
             end_user,
+            webhook_url_override: self.webhook_url_override,
         })
     }
 }
@@ -193,10 +191,6 @@ mod tests {
             (
                 r#"{"provider_config_key":"g","credentials":{},"tags":{"A":"1","a":"2"}}"#,
                 r#""path":["tags","a"]"#,
-            ),
-            (
-                r#"{"provider_config_key":"g","credentials":{},"webhook_url_override":"https://x"}"#,
-                "501 ",
             ),
         ] {
             let refusal = rendered(new(body).err().unwrap()).await;

@@ -27,6 +27,7 @@ use crate::runtime::{Caller, Runtime};
 use import::ImportConnection;
 use legacy::LegacyImport;
 use patch::PatchConnection;
+pub use view::EndUserItem;
 use view::{ConnectionItem, FullConnection, Shown};
 
 #[derive(Serialize, ToSchema)]

@@ -1,4 +1,4 @@
-//! The body of a patch: end user and tags. Credentials and `connection_config` are changed by importing the connection anew,
+//! The body of a patch: end user, tags and where webhooks go. Credentials and `connection_config` are changed by importing the connection anew,
 //! as with Nango.
 
 use std::collections::BTreeMap;
@@ -26,9 +26,10 @@ pub struct PatchConnection {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<BTreeMap<String, String>>)]
     tags: Option<Option<BTreeMap<String, String>>>,
-    /// Not supported yet; empty says that there is none.
-    #[serde(default)]
-    webhook_url_override: Option<String>,
+    /// Where webhooks about the connection go, in the place of the environment's URLs; empty or null takes it away.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    webhook_url_override: Option<Option<String>>,
 }
 
 /// Tells null, `Some(None)`, from what is absent.
@@ -52,10 +53,12 @@ impl PatchConnection {
         if !faults.is_empty() {
             return Err(ApiError::faults("invalid_body", faults));
         }
-        if self.webhook_url_override.is_some_and(|url| !url.is_empty()) {
-            return Err(ApiError::not_implemented("The field webhook_url_override"));
-        }
-        Ok(ConnectionPatch { tags, end_user })
+        let webhook_url_override = self.webhook_url_override.map(|url| url.filter(|url| !url.is_empty()));
+        Ok(ConnectionPatch {
+            tags,
+            end_user,
+            webhook_url_override,
+        })
     }
 }
 
@@ -75,6 +78,14 @@ mod tests {
         assert!(absent.tags.is_none() && absent.end_user.is_none());
         let null = patch(r#"{"tags":null,"end_user":null,"webhook_url_override":""}"#).unwrap();
         assert_eq!((null.tags, null.end_user), (Some(BTreeMap::new()), Some(None)));
+        assert_eq!(
+            (absent.webhook_url_override, null.webhook_url_override),
+            (None, Some(None))
+        );
+        let url = patch(r#"{"webhook_url_override":"https://a.test"}"#)
+            .unwrap()
+            .webhook_url_override;
+        assert_eq!(url, Some(Some("https://a.test".to_owned())));
         let given = patch(r#"{"tags":{"Plan":"pro"},"end_user":{"id":"u1","organization":{"id":"o1"}}}"#).unwrap();
         assert_eq!(given.tags.unwrap()["plan"], "pro");
         let end_user = given.end_user.unwrap().unwrap();
@@ -91,7 +102,6 @@ mod tests {
             (r#"{"connection_config":{}}"#, "unrecognized_keys"),
             (r#"{"tags":{"1a":"x"}}"#, r#""path":["tags","1a"]"#),
             (r#"{"end_user":{"email":"a@b.co"}}"#, r#""path":["end_user","id"]"#),
-            (r#"{"webhook_url_override":"https://x"}"#, "501 "),
         ] {
             let refusal = rendered(patch(body).err().unwrap()).await;
             assert!(refusal.contains(expected), "{body}: {refusal}");

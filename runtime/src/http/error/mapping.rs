@@ -5,6 +5,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::{ApiError, ErrorDetails};
+use crate::connect::CreateError;
 use crate::connections::ConnectionsError;
 use crate::credentials::CredentialsType;
 use crate::deploy::DeployError;
@@ -12,7 +13,7 @@ use crate::encryption::EncryptionError;
 use crate::executor::ComponentError;
 use crate::http::fault::Fault;
 use crate::model::RunError;
-use crate::oauth::{ImportError, NoCredentials, OAuthError};
+use crate::oauth::{NoCredentials, NotObtained, OAuthError};
 use crate::proxy::{Phase, ProxyError};
 use crate::records::RecordsError;
 use crate::runtime::{Denied, InvokeError, KeysError, RecordsApiError};
@@ -55,6 +56,8 @@ impl From<Denied> for ApiError {
             | Denied::Integration { .. }
             | Denied::Connection { .. }
             | Denied::AllConnections { .. }
+            | Denied::Session { .. }
+            | Denied::NewConnections { .. }
             | Denied::Method { .. }
             | Denied::Path { .. }
             | Denied::Header { .. } => Self::new(StatusCode::FORBIDDEN, "forbidden", message),
@@ -297,21 +300,35 @@ fn no_credentials(reason: &NoCredentials, code: &'static str, message: String) -
     }
 }
 
-impl From<ImportError> for ApiError {
-    fn from(error: ImportError) -> Self {
+impl From<CreateError> for ApiError {
+    fn from(error: CreateError) -> Self {
         let message = error.to_string();
+        let refused = |code| Self::new(StatusCode::BAD_REQUEST, code, message.clone());
         match error {
-            ImportError::Connections(error) => error.into(),
-            ImportError::NotObtained { mode, error, .. } => {
-                let code = match (NoCredentials::code_of(&error), mode) {
-                    ("server_error", _) => return Self::internal(error),
-                    (_, CredentialsType::TwoStep) => "two_step_credentials_fetch_error",
-                    (_, CredentialsType::Signature) => "signature_token_generation_error",
-                    _ => "request_token_external_error",
-                };
-                Self::new(StatusCode::BAD_REQUEST, code, message)
-            }
+            CreateError::Connections(error) => error.into(),
+            CreateError::NotObtained(error) => error.into(),
+            CreateError::NotVerified(_) => refused("connection_test_failed"),
+            CreateError::IntegrationNotAllowed { .. } => refused("integration_not_allowed"),
+            CreateError::IdGiven => Self::faults(
+                "invalid_query_params",
+                vec![Fault::new("custom", message, "connection_id")],
+            ),
+            CreateError::ConnectionGone { .. } => refused("invalid_connection"),
         }
+    }
+}
+
+impl From<NotObtained> for ApiError {
+    fn from(error: NotObtained) -> Self {
+        let message = error.to_string();
+        let code = match (NoCredentials::code_of(&error.error), error.mode) {
+            ("server_error", _) => return Self::internal(error),
+            (_, CredentialsType::OAuth2Cc) => "client_credentials_fetch_error",
+            (_, CredentialsType::TwoStep) => "two_step_credentials_fetch_error",
+            (_, CredentialsType::Signature) => "signature_token_generation_error",
+            _ => "request_token_external_error",
+        };
+        Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 }
 

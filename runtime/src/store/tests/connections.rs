@@ -86,11 +86,13 @@ async fn a_patch_changes_what_it_names_and_what_is_searched(store: Store) {
     let named = ConnectionPatch {
         end_user: Some(Some(end_user.clone())),
         tags: None,
+        webhook_url_override: Some(Some("https://a.test/hook".to_owned())),
     };
     assert!(store.patch_connection(&first, &named, NOW_MS + 5).await.unwrap());
     let patched = found(search("jörg")).await.unwrap();
     assert_eq!(patched.end_user, Some(end_user));
     assert_eq!(patched.tags, connection.tags, "tags stay");
+    assert_eq!(patched.webhook_url_override.as_deref(), Some("https://a.test/hook"));
     assert_eq!((patched.created_at_ms, patched.updated_at_ms), (NOW_MS, NOW_MS + 5));
     assert_eq!(patched.refresh, first.refresh, "credentials are the same");
     let by_user = ConnectionQuery {
@@ -102,10 +104,15 @@ async fn a_patch_changes_what_it_names_and_what_is_searched(store: Store) {
     let taken_away = ConnectionPatch {
         end_user: Some(None),
         tags: Some(BTreeMap::from([("plan".to_owned(), "pro".to_owned())])),
+        webhook_url_override: None,
     };
     assert!(store.patch_connection(&first, &taken_away, NOW_MS + 6).await.unwrap());
     let patched = found(search("a")).await.unwrap();
     assert_eq!((patched.end_user, patched.tags["plan"].as_str()), (None, "pro"));
+    assert!(
+        patched.webhook_url_override.is_some(),
+        "what a patch does not name stays"
+    );
     assert!(found(by_user).await.is_none());
     assert!(found(search("jörg")).await.is_none());
 

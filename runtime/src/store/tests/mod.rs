@@ -4,6 +4,7 @@
 
 mod api_keys;
 mod checkpoints;
+mod connect_sessions;
 mod connections;
 mod deployments;
 mod integrations;
@@ -175,6 +176,7 @@ impl Fixture {
             metadata: JsonObject::new(),
             tags: BTreeMap::new(),
             end_user: None,
+            webhook_url_override: None,
             created_at_ms: NOW_MS,
             updated_at_ms: NOW_MS,
             refresh: RefreshState::default(),

@@ -1,0 +1,187 @@
+//! The one way in which every connection comes to be: a draft of what is given, a token where one is obtained with it, a proof
+//! that the provider takes it, and only then a row. What fails leaves nothing behind but an operation in the log.
+
+use std::sync::Arc;
+
+use super::record::Record;
+use super::{Connect, CreateError};
+use crate::connections::{ConnectionsError, NewConnection, Target, complete_config};
+use crate::credentials::Credentials;
+use crate::model::{ConnectSession, EnvironmentId, JsonObject};
+use crate::provider::Provider;
+
+/// In whose name a connection is made.
+#[derive(Debug)]
+pub enum Creator {
+    /// Somebody with an API key, or the embedding program: what is given counts.
+    ApiKey(EnvironmentId),
+    /// A browser: what the session says counts more.
+    Session(Box<ConnectSession>),
+}
+
+/// A connection that is stored.
+#[derive(Debug)]
+pub struct Created {
+    pub target: Arc<Target>,
+    pub operation: Operation,
+}
+
+/// Whether there was a connection of that id before. Names are those of webhooks. (Nango compatibility.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Creation,
+    Override,
+}
+
+impl Creator {
+    pub(super) fn environment_id(&self) -> &EnvironmentId {
+        match self {
+            Self::ApiKey(environment_id) => environment_id,
+            Self::Session(session) => &session.environment_id,
+        }
+    }
+}
+
+impl Connect {
+    /// Creates a connection, or overwrites the one of that id. Where only what a token is obtained with is given, the token is
+    /// obtained first; where the provider's data says how credentials are tried, they are.
+    ///
+    /// With a session no id and no end user can be given: a new connection gets a UUID and what the session says; one that is
+    /// authorised anew keeps its id, its metadata, and its end user and tags unless the session has others.
+    ///
+    /// # Errors
+    /// [`CreateError`]. Nothing is stored then.
+    pub async fn create(&self, by: Creator, new: NewConnection) -> Result<Created, CreateError> {
+        let mut record = Record::begin(&self.0, by.environment_id(), &new);
+        let outcome = self.try_create(&by, new, &mut record).await;
+        match &outcome {
+            Ok(created) => record.succeeded(created),
+            Err(error) => record.failed(error),
+        }
+        outcome
+    }
+
+    async fn try_create(
+        &self,
+        by: &Creator,
+        new: NewConnection,
+        record: &mut Record<'_>,
+    ) -> Result<Created, CreateError> {
+        let parts = &self.0;
+        let environment_id = by.environment_id();
+        let new = match by {
+            Creator::ApiKey(_) => new,
+            Creator::Session(session) => self.by_session(session, new).await?,
+        };
+        let mut draft = parts.connections.draft(environment_id, new).await?;
+        record.is_for(&draft);
+        // What an operator imports may be used later, when the provider is there; who waits in front of a form wants to know.
+        let is_later = matches!(draft.credentials, Credentials::OAuth2Cc { .. }) && matches!(by, Creator::ApiKey(_));
+        let obtained_at_ms = if is_later {
+            None
+        } else {
+            parts.oauth.complete(&mut draft).await?
+        };
+        let draft = Arc::new(draft);
+        if parts.verify && is_provable(&draft, parts.clock.now_ms()) {
+            parts.proxy.verify(&record.context(&draft), &draft).await?;
+            record.verified(&draft);
+        }
+        let target = parts.connections.keep(&draft, obtained_at_ms).await?;
+        let operation = match target.connection.refresh.generation.epoch {
+            0 => Operation::Creation,
+            _ => Operation::Override,
+        };
+        Ok(Created { target, operation })
+    }
+
+    /// What a session makes of what a browser gives.
+    async fn by_session(&self, session: &ConnectSession, given: NewConnection) -> Result<NewConnection, CreateError> {
+        let unique_key = &given.provider_config_key;
+        if !session.allows(unique_key) {
+            return Err(CreateError::IntegrationNotAllowed {
+                unique_key: unique_key.clone(),
+            });
+        }
+        if given.connection_id.is_some() {
+            return Err(CreateError::IdGiven);
+        }
+        let connections = &self.0.connections;
+        let integration = connections.integration(&session.environment_id, unique_key).await?;
+        let unknown_provider = || ConnectionsError::UnknownProvider {
+            provider: integration.provider.clone(),
+        };
+        let provider = connections.catalogue().get(&integration.provider);
+        let provider = Arc::clone(provider.ok_or_else(unknown_provider)?);
+        let replaced = self.replaced(session).await?;
+        let mut connection_config = session.connection_config(unique_key, given.connection_config);
+        complete_config(&provider, &mut connection_config)?;
+        let mut new = NewConnection {
+            provider_config_key: given.provider_config_key,
+            connection_id: None,
+            credentials: given.credentials,
+            connection_config,
+            metadata: JsonObject::new(),
+            tags: session.tags.clone(),
+            end_user: session.end_user.clone(),
+            webhook_url_override: session.webhook_url_override.clone(),
+        };
+        if let Some(replaced) = replaced {
+            let connection = &replaced.connection;
+            new.connection_id = Some(connection.connection_id.clone());
+            new.metadata.clone_from(&connection.metadata);
+            new.end_user = new.end_user.or_else(|| connection.end_user.clone());
+            if new.tags.is_empty() {
+                new.tags.clone_from(&connection.tags);
+            }
+            keep_own_config(&provider, &replaced, &mut new.connection_config);
+        }
+        Ok(new)
+    }
+
+    /// The connection that is authorised anew.
+    async fn replaced(&self, session: &ConnectSession) -> Result<Option<Arc<Target>>, CreateError> {
+        let Some(reconnect) = &session.reconnect else {
+            return Ok(None);
+        };
+        let (unique_key, connection_id) = (&reconnect.provider_config_key, &reconnect.connection_id);
+        let connections = &self.0.connections;
+        match connections
+            .target_now(&session.environment_id, unique_key, connection_id)
+            .await
+        {
+            Ok(target) => Ok(Some(target)),
+            Err(ConnectionsError::UnknownConnection { .. }) => Err(CreateError::ConnectionGone {
+                connection_id: connection_id.clone(),
+            }),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Of the configuration that a connection had, what the provider does not declare is the customer's own and stays. The rest
+/// is given anew: who may say where requests go must not get at the values that were given for another place.
+fn keep_own_config(provider: &Provider, replaced: &Target, config: &mut JsonObject) {
+    for (name, value) in &replaced.connection_config {
+        let is_declared = provider.fields("connection_config").any(|(field, _)| field == name);
+        if !is_declared && !config.contains_key(name) {
+            config.insert(name.clone(), value.clone());
+        }
+    }
+}
+
+/// Whether there is something that a request can prove: what somebody typed, and not what the provider has given just now;
+/// nor a token that is to be replaced anyway.
+fn is_provable(draft: &Target, now_ms: i64) -> bool {
+    let is_typed = match &draft.credentials {
+        Credentials::ApiKey { .. }
+        | Credentials::Basic { .. }
+        | Credentials::OAuth2Cc { .. }
+        | Credentials::Tba { .. }
+        | Credentials::AwsSigV4(_)
+        | Credentials::Session { .. } => true,
+        Credentials::OAuth1 { .. } | Credentials::OAuth2 { .. } | Credentials::App { .. } | Credentials::None => false,
+    };
+    let proxy = draft.provider.proxy.as_ref();
+    is_typed && !draft.is_expired(now_ms) && proxy.is_some_and(|proxy| proxy.verification.is_some())
+}

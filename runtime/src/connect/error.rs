@@ -1,0 +1,49 @@
+//! Why a session cannot be used, and why a connection is not made.
+
+use crate::connections::ConnectionsError;
+use crate::encryption::EncryptionError;
+use crate::oauth::NotObtained;
+use crate::proxy::VerificationError;
+use crate::store::StoreError;
+
+/// Why a token opens nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    #[error(
+        "this is no connect session token, which is `nango_connect_session_` and 64 hexadecimal digits; the customer's back end gets one from `POST /connect/sessions`"
+    )]
+    Format,
+    #[error(
+        "the connect session is unknown, or it has ended: they last 30 minutes; get a new one from `POST /connect/sessions`"
+    )]
+    Unknown,
+    #[error("the stored session {place} is no session")]
+    Stored {
+        place: String,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error(transparent)]
+    Encryption(#[from] EncryptionError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a connection is not made. Holds no secret; what a provider answered is masked.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    #[error(transparent)]
+    Connections(#[from] ConnectionsError),
+    #[error(transparent)]
+    NotObtained(#[from] NotObtained),
+    #[error("the credentials were not found to be good, so the connection is not stored: {0}")]
+    NotVerified(#[from] VerificationError),
+    #[error(
+        "the connect session is not for the integration {unique_key:?}; the customer's back end names those that it is for when it opens the session"
+    )]
+    IntegrationNotAllowed { unique_key: String },
+    #[error("with a connect session no connection id can be given: one is made, or it is the one of the session")]
+    IdGiven,
+    #[error("the connection {connection_id:?}, which the connect session is for, is gone")]
+    ConnectionGone { connection_id: String },
+}

@@ -1,0 +1,101 @@
+//! What the log says of a connection that is made: one operation, running from the first check to the end, with the requests
+//! that try the credentials as its messages.
+
+use super::create::{Created, Operation as Kind};
+use super::{CreateError, Parts};
+use crate::connections::{NewConnection, Target};
+use crate::model::log::Source;
+use crate::model::{
+    EnvironmentId, ExecutionContext, Level, Message, Operation, OperationId, OperationKind, OperationState,
+};
+
+/// A creation under way.
+pub(super) struct Record<'a> {
+    parts: &'a Parts,
+    operation: Operation,
+    started_us: u64,
+}
+
+impl<'a> Record<'a> {
+    pub(super) fn begin(parts: &'a Parts, environment_id: &EnvironmentId, new: &NewConnection) -> Self {
+        let started_at_ms = parts.clock.now_ms();
+        let operation = Operation {
+            id: OperationId::new(started_at_ms, parts.entropy.bytes()),
+            environment_id: environment_id.clone(),
+            kind: OperationKind::CreateConnection,
+            state: OperationState::Running,
+            provider_config_key: Some(new.provider_config_key.clone()),
+            connection_id: new.connection_id.clone(),
+            function: None,
+            run_id: None,
+            message: "A connection is being created".to_owned(),
+            started_at_ms,
+            ended_at_ms: None,
+            duration_us: None,
+        };
+        parts.logs.operation(operation.clone());
+        Self {
+            parts,
+            operation,
+            started_us: parts.clock.monotonic_us(),
+        }
+    }
+
+    /// The id is known, though generated.
+    pub(super) fn is_for(&mut self, draft: &Target) {
+        self.operation.connection_id = Some(draft.connection.connection_id.clone());
+    }
+
+    /// For requests that try the credentials.
+    pub(super) fn context(&self, draft: &Target) -> ExecutionContext {
+        ExecutionContext {
+            environment_id: self.operation.environment_id.clone(),
+            provider_config_key: draft.integration.unique_key.as_str().into(),
+            connection_id: draft.connection.connection_id.as_str().into(),
+            run_id: None,
+            operation_id: self.operation.id.clone(),
+        }
+    }
+
+    pub(super) fn verified(&self, draft: &Target) {
+        let text = format!("The provider {:?} takes the credentials", draft.provider.name);
+        self.message(Level::Info, text);
+    }
+
+    pub(super) fn succeeded(mut self, created: &Created) {
+        let text = match created.operation {
+            Kind::Creation => "The connection was created",
+            Kind::Override => "The connection was overwritten",
+        };
+        self.message(Level::Info, text.to_owned());
+        self.end(OperationState::Success, text.to_owned());
+    }
+
+    /// Errors hold no secrets, and what a provider answered is masked in them.
+    pub(super) fn failed(mut self, error: &CreateError) {
+        let text = format!("The connection was not created: {error}");
+        self.message(Level::Error, text.clone());
+        self.end(OperationState::Failed, text);
+    }
+
+    fn end(&mut self, state: OperationState, message: String) {
+        let clock = &self.parts.clock;
+        let duration_us = clock.monotonic_us().saturating_sub(self.started_us);
+        self.operation.state = state;
+        self.operation.message = message;
+        self.operation.ended_at_ms = Some(clock.now_ms());
+        self.operation.duration_us = Some(i64::try_from(duration_us).unwrap_or(i64::MAX));
+        self.parts.logs.operation(self.operation.clone());
+    }
+
+    fn message(&self, level: Level, text: String) {
+        self.parts.logs.message(Message {
+            operation_id: self.operation.id.clone(),
+            created_at_us: self.parts.clock.now_us(),
+            level,
+            source: Source::Internal,
+            text,
+            fields: None,
+        });
+    }
+}
