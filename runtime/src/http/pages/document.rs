@@ -7,6 +7,7 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// Colours, type and focus, the same on each page.
@@ -22,31 +23,28 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 pub struct Document {
     css: &'static str,
     script: &'static str,
-    policy: HeaderValue,
+    policy: String,
 }
 
 impl Document {
-    /// `connect` says what the script may ask ('none' or 'self'), `ancestors` who may show the page in a frame, both as Content Security Policy writes them.
-    pub fn new(css: &'static str, script: &'static str, connect: &str, ancestors: &str) -> Self {
+    /// `connect` says what the script may ask, as Content Security Policy writes it: `'none'` or `'self'`.
+    pub fn new(css: &'static str, script: &'static str, connect: &str) -> Self {
         // A data block (the JSON) is no script, so the policy need not let it.
         let policy = format!(
-            "default-src 'none'; script-src {}; style-src {} {}; connect-src {connect}; base-uri 'none'; form-action 'none'; \
-             frame-ancestors {ancestors}",
+            "default-src 'none'; script-src {}; style-src {} {}; connect-src {connect}; base-uri 'none'; form-action 'none'",
             hash(script),
             hash(BASE_CSS),
             hash(css),
         );
-        // A setting with characters that no header may have was refused at the start.
-        let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
         Self { css, script, policy }
     }
 
-    /// The page. `title` is text, `body` is HTML whose texts are [`escaped`], `data` is what the script reads from the element `data`.
-    pub fn answer(&self, status: StatusCode, title: &str, body: &str, data: &serde_json::Value) -> Response {
+    /// The page. `title` is text, `body` is HTML whose texts are [`escaped`], `data` is what the script reads from the element `data`,
+    /// `ancestors` are those who may show the page in a frame, as Content Security Policy writes them.
+    pub fn answer(&self, status: StatusCode, title: &str, body: &str, data: &Value, ancestors: &str) -> Response {
         let html = format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"color-scheme\" content=\"light dark\">\n\
              <meta name=\"robots\" content=\"noindex\">\n\
              <title>{}</title>\n<style>{BASE_CSS}</style>\n<style>{}</style>\n</head>\n<body>\n{body}\
              <script type=\"application/json\" id=\"data\">{}</script>\n<script type=\"module\">{}</script>\n</body>\n</html>\n",
@@ -60,7 +58,10 @@ impl Document {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HTML);
         headers.insert(header::CACHE_CONTROL, NO_STORE);
-        headers.insert(header::CONTENT_SECURITY_POLICY, self.policy.clone());
+        let policy = HeaderValue::try_from(format!("{}; frame-ancestors {ancestors}", self.policy));
+        // What no header may have, the settings were refused for.
+        let policy = policy.unwrap_or(HeaderValue::from_static("default-src 'none'"));
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
         headers.insert(header::REFERRER_POLICY, NO_REFERRER);
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);
         // Nothing that a page of ours can do with the device is needed.
@@ -94,7 +95,7 @@ pub fn escaped(text: &str) -> String {
 }
 
 /// JSON inside a script element: without `<`, nothing in it can end the element or open a comment.
-fn json_in_html(value: &serde_json::Value) -> String {
+fn json_in_html(value: &Value) -> String {
     let mut html = String::new();
     for character in value.to_string().chars() {
         match character {

@@ -20,14 +20,11 @@ use serde_json::json;
 use super::document::{Document, escaped};
 use super::explanation::explanation;
 
-static DOCUMENT: LazyLock<Document> = LazyLock::new(|| {
-    Document::new(
-        include_str!("outcome.css"),
-        include_str!("outcome.js"),
-        "'none'",
-        "'none'",
-    )
-});
+static DOCUMENT: LazyLock<Document> =
+    LazyLock::new(|| Document::new(include_str!("outcome.css"), include_str!("outcome.js"), "'none'"));
+
+/// Nobody may show it in a frame.
+const NO_FRAME: &str = "'none'";
 
 /// Longer messages of a provider are cut for the page.
 const MESSAGE_CHARS_MAX: usize = 2_000;
@@ -83,7 +80,7 @@ pub fn connected(outcome: &Connected<'_>) -> Response {
         },
         "closes": true,
     });
-    DOCUMENT.answer(StatusCode::OK, title, &body, &data)
+    DOCUMENT.answer(StatusCode::OK, title, &body, &data, NO_FRAME)
 }
 
 /// The page after a failure: tells the opener, and stays.
@@ -111,7 +108,7 @@ pub fn failed(outcome: &Failed<'_>) -> Response {
         "public": { "errorType": outcome.error_type, "message": title },
         "closes": false,
     });
-    DOCUMENT.answer(StatusCode::BAD_REQUEST, title, &body, &data)
+    DOCUMENT.answer(StatusCode::BAD_REQUEST, title, &body, &data, NO_FRAME)
 }
 
 const CHECK: &str = "<svg viewBox=\"0 0 24 24\" focusable=\"false\"><path d=\"M5 12.5l4.5 4.5L19 7.5\"/></svg>";
