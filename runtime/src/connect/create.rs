@@ -182,6 +182,5 @@ fn is_provable(draft: &Target, now_ms: i64) -> bool {
         | Credentials::Session { .. } => true,
         Credentials::OAuth1 { .. } | Credentials::OAuth2 { .. } | Credentials::App { .. } | Credentials::None => false,
     };
-    let proxy = draft.provider.proxy.as_ref();
-    is_typed && !draft.is_expired(now_ms) && proxy.is_some_and(|proxy| proxy.verification.is_some())
+    is_typed && !draft.is_expired(now_ms) && draft.has_verification()
 }

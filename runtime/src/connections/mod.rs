@@ -14,6 +14,7 @@ mod sealing;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod validation;
+mod verification;
 
 use std::sync::{Arc, OnceLock};
 
@@ -25,6 +26,7 @@ pub use freshness::{REFRESH_MARGIN_MS, RefreshRight};
 pub use input::{IntegrationPatch, NewConnection, NewIntegration};
 pub use masking::{Masking, RunMasker};
 pub use validation::{CONFIG_BYTES_MAX, METADATA_BYTES_MAX, NAME_CHARS_MAX, TAG_KEY_CHARS_MAX, TAGS_MAX};
+pub use verification::VERIFICATION_INTERVAL_MS;
 
 use cache::Caches;
 
