@@ -159,7 +159,7 @@ async fn the_published_clients_connect_without_a_popup() {
         ["badSecret", "auth", "client", {"credentials": {"client_id": "c", "client_secret": "wrong-secret"}}],
         ["missing", "auth", "keyed", {"credentials": {"apiKey": GOOD_KEY}}],
         ["wrongMode", "auth", "named", {"credentials": {"apiKey": "k"}}],
-        ["withId", "auth", "open", "my-id", {"credentials": {"apiKey": "k"}}],
+        ["withId", "auth", "keyed", "my-id", {"params": account, "credentials": {"apiKey": GOOD_KEY}}],
         ["publicKey", "withPublicKey", "keyed", {"params": account, "credentials": {"apiKey": GOOD_KEY}}],
     ]);
     let results = node::run(&server, "connect.mjs", &[("SCENARIO", &scenario.to_string())]);
@@ -415,8 +415,8 @@ async fn fields_are_checked_and_named() {
         ("&params[account]=acme", "", "credentials.apiKey"),
         (
             "&params[account]=acme",
-            &"k".repeat(1_025),
-            "credentials.apiKey: `apiKey` is 1025 characters long",
+            &format!("k-key-{}", "a".repeat(1_025)),
+            "credentials.apiKey: `apiKey` is 1031 characters long",
         ),
     ] {
         let refused = connect(params, key).await;

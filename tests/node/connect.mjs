@@ -25,7 +25,7 @@ const steps = {
         token = session.data.token;
         return session;
     },
-    auth: (key, options) => new Frontend({ host, connectSessionToken: token }).auth(key, options),
+    auth: (...given) => new Frontend({ host, connectSessionToken: token }).auth(...given),
     reconnect: (key, options) => new Frontend({ host, connectSessionToken: token }).reconnect(key, options),
     create: (key, options) => new Frontend({ host, connectSessionToken: token }).create(key, options),
     withPublicKey: (key, options) => new Frontend({ host, publicKey: 'pk' }).auth(key, options)

@@ -10,11 +10,20 @@ use crate::model::{
 };
 use crate::proxy::VerificationError;
 
-/// What is under way.
+/// What is under way. However it ends, there is an end in the log: also when the caller leaves.
 pub(super) struct Record<'a> {
     parts: &'a Parts,
     operation: Operation,
     started_us: u64,
+}
+
+impl Drop for Record<'_> {
+    fn drop(&mut self) {
+        if self.operation.ended_at_ms.is_none() {
+            let text = "The caller left before it was done";
+            self.close(OperationState::Failed, Level::Warn, text.to_owned());
+        }
+    }
 }
 
 impl<'a> Record<'a> {
@@ -83,7 +92,7 @@ impl<'a> Record<'a> {
         self.message(Level::Info, text);
     }
 
-    pub(super) fn succeeded(self, created: &Created) {
+    pub(super) fn succeeded(mut self, created: &Created) {
         let text = match created.operation {
             Kind::Creation => "The connection was created",
             Kind::Override => "The connection was overwritten",
@@ -92,12 +101,12 @@ impl<'a> Record<'a> {
     }
 
     /// Errors hold no secrets, and what a provider answered is masked in them.
-    pub(super) fn failed(self, error: &CreateError) {
+    pub(super) fn failed(mut self, error: &CreateError) {
         let text = format!("The connection was not created: {error}");
         self.close(OperationState::Failed, Level::Error, text);
     }
 
-    pub(super) fn tried(self, outcome: Result<(), &VerificationError>) -> OperationId {
+    pub(super) fn tried(mut self, outcome: Result<(), &VerificationError>) -> OperationId {
         let (state, level, text) = match outcome {
             Ok(()) => (
                 OperationState::Success,
@@ -110,19 +119,19 @@ impl<'a> Record<'a> {
                 format!("The credentials are not good any more: {error}"),
             ),
         };
-        self.close(state, level, text)
+        self.close(state, level, text);
+        self.operation.id.clone()
     }
 
     /// Whether the credentials are good was not learned.
-    pub(super) fn unknown(self, error: &VerificationError) {
+    pub(super) fn unknown(mut self, error: &VerificationError) {
         let text = format!("The credentials could not be tried: {error}");
         self.close(OperationState::Failed, Level::Warn, text);
     }
 
-    fn close(mut self, state: OperationState, level: Level, text: String) -> OperationId {
+    fn close(&mut self, state: OperationState, level: Level, text: String) {
         self.message(level, text.clone());
         self.end(state, text);
-        self.operation.id
     }
 
     fn end(&mut self, state: OperationState, message: String) {

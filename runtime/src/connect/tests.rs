@@ -226,6 +226,20 @@ async fn slips_show_where_the_session_is_opened() {
         refusal.starts_with("integrations_config_defaults.nope: there is no"),
         "{refusal}"
     );
+    let malformed = IntegrationDefaults {
+        connection_config: JsonObject::from_iter([("baseUrl".to_owned(), json!("x"))]),
+        ..IntegrationDefaults::default()
+    };
+    let refusal = fixture
+        .refusal(OpenSession {
+            defaults: [("bearer".to_owned(), malformed)].into(),
+            ..OpenSession::default()
+        })
+        .await;
+    assert!(
+        refusal.starts_with("integrations_config_defaults.bearer.connection_config.baseUrl: must match"),
+        "{refusal}"
+    );
     let refusal = fixture
         .refusal(OpenSession {
             webhook_url_override: Some("ftp://a.test".to_owned()),

@@ -168,8 +168,6 @@ pub(super) fn credentials(provider: &Provider, given: &Value) -> Result<Credenti
             } = &credentials
             {
                 fields::credentials(provider, fields.expose())?;
-            } else if let Some(given) = given.as_object() {
-                fields::given_credentials(provider, given)?;
             }
             Ok(credentials)
         }
