@@ -179,7 +179,7 @@ async fn a_session_token_opens_nothing_else() {
     for (path, item) in document["paths"].as_object().expect("a document has paths") {
         for (method, operation) in item.as_object().expect("a path is an object") {
             let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).expect("it is a method");
-            let filled = path.replace('{', "").replace('}', "");
+            let filled = path.replace(['{', '}'], "");
             let security = operation["security"].to_string();
             let takes_session = security.contains("connect_session");
             if takes_session || security == "null" || security == "[{}]" {

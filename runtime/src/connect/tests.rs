@@ -287,11 +287,14 @@ impl Fixture {
 }
 
 fn typed(api_key: &str, config: serde_json::Value) -> NewConnection {
+    let serde_json::Value::Object(connection_config) = config else {
+        panic!("{config} is no object");
+    };
     NewConnection {
         provider_config_key: "bearer".to_owned(),
         connection_id: None,
         credentials: json!({"type": "API_KEY", "apiKey": api_key}),
-        connection_config: JsonObject::clone(config.as_object().unwrap()),
+        connection_config,
         metadata: JsonObject::new(),
         tags: BTreeMap::new(),
         end_user: None,
