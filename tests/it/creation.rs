@@ -346,7 +346,10 @@ async fn the_command_line_says_that_a_provider_refused() {
         .run();
     assert_eq!(refused.code, Some(1));
     assert!(
-        refused.stderr.contains("answered POST /search with 403 Forbidden"),
+        refused.stderr.contains("answered POST /search with 403 Forbidden")
+            && refused
+                .stderr
+                .contains("hint: to store credentials without trying them"),
         "{}",
         refused.stderr
     );
