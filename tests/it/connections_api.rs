@@ -83,12 +83,7 @@ async fn a_patch_changes_end_user_and_tags_and_is_in_the_log() {
         ),
         (path, json!({"credentials": {}}), 400, "invalid_body"),
         (path, json!({"tags": {"1": "x"}}), 400, "invalid_body"),
-        (
-            path,
-            json!({"webhook_url_override": "https://x"}),
-            501,
-            "not_implemented",
-        ),
+        (path, json!({"webhook_url_override": "x"}), 400, "invalid_body"),
         ("/connections/conn-oauth", json!({}), 400, "invalid_query_params"),
         (
             "/connections/nope?provider_config_key=github",

@@ -54,6 +54,7 @@ async fn the_command_finds_operations_by_what_they_are() {
     let (server, _, _upstream) = busy().await;
     let find = |arguments: &[&str]| listed(&logs(&server, &[arguments, &["--json"]].concat()));
     let all = [
+        "auth:create_connection",
         "deploy:custom",
         "proxy:call",
         "proxy:call",
@@ -65,16 +66,16 @@ async fn the_command_finds_operations_by_what_they_are() {
     assert_eq!(find(&[]), all);
     assert_eq!(find(&["--integration", INTEGRATION]), all);
     assert_eq!(find(&["--integration", "other"]), [""; 0]);
-    assert_eq!(find(&["--connection", CONNECTION]), all[1..]);
+    assert_eq!(find(&["--connection", CONNECTION]), [&all[..1], &all[2..]].concat());
     assert_eq!(find(&["--connection", "other"]), [""; 0]);
-    assert_eq!(find(&["--function", "echo"]), all[3..4]);
-    assert_eq!(find(&["--type", "action"]), all[3..6]);
-    assert_eq!(find(&["--type", "sync:run"]), all[6..]);
+    assert_eq!(find(&["--function", "echo"]), all[4..5]);
+    assert_eq!(find(&["--type", "action"]), all[4..7]);
+    assert_eq!(find(&["--type", "sync:run"]), all[7..]);
     assert_eq!(find(&["--state", "failed"]), ["proxy:call", "action:run refuse"]);
     assert_eq!(find(&["--since", "1h"]), all);
     assert_eq!(find(&["--until", "1h"]), [""; 0]);
     assert_eq!(find(&["--search", "WIDGETS"]), ["proxy:call"], "in a message");
-    assert_eq!(find(&["--limit", "2"]), all[5..]);
+    assert_eq!(find(&["--limit", "2"]), all[6..]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,7 +108,7 @@ async fn pages_follow_each_other_without_gap() {
         .iter()
         .map(|one| one["id"].clone())
         .collect();
-    assert_eq!((ids.len(), ids), (7, expected));
+    assert_eq!((ids.len(), ids), (8, expected));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -210,7 +210,7 @@ fn without_credentials(mut answer: Value) -> Value {
     answer
 }
 
-fn parse_tag(text: &str) -> Result<(String, String), String> {
+pub(super) fn parse_tag(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         Some(_) | None => Err("a tag is NAME=VALUE".to_owned()),

@@ -6,6 +6,7 @@
 
 pub mod build;
 pub mod client;
+pub mod connect_session;
 pub mod connection;
 pub mod deploy;
 pub mod exit;
@@ -77,6 +78,9 @@ enum Command {
     /// Authorisations of your customers
     #[command(subcommand, visible_alias = "connections")]
     Connection(connection::ConnectionCommand),
+    /// Links by which your customers connect in their browser
+    #[command(subcommand, visible_alias = "connect-sessions")]
+    ConnectSession(connect_session::ConnectSessionCommand),
     /// Send a request to a provider with a connection's credentials
     Proxy(proxy::Proxy),
     /// What ran and what was requested
@@ -102,6 +106,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Records(records) => block_on(records::run(records, &client()?, output)),
         Command::Integration(command) => block_on(integration::run(command, &client()?, output)),
         Command::Connection(command) => block_on(connection::run(command, &client()?, output)),
+        Command::ConnectSession(command) => block_on(connect_session::run(command, &client()?, output)),
         Command::Proxy(proxy) => block_on(proxy::run(proxy, &client()?)),
         Command::Logs(logs) => block_on(logs::run(logs, &client()?, output)),
         Command::Keys(command) => block_on(keys::run(command, &client()?, output)),
@@ -161,6 +166,8 @@ mod tests {
         check("nango-runtime integrations list");
         check("nango-runtime connection import github c --token env:TOKEN --tag a=b");
         check("nango-runtime connection metadata github c --set {}");
+        check("nango-runtime connect-session create --integration github --end-user-id u1 --tag a=b");
+        check("nango-runtime connect-session create --integration github --reconnect c");
         check("nango-runtime proxy get /user?x=1 --integration github --connection c --header a:b --data -");
         check("nango-runtime logs --operation op_1 --level warn --follow --json");
         check(
@@ -184,6 +191,7 @@ mod tests {
         check("nango-runtime logs --operation op_1 --state failed");
         check("nango-runtime logs --level warn");
         check("nango-runtime keys create ci");
+        check("nango-runtime connect-session create --reconnect c");
         check("nango-runtime logs --follow --cursor op_1");
     }
 }

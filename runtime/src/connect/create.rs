@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::record::Record;
 use super::{Connect, CreateError};
-use crate::connections::{ConnectionsError, NewConnection, Target, complete_config};
+use crate::connections::{ConnectionsError, NewConnection, Target, check_typed, complete_config};
 use crate::credentials::Credentials;
 use crate::model::{ConnectSession, EnvironmentId, JsonObject};
 use crate::provider::Provider;
@@ -116,6 +116,7 @@ impl Connect {
         let replaced = self.replaced(session).await?;
         let mut connection_config = session.connection_config(unique_key, given.connection_config);
         complete_config(&provider, &mut connection_config)?;
+        check_typed(&provider, &given.credentials)?;
         let mut new = NewConnection {
             provider_config_key: given.provider_config_key,
             connection_id: None,
@@ -182,6 +183,5 @@ fn is_provable(draft: &Target, now_ms: i64) -> bool {
         | Credentials::Session { .. } => true,
         Credentials::OAuth1 { .. } | Credentials::OAuth2 { .. } | Credentials::App { .. } | Credentials::None => false,
     };
-    let proxy = draft.provider.proxy.as_ref();
-    is_typed && !draft.is_expired(now_ms) && proxy.is_some_and(|proxy| proxy.verification.is_some())
+    is_typed && !draft.is_expired(now_ms) && draft.has_verification()
 }

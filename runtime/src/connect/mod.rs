@@ -4,6 +4,7 @@
 //! hour, and nothing else of the API.
 
 mod create;
+mod daily;
 mod error;
 mod input;
 mod record;

@@ -1,5 +1,5 @@
-//! What the log says of a connection that is made: one operation, running from the first check to the end, with the requests
-//! that try the credentials as its messages.
+//! What the log says of a connection that is made, or whose credentials are tried again: one operation, with the requests that
+//! try the credentials as its messages.
 
 use super::create::{Created, Operation as Kind};
 use super::{CreateError, Parts};
@@ -8,32 +8,62 @@ use crate::model::log::Source;
 use crate::model::{
     EnvironmentId, ExecutionContext, Level, Message, Operation, OperationId, OperationKind, OperationState,
 };
+use crate::proxy::VerificationError;
 
-/// A creation under way.
+/// What is under way. However it ends, there is an end in the log: also when the caller leaves.
 pub(super) struct Record<'a> {
     parts: &'a Parts,
     operation: Operation,
     started_us: u64,
 }
 
+impl Drop for Record<'_> {
+    fn drop(&mut self) {
+        if self.operation.ended_at_ms.is_none() {
+            let text = "The caller left before it was done";
+            self.close(OperationState::Failed, Level::Warn, text.to_owned());
+        }
+    }
+}
+
 impl<'a> Record<'a> {
+    /// A connection is made.
     pub(super) fn begin(parts: &'a Parts, environment_id: &EnvironmentId, new: &NewConnection) -> Self {
+        let text = "A connection is being created";
+        let mut record = Self::new(parts, environment_id, OperationKind::CreateConnection, text);
+        record.operation.provider_config_key = Some(new.provider_config_key.clone());
+        record.operation.connection_id.clone_from(&new.connection_id);
+        parts.logs.operation(record.operation.clone());
+        record
+    }
+
+    /// The credentials of one that is there are tried.
+    pub(super) fn of_test(parts: &'a Parts, target: &Target) -> Self {
+        let environment_id = &target.connection.environment_id;
+        let text = "The credentials are being tried";
+        let mut record = Self::new(parts, environment_id, OperationKind::ConnectionTest, text);
+        record.operation.provider_config_key = Some(target.integration.unique_key.clone());
+        record.is_for(target);
+        parts.logs.operation(record.operation.clone());
+        record
+    }
+
+    fn new(parts: &'a Parts, environment_id: &EnvironmentId, kind: OperationKind, message: &str) -> Self {
         let started_at_ms = parts.clock.now_ms();
         let operation = Operation {
             id: OperationId::new(started_at_ms, parts.entropy.bytes()),
             environment_id: environment_id.clone(),
-            kind: OperationKind::CreateConnection,
+            kind,
             state: OperationState::Running,
-            provider_config_key: Some(new.provider_config_key.clone()),
-            connection_id: new.connection_id.clone(),
+            provider_config_key: None,
+            connection_id: None,
             function: None,
             run_id: None,
-            message: "A connection is being created".to_owned(),
+            message: message.to_owned(),
             started_at_ms,
             ended_at_ms: None,
             duration_us: None,
         };
-        parts.logs.operation(operation.clone());
         Self {
             parts,
             operation,
@@ -67,15 +97,41 @@ impl<'a> Record<'a> {
             Kind::Creation => "The connection was created",
             Kind::Override => "The connection was overwritten",
         };
-        self.message(Level::Info, text.to_owned());
-        self.end(OperationState::Success, text.to_owned());
+        self.close(OperationState::Success, Level::Info, text.to_owned());
     }
 
     /// Errors hold no secrets, and what a provider answered is masked in them.
     pub(super) fn failed(mut self, error: &CreateError) {
         let text = format!("The connection was not created: {error}");
-        self.message(Level::Error, text.clone());
-        self.end(OperationState::Failed, text);
+        self.close(OperationState::Failed, Level::Error, text);
+    }
+
+    pub(super) fn tried(mut self, outcome: Result<(), &VerificationError>) -> OperationId {
+        let (state, level, text) = match outcome {
+            Ok(()) => (
+                OperationState::Success,
+                Level::Info,
+                "The provider takes the credentials".to_owned(),
+            ),
+            Err(error) => (
+                OperationState::Failed,
+                Level::Error,
+                format!("The credentials are not good any more: {error}"),
+            ),
+        };
+        self.close(state, level, text);
+        self.operation.id.clone()
+    }
+
+    /// Whether the credentials are good was not learned.
+    pub(super) fn unknown(mut self, error: &VerificationError) {
+        let text = format!("The credentials could not be tried: {error}");
+        self.close(OperationState::Failed, Level::Warn, text);
+    }
+
+    fn close(&mut self, state: OperationState, level: Level, text: String) {
+        self.message(level, text.clone());
+        self.end(state, text);
     }
 
     fn end(&mut self, state: OperationState, message: String) {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use sha2::{Digest as _, Sha256};
 
 use super::{Connect, NewConnectSession, OpenSession, SessionError};
-use crate::connections::{ConnectionsError, validation};
+use crate::connections::{ConnectionsError, check_config, validation};
 use crate::credentials::Secret;
 use crate::model::{ConnectSession, ConnectSessionId, EnvironmentId, IntegrationDefaults, Reconnect};
 use crate::store::{StoreError, StoredConnectSession};
@@ -34,12 +34,12 @@ impl Connect {
         new: OpenSession,
     ) -> Result<NewConnectSession, ConnectionsError> {
         let parts = &self.0;
-        self.check_integrations(environment_id, &new).await?;
         if let Some(reconnect) = &new.reconnect {
             self.check_reconnect(environment_id, reconnect).await?;
         }
+        self.check_integrations(environment_id, &new).await?;
         for (unique_key, defaults) in &new.defaults {
-            check_defaults(unique_key, defaults)?;
+            self.check_defaults(environment_id, unique_key, defaults).await?;
         }
         for (unique_key, overrides) in &new.overrides {
             if let Some(url) = &overrides.docs_connect {
@@ -53,7 +53,10 @@ impl Connect {
             environment_id: environment_id.clone(),
             end_user: new.end_user.map(validation::end_user).transpose()?,
             tags: validation::tags("tags", new.tags)?,
-            allowed_integrations: new.allowed_integrations,
+            allowed_integrations: match &new.reconnect {
+                Some(reconnect) => Some(vec![reconnect.provider_config_key.clone()]),
+                None => new.allowed_integrations,
+            },
             defaults: new.defaults,
             overrides: new.overrides,
             webhook_url_override: webhook_url_override
@@ -138,6 +141,36 @@ impl Connect {
         Ok(())
     }
 
+    async fn check_defaults(
+        &self,
+        environment_id: &EnvironmentId,
+        unique_key: &str,
+        defaults: &IntegrationDefaults,
+    ) -> Result<(), ConnectionsError> {
+        let field = |name: &str| format!("integrations_config_defaults.{unique_key}.{name}");
+        let too_long = |name: &str| {
+            let message = format!("must have at most {TEXT_CHARS_MAX} characters");
+            Err(ConnectionsError::invalid(field(name), message))
+        };
+        let is_long = |text: &str| text.chars().count() > TEXT_CHARS_MAX;
+        if defaults.user_scopes.as_deref().is_some_and(is_long) {
+            return too_long("user_scopes");
+        }
+        let mut params = defaults.authorization_params.iter();
+        if params.any(|(name, value)| is_long(name) || is_long(value)) {
+            return too_long("authorization_params");
+        }
+        let connections = &self.0.connections;
+        let integration = connections.integration(environment_id, unique_key).await?;
+        let Some(provider) = connections.catalogue().get(&integration.provider) else {
+            return Ok(());
+        };
+        check_config(provider, &defaults.connection_config).map_err(|error| match error {
+            ConnectionsError::Invalid { field: path, message } => ConnectionsError::invalid(field(&path), message),
+            error => error,
+        })
+    }
+
     async fn check_reconnect(
         &self,
         environment_id: &EnvironmentId,
@@ -174,22 +207,6 @@ impl Connect {
             expires_at_ms: session.expires_at_ms,
         })
     }
-}
-
-fn check_defaults(unique_key: &str, defaults: &IntegrationDefaults) -> Result<(), ConnectionsError> {
-    let field = |name: &str| format!("integrations_config_defaults.{unique_key}.{name}");
-    let is_long = |text: &str| text.chars().count() > TEXT_CHARS_MAX;
-    if defaults.user_scopes.as_deref().is_some_and(is_long) {
-        let message = format!("must have at most {TEXT_CHARS_MAX} characters");
-        return Err(ConnectionsError::invalid(field("user_scopes"), message));
-    }
-    for (name, value) in &defaults.authorization_params {
-        if is_long(name) || is_long(value) {
-            let message = format!("must have at most {TEXT_CHARS_MAX} characters");
-            return Err(ConnectionsError::invalid(field("authorization_params"), message));
-        }
-    }
-    Ok(())
 }
 
 fn new_token(random: [u8; TOKEN_BYTES]) -> String {

@@ -1,8 +1,11 @@
 //! Sessions on a real database, and a clock that the tests move.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use super::*;
 use crate::clock::ManualClock;
@@ -12,7 +15,8 @@ use crate::logs::LogOptions;
 use crate::metrics::Metrics;
 use crate::model::{ConnectSession, EndUser, Environment, EnvironmentId, IntegrationDefaults, JsonObject, Reconnect};
 use crate::oauth::OAuthParts;
-use crate::provider::Catalogue;
+use crate::provider::template::UrlTemplate;
+use crate::provider::{Catalogue, Provider, ProxySpec, VerificationSpec};
 use crate::proxy::ProxyOptions;
 use crate::store::ConnectionQuery;
 
@@ -25,6 +29,10 @@ struct Fixture {
 
 impl Fixture {
     async fn new() -> Self {
+        Self::with(Catalogue::shipped().unwrap()).await
+    }
+
+    async fn with(catalogue: Catalogue) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("test.db").display());
         let store = Store::open(&url).await.unwrap();
@@ -40,7 +48,7 @@ impl Fixture {
         let keyring = Keyring::new(Secret::new([7; 32]), entropy.clone());
         let connections = Connections::new(
             store.clone(),
-            Arc::new(Catalogue::shipped().unwrap()),
+            Arc::new(catalogue),
             keyring.clone(),
             clock.clone(),
             entropy.clone(),
@@ -70,7 +78,10 @@ impl Fixture {
             Metrics::new(|| 0),
             clock.clone(),
             entropy.clone(),
-            ProxyOptions::default(),
+            ProxyOptions {
+                egress_allow: vec!["127.0.0.0/8".parse().unwrap()],
+                ..ProxyOptions::default()
+            },
         )
         .unwrap();
         Self {
@@ -215,6 +226,20 @@ async fn slips_show_where_the_session_is_opened() {
         refusal.starts_with("integrations_config_defaults.nope: there is no"),
         "{refusal}"
     );
+    let malformed = IntegrationDefaults {
+        connection_config: JsonObject::from_iter([("baseUrl".to_owned(), json!("x"))]),
+        ..IntegrationDefaults::default()
+    };
+    let refusal = fixture
+        .refusal(OpenSession {
+            defaults: [("bearer".to_owned(), malformed)].into(),
+            ..OpenSession::default()
+        })
+        .await;
+    assert!(
+        refusal.starts_with("integrations_config_defaults.bearer.connection_config.baseUrl: must match"),
+        "{refusal}"
+    );
     let refusal = fixture
         .refusal(OpenSession {
             webhook_url_override: Some("ftp://a.test".to_owned()),
@@ -262,11 +287,14 @@ impl Fixture {
 }
 
 fn typed(api_key: &str, config: serde_json::Value) -> NewConnection {
+    let serde_json::Value::Object(connection_config) = config else {
+        panic!("{config} is no object");
+    };
     NewConnection {
         provider_config_key: "bearer".to_owned(),
         connection_id: None,
         credentials: json!({"type": "API_KEY", "apiKey": api_key}),
-        connection_config: JsonObject::clone(config.as_object().unwrap()),
+        connection_config,
         metadata: JsonObject::new(),
         tags: BTreeMap::new(),
         end_user: None,
@@ -434,4 +462,102 @@ async fn a_session_makes_nothing_that_it_is_not_for() {
     );
     let refused = fixture.create(&session, typed("", json!({}))).await.unwrap_err();
     assert!(refused.to_string().starts_with("credentials.apiKey: "), "{refused}");
+}
+
+#[tokio::test]
+async fn a_session_is_of_one_environment() {
+    let fixture = Fixture::new().await;
+    let mut session = fixture.session(OpenSession::default()).await;
+    let other = Environment {
+        id: "env_2".into(),
+        name: "prod".to_owned(),
+        created_at_ms: 0,
+    };
+    fixture.connect.0.store.insert_environment(&other).await.unwrap();
+    session.environment_id = other.id;
+    let refused = fixture.create(&session, typed("k", json!({}))).await.unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            CreateError::Connections(ConnectionsError::UnknownIntegration { .. })
+        ),
+        "{refused}"
+    );
+}
+
+/// An upstream that answers every request with the status that is set; 0 closes the connection.
+async fn upstream() -> (String, Arc<AtomicU16>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let status = Arc::new(AtomicU16::new(200));
+    let answered = Arc::clone(&status);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = [0; 4_096];
+            let _ = stream.read(&mut head).await;
+            let status = answered.load(Ordering::Relaxed);
+            if status > 0 {
+                let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        }
+    });
+    (url, status)
+}
+
+#[tokio::test]
+async fn credentials_are_tried_again_every_day() {
+    const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+    let (url, status) = upstream().await;
+    let mut catalogue = Catalogue::shipped().unwrap();
+    let mut provider = Provider::clone(catalogue.get("private-api-bearer").unwrap());
+    provider.json = json!({"auth_mode": "API_KEY"});
+    provider.proxy = Some(ProxySpec {
+        base_url: Some(UrlTemplate::parse(&url).unwrap()),
+        verification: Some(VerificationSpec {
+            method: http::Method::GET,
+            endpoints: vec![UrlTemplate::parse("/me").unwrap()],
+            base_url: None,
+            headers: Vec::new(),
+            data: None,
+        }),
+        ..ProxySpec::default()
+    });
+    catalogue.providers.insert(provider.name.clone(), Arc::new(provider));
+    let fixture = Fixture::with(catalogue).await;
+    let connect = &fixture.connect;
+    let session = fixture.session(OpenSession::default()).await;
+    let created = fixture.create(&session, typed("k", json!({}))).await.unwrap();
+    let id = created.target.connection.connection_id.clone();
+    let failing_days = async || {
+        let connections = &connect.0.connections;
+        let target = connections
+            .target_now(&fixture.environment, "bearer", &id)
+            .await
+            .unwrap();
+        target
+            .connection
+            .refresh
+            .failure
+            .as_ref()
+            .map_or(0, |failure| failure.failing_days)
+    };
+    let tick = async |by_ms: i64| {
+        fixture.clock.advance_ms(by_ms);
+        connect.tick(connect.0.clock.now_ms()).await.unwrap()
+    };
+    assert_eq!(tick(DAY_MS - 1).await, 0);
+    assert_eq!((tick(1).await, failing_days().await), (1, 0));
+    assert_eq!(tick(DAY_MS - 1).await, 0, "and not before another day");
+    status.store(401, Ordering::Relaxed);
+    assert_eq!((tick(1).await, failing_days().await), (1, 1));
+    assert_eq!((tick(DAY_MS).await, failing_days().await), (1, 2));
+    // A provider that is down says nothing; it is asked again soon.
+    for unknown in [500, 0] {
+        status.store(unknown, Ordering::Relaxed);
+        assert_eq!((tick(DAY_MS).await, failing_days().await), (1, 2), "{unknown}");
+    }
+    status.store(200, Ordering::Relaxed);
+    assert_eq!((tick(60 * 60 * 1_000).await, failing_days().await), (1, 0));
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::validation::{self, CONFIG_BYTES_MAX, METADATA_BYTES_MAX};
-use super::{Connections, ConnectionsError, NewConnection, Target, fields, freshness};
+use super::{Connections, ConnectionsError, NewConnection, Target, VERIFICATION_INTERVAL_MS, fields, freshness};
 use crate::credentials::{Credentials, CredentialsError, CredentialsType};
 use crate::model::{Connection, ConnectionKey, EnvironmentId, RefreshState, Sealed};
 use crate::provider::Provider;
@@ -98,7 +98,12 @@ impl Connections {
             &connection.provider_config_key,
             &connection.connection_id,
         );
-        Ok(Arc::new(inner.open(integration, stored?)?))
+        let stored = stored?;
+        if draft.is_tried_daily() {
+            let due_at_ms = stored.updated_at_ms.saturating_add(VERIFICATION_INTERVAL_MS);
+            inner.store.set_verification_due(&stored.key, due_at_ms).await?;
+        }
+        Ok(Arc::new(inner.open(integration, stored)?))
     }
 }
 
@@ -163,8 +168,6 @@ pub(super) fn credentials(provider: &Provider, given: &Value) -> Result<Credenti
             } = &credentials
             {
                 fields::credentials(provider, fields.expose())?;
-            } else if let Some(given) = given.as_object() {
-                fields::given_credentials(provider, given)?;
             }
             Ok(credentials)
         }

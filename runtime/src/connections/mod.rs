@@ -14,17 +14,19 @@ mod sealing;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod validation;
+mod verification;
 
 use std::sync::{Arc, OnceLock};
 
 pub use app::{CLIENT_ID_CHARS_MAX, CLIENT_SECRET_CHARS_MAX};
 pub use cache::{CACHE_TTL_MS, INTEGRATIONS_MAX, TARGETS_MAX};
 pub use error::ConnectionsError;
-pub(crate) use fields::complete_config;
+pub(crate) use fields::{check_typed, complete_config, connection_config as check_config};
 pub use freshness::{REFRESH_MARGIN_MS, RefreshRight};
 pub use input::{IntegrationPatch, NewConnection, NewIntegration};
 pub use masking::{Masking, RunMasker};
 pub use validation::{CONFIG_BYTES_MAX, METADATA_BYTES_MAX, NAME_CHARS_MAX, TAG_KEY_CHARS_MAX, TAGS_MAX};
+pub use verification::VERIFICATION_INTERVAL_MS;
 
 use cache::Caches;
 

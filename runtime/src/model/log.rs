@@ -50,6 +50,7 @@ operation_kinds! {
     Deploy = "deploy:custom",
     RefreshToken = "auth:refresh_token",
     CreateConnection = "auth:create_connection",
+    ConnectionTest = "auth:connection_test",
     /// Not one of Nango's: somebody changed the end user or the tags of a connection.
     ConnectionPatch = "connection:patch",
     /// Not one of Nango's: says that, and how much, is missing in the log.

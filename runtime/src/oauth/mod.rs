@@ -44,6 +44,7 @@ use flight::{Flight, Flights};
 pub use client::{SetupError, TOKEN_ANSWER_BYTES_MAX, TOKEN_TIMEOUT_MS};
 pub use error::{NoCredentials, NotObtained, OAuthError, RefreshError};
 pub use jwt::JwtError;
+pub(crate) use record::failing_days;
 
 /// After a failure a refresh is not tried again for so long, unless it is forced. (Nango compatibility.)
 pub const BACKOFF_MS: i64 = 30_000;

@@ -144,7 +144,7 @@ fn error_fields(error: &RefreshError) -> Value {
 }
 
 /// Days with a failure, today included. (Nango compatibility: several failures of a day count once.)
-fn failing_days(before: Option<&RefreshFailure>, now_ms: i64) -> i64 {
+pub(crate) fn failing_days(before: Option<&RefreshFailure>, now_ms: i64) -> i64 {
     match before {
         Some(before) if before.failed_at_ms.div_euclid(DAY_MS) == now_ms.div_euclid(DAY_MS) => before.failing_days,
         Some(before) => before.failing_days.saturating_add(1),

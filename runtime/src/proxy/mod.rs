@@ -161,22 +161,12 @@ impl Proxy {
         entropy: Entropy,
         options: ProxyOptions,
     ) -> Result<Self, ProxyError> {
-        let shared = |options: ProxyOptions, renew: Renew| {
-            let logs = logs.clone();
-            Ok::<_, ProxyError>(Arc::new(Shared {
-                client: HttpClient::new(&options, clock.clone())?,
-                rate_limits: RateLimits::new(clock.clone(), &options, metrics.clone()),
-                metrics: metrics.clone(),
-                clock: clock.clone(),
-                entropy: entropy.clone(),
-                options,
-                log: Box::new(move |note| logs.message_later(note.bytes(), move || note.message())),
-                renew,
-            }))
-        };
+        let verifying = verification::options(&options);
+        let never: Renew = Box::new(|_| Box::pin(async { false }));
+        let parts = (logs.clone(), metrics.clone(), clock.clone(), entropy.clone());
         Ok(Self {
-            verifying: shared(verification::options(&options), Box::new(|_| Box::pin(async { false })))?,
-            shared: shared(options, renew(oauth.clone()))?,
+            verifying: shared(parts, verifying, never)?,
+            shared: shared((logs, metrics, clock, entropy), options, renew(oauth.clone()))?,
             oauth,
         })
     }
@@ -213,6 +203,23 @@ impl Proxy {
             }
         }
     }
+}
+
+fn shared(
+    (logs, metrics, clock, entropy): (Logs, Metrics, Clock, Entropy),
+    options: ProxyOptions,
+    renew: Renew,
+) -> Result<Arc<Shared>, ProxyError> {
+    Ok(Arc::new(Shared {
+        client: HttpClient::new(&options, clock.clone())?,
+        rate_limits: RateLimits::new(clock.clone(), &options, metrics.clone()),
+        metrics,
+        clock,
+        entropy,
+        options,
+        log: Box::new(move |note| logs.message_later(note.bytes(), move || note.message())),
+        renew,
+    }))
 }
 
 fn renew(oauth: OAuth) -> Renew {

@@ -265,6 +265,15 @@ impl Runtime {
                 clock.sleep(Duration::from_millis(RETENTION_INTERVAL_MS)).await;
             }
         }));
+        let (connect, clock) = (self.0.connect.clone(), self.0.clock.clone());
+        self.0.background.add(tokio::spawn(async move {
+            loop {
+                if let Err(error) = connect.tick(clock.now_ms()).await {
+                    tracing::warn!(%error, "Credentials that are to be tried again were not looked for: {error}");
+                }
+                clock.sleep(Duration::from_millis(REFRESH_INTERVAL_MS)).await;
+            }
+        }));
         let (logs, clock) = (self.0.logs.clone(), self.0.clock.clone());
         self.0.background.add(tokio::spawn(async move {
             loop {

@@ -74,7 +74,7 @@ impl Store {
              ON CONFLICT (integration_id, connection_id) DO UPDATE SET credentials = excluded.credentials, \
              connection_config = excluded.connection_config, metadata = excluded.metadata, tags = excluded.tags, \
              end_user = excluded.end_user, end_user_id = excluded.end_user_id, search_text = excluded.search_text, \
-             updated_at_ms = excluded.updated_at_ms, refresh_due_at_ms = excluded.refresh_due_at_ms, \
+             updated_at_ms = excluded.updated_at_ms, refresh_due_at_ms = excluded.refresh_due_at_ms, verify_due_at_ms = NULL, \
              webhook_url_override = excluded.webhook_url_override, \
              credentials_epoch = connections.credentials_epoch + 1, refreshed_at_ms = NULL, \
              refresh_failed_at_ms = NULL, refresh_failing_days = 0, refresh_operation_id = NULL \

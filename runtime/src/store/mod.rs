@@ -37,6 +37,7 @@ mod sql;
 mod syncs;
 #[cfg(test)]
 pub(crate) mod tests;
+mod verifications;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;

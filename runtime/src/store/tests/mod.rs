@@ -14,6 +14,7 @@ mod records;
 mod refreshes;
 mod runs;
 mod syncs;
+mod verifications;
 
 use std::collections::BTreeMap;
 use std::future::Future;
