@@ -22,6 +22,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The server's address as browsers see it; made of `listen` when none. See [`Config::public_base_url`].
     pub public_url: Option<Url>,
+    /// Sources of the `frame-ancestors` of the connect page.
+    pub connect_frame_ancestors: Vec<String>,
     /// Database, encryption key, compiled code.
     pub data_dir: PathBuf,
     /// SQLite in the data folder when none. May hold a password, which `Debug` does not show.
@@ -174,6 +176,7 @@ impl std::fmt::Debug for Config {
         f.debug_struct("Config")
             .field("listen", &self.listen)
             .field("public_url", &self.public_url.as_ref().map(Url::as_str))
+            .field("connect_frame_ancestors", &self.connect_frame_ancestors)
             .field("data_dir", &self.data_dir)
             .field("database_url", &self.database_url.as_ref().map(|_| "***"))
             .field("secret_key", &self.secret_key)

@@ -89,6 +89,29 @@ fn browsers_find_the_server() {
 }
 
 #[test]
+fn who_may_frame_the_connect_page() {
+    let sources = |value: &str| {
+        let settings = load_text(&format!("connect_frame_ancestors = {value}"), &[], vec![]);
+        settings.map(|settings| settings.config.connect_frame_ancestors)
+    };
+    assert_eq!(
+        sources(r#"["https://app.example.com", "'self'"]"#).unwrap(),
+        ["https://app.example.com", "'self'"]
+    );
+    for value in [
+        "[]",
+        r#"[""]"#,
+        r#"["https://a.test; script-src *"]"#,
+        r#"["https://a.test, *"]"#,
+        r#"["https://a.test\n"]"#,
+        "'https:'",
+    ] {
+        let error = sources(value).unwrap_err();
+        assert!(error.contains("must be a list of sources such as"), "{value}: {error}");
+    }
+}
+
+#[test]
 fn loopback_is_a_name_for_both_of_its_networks() {
     let allowed = |value: &str| load_text("", &[("NANGO_EGRESS_ALLOW", value)], vec![]).map(|s| s.config.egress_allow);
     let networks: Vec<ipnet::IpNet> = ["127.0.0.0/8", "::1/128", "10.0.0.0/8"]

@@ -29,6 +29,7 @@ pub(super) fn validate(layers: &Layers) -> Result<(Config, LogSettings), ConfigE
     let config = Config {
         listen: parse(layers, "listen", "an address and port such as 127.0.0.1:3003")?,
         public_url: public_url(layers)?,
+        connect_frame_ancestors: frame_ancestors(layers)?,
         data_dir: PathBuf::from(non_empty(layers, "data_dir", "the path of a folder")?),
         database_url: database_url(layers)?,
         secret_key: secret(
@@ -86,6 +87,22 @@ fn public_url(layers: &Layers) -> Result<Option<Url>, ConfigError> {
     };
     let url = Url::parse(&text).ok().filter(is_plain);
     url.map(Some).ok_or_else(|| invalid(layers, "public_url", EXPECTED))
+}
+
+/// Sources without what would end the directive, the policy or the header.
+fn frame_ancestors(layers: &Layers) -> Result<Vec<String>, ConfigError> {
+    const KEY: &str = "connect_frame_ancestors";
+    const EXPECTED: &str = "a list of sources such as [\"https://app.example.com\"], or [\"'none'\"]";
+    let sources: Vec<String> = typed(layers, KEY, EXPECTED)?;
+    let is_source = |source: &String| {
+        let mut bytes = source.bytes();
+        !source.is_empty() && bytes.all(|byte| byte.is_ascii_graphic() && !b";,\"".contains(&byte))
+    };
+    if !sources.is_empty() && sources.iter().all(is_source) {
+        Ok(sources)
+    } else {
+        Err(invalid(layers, KEY, EXPECTED))
+    }
 }
 
 fn limits(layers: &Layers) -> Result<Limits, ConfigError> {

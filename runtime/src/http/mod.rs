@@ -6,6 +6,7 @@ mod action;
 mod api_keys;
 mod auth;
 mod body;
+mod connect_page;
 mod connect_sessions;
 mod connection_metadata;
 mod connections;
@@ -21,6 +22,7 @@ mod logs;
 mod metrics;
 mod names;
 mod openapi;
+mod pages;
 mod providers;
 mod proxy;
 mod proxy_headers;
@@ -87,6 +89,7 @@ routes! {
     get    "/connections/{connection_id}"                       => connections::show, Some(Scope::ConnectionsRead);
     patch  "/connections/{connection_id}"                       => connections::update, Some(Scope::ConnectionsUpdate);
     delete "/connections/{connection_id}"                       => connections::remove, Some(Scope::ConnectionsDelete);
+    get    "/connect"                                           => connect_page::show, OPEN;
     post   "/connect/sessions"                                  => connect_sessions::create, Some(Scope::ConnectSessionsWrite);
     post   "/connect/sessions/reconnect"                        => connect_sessions::create_reconnect, Some(Scope::ConnectSessionsWrite);
     get    "/connect/session"                                   => connect_sessions::show, OPEN;
@@ -130,6 +133,8 @@ fn router_with(runtime: Runtime, edge: edge::Edge) -> Router {
     documented_routes()
         // The Node client asks with the slash.
         .route("/records/", get(records::list))
+        // The browser's SDK adds one.
+        .route("/connect/", get(connect_page::show))
         // Nango's older names of the same things.
         .route("/connection", get(connections::list))
         .route(

@@ -1,0 +1,108 @@
+// Everything the page says, by language. To add one, translate `en` under its tag.
+const TEXTS = {
+    en: {
+        title: 'Connect an account',
+        loading: 'Loading…',
+        close: 'Close',
+        back: 'Back to all integrations',
+        details: 'Details',
+        chooseTitle: 'Connect an account',
+        choose: 'Choose what you want to connect.',
+        search: 'Search',
+        found: (count) => (count === 1 ? '1 integration' : `${count} integrations`),
+        nothing: 'There is nothing to connect here. Tell whoever sent you.',
+        connectTitle: (name) => `Connect ${name}`,
+        reconnectTitle: (name) => `Reconnect ${name}`,
+        enterDetails: (name) => `Enter the details of your ${name} account. They are stored encrypted.`,
+        enterFirst: (name) => `Enter these first. A window of ${name} then asks you to sign in and to allow access.`,
+        signIn: (name) => `A window of ${name} opens. Sign in there and allow access.`,
+        confirm: (name) => `${name} needs nothing from you but your consent.`,
+        continueTo: (name) => `Continue to ${name}`,
+        connect: 'Connect',
+        reconnect: 'Reconnect',
+        connecting: 'Connecting…',
+        guide: (name) => `How to connect ${name}`,
+        whereToFind: 'Where to find it',
+        newWindow: '(opens in a new window)',
+        optional: 'optional',
+        example: (text) => `For example ${text}`,
+        choosePrompt: 'Choose…',
+        noChoice: 'None',
+        show: 'Show',
+        hide: 'Hide',
+        showField: (label) => `Show ${label}`,
+        required: (label) => `Enter ${label}.`,
+        mustChoose: (label) => `Choose ${label}.`,
+        patternMismatch: (label, example) =>
+            example ? `This does not look like ${label}. It should be like ${example}.` : `This does not look like ${label}.`,
+        formats: {
+            hostname: 'Enter a host name such as app.example.com, without https:// and without a path.',
+            uri: 'Enter a whole address such as https://app.example.com.',
+            email: 'Enter an email address such as jane@example.com.',
+            uuid: 'Enter an id such as 123e4567-e89b-42d3-a456-426614174000.',
+        },
+        waitingTitle: (name) => `Continue with ${name}`,
+        waiting: (name) => `Sign in and allow access in the window of ${name}. This page goes on by itself.`,
+        showWindow: 'Show the window',
+        closedEarly: 'Is the window closed? If you have not finished there, open it again.',
+        openAgain: 'Open it again',
+        cancel: 'Cancel',
+        blocked: (name) => `Your browser did not open the window of ${name}. Allow pop-ups for this page, then try again.`,
+        windowClosed: 'The window was closed before access was allowed.',
+        tryAgain: 'Try again',
+        connectedTitle: (name) => `${name} is connected`,
+        connected: 'You can close this page now.',
+        pendingTitle: 'Waiting for approval',
+        pending: (name) => `${name} has to be approved by somebody else before it works.`,
+        finish: 'Finish',
+        another: 'Connect another',
+        noSessionTitle: 'Nothing to see here yet',
+        noSession: 'This page is opened by an application, with a link of its own. Go back to where you came from and open it from there.',
+        expiredTitle: 'This link has expired',
+        expired: 'Go back to where you came from and open it again.',
+        failedTitle: 'This page cannot be shown',
+        unreachable: 'The server could not be reached. Check your internet connection and try again.',
+        // By the error's code: what happened, and what to do.
+        errors: {
+            connection_test_failed: (name) => `${name} did not accept these details. Check them and try again.`,
+            connection_validation_failed: (name) => `${name} did not accept these details. Check them and try again.`,
+            invalid_body: () => 'Something is not filled in as it should be. Check your entries.',
+            invalid_credentials: () => 'Something is not filled in as it should be. Check your entries.',
+            invalid_connection: () => 'The connection that was to be renewed is gone. Go back to where you came from and start again.',
+            integration_not_allowed: () => 'This integration cannot be connected from here. Tell whoever sent you.',
+            resource_capped: () => 'No more connections can be made at present. Tell whoever sent you.',
+            rate_limited: () => 'There were too many attempts. Wait a minute and try again.',
+            too_many_request: () => 'There were too many attempts. Wait a minute and try again.',
+            unreachable: () => 'The server could not be reached. Check your internet connection and try again.',
+            window_closed: () => 'The window was closed before access was allowed.',
+            refused: (name) => `${name} did not accept these details. Check them and try again.`,
+            other: () => 'The connection was not made. Try again; if it fails again, tell whoever sent you, with the details below.',
+        },
+        // Labels of fields where the provider's data has none.
+        fields: {
+            apiKey: 'API key',
+            username: 'User name',
+            password: 'Password',
+            client_id: 'Client ID',
+            client_secret: 'Client secret',
+            client_certificate: 'Client certificate',
+            client_private_key: 'Private key',
+            token_id: 'Token ID',
+            token_secret: 'Token secret',
+            organization_id: 'Organization ID',
+            dev_key: 'Developer key',
+            role_arn: 'Role ARN',
+            region: 'Region',
+        },
+    },
+};
+
+const query = new URLSearchParams(location.search);
+
+// The language asked for, or the browser's, or English; `en-GB` is `en` where there is no `en-GB`.
+const language = [query.get('lang'), ...navigator.languages]
+    .flatMap((tag) => (tag ? [tag, tag.split('-')[0]] : []))
+    .find((tag) => Object.hasOwn(TEXTS, tag)) ?? 'en';
+const texts = TEXTS[language];
+document.documentElement.lang = language;
+document.title = texts.title;
