@@ -1,7 +1,9 @@
 //! How connections come to be: by the published clients of back end and browser, tried at the provider before they are stored.
 
+use std::time::{Duration, Instant};
+
 use http::Method;
-use nango_runtime_tests::client::send;
+use nango_runtime_tests::client::{json_body, send};
 use nango_runtime_tests::command::Cli;
 use nango_runtime_tests::upstream::Received;
 use nango_runtime_tests::{Client, Reply, Server, TestRuntime, Upstream, node};
@@ -344,7 +346,10 @@ async fn the_command_line_says_that_a_provider_refused() {
         .run();
     assert_eq!(refused.code, Some(1));
     assert!(
-        refused.stderr.contains("answered POST /search with 403 Forbidden"),
+        refused.stderr.contains("answered POST /search with 403 Forbidden")
+            && refused
+                .stderr
+                .contains("hint: to store credentials without trying them"),
         "{}",
         refused.stderr
     );
@@ -499,4 +504,30 @@ async fn a_connection_may_have_a_webhook_url_of_its_own() {
     }
     assert_eq!(patch(json!("")).await.status, 200);
     assert_eq!(url().await, Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_whose_caller_leaves_has_an_end_in_the_log() {
+    let upstream = Upstream::handling(|_| Reply::status(200).after(Duration::from_secs(20))).await;
+    let (_server, client) = serving(TestRuntime::new(), &upstream.url()).await;
+    let credentials = json!({"type": "BASIC", "username": "u", "password": "p"});
+    let body = json!({"provider_config_key": "named", "connection_id": "c1", "credentials": credentials});
+    let request = json_body(client.request(Method::POST, "/connections"), &body);
+    let left = request.timeout(Duration::from_millis(300)).send().await;
+    assert!(left.is_err_and(|error| error.is_timeout()));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let creations = creations(&client).await;
+        let (state, message) = &creations[0];
+        if state != "running" {
+            assert_eq!(
+                (state.as_str(), message.as_str()),
+                ("failed", "The caller left before it was done")
+            );
+            break;
+        }
+        assert!(Instant::now() < deadline, "it runs for ever");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(count(&client).await, 0);
 }

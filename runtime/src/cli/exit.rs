@@ -77,6 +77,12 @@ pub fn error_json(error: &anyhow::Error, exit_code: u8) -> serde_json::Value {
 
 fn split_hint(error: &anyhow::Error) -> (String, Option<String>) {
     let text = error.to_string();
+    if let Some(ClientError::Refused { code, .. }) = error.downcast_ref::<ClientError>()
+        && code == "connection_test_failed"
+    {
+        let hint = "to store credentials without trying them, start the server with NANGO_VERIFY_CONNECTIONS=false";
+        return (text, Some(hint.to_owned()));
+    }
     match text.split_once(HINT) {
         Some((message, hint)) => (message.to_owned(), Some(hint.to_owned())),
         None => (text, None),

@@ -22,14 +22,20 @@ pub(crate) fn connection_config(provider: &Provider, values: &JsonObject) -> Res
 /// Values of a connection that a browser gives. What a form would have asked for must be there; what it would have filled in
 /// is filled in.
 pub(crate) fn complete_config(provider: &Provider, values: &mut JsonObject) -> Result<(), ConnectionsError> {
-    for (name, rules) in provider.fields("connection_config") {
+    let is_open = |values: &JsonObject, name: &str, rules: &Value| {
         let given = values.get(name).filter(|value| !value.is_null() && **value != "");
-        if given.is_some() || is_set(rules, "automated") || !is_visible(rules, values) {
-            continue;
-        }
-        if let Some(default) = rules.get("default_value") {
+        given.is_none() && !is_set(rules, "automated") && is_visible(rules, values)
+    };
+    // First: whether a field is asked for may depend on the value of another.
+    for (name, rules) in provider.fields("connection_config") {
+        if let Some(default) = rules.get("default_value")
+            && is_open(values, name, rules)
+        {
             values.insert(name.to_owned(), default.clone());
-        } else if !is_set(rules, "optional") && !is_set(rules, "hidden") {
+        }
+    }
+    for (name, rules) in provider.fields("connection_config") {
+        if is_open(values, name, rules) && !is_set(rules, "optional") && !is_set(rules, "hidden") {
             let message = format!("is missing; provider {:?} needs it", provider.name);
             return Err(ConnectionsError::invalid(format!("connection_config.{name}"), message));
         }
@@ -243,6 +249,37 @@ mod tests {
         assert_eq!(
             check(json!({"baseUrl": "https://a.test"})),
             Err("custom.keyName: is missing; provider \"private-api-generic\" needs it".to_owned())
+        );
+    }
+
+    #[test]
+    fn what_a_form_asks_for_must_be_there() {
+        let catalogue = Catalogue::shipped().unwrap();
+        let mut provider = Provider::clone(catalogue.get("private-api-bearer").unwrap());
+        provider.name = "acme".to_owned();
+        provider.json = json!({"connection_config": {
+            "a_zone": {"type": "string", "visible_when": {"field": "region", "equals": "us"}},
+            "id": {"type": "string", "automated": true},
+            "note": {"type": "string", "optional": true},
+            "region": {"type": "string", "default_value": "us"},
+            "version": {"type": "string", "hidden": true},
+        }});
+        let complete = |given: Value| {
+            let mut values = object(given);
+            complete_config(&provider, &mut values).map_err(|error| error.to_string())?;
+            Ok(Value::Object(values))
+        };
+        let missing: Result<Value, String> =
+            Err("connection_config.a_zone: is missing; provider \"acme\" needs it".to_owned());
+        assert_eq!(complete(json!({})), missing);
+        assert_eq!(complete(json!({"region": "", "a_zone": null})), missing);
+        assert_eq!(
+            complete(json!({"a_zone": "z"})),
+            Ok(json!({"a_zone": "z", "region": "us"}))
+        );
+        assert_eq!(
+            complete(json!({"region": "eu", "own": 1})),
+            Ok(json!({"region": "eu", "own": 1}))
         );
     }
 
