@@ -70,6 +70,22 @@ const WALLS: &[(&str, &[&str])] = &[
             "metrics",
         ],
     ),
+    (
+        "authorize",
+        &[
+            "store",
+            "connections",
+            "connect",
+            "provider",
+            "credentials",
+            "encryption",
+            "oauth",
+            "logs",
+            // Its tests make a proxy, which counts.
+            "proxy",
+            "metrics",
+        ],
+    ),
     ("engine", &[]),
     (
         "host",

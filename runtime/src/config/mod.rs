@@ -22,6 +22,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The server's address as browsers see it; made of `listen` when none. See [`Config::public_base_url`].
     pub public_url: Option<Url>,
+    /// Where providers send customers back to; the server's own address when none. See [`Config::oauth_callback_url`].
+    pub oauth_callback_override: Option<Url>,
+    /// Whether an authorization must end in the browser in which it began.
+    pub oauth_bind_browser: bool,
     /// Sources of the `frame-ancestors` of the connect page.
     pub connect_frame_ancestors: Vec<String>,
     /// Database, encryption key, compiled code.
@@ -176,6 +180,8 @@ impl std::fmt::Debug for Config {
         f.debug_struct("Config")
             .field("listen", &self.listen)
             .field("public_url", &self.public_url.as_ref().map(Url::as_str))
+            .field("oauth_callback_override", &self.oauth_callback_override.as_ref().map(Url::as_str))
+            .field("oauth_bind_browser", &self.oauth_bind_browser)
             .field("connect_frame_ancestors", &self.connect_frame_ancestors)
             .field("data_dir", &self.data_dir)
             .field("database_url", &self.database_url.as_ref().map(|_| "***"))
@@ -203,6 +209,17 @@ impl Config {
             return format!("http://localhost:{port}");
         }
         format!("http://{}", self.listen)
+    }
+}
+
+impl Config {
+    /// The redirect URI that providers are told.
+    #[must_use]
+    pub fn oauth_callback_url(&self) -> String {
+        match &self.oauth_callback_override {
+            Some(url) => url.as_str().to_owned(),
+            None => format!("{}/oauth/callback", self.public_base_url()),
+        }
     }
 }
 

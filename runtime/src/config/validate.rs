@@ -28,7 +28,9 @@ const COUNT_MAX: u64 = u32::MAX as u64;
 pub(super) fn validate(layers: &Layers) -> Result<(Config, LogSettings), ConfigError> {
     let config = Config {
         listen: parse(layers, "listen", "an address and port such as 127.0.0.1:3003")?,
-        public_url: public_url(layers)?,
+        public_url: public_url(layers, "public_url")?,
+        oauth_callback_override: public_url(layers, "oauth_callback_url")?,
+        oauth_bind_browser: typed(layers, "oauth_bind_browser", "true or false")?,
         connect_frame_ancestors: frame_ancestors(layers)?,
         data_dir: PathBuf::from(non_empty(layers, "data_dir", "the path of a folder")?),
         database_url: database_url(layers)?,
@@ -73,10 +75,10 @@ fn database_url(layers: &Layers) -> Result<Option<String>, ConfigError> {
 }
 
 /// None when empty.
-fn public_url(layers: &Layers) -> Result<Option<Url>, ConfigError> {
+fn public_url(layers: &Layers, key: &str) -> Result<Option<Url>, ConfigError> {
     const EXPECTED: &str =
         "a URL that begins with https:// or http:// and has no query, such as https://connect.example.com";
-    let text: String = typed(layers, "public_url", EXPECTED)?;
+    let text: String = typed(layers, key, EXPECTED)?;
     if text.is_empty() {
         return Ok(None);
     }
@@ -86,7 +88,7 @@ fn public_url(layers: &Layers) -> Result<Option<Url>, ConfigError> {
             && url.username().is_empty()
     };
     let url = Url::parse(&text).ok().filter(is_plain);
-    url.map(Some).ok_or_else(|| invalid(layers, "public_url", EXPECTED))
+    url.map(Some).ok_or_else(|| invalid(layers, key, EXPECTED))
 }
 
 /// Sources without what would end the directive, the policy or the header.

@@ -2,6 +2,7 @@
 //! something a request can be built from. It does not send anything: whether credentials work shows when they are used.
 
 mod app;
+mod applicant;
 mod cache;
 mod error;
 mod fields;
@@ -18,6 +19,7 @@ mod verification;
 
 use std::sync::{Arc, OnceLock};
 
+pub use applicant::Applicant;
 pub use app::{CLIENT_ID_CHARS_MAX, CLIENT_SECRET_CHARS_MAX};
 pub use cache::{CACHE_TTL_MS, INTEGRATIONS_MAX, TARGETS_MAX};
 pub use error::ConnectionsError;

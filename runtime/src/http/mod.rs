@@ -21,6 +21,7 @@ mod linger;
 mod logs;
 mod metrics;
 mod names;
+mod oauth;
 mod openapi;
 mod pages;
 mod providers;
@@ -90,6 +91,8 @@ routes! {
     patch  "/connections/{connection_id}"                       => connections::update, Some(Scope::ConnectionsUpdate);
     delete "/connections/{connection_id}"                       => connections::remove, Some(Scope::ConnectionsDelete);
     get    "/connect"                                           => connect_page::show, OPEN;
+    get    "/oauth/connect/{provider_config_key}"               => oauth::start, OPEN;
+    get    "/oauth/callback"                                    => oauth::callback, OPEN;
     post   "/connect/sessions"                                  => connect_sessions::create, Some(Scope::ConnectSessionsWrite);
     post   "/connect/sessions/reconnect"                        => connect_sessions::create_reconnect, Some(Scope::ConnectSessionsWrite);
     get    "/connect/session"                                   => connect_sessions::show, OPEN;
@@ -135,6 +138,8 @@ fn router_with(runtime: Runtime, edge: edge::Edge) -> Router {
         .route("/records/", get(records::list))
         // The browser's SDK adds one.
         .route("/connect/", get(connect_page::show))
+        // Where apps are told to send those who installed them.
+        .route("/app-auth/connect", get(oauth::callback))
         // Nango's older names of the same things.
         .route("/connection", get(connections::list))
         .route(

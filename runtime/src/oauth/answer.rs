@@ -174,15 +174,19 @@ pub(super) fn lifetime_ms(text: &str) -> Option<i64> {
     (lifetime_ms.is_finite() && lifetime_ms > 0.0).then(|| whole_ms(lifetime_ms))
 }
 
-/// The `exp` of a token that is a JSON Web Token. Who signed it does not matter: it is the provider's own, and only says when
-/// to ask for another.
+/// The `exp` of a token that is a JSON Web Token.
 pub(super) fn expires_at_ms_of_jwt(token: &str) -> Option<i64> {
+    let expires_at_s = claims(token)?.get("exp")?.as_f64()?;
+    Some(whole_ms(expires_at_s * 1_000.0))
+}
+
+/// The claims of a token that is a JSON Web Token. Who signed it does not matter: it is the provider's own, got from him, and says
+/// nothing that anybody is let in for.
+pub(super) fn claims(token: &str) -> Option<JsonObject> {
     let mut parts = token.split('.');
     let (_header, claims, _signature) = (parts.next()?, parts.next()?, parts.next()?);
     let claims = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
-    let claims: Value = serde_json::from_slice(&claims).ok()?;
-    let expires_at_s = claims.get("exp")?.as_f64()?;
-    Some(whole_ms(expires_at_s * 1_000.0))
+    serde_json::from_slice(&claims).ok()
 }
 
 /// A number, or one that somebody wrote as text.

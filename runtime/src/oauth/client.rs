@@ -63,8 +63,20 @@ impl TokenClient {
         Ok(Self { http, policy })
     }
 
-    /// Gives a successful answer.
+    /// Gives a successful answer that is an object.
     pub(super) async fn send(&self, request: TokenRequest) -> Result<Answer, RefreshError> {
+        let host = request.url.host_str().unwrap_or_default().to_owned();
+        match self.send_for_json(request).await? {
+            (Value::Object(object), headers) => Ok(Answer {
+                object: Secret::new(object),
+                headers,
+            }),
+            _ => Err(RefreshError::NotJson { host }),
+        }
+    }
+
+    /// Gives a successful answer. It may hold secrets.
+    pub(super) async fn send_for_json(&self, request: TokenRequest) -> Result<(Value, HeaderMap), RefreshError> {
         let host = request.url.host_str().unwrap_or_default().to_owned();
         // An address is not resolved, so nobody else would look at it.
         let address = match request.url.host() {
@@ -99,14 +111,15 @@ impl TokenClient {
             body.extend_from_slice(&piece);
         }
         let body = Secret::new(body);
-        let object = match serde_json::from_slice(body.expose()) {
-            Ok(Value::Object(object)) => Some(Secret::new(object)),
-            Ok(_) | Err(_) => None,
-        };
+        let json = serde_json::from_slice(body.expose()).ok();
         if status.is_success() {
-            let object = object.ok_or(RefreshError::NotJson { host })?;
-            return Ok(Answer { object, headers });
+            let json = json.ok_or(RefreshError::NotJson { host })?;
+            return Ok((json, headers));
         }
+        let object = match json {
+            Some(Value::Object(object)) => Some(Secret::new(object)),
+            Some(_) | None => None,
+        };
         Err(refused(host, status, object.as_ref()))
     }
 }

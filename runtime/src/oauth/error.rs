@@ -82,6 +82,12 @@ pub enum RefreshError {
     },
     #[error("the token endpoint gave a token that cannot be stored")]
     Unusable(#[source] CredentialsError),
+    #[error("the answer that `after_connect` of the provider {provider:?} asks for has nothing at {path:?}, which is for `{name}`")]
+    NotLearned {
+        provider: String,
+        name: String,
+        path: String,
+    },
     #[error("somebody else has been refreshing the connection for {waited_ms} ms")]
     Busy { waited_ms: u64 },
     #[error("the refresh ended without a result; the runtime's log says why")]
@@ -180,6 +186,7 @@ impl NoCredentials {
             | RefreshError::NotJson { .. }
             | RefreshError::NoToken { .. }
             | RefreshError::Unusable(_)
+            | RefreshError::NotLearned { .. }
             | RefreshError::Busy { .. } => "refresh_token_external_error",
         }
     }

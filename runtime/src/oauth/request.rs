@@ -114,7 +114,7 @@ pub(super) fn build(target: &Target, moment: Moment) -> Result<TokenRequest, Ref
     }
 }
 
-fn request(
+pub(super) fn request(
     values: &TokenValues<'_>,
     url: &'static str,
     mut parameters: JsonObject,

@@ -1,6 +1,7 @@
 //! The composition root and the API for embedding programs. The HTTP server and the CLI are two such programs. Methods here
 //! delegate: what they do is decided below.
 
+mod authorization;
 mod caller;
 mod connect;
 mod functions;
@@ -12,6 +13,7 @@ mod syncs;
 
 use std::sync::Arc;
 
+use crate::authorize::Authorize;
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
 use crate::connect::{Connect, CreateError, Creator};
@@ -51,6 +53,7 @@ struct Parts {
     store: Store,
     connections: Connections,
     connect: Connect,
+    authorize: Authorize,
     oauth: OAuth,
     proxy: Proxy,
     executor: Executor,

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use super::functions::Functions;
 use super::keys::{KEYS_RELOAD_INTERVAL_MS, KEYS_USED_INTERVAL_MS, Keys};
 use super::{Parts, Runtime};
+use crate::authorize::{Authorize, AuthorizeParts};
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
 use crate::connect::{Connect, ConnectParts};
@@ -154,9 +155,21 @@ impl Runtime {
             logs: logs.clone(),
             store: store.clone(),
             verify: config.verify_connections,
+            keyring: keyring.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        });
+        let authorize = Authorize::new(AuthorizeParts {
+            connections: connections.clone(),
+            connect: connect.clone(),
+            oauth: oauth.clone(),
+            store: store.clone(),
+            logs: logs.clone(),
             keyring,
             clock: clock.clone(),
             entropy: entropy.clone(),
+            callback_url: config.oauth_callback_url(),
+            bind_browser: config.oauth_bind_browser,
         });
         let engine = Engine::new(&EngineOptions {
             concurrent_runs: config.limits.concurrent_runs,
@@ -208,6 +221,7 @@ impl Runtime {
             store,
             connections,
             connect,
+            authorize,
             oauth,
             proxy,
             executor,
@@ -254,6 +268,15 @@ impl Runtime {
                     tracing::warn!(%error, "Credentials that are due were not looked for: {error}");
                 }
                 clock.sleep(Duration::from_millis(REFRESH_INTERVAL_MS)).await;
+            }
+        }));
+        let (authorize, clock) = (self.0.authorize.clone(), self.0.clock.clone());
+        self.0.background.add(tokio::spawn(async move {
+            loop {
+                if let Err(error) = authorize.delete_ended(clock.now_ms()).await {
+                    tracing::warn!(%error, "Authorizations that nobody came back from were not deleted: {error}");
+                }
+                clock.sleep(Duration::from_millis(RETENTION_INTERVAL_MS)).await;
             }
         }));
         let (connect, clock) = (self.0.connect.clone(), self.0.clock.clone());

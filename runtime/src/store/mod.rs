@@ -20,6 +20,7 @@
 //! Statements are prepared once for each connection and then reused: the driver caches by the text of the statement.
 
 mod api_keys;
+mod authorizations;
 mod checkpoints;
 mod columns;
 mod connect_sessions;

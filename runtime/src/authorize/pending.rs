@@ -1,0 +1,99 @@
+//! An authorization under way: what its end needs, and the two secrets that its end is recognised by.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{AUTHORIZATION_TTL_MS, AuthorizeParts, FlowError};
+use crate::credentials::{OAuthClient, Secret};
+use crate::model::{ConnectSession, IntegrationId, JsonObject};
+
+/// Random bytes of a `state`, of the cookie, and of a PKCE verifier.
+const SECRET_BYTES: usize = 32;
+
+/// What is kept, sealed, until the customer comes back.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Pending {
+    pub(super) session: ConnectSession,
+    pub(super) provider_config_key: String,
+    /// Another integration of the same key is another one.
+    pub(super) integration_id: IntegrationId,
+    pub(super) connection_config: JsonObject,
+    pub(super) redirect_uri: String,
+    pub(super) code_verifier: Option<String>,
+    /// SHA-256 of the cookie's value; none when browsers are not bound.
+    pub(super) browser: Option<[u8; 32]>,
+    pub(super) client: Option<Client>,
+    pub(super) refresh_token: Option<String>,
+    pub(super) popup_id: Option<String>,
+    /// RFC 9207.
+    pub(super) issuer: Option<String>,
+}
+
+/// The client in the place of the integration's.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Client {
+    pub(super) id: String,
+    pub(super) secret: String,
+}
+
+impl Client {
+    pub(super) fn as_oauth(&self) -> OAuthClient {
+        OAuthClient {
+            client_id: self.id.clone(),
+            client_secret: Secret::new(self.secret.clone()),
+        }
+    }
+}
+
+/// An unguessable text: 256 random bits.
+pub(super) fn secret(random: [u8; SECRET_BYTES]) -> String {
+    URL_SAFE_NO_PAD.encode(random)
+}
+
+pub(super) fn sha256(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}
+
+/// RFC 7636, section 4.2.
+pub(super) fn challenge(verifier: &str) -> String {
+    URL_SAFE_NO_PAD.encode(sha256(verifier))
+}
+
+/// The cookie that binds `state` to a browser: named by it, so that two authorizations at once do not overwrite each other's.
+pub(super) fn cookie_name(state: &str, is_https: bool) -> String {
+    let [a, b, c, d, e, f, ..] = sha256(&format!("cookie of {state}"));
+    let id = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+    // With this prefix browsers take it only from the host itself over https, not from a neighbouring subdomain.
+    let prefix = if is_https { "__Host-" } else { "" };
+    format!("{prefix}nango-oauth-{id:012x}")
+}
+
+impl Pending {
+    pub(super) async fn keep(&self, parts: &AuthorizeParts, state: &str) -> Result<(), FlowError> {
+        let hash = sha256(state);
+        let details = Secret::new(serde_json::to_vec(self).map_err(FlowError::Stored)?);
+        let sealed = parts.keyring.seal(&place(&hash), details.expose());
+        let expires_at_ms = parts.clock.now_ms() + AUTHORIZATION_TTL_MS;
+        let environment_id = &self.session.environment_id;
+        parts
+            .store
+            .insert_authorization(&hash, environment_id, &sealed, expires_at_ms)
+            .await?;
+        Ok(())
+    }
+
+    /// Takes it, once.
+    pub(super) async fn take(parts: &AuthorizeParts, state: &str) -> Result<Self, FlowError> {
+        let hash = sha256(state);
+        let sealed = parts.store.take_authorization(&hash, parts.clock.now_ms()).await?;
+        let sealed = sealed.ok_or(FlowError::UnknownState)?;
+        let details = parts.keyring.open(&place(&hash), &sealed)?;
+        serde_json::from_slice(details.expose()).map_err(FlowError::Stored)
+    }
+}
+
+fn place(hash: &[u8; 32]) -> String {
+    format!("authorization:{}:details", URL_SAFE_NO_PAD.encode(hash))
+}

@@ -1,0 +1,51 @@
+//! Authorizations under way, found by the hash of their `state`, each of which can be taken once.
+
+use sqlx::query;
+
+use super::columns::Columns;
+use super::{Store, StoreError};
+use crate::model::{EnvironmentId, Sealed};
+
+impl Store {
+    /// Keeps what the end of an authorization will need.
+    pub async fn insert_authorization(
+        &self,
+        state_sha256: &[u8; 32],
+        environment_id: &EnvironmentId,
+        details: &Sealed,
+        expires_at_ms: i64,
+    ) -> Result<(), StoreError> {
+        query(
+            "INSERT INTO authorizations (state_sha256, environment_id, details, expires_at_ms) VALUES ($1, $2, $3, $4)",
+        )
+        .bind(state_sha256.as_slice())
+        .bind(environment_id.as_str())
+        .bind(details.0.as_slice())
+        .bind(expires_at_ms)
+        .execute(&self.writer)
+        .await?;
+        Ok(())
+    }
+
+    /// Takes it: whoever comes second, with the same `state`, finds nothing. None when it ended before `now_ms` or then.
+    pub async fn take_authorization(&self, state_sha256: &[u8; 32], now_ms: i64) -> Result<Option<Sealed>, StoreError> {
+        let row = query("DELETE FROM authorizations WHERE state_sha256 = $1 RETURNING details, expires_at_ms")
+            .bind(state_sha256.as_slice())
+            .fetch_optional(&self.writer)
+            .await?;
+        let Some(row) = &row else { return Ok(None) };
+        let mut columns = Columns::new(row, "authorizations");
+        let expires_at_ms: i64 = columns.get("expires_at_ms")?;
+        let details = Sealed(columns.get("details")?);
+        Ok((expires_at_ms > now_ms).then_some(details))
+    }
+
+    /// Deletes what ended before `now_ms` or then; gives how many.
+    pub async fn delete_expired_authorizations(&self, now_ms: i64) -> Result<u64, StoreError> {
+        let deleted = query("DELETE FROM authorizations WHERE expires_at_ms <= $1")
+            .bind(now_ms)
+            .execute(&self.writer)
+            .await?;
+        Ok(deleted.rows_affected())
+    }
+}
