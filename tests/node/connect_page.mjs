@@ -53,7 +53,7 @@ const scenarios = {
         await page.getByRole('alert').waitFor();
         const refusal = await page.getByRole('alert').locator('> p').textContent();
         const isAlertFocused = await page.evaluate(() => document.activeElement.getAttribute('role'));
-        await page.getByText('Details').click();
+        await page.locator('summary').click();
         const details = await page.locator('details').innerText();
         await shot(page, 'refused');
         await page.reload();
@@ -73,7 +73,7 @@ const scenarios = {
         await shot(page, 'frame-list');
         const choices = await frame.locator('.choice').allTextContents();
         const title = await page.frames()[1].title();
-        await press(frame, 'S Shop & Söhne <b>');
+        await press(frame, 'Shop & Söhne <b>');
         await fill(frame, 'Subdomain', 'https://acme.shop.test/');
         await fill(frame, 'API key', 'right-key');
         await shot(page, 'frame-form');
@@ -128,7 +128,7 @@ const scenarios = {
         await second.getByText('Cancel').click();
         await second.getByRole('button', { name: 'Close window' }).waitFor();
         const address = second.url();
-        await second.getByText('Details').click();
+        await second.locator('summary').click();
         const text = await second.locator('main').innerText();
         const faults = await axe(second.mainFrame());
         await shot(second, 'popup-failed');
@@ -242,7 +242,7 @@ const scenarios = {
         const hidden = await page.getByLabel('Secret', { exact: true }).getAttribute('type');
         await press(page, 'Show Secret');
         const shown = await page.getByLabel('Secret', { exact: true }).getAttribute('type');
-        await fill(page, 'Private key', '-----BEGIN KEY-----\nabc\n-----END KEY-----');
+        await fill(page, 'Private key optional', '-----BEGIN KEY-----\nabc\n-----END KEY-----');
         await press(page, 'Connect');
         const wrong = await page.locator('.error:visible').allTextContents();
         await shot(page, 'fields');
@@ -311,7 +311,8 @@ try {
     console.log(JSON.stringify({ ...seen, browserFaults: browser.faults, origins }));
 } catch (error) {
     for (const [index, page] of browser.context.pages().entries()) await shot(page, `failed-${process.env.SCENARIO}-${index}`).catch(() => {});
-    failure = `${error.stack}\nthe browser said: ${browser.faults.join('\n')}`;
+    const frames = await Promise.all(browser.context.pages().flatMap((page) => page.frames()).map((frame) => frame.evaluate(() => document.body.innerText).catch(() => '')));
+    failure = `${error.stack}\n${frames.join('\n---\n')}\nthe browser said: ${browser.faults.join('\n')}`;
 }
 await browser.close();
 if (failure) console.error(failure);

@@ -59,7 +59,10 @@ class Field {
             if (!this.error.hidden) this.complain(this.fault());
             this.#warn();
         });
-        this.input.addEventListener('change', () => this.#tidy());
+        this.input.addEventListener('change', () => {
+            this.#tidy();
+            if (!this.error.hidden) this.complain(this.fault());
+        });
         this.#warn();
     }
 
