@@ -36,13 +36,20 @@ const provider = new Provider(issuer, {
             token_endpoint_auth_method: 'client_secret_basic',
         },
     ],
-    features: { devInteractions: { enabled: false }, clientCredentials: { enabled: true }, revocation: { enabled: true } },
+    features: {
+        // Pages to log in and to consent at, and clients that register themselves.
+        devInteractions: { enabled: true },
+        registration: { enabled: true },
+        clientCredentials: { enabled: true },
+        revocation: { enabled: true },
+    },
+    pkce: { required: () => true },
     rotateRefreshToken: true,
     ttl: { AccessToken: 3600, ClientCredentials: 600, RefreshToken: 86400, Grant: 86400 },
     findAccount: async (_, id) => ({ accountId: id, claims: async () => ({ sub: id }) }),
 });
 
-const stats = { refresh_token: 0, client_credentials: 0, errors: 0, waiting: 0, newest_refresh_token: null };
+const stats = { authorization_code: 0, refresh_token: 0, client_credentials: 0, errors: 0, waiting: 0, newest_refresh_token: null };
 const hold = { before_ms: 0, after_ms: 0 };
 provider.on('grant.success', (ctx) => {
     stats[ctx.oidc.params.grant_type] += 1;
@@ -71,6 +78,8 @@ provider.use(async (ctx, next) => {
         hold.before_ms = Number(ctx.query.before_ms ?? 0);
         hold.after_ms = Number(ctx.query.after_ms ?? 0);
         ctx.body = {};
+    } else if (ctx.path === '/.well-known/oauth-protected-resource') {
+        ctx.body = { resource: `${issuer}/mcp`, authorization_servers: [issuer] };
     } else if (ctx.path === '/token') {
         stats.waiting += 1;
         await sleep(hold.before_ms);

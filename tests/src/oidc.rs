@@ -60,6 +60,17 @@ impl Oidc {
         self.client.get("/stats").await.ok()
     }
 
+    /// A client that registered itself (RFC 7591) and may send users to `redirect_uri`: its id and secret.
+    pub async fn register(&self, redirect_uri: &str) -> (String, String) {
+        let client = json!({
+            "redirect_uris": [redirect_uri], "grant_types": ["authorization_code", "refresh_token"],
+            "response_types": ["code"], "token_endpoint_auth_method": "client_secret_post",
+        });
+        let answer = self.client.post("/reg", &client).await.ok();
+        let text = |name: &str| answer[name].as_str().expect("a client has both").to_owned();
+        (text("client_id"), text("client_secret"))
+    }
+
     /// Lets the token endpoint wait before and after it works on a request.
     pub async fn hold(&self, before_ms: u64, after_ms: u64) {
         let path = format!("/hold?before_ms={before_ms}&after_ms={after_ms}");
@@ -100,6 +111,9 @@ oidc:
   display_name: OIDC
   auth_mode: OAUTH2
   authorization_url: {token_url}/auth
+  authorization_params:
+    prompt: consent
+  default_scopes: [openid, offline_access]
   token_url: {token_url}/token
   token_params:
     grant_type: authorization_code
