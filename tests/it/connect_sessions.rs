@@ -79,10 +79,10 @@ async fn a_session_from_its_opening_to_its_end() {
           "showWatermark": false,
           "theme": {
             "dark": {
-              "primary": "#00B2E3"
+              "primary": "#9db6ff"
             },
             "light": {
-              "primary": "#00B2E3"
+              "primary": "#1f4fd8"
             }
           }
         },

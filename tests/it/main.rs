@@ -4,6 +4,7 @@ mod actions;
 mod api_keys;
 mod bad_input;
 mod cli;
+mod connect_page;
 mod connect_sessions;
 mod connections_api;
 mod connections_compat;

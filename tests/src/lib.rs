@@ -10,11 +10,13 @@
 //! - [`embedded`]: the runtime as a library, for what needs no process
 //! - [`upstream`]: a scripted server that records what it is asked; [`wire`]: one that is written byte by byte
 //! - [`httpbin`], [`moto`], [`nginx`], [`verdaccio`], [`oidc`], [`node`]: programs that others wrote; `scripts/test-deps` brings them
+//! - [`chromium`]: a real browser, driven by scripts in tests/node
 //! - [`guest`]: the built components of `tests/guests` and `examples`
 //! - [`process`]: a child that ends with its owner, and its output
 //! - [`repository`]: where things are
 
 pub mod browser;
+pub mod chromium;
 pub mod client;
 pub mod command;
 pub mod embedded;

@@ -314,7 +314,7 @@ impl From<ConnectSession> for ConnectSessionItem {
             connect_ui_settings: json!({
                 "showWatermark": false,
                 "defaultTheme": "system",
-                "theme": {"light": {"primary": "#00B2E3"}, "dark": {"primary": "#00B2E3"}},
+                "theme": {"light": {"primary": "#1f4fd8"}, "dark": {"primary": "#9db6ff"}},
             }),
             allowed_integrations: session.allowed_integrations,
             defaults: session

@@ -25,7 +25,8 @@ function fieldsOf(provider, preset) {
         ...config.map(([name, schema]) => ({ part: 'connection_config', name, schema })),
         ...[...implied, ...declared].map(([name, schema]) => ({ part: 'credentials', name, schema })),
     ];
-    const order = ({ schema }) => schema.order ?? Number.MAX_SAFE_INTEGER;
+    // As the data says; where it does not, what may be left out comes last.
+    const order = ({ schema }) => schema.order ?? (schema.optional ? Number.MAX_SAFE_INTEGER : Number.MAX_SAFE_INTEGER - 1);
     return all.filter(({ schema }) => !schema.automated).sort((a, b) => order(a) - order(b));
 }
 
@@ -38,8 +39,7 @@ class Field {
         const id = `field-${part}-${name}`;
         this.error = h('p', { id: `${id}-error`, class: 'error', hidden: true });
         this.input = this.#input(id);
-        const suggestion = schema.description ?? (schema.example ? texts.example(schema.example) : null);
-        const help = suggestion && h('p', { id: `${id}-help`, class: 'help' }, suggestion);
+        const help = schema.description && h('p', { id: `${id}-help`, class: 'help' }, schema.description);
         const section = schema.doc_section && docs && link(docs + schema.doc_section, texts.whereToFind);
         this.warning = schema.warnings && h('p', { id: `${id}-warning`, class: 'warning', role: 'status' });
         this.input.setAttribute('aria-describedby', `${help ? `${id}-help ` : ''}${id}-affixes ${id}-error`);
@@ -81,7 +81,7 @@ class Field {
             'data-1p-ignore': '', 'data-lpignore': 'true', 'data-bwignore': '',
             class: isSecret && isLong ? 'masked' : null,
         };
-        if (!isSecret && schema.example) plain.placeholder = schema.example;
+        if (!isSecret && schema.example) plain.placeholder = texts.example(schema.example);
         const input = isLong
             ? h('textarea', { ...plain, rows: 4 })
             : h('input', { ...plain, type: isSecret ? 'password' : 'text', inputmode: KEYBOARDS[schema.format] });
@@ -143,11 +143,10 @@ class Field {
         const { schema, value } = this;
         if (!this.input || this.element.hidden || value === undefined) return null;
         if (value === '') {
-            // A user name or a password may be what a provider does without.
             return schema.enum ? texts.mustChoose(this.label) : texts.required(this.label);
         }
         if (schema.format && FORMATS[schema.format] && !FORMATS[schema.format].test(value)) return texts.formats[schema.format];
-        if (schema.pattern && !matches(schema.pattern, value)) return texts.patternMismatch(this.label, schema.example);
+        if (schema.pattern && !matches(schema.pattern, value)) return texts.mismatch(schema.example);
         return null;
     }
 

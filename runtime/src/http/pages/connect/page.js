@@ -119,7 +119,7 @@ function showForm(integration) {
         alert.hidden = false;
         for (const { message, path = [] } of error.faults ?? []) {
             const field = asked.find((field) => path.join('.') === `${field.part}.${field.name}`);
-            field?.complain(texts.patternMismatch(field.label, field.schema.example) || message);
+            field?.complain(message);
         }
         alert.focus();
         tell('error', { errorType: error.code, errorMessage: error.message || sentence });
@@ -245,6 +245,7 @@ async function start() {
     showLoading();
     try {
         [session, integrations] = await Promise.all([read('/connect/session'), read('/integrations')]);
+        integrations.sort((a, b) => nameOf(a).localeCompare(nameOf(b), language));
     } catch (error) {
         return showFailure(error, start);
     }

@@ -27,14 +27,14 @@ const TEXTS = {
         optional: 'optional',
         example: (text) => `For example ${text}`,
         choosePrompt: 'Choose…',
-        noChoice: 'None',
+        noChoice: 'Not set',
         show: 'Show',
         hide: 'Hide',
         showField: (label) => `Show ${label}`,
-        required: (label) => `Enter ${label}.`,
-        mustChoose: (label) => `Choose ${label}.`,
-        patternMismatch: (label, example) =>
-            example ? `This does not look like ${label}. It should be like ${example}.` : `This does not look like ${label}.`,
+        required: (label) => `Fill in “${label}”.`,
+        mustChoose: (label) => `Choose a value for “${label}”.`,
+        mismatch: (example) =>
+            example ? `This does not look right. It should be like ${example}.` : 'This does not look right.',
         formats: {
             hostname: 'Enter a host name such as app.example.com, without https:// and without a path.',
             uri: 'Enter a whole address such as https://app.example.com.',
