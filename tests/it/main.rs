@@ -20,6 +20,7 @@ mod logs_outage;
 mod nango_providers;
 mod node_client;
 mod node_proxy;
+mod oauth_flow;
 mod openapi;
 mod pagination;
 mod proxy_answers;

@@ -5,6 +5,7 @@
 //!
 //! - [`server`]: starts `nango-runtime serve` on a data folder of its own and stops it when dropped
 //! - [`client`]: the HTTP API with a key, as thin calls that give status and JSON
+//! - [`browser`]: follows redirects, keeps cookies and sends forms, without scripts
 //! - [`command`]: runs the other subcommands to their end
 //! - [`embedded`]: the runtime as a library, for what needs no process
 //! - [`upstream`]: a scripted server that records what it is asked; [`wire`]: one that is written byte by byte
@@ -14,6 +15,7 @@
 //! - [`process`]: a child that ends with its owner, and its output
 //! - [`repository`]: where things are
 
+pub mod browser;
 pub mod chromium;
 pub mod client;
 pub mod command;
@@ -31,6 +33,7 @@ pub mod upstream;
 pub mod verdaccio;
 pub mod wire;
 
+pub use browser::{Browser, Page};
 pub use client::{Answer, Client};
 pub use server::{Server, TestRuntime};
 pub use upstream::{Reply, Upstream};

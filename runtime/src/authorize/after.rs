@@ -54,7 +54,9 @@ fn names(target: &Target, key: &str) -> Vec<String> {
 }
 
 fn learn(target: &mut Target, name: String, value: Value) {
-    let is_bounded = value.as_str().is_none_or(|text| text.chars().count() <= VALUE_CHARS_MAX);
+    let is_bounded = value
+        .as_str()
+        .is_none_or(|text| text.chars().count() <= VALUE_CHARS_MAX);
     let config = &mut target.connection_config;
     let is_empty = config.get(&name).is_none_or(|value| value.is_null() || *value == "");
     if is_bounded && is_empty {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::pending::{self, Pending};
-use super::{Authorize, AuthorizeParts, Failure, FlowError, after};
+use super::{Authorize, AuthorizeParts, Failure, FlowError, after, record};
 use crate::connect::{Created, Creator};
 use crate::connections::{Applicant, NewConnection, Target};
 use crate::model::JsonObject;
@@ -46,7 +46,10 @@ pub struct Finished {
 
 impl Returned<'_> {
     fn value(&self, name: &str) -> Option<&str> {
-        let found = self.query.iter().find(|(given, value)| given == name && !value.is_empty());
+        let found = self
+            .query
+            .iter()
+            .find(|(given, value)| given == name && !value.is_empty());
         found.map(|(_, value)| value.as_str())
     }
 
@@ -80,14 +83,18 @@ impl Authorize {
         let state = state.ok_or_else(|| unknown(FlowError::NoState))?;
         let pending = Pending::take(parts, state).await.map_err(unknown)?;
         let (provider_config_key, popup_id) = (pending.provider_config_key.clone(), pending.popup_id.clone());
+        let environment_id = pending.session.environment_id.clone();
         let finished = match bound_to(parts, &pending, state, returned) {
             Ok(()) => self.finished(pending, returned).await,
             Err(error) => Err(error),
         };
-        finished.map_err(|error| Failure {
-            error,
-            provider_config_key: Some(provider_config_key),
-            popup_id,
+        finished.map_err(|error| {
+            record::failed(parts, &environment_id, &provider_config_key, &error);
+            Failure {
+                error,
+                provider_config_key: Some(provider_config_key),
+                popup_id,
+            }
         })
     }
 
@@ -95,7 +102,10 @@ impl Authorize {
         let parts = &*self.0;
         let (session, config) = (&pending.session, pending.connection_config.clone());
         let key = &pending.provider_config_key;
-        let mut applicant = parts.connections.applicant(&session.environment_id, key, config).await?;
+        let mut applicant = parts
+            .connections
+            .applicant(&session.environment_id, key, config)
+            .await?;
         if applicant.target.integration.id != pending.integration_id {
             return Err(FlowError::IntegrationChanged {
                 provider_config_key: key.clone(),
@@ -164,9 +174,13 @@ impl Authorize {
         returned: &Returned<'_>,
     ) -> Result<(), FlowError> {
         let entry = &applicant.target.provider.json;
-        let name = entry.get("authorization_code_param_in_callback").and_then(Value::as_str);
+        let name = entry
+            .get("authorization_code_param_in_callback")
+            .and_then(Value::as_str);
         let Some(code) = returned.value(name.unwrap_or("code")) else {
-            let told = returned.told().unwrap_or_else(|| "it gave neither a code nor a reason".to_owned());
+            let told = returned
+                .told()
+                .unwrap_or_else(|| "it gave neither a code nor a reason".to_owned());
             return Err(FlowError::Refused { told });
         };
         let grant = CodeGrant {
@@ -192,18 +206,16 @@ impl Authorize {
         };
         self.0.oauth.exchange(&mut applicant.target, &grant).await?;
         let user = applicant.target.credentials.to_json();
-        applicant.target.connection_config.insert("userCredentials".to_owned(), user);
+        applicant
+            .target
+            .connection_config
+            .insert("userCredentials".to_owned(), user);
         Ok(())
     }
 }
 
 /// Refuses whoever did not begin: the browser must have the cookie that was set when the authorization began.
-fn bound_to(
-    parts: &AuthorizeParts,
-    pending: &Pending,
-    state: &str,
-    returned: &Returned<'_>,
-) -> Result<(), FlowError> {
+fn bound_to(parts: &AuthorizeParts, pending: &Pending, state: &str, returned: &Returned<'_>) -> Result<(), FlowError> {
     let Some(browser) = pending.browser else { return Ok(()) };
     let cookie = pending::cookie_name(state, parts.callback_url.starts_with("https:"));
     match returned.cookie(&cookie) {
@@ -219,7 +231,9 @@ fn installation(returned: &Returned<'_>) -> Result<Option<Value>, FlowError> {
         (Some(id), _) => Ok(Some(json!({"type": "APP", "installation_id": id}))),
         (None, Some("request")) => Ok(None),
         (None, _) => {
-            let told = returned.told().unwrap_or_else(|| "it gave no `installation_id`".to_owned());
+            let told = returned
+                .told()
+                .unwrap_or_else(|| "it gave no `installation_id`".to_owned());
             Err(FlowError::Refused { told })
         }
     }
@@ -230,9 +244,7 @@ fn plugin(applicant: &Applicant) -> Result<Value, FlowError> {
     let config = &applicant.target.integration_config;
     let text = |name: &str| config.get(name).and_then(Value::as_str);
     match (text("username"), text("password")) {
-        (Some(username), Some(password)) => {
-            Ok(json!({"type": "BASIC", "username": username, "password": password}))
-        }
+        (Some(username), Some(password)) => Ok(json!({"type": "BASIC", "username": username, "password": password})),
         _ => Err(FlowError::NotConfigured {
             provider_config_key: applicant.target.integration.unique_key.clone(),
             what: "`username` and `password` in `custom`",

@@ -10,9 +10,8 @@ mod after;
 mod callback;
 mod error;
 mod pending;
+mod record;
 mod start;
-#[cfg(test)]
-mod tests;
 mod url;
 
 use std::sync::Arc;

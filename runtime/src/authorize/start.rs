@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::pending::{self, Client, Pending};
 use super::url::Ask;
-use super::{Authorize, AuthorizeParts, Failure, FlowError};
+use super::{Authorize, AuthorizeParts, Failure, FlowError, record};
 use crate::connections::{Applicant, complete_config};
 use crate::model::{ConnectSession, IntegrationDefaults, JsonObject};
 use crate::provider::AuthMode;
@@ -42,10 +42,14 @@ impl Authorize {
     /// [`Failure`]: nothing is kept then.
     pub async fn start(&self, session: ConnectSession, begin: Begin) -> Result<Begun, Failure> {
         let (provider_config_key, popup_id) = (begin.provider_config_key.clone(), begin.popup_id.clone());
-        self.begun(session, begin).await.map_err(|error| Failure {
-            error,
-            provider_config_key: Some(provider_config_key),
-            popup_id,
+        let environment_id = session.environment_id.clone();
+        self.begun(session, begin).await.map_err(|error| {
+            record::failed(&self.0, &environment_id, &provider_config_key, &error);
+            Failure {
+                error,
+                provider_config_key: Some(provider_config_key),
+                popup_id,
+            }
         })
     }
 
@@ -169,7 +173,11 @@ fn by_installation(parts: &AuthorizeParts, applicant: &mut Applicant, state: &st
 /// A plugin is installed at its own page; `payload` comes back as it was.
 fn by_plugin(applicant: &Applicant, state: &str) -> Result<String, FlowError> {
     let link = applicant.app_link.as_deref();
-    let link = link.or(applicant.target.integration_config.get("appLink").and_then(Value::as_str));
+    let link = link.or(applicant
+        .target
+        .integration_config
+        .get("appLink")
+        .and_then(Value::as_str));
     let link = link.ok_or_else(|| not_configured(applicant, "`app_link`"))?;
     let mut url = ::url::Url::parse(link).map_err(|error| FlowError::Url {
         reason: format!("`app_link` of the integration is no URL: {error}"),
@@ -178,13 +186,13 @@ fn by_plugin(applicant: &Applicant, state: &str) -> Result<String, FlowError> {
     Ok(url.into())
 }
 
-fn authorization(
-    parts: &AuthorizeParts,
-    applicant: &Applicant,
-) -> Result<crate::oauth::Authorization, FlowError> {
-    parts.oauth.authorization(&applicant.target).map_err(|error| FlowError::Url {
-        reason: error.to_string(),
-    })
+fn authorization(parts: &AuthorizeParts, applicant: &Applicant) -> Result<crate::oauth::Authorization, FlowError> {
+    parts
+        .oauth
+        .authorization(&applicant.target)
+        .map_err(|error| FlowError::Url {
+            reason: error.to_string(),
+        })
 }
 
 fn not_configured(applicant: &Applicant, what: &'static str) -> FlowError {

@@ -13,7 +13,13 @@ use crate::model::JsonObject;
 /// All but RFC 3986's unreserved characters.
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// What would end the parameter that it stands in.
-const DELIMITERS: &AsciiSet = &percent_encoding::CONTROLS.add(b' ').add(b'&').add(b'#').add(b'"').add(b'<').add(b'>');
+const DELIMITERS: &AsciiSet = &percent_encoding::CONTROLS
+    .add(b' ')
+    .add(b'&')
+    .add(b'#')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>');
 
 /// What an authorization is asked for with.
 pub(super) struct Ask<'a> {
@@ -38,7 +44,10 @@ pub(super) struct Ask<'a> {
 impl Ask<'_> {
     pub(super) fn url(&self) -> Result<String, FlowError> {
         let mut url = assembled(&self.base, self.word("authorization_url_fragment"), &self.query());
-        let replacements = self.entry.get("authorization_url_replacements").and_then(Value::as_object);
+        let replacements = self
+            .entry
+            .get("authorization_url_replacements")
+            .and_then(Value::as_object);
         for (from, to) in replacements.into_iter().flatten() {
             url = url.replacen(from.as_str(), to.as_str().unwrap_or_default(), 1);
         }
@@ -86,7 +95,10 @@ impl Ask<'_> {
         }
         for (name, value) in self.params {
             // What the end is recognised by is nobody's to choose.
-            if !matches!(name.as_str(), "state" | "redirect_uri" | "client_id" | "code_challenge" | "code_challenge_method") {
+            if !matches!(
+                name.as_str(),
+                "state" | "redirect_uri" | "client_id" | "code_challenge" | "code_challenge_method"
+            ) {
                 set(name, (value != "undefined").then(|| value.clone()));
             }
         }
@@ -103,7 +115,10 @@ impl Ask<'_> {
     }
 
     fn skips_encoding_of(&self, what: &str) -> bool {
-        let listed = self.entry.get("authorization_url_skip_encode").and_then(Value::as_array);
+        let listed = self
+            .entry
+            .get("authorization_url_skip_encode")
+            .and_then(Value::as_array);
         listed.is_some_and(|list| list.iter().any(|given| given == what))
     }
 
@@ -170,8 +185,14 @@ mod tests {
     #[test]
     fn who_begins_may_change_parameters_but_not_what_the_end_is_recognised_by() {
         let params = BTreeMap::from(
-            [("prompt", "login"), ("access_type", "undefined"), ("state", "mine"), ("redirect_uri", "https://evil.test"), ("client_id", "x")]
-                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+            [
+                ("prompt", "login"),
+                ("access_type", "undefined"),
+                ("state", "mine"),
+                ("redirect_uri", "https://evil.test"),
+                ("client_id", "x"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
         let text = url(&json!({}), "https://acme.test/a", |_| {});
         let entry = json!({});
@@ -212,7 +233,9 @@ mod tests {
             "https://acme.test/a#oauth/authorize?response_type=code&client_id=&redirect_uri=r&scope=a%3Ab%2Cc%20d&state=st4te"
         );
         assert_eq!(
-            short(json!({"authorization_url_replacements": {"client_id": "client_key", "redirect_uri": "redirect_url"}})),
+            short(
+                json!({"authorization_url_replacements": {"client_id": "client_key", "redirect_uri": "redirect_url"}})
+            ),
             "https://acme.test/a?response_type=code&client_key=&redirect_url=r&scope=a%3Ab%2Cc%20d&state=st4te"
         );
     }

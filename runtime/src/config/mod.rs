@@ -180,7 +180,10 @@ impl std::fmt::Debug for Config {
         f.debug_struct("Config")
             .field("listen", &self.listen)
             .field("public_url", &self.public_url.as_ref().map(Url::as_str))
-            .field("oauth_callback_override", &self.oauth_callback_override.as_ref().map(Url::as_str))
+            .field(
+                "oauth_callback_override",
+                &self.oauth_callback_override.as_ref().map(Url::as_str),
+            )
             .field("oauth_bind_browser", &self.oauth_bind_browser)
             .field("connect_frame_ancestors", &self.connect_frame_ancestors)
             .field("data_dir", &self.data_dir)

@@ -19,8 +19,8 @@ mod verification;
 
 use std::sync::{Arc, OnceLock};
 
-pub use applicant::Applicant;
 pub use app::{CLIENT_ID_CHARS_MAX, CLIENT_SECRET_CHARS_MAX};
+pub use applicant::Applicant;
 pub use cache::{CACHE_TTL_MS, INTEGRATIONS_MAX, TARGETS_MAX};
 pub use error::ConnectionsError;
 pub(crate) use fields::{check_typed, complete_config, connection_config as check_config};

@@ -143,7 +143,9 @@ fn redirect(location: &str, cookie: Option<&str>) -> Response {
 /// RFC 6265, section 5.4: pairs with `; ` between.
 fn cookies(headers: &HeaderMap) -> Vec<(String, String)> {
     let lines = headers.get_all(header::COOKIE).iter();
-    let pairs = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(';'));
+    let pairs = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'));
     let pairs = pairs.filter_map(|pair| pair.trim().split_once('='));
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
@@ -155,7 +157,10 @@ mod tests {
     #[test]
     fn cookies_of_a_browser() {
         let mut headers = HeaderMap::new();
-        headers.append(header::COOKIE, HeaderValue::from_static("a=1; __Host-nango-oauth-00=x=y"));
+        headers.append(
+            header::COOKIE,
+            HeaderValue::from_static("a=1; __Host-nango-oauth-00=x=y"),
+        );
         headers.append(header::COOKIE, HeaderValue::from_static("b"));
         let expected = [("a", "1"), ("__Host-nango-oauth-00", "x=y")];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));

@@ -82,7 +82,9 @@ pub enum RefreshError {
     },
     #[error("the token endpoint gave a token that cannot be stored")]
     Unusable(#[source] CredentialsError),
-    #[error("the answer that `after_connect` of the provider {provider:?} asks for has nothing at {path:?}, which is for `{name}`")]
+    #[error(
+        "the answer that `after_connect` of the provider {provider:?} asks for has nothing at {path:?}, which is for `{name}`"
+    )]
     NotLearned {
         provider: String,
         name: String,
