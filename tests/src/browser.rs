@@ -64,7 +64,8 @@ impl Browser {
         let cookies: Vec<String> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let mut request = match form {
             Some(form) => {
-                let pair = |(name, value): &(&str, &str)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC));
+                let pair =
+                    |(name, value): &(&str, &str)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC));
                 let body: Vec<String> = form.iter().map(pair).collect();
                 let request = self.http.post(url.clone()).body(body.join("&"));
                 request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")

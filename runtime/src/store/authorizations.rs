@@ -29,15 +29,14 @@ impl Store {
 
     /// Takes it: whoever comes second, with the same `state`, finds nothing. None when it ended before `now_ms` or then.
     pub async fn take_authorization(&self, state_sha256: &[u8; 32], now_ms: i64) -> Result<Option<Sealed>, StoreError> {
-        let row = query("DELETE FROM authorizations WHERE state_sha256 = $1 RETURNING details, expires_at_ms")
+        let row = query("DELETE FROM authorizations WHERE state_sha256 = $1 AND expires_at_ms > $2 RETURNING details")
             .bind(state_sha256.as_slice())
+            .bind(now_ms)
             .fetch_optional(&self.writer)
             .await?;
         let Some(row) = &row else { return Ok(None) };
         let mut columns = Columns::new(row, "authorizations");
-        let expires_at_ms: i64 = columns.get("expires_at_ms")?;
-        let details = Sealed(columns.get("details")?);
-        Ok((expires_at_ms > now_ms).then_some(details))
+        Ok(Some(Sealed(columns.get("details")?)))
     }
 
     /// Deletes what ended before `now_ms` or then; gives how many.

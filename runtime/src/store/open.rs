@@ -44,6 +44,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "connect_sessions",
         include_str!("../../migrations/0005_connect_sessions.sql"),
     ),
+    (
+        6,
+        "authorizations",
+        include_str!("../../migrations/0006_authorizations.sql"),
+    ),
 ];
 
 /// For each connection to SQLite. WAL with `synchronous = NORMAL`: what was committed survives `kill -9` of this

@@ -3,6 +3,7 @@
 //! one.
 
 mod api_keys;
+mod authorizations;
 mod checkpoints;
 mod connect_sessions;
 mod connections;
