@@ -19,7 +19,7 @@ pub async fn prepare(server: &Server) -> Load {
         .import_connection("bench", "conn", json!({"type": "NONE"}))
         .await
         .ok();
-    let _ = client.deploy("bench", guest::component("basic")).await.ok();
+    let _ = client.deploy("bench", guest::component("noop")).await.ok();
     load(server.base_url())
 }
 

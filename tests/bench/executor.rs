@@ -96,7 +96,7 @@ async fn prepare(runtime: &Runtime) -> EnvironmentId {
         .await
         .expect("the connection can be imported");
     runtime
-        .deploy(&environment, "bench", &guest::component("basic"))
+        .deploy(&environment, "bench", &guest::component("noop"))
         .await
         .expect("the guest can be deployed");
     environment
@@ -172,7 +172,7 @@ impl Bare {
         }
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
         let engine = Engine::new(&config).expect("the engine can be made");
-        let component = Component::new(&engine, guest::component("basic")).expect("the guest compiles");
+        let component = Component::new(&engine, guest::component("noop")).expect("the guest compiles");
         let mut linker = Linker::new(&engine);
         linker
             .define_unknown_imports_as_traps(&component)
