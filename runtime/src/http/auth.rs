@@ -35,7 +35,7 @@ needs! {
     Proxy ActionsExecute SyncsExecute SyncsRead RecordsRead
     ConnectionsList ConnectionsRead ConnectionsCreate ConnectionsUpdate ConnectionsDelete
     IntegrationsList IntegrationsListFunctions IntegrationsRead IntegrationsCreate IntegrationsUpdate IntegrationsDelete
-    FunctionsRead Deploy LogsRead ProvidersRead MetricsRead
+    FunctionsRead FunctionsDryRun RunsReplay Deploy LogsRead ProvidersRead MetricsRead
     ApiKeysList ApiKeysCreate ApiKeysDelete
 }
 

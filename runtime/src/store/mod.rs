@@ -29,6 +29,7 @@ mod integrations;
 mod log_queries;
 mod logs;
 mod open;
+mod recordings;
 mod records;
 mod refreshes;
 mod runs;
@@ -47,6 +48,7 @@ pub use deployments::NewDeployment;
 pub use error::StoreError;
 pub use log_queries::{MessageQuery, OperationQuery};
 pub use records::{RecordKey, RecordPage, RecordWrite};
+pub use recordings::StoredRecording;
 pub use refreshes::{DueQuery, RefreshWrite};
 pub use runs::ClaimedRun;
 
