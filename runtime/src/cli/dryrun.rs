@@ -39,7 +39,7 @@ pub struct DryRun {
     component: Option<PathBuf>,
     /// Keep the traffic as a test fixture, tests/FUNCTION.test.json unless a file is given
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
-    save: Option<PathBuf>,
+    save: Option<String>,
 }
 
 pub async fn run(dry: DryRun, client: &Client, output: Output) -> anyhow::Result<()> {
@@ -53,10 +53,10 @@ pub async fn run(dry: DryRun, client: &Client, output: Output) -> anyhow::Result
         format!("{}Dry run: records, checkpoint and metadata are as they were\n", run_report::render(report))
     })?;
     if let Some(path) = &dry.save {
-        let path = if path.as_os_str().is_empty() {
+        let path = if path.is_empty() {
             Path::new("tests").join(format!("{}.test.json", dry.function))
         } else {
-            path.clone()
+            PathBuf::from(path)
         };
         save(&path, &report)?;
         output.note(&format!("saved {}", path.display()));

@@ -57,8 +57,8 @@ pub async fn replay(
     let component: Option<Arc<[u8]>> = if http_body::Body::is_end_stream(&body) {
         None
     } else {
-        caller.require(Scope::Deploy)?;
         require_media_type(&parts.headers, &["application/wasm", "application/octet-stream"])?;
+        caller.require(Scope::Deploy)?;
         let component = read(body, runtime.config().limits.component_bytes).await?;
         Some(component.as_ref().into())
     };
