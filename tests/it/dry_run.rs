@@ -50,9 +50,14 @@ async fn a_dry_run_of_a_sync_shows_what_it_would_write_and_writes_nothing() {
 
     let records = client.records(INTEGRATION, CONNECTION, "Item", "").await.ok();
     assert_eq!(records["records"], json!([]));
+    let _ = client.set_metadata(INTEGRATION, CONNECTION, json!({"pages": 1, "records": 2})).await.ok();
+    let _ = client.run_sync(INTEGRATION, CONNECTION, "items").await;
+    let over = dryrun(&server, &["items", CONNECTION, "--metadata", r#"{"pages":1,"records":3,"value":1}"#]);
+    assert!(over.stdout.contains("page 0: 1 added, 2 updated"), "it knows what is there: {}", over.stdout);
     let status = client.sync_status(INTEGRATION, CONNECTION, "items").await;
     assert_eq!(status["checkpoint"], Value::Null, "{status}");
-    assert!(client.logs().await.contains("Dry run: nothing was written"));
+    let log = client.get("/logs/operations?function=items").await.text();
+    assert!(log.contains("Dry run: nothing was written"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,7 +142,7 @@ async fn a_component_that_is_not_deployed_can_be_run_dry() {
 
     let key = async |scopes: Value| {
         let body = json!({"name": scopes.to_string(), "scopes": scopes});
-        client.post("/api-keys", &body).await.ok()["key"].as_str().expect("a key").to_owned()
+        client.post("/api-keys", &body).await.ok()["data"]["key"].as_str().expect("a key").to_owned()
     };
     let path = format!("/integrations/{INTEGRATION}/functions/fetch/dry-run");
     let without = client.with_key(Some(&key(json!(["environment:functions:read"])).await));

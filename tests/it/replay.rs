@@ -171,7 +171,7 @@ async fn a_key_replays_only_what_it_may_see() {
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    let key = async |body: Value| client.post("/api-keys", &body).await.ok()["key"].as_str().expect("a key").to_owned();
+    let key = async |body: Value| client.post("/api-keys", &body).await.ok()["data"]["key"].as_str().expect("a key").to_owned();
     let scopes = json!(["environment:runs:replay"]);
     let other = json!({"name": "other", "scopes": scopes, "limits": {"connections": ["somebody-else"]}});
     let own = json!({"name": "own", "scopes": scopes, "limits": {"connections": [CONNECTION]}});

@@ -123,7 +123,8 @@ impl Inner {
         if is_dry {
             outcome.recording = Some(recording);
         } else {
-            self.recordings.keep(&request.ctx.environment_id, recording);
+            self.recordings
+                .keep(&request.ctx.environment_id, &request.connection_key, recording);
         }
     }
 }

@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 use crate::model::{Counts, JsonObject};
 use crate::recording::Position;
 
+/// What the store adds to a record that is read.
+const NANGO_METADATA: &str = "_nango_metadata";
+
 #[derive(Default)]
 pub(crate) struct Kept {
     metadata: JsonObject,
@@ -14,6 +17,8 @@ pub(crate) struct Kept {
     pub(super) checkpoint: Option<Position>,
     /// By model and id; none for a deleted record.
     records: BTreeMap<String, BTreeMap<String, Option<JsonObject>>>,
+    /// What the store has, as far as it was looked up.
+    stored: BTreeMap<String, BTreeMap<String, JsonObject>>,
 }
 
 impl Kept {
@@ -22,7 +27,7 @@ impl Kept {
         Self {
             metadata,
             checkpoint,
-            records: BTreeMap::new(),
+            ..Self::default()
         }
     }
 
@@ -37,45 +42,76 @@ impl Kept {
         self.metadata.extend(metadata.clone());
     }
 
-    /// Counts as a store would that was empty when the run began.
+    /// Ids of records that nobody has looked up and the run has not written.
+    pub(super) fn unknown<'i>(&self, model: &str, ids: impl Iterator<Item = &'i String>) -> Vec<String> {
+        let is_known = |id: &&String| {
+            let kept = self.records.get(model).is_some_and(|records| records.contains_key(*id));
+            kept || self.stored.get(model).is_some_and(|records| records.contains_key(*id))
+        };
+        ids.filter(|id| !is_known(id)).cloned().collect()
+    }
+
+    /// Takes in records of the store, a JSON object from id to record.
+    pub(super) fn look_up(&mut self, model: &str, found: &str) {
+        let found: Map<String, Value> = serde_json::from_str(found).unwrap_or_default();
+        let stored = self.stored.entry(model.to_owned()).or_default();
+        for (id, record) in found {
+            let Value::Object(mut record) = record else { continue };
+            let metadata = record.remove(NANGO_METADATA);
+            let deleted = metadata.and_then(|metadata| metadata.get("deleted_at").cloned());
+            if deleted.is_none_or(|deleted| deleted.is_null()) {
+                stored.insert(id, record);
+            }
+        }
+    }
+
+    fn of_model(&mut self, model: &str) -> Model<'_> {
+        Model {
+            records: self.records.entry(model.to_owned()).or_default(),
+            stored: self.stored.entry(model.to_owned()).or_default(),
+        }
+    }
+
+    /// Counts as the store would.
     pub(super) fn save(&mut self, model: &str, records: Vec<(String, JsonObject)>) -> Counts {
-        let kept = self.records.entry(model.to_owned()).or_default();
+        let model = self.of_model(model);
         let mut counts = Counts::default();
         for (id, record) in records {
-            match kept.get(&id) {
-                Some(Some(old)) if *old == record => counts.unchanged += 1,
-                Some(Some(_)) => counts.updated += 1,
-                Some(None) | None => counts.added += 1,
+            match model.now(&id) {
+                Some(old) if *old == record => counts.unchanged += 1,
+                Some(_) => counts.updated += 1,
+                None => counts.added += 1,
             }
-            kept.insert(id, Some(record));
+            model.records.insert(id, Some(record));
         }
         counts
     }
 
-    /// Records that the run did not save itself may be in the store: they count as updated.
     pub(super) fn update(&mut self, model: &str, patches: Vec<(String, JsonObject)>) -> Counts {
-        let kept = self.records.entry(model.to_owned()).or_default();
+        let model = self.of_model(model);
         let mut counts = Counts::default();
         for (id, patch) in patches {
-            match kept.get_mut(&id) {
-                Some(Some(record)) => {
-                    merge(record, patch);
-                    counts.updated += 1;
-                }
-                Some(None) => counts.unchanged += 1,
-                None => counts.updated += 1,
+            // Unknown ids are ignored.
+            let Some(old) = model.now(&id) else { continue };
+            let mut record = old.clone();
+            merge(&mut record, patch);
+            if record == *old {
+                counts.unchanged += 1;
+            } else {
+                counts.updated += 1;
+                model.records.insert(id, Some(record));
             }
         }
         counts
     }
 
     pub(super) fn delete(&mut self, model: &str, records: Vec<(String, JsonObject)>) -> Counts {
-        let kept = self.records.entry(model.to_owned()).or_default();
+        let model = self.of_model(model);
         let mut counts = Counts::default();
         for (id, _) in records {
-            match kept.insert(id, None) {
-                Some(None) => counts.unchanged += 1,
-                Some(Some(_)) | None => counts.deleted += 1,
+            if model.now(&id).is_some() {
+                counts.deleted += 1;
+                model.records.insert(id, None);
             }
         }
         counts
@@ -99,6 +135,22 @@ impl Kept {
             }
         }
         Some(Value::Object(records).to_string())
+    }
+}
+
+/// The records of one model.
+struct Model<'a> {
+    records: &'a mut BTreeMap<String, Option<JsonObject>>,
+    stored: &'a BTreeMap<String, JsonObject>,
+}
+
+impl Model<'_> {
+    /// The record as the run would find it.
+    fn now(&self, id: &str) -> Option<&JsonObject> {
+        match self.records.get(id) {
+            Some(written) => written.as_ref(),
+            None => self.stored.get(id),
+        }
     }
 }
 
@@ -133,5 +185,16 @@ mod tests {
         let found = kept.over("A", &ids, Some(r#"{"2":{"id":"2"}}"#.to_owned())).unwrap();
         assert_eq!(found, r#"{"1":{"a":{"b":3,"c":2},"id":"1"}}"#);
         assert_eq!(kept.over("A", &["3".to_owned()], None), None, "nobody knows");
+    }
+
+    #[test]
+    fn counts_are_those_of_the_store() {
+        let mut kept = Kept::default();
+        kept.look_up("A", r#"{"1":{"id":"1","n":1,"_nango_metadata":{"deleted_at":null}},"2":{"id":"2","_nango_metadata":{"deleted_at":"x"}}}"#);
+        let saved = kept.save("A", vec![record("1", json!({"id": "1", "n": 1})), record("2", json!({"id": "2"}))]);
+        assert_eq!((saved.unchanged, saved.added), (1, 1));
+        assert_eq!(kept.update("A", vec![record("1", json!({"n": 2})), record("9", json!({}))]).updated, 1);
+        assert_eq!(kept.unknown("A", ["1".to_owned(), "9".to_owned()].iter()), ["9"]);
+        assert_eq!(kept.delete("A", vec![record("9", json!({})), record("1", json!({}))]).deleted, 1);
     }
 }

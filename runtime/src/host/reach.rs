@@ -175,6 +175,14 @@ impl Reach {
         }
     }
 
+    /// For a dry run: the store, to look up what is about to be written over.
+    pub(super) fn foresight(&self) -> Option<Foresight<'_>> {
+        match &self.0 {
+            Way::Dry(services, _, kept) => Some(Foresight { services, kept }),
+            Way::Live(_) | Way::Taped(..) | Way::Played(..) => None,
+        }
+    }
+
     pub(super) fn tape(&self) -> Option<&Tape> {
         match &self.0 {
             Way::Live(_) => None,
@@ -211,6 +219,19 @@ impl Reach {
             return true;
         }
         false
+    }
+}
+
+/// What a dry run looks up of the store before it says what it would write there.
+pub(super) struct Foresight<'a> {
+    pub(super) services: &'a Services,
+    kept: &'a Mutex<Kept>,
+}
+
+impl Foresight<'_> {
+    /// Not to be held while waiting.
+    pub(super) fn kept(&self) -> MutexGuard<'_, Kept> {
+        lock(self.kept)
     }
 }
 

@@ -13,6 +13,8 @@ use crate::store::RecordKey;
 const GET_BY_IDS: &str = "records.get-by-ids";
 /// Ids of one `get-by-ids`.
 const IDS_MAX: usize = 1_000;
+/// Records looked up at once in a dry run.
+const LOOK_UP_MAX: usize = 1_000;
 /// The variant whose models carry no suffix.
 const BASE_VARIANT: &str = "base";
 
@@ -36,6 +38,20 @@ impl GuestState {
     }
 }
 
+/// In a dry run, looks up what the store has of the records that are about to be written, so that counts are those of a real run.
+async fn foresee(run: &RunFacts, key: &RecordKey, model: &str, records: &str) -> Result<(), Fault> {
+    let Some(foresight) = run.reach.foresight() else {
+        return Ok(());
+    };
+    let batch = crate::records::read_batch(records)?;
+    let unknown = foresight.kept().unknown(model, batch.iter().map(|(id, _)| id));
+    for ids in unknown.chunks(LOOK_UP_MAX) {
+        let found = foresight.services.records.by_ids(key, ids).await?;
+        foresight.kept().look_up(model, &found);
+    }
+    Ok(())
+}
+
 /// What a call writes, for the tape.
 fn written(model: &str, records: &str) -> Value {
     let parsed = serde_json::from_str(records).unwrap_or_else(|_| Value::from(records));
@@ -47,6 +63,7 @@ impl Host for GuestState {
         self.log.announce();
         let run = self.run(import::BATCH_SAVE)?;
         let key = key(run, &model)?;
+        foresee(run, &key, &model, &records).await?;
         let live = async |services: &Services| Ok(services.records.save(&key, &records).await?);
         let keep = |kept: &mut Kept| Ok(kept.save(&model, crate::records::read_batch(&records)?));
         let arguments = || written(&model, &records);
@@ -58,6 +75,7 @@ impl Host for GuestState {
         self.log.announce();
         let run = self.run(import::BATCH_UPDATE)?;
         let key = key(run, &model)?;
+        foresee(run, &key, &model, &records).await?;
         let live = async |services: &Services| Ok(services.records.update(&key, &records).await?);
         let keep = |kept: &mut Kept| Ok(kept.update(&model, crate::records::read_batch(&records)?));
         let arguments = || written(&model, &records);
@@ -69,6 +87,7 @@ impl Host for GuestState {
         self.log.announce();
         let run = self.run(import::BATCH_DELETE)?;
         let key = key(run, &model)?;
+        foresee(run, &key, &model, &records).await?;
         let live = async |services: &Services| Ok(services.records.delete(&key, &records).await?);
         let keep = |kept: &mut Kept| Ok(kept.delete(&model, crate::records::read_batch(&records)?));
         let arguments = || written(&model, &records);

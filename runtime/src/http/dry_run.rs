@@ -61,9 +61,8 @@ pub struct RunReport {
     /// Records by model, checkpoint, metadata, log lines, requests.
     #[schema(value_type = Object)]
     effects: Effects,
-    /// The same as a test fixture, a `*.test.json` file.
-    #[schema(value_type = Object)]
-    fixture: Fixture,
+    /// The text of a `*.test.json` file, a test fixture that plays this run and expects what it did.
+    fixture: String,
 }
 
 impl From<&Recording> for RunReport {
@@ -76,7 +75,7 @@ impl From<&Recording> for RunReport {
             duration_us: recording.duration_us,
             complete: recording.complete,
             effects: Effects::of(recording),
-            fixture: Fixture::of(recording),
+            fixture: Fixture::of(recording).to_text(),
         }
     }
 }

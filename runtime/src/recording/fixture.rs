@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use sha1::{Digest, Sha1};
 
 use super::compare::{self, Difference};
+use super::headers::Headers;
 use super::{
     Body, Call, Effects, Exchange, FORMAT, HostError, Outcome, Position, Recording, Request, Seed, Subject, Time, import,
 };
@@ -89,7 +90,7 @@ pub struct Entry {
     #[serde(default = "ok_status")]
     pub status: u16,
     #[serde(default)]
-    pub headers: BTreeMap<String, Value>,
+    pub headers: Headers,
     /// There was no answer, for this reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<HostError>,
@@ -390,7 +391,7 @@ impl Entry {
                 let exchange: Exchange = serde_json::from_value(value.clone()).ok()?;
                 (entry.response, entry.encoding) = written(&exchange.body, exchange.is_json());
                 entry.status = exchange.status;
-                entry.headers = exchange.headers.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
+                entry.headers = Headers(exchange.headers);
             }
             Outcome::Error(error) => entry.error = Some(error.clone()),
             Outcome::Trap(_) => return None,
@@ -422,27 +423,17 @@ impl Entry {
     }
 
     fn exchange(&self) -> Exchange {
-        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let headers = self.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), text(value)));
-        let mut exchange = Exchange {
-            status: self.status,
-            headers: headers.collect(),
-            body: Body::Empty,
-        };
-        exchange.body = match &self.response {
+        let body = match &self.response {
             Value::Null => Body::Empty,
             Value::String(base64) if self.encoding.as_deref() == Some("base64") => Body::Base64(base64.clone()),
-            Value::String(text) if !self.headers_say_json() => Body::Text(text.clone()),
+            Value::String(text) if !self.headers.say_json() => Body::Text(text.clone()),
             json => Body::Text(json.to_string()),
         };
-        exchange
-    }
-
-    fn headers_say_json(&self) -> bool {
-        let mut headers = self.headers.iter();
-        headers.any(|(name, value)| {
-            name.eq_ignore_ascii_case("content-type") && value.as_str().is_some_and(|value| value.contains("json"))
-        })
+        Exchange {
+            status: self.status,
+            headers: self.headers.0.clone(),
+            body,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod body;
 mod compare;
 mod effects;
 mod fixture;
+mod headers;
 mod request;
 
 use std::borrow::Cow;

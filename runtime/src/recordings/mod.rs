@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::encryption::{EncryptionError, Keyring};
-use crate::model::{EnvironmentId, RunId};
+use crate::model::{ConnectionKey, EnvironmentId, RunId};
 use crate::recording::{FORMAT, RecordRuns, Recording};
 use crate::store::{Store, StoreError, StoredRecording};
 
@@ -39,17 +39,16 @@ struct Parts {
     keyring: Keyring,
     clock: Clock,
     options: RecordingOptions,
-    queue: mpsc::Sender<(EnvironmentId, Box<Recording>)>,
+    queue: mpsc::Sender<Queued>,
     /// Queued and not yet written.
     pending: AtomicUsize,
 }
 
-/// A recording with what the store knows of it.
-#[derive(Debug)]
-pub struct KeptRecording {
-    pub provider_config_key: String,
-    pub connection_id: String,
-    pub recording: Recording,
+/// A recording and whose it is.
+struct Queued {
+    environment_id: EnvironmentId,
+    connection_key: ConnectionKey,
+    recording: Box<Recording>,
 }
 
 /// Why a recording cannot be read.
@@ -84,9 +83,9 @@ impl Recordings {
         // The task ends with the last sender.
         let parts = Arc::downgrade(&recordings.0);
         tokio::spawn(async move {
-            while let Some((environment_id, recording)) = queued.recv().await {
+            while let Some(queued) = queued.recv().await {
                 let Some(parts) = parts.upgrade() else { return };
-                parts.write(environment_id, *recording).await;
+                parts.write(queued).await;
                 parts.pending.fetch_sub(1, Ordering::AcqRel);
             }
         });
@@ -110,7 +109,7 @@ impl Recordings {
     }
 
     /// Keeps a recording, behind the caller's back.
-    pub fn keep(&self, environment_id: &EnvironmentId, recording: Box<Recording>) {
+    pub fn keep(&self, environment_id: &EnvironmentId, connection_key: &ConnectionKey, recording: Box<Recording>) {
         if !recording.complete {
             tracing::info!(
                 function = recording.subject.function,
@@ -120,7 +119,12 @@ impl Recordings {
             return;
         }
         self.0.pending.fetch_add(1, Ordering::AcqRel);
-        if self.0.queue.try_send((environment_id.clone(), recording)).is_err() {
+        let queued = Queued {
+            environment_id: environment_id.clone(),
+            connection_key: connection_key.clone(),
+            recording,
+        };
+        if self.0.queue.try_send(queued).is_err() {
             self.0.pending.fetch_sub(1, Ordering::AcqRel);
             tracing::warn!("The recording of a run was dropped: the database does not keep up with them");
         }
@@ -128,18 +132,14 @@ impl Recordings {
 
     /// # Errors
     /// [`RecordingError`]: there is none, or it cannot be opened or read.
-    pub async fn open(&self, environment_id: &EnvironmentId, run_id: &str) -> Result<KeptRecording, RecordingError> {
+    pub async fn open(&self, environment_id: &EnvironmentId, run_id: &str) -> Result<Recording, RecordingError> {
         let stored = self.0.store.recording(environment_id, run_id).await?;
         let stored = stored.ok_or_else(|| RecordingError::Unknown { run_id: run_id.into() })?;
         let place = place(environment_id, run_id);
         let json = self.0.keyring.open(&place, &stored.sealed)?;
         let recording: Option<Recording> = serde_json::from_slice(json.expose()).ok();
         let recording = recording.filter(|recording| recording.format == FORMAT);
-        Ok(KeptRecording {
-            provider_config_key: stored.provider_config_key,
-            connection_id: stored.connection_id,
-            recording: recording.ok_or_else(|| RecordingError::Format { run_id: run_id.into() })?,
-        })
+        recording.ok_or_else(|| RecordingError::Format { run_id: run_id.into() })
     }
 
     /// Deletes what is older than it may be.
@@ -166,7 +166,12 @@ impl Recordings {
 }
 
 impl Parts {
-    async fn write(&self, environment_id: EnvironmentId, recording: Recording) {
+    async fn write(&self, queued: Queued) {
+        let Queued {
+            environment_id,
+            connection_key,
+            recording,
+        } = queued;
         // A run without an id is nobody's to ask for.
         let Some(run_id) = recording.subject.run_id.clone() else { return };
         let json = match serde_json::to_vec(&recording) {
@@ -180,8 +185,7 @@ impl Parts {
             sealed: self.keyring.seal(&place(&environment_id, &run_id), &json),
             run_id: RunId::from(run_id.as_str()),
             environment_id,
-            provider_config_key: recording.subject.provider_config_key,
-            connection_id: recording.subject.connection_id,
+            connection_key,
             created_at_ms: self.clock.now_ms(),
         };
         if let Err(error) = self.store.insert_recording(&stored).await {

@@ -180,8 +180,7 @@ impl Runtime {
     /// # Errors
     /// [`ReplayError::Recording`].
     pub async fn recording(&self, environment: &EnvironmentId, run_id: &str) -> Result<Recording, ReplayError> {
-        let kept = self.0.recordings.open(environment, run_id).await?;
-        Ok(kept.recording)
+        Ok(self.0.recordings.open(environment, run_id).await?)
     }
 
     /// Runs a recorded run again, with the component of then or another, against what was recorded: nothing leaves this process, and

@@ -4,7 +4,7 @@ use sqlx::query;
 
 use super::columns::Columns;
 use super::{Store, StoreError};
-use crate::model::{EnvironmentId, RunId, Sealed};
+use crate::model::{ConnectionKey, EnvironmentId, RunId, Sealed};
 
 /// Recordings deleted by one statement.
 const DELETE_MAX: i64 = 500;
@@ -14,8 +14,7 @@ const DELETE_MAX: i64 = 500;
 pub struct StoredRecording {
     pub run_id: RunId,
     pub environment_id: EnvironmentId,
-    pub provider_config_key: String,
-    pub connection_id: String,
+    pub connection_key: ConnectionKey,
     pub sealed: Sealed,
     pub created_at_ms: i64,
 }
@@ -24,14 +23,13 @@ impl Store {
     /// Of two recordings of one run, which a process that died and its successor may have made, the last one stays.
     pub async fn insert_recording(&self, recording: &StoredRecording) -> Result<(), StoreError> {
         query(
-            "INSERT INTO recordings (run_id, environment_id, integration, connection_id, sealed, created_at_ms) \
-             VALUES ($1, $2, $3, $4, $5, $6) \
+            "INSERT INTO recordings (run_id, environment_id, connection_key, sealed, created_at_ms) \
+             VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT (run_id) DO UPDATE SET sealed = excluded.sealed, created_at_ms = excluded.created_at_ms",
         )
         .bind(recording.run_id.as_str())
         .bind(recording.environment_id.as_str())
-        .bind(recording.provider_config_key.as_str())
-        .bind(recording.connection_id.as_str())
+        .bind(recording.connection_key.as_str())
         .bind(recording.sealed.0.as_slice())
         .bind(recording.created_at_ms)
         .execute(&self.writer)
@@ -45,7 +43,7 @@ impl Store {
         run_id: &str,
     ) -> Result<Option<StoredRecording>, StoreError> {
         let row = query(
-            "SELECT run_id, environment_id, integration, connection_id, sealed, created_at_ms FROM recordings \
+            "SELECT run_id, environment_id, connection_key, sealed, created_at_ms FROM recordings \
              WHERE environment_id = $1 AND run_id = $2",
         )
         .bind(environment_id.as_str())
@@ -57,8 +55,7 @@ impl Store {
         Ok(Some(StoredRecording {
             run_id: columns.id("run_id")?,
             environment_id: columns.id("environment_id")?,
-            provider_config_key: columns.get("integration")?,
-            connection_id: columns.get("connection_id")?,
+            connection_key: columns.id("connection_key")?,
             sealed: Sealed(columns.get("sealed")?),
             created_at_ms: columns.get("created_at_ms")?,
         }))
