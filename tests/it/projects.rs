@@ -122,4 +122,11 @@ async fn dev_builds_deploys_and_runs_on_every_change() {
     dev.signal("INT");
     let status = dev.wait();
     assert_eq!(status.code(), Some(0), "{}", dev.text(Some(Stream::Stderr)));
+
+    // What ran last is what is run when nothing is named.
+    let arguments = ["dev", "look-up", "--integration", INTEGRATION, "--input", r#"{"id":"6"}"#];
+    let mut dev = cli(&server, &arguments).start();
+    dev.wait_for_line(|line| line.contains("GET    /thoughts/6  200").then_some(()));
+    dev.signal("INT");
+    assert_eq!(dev.wait().code(), Some(0), "{}", dev.text(Some(Stream::Stderr)));
 }
