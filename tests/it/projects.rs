@@ -20,7 +20,9 @@ fn compiler() -> Vec<(String, String)> {
         String::from_utf8_lossy(&output.stderr)
     );
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let exports = text.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+    let exports = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("export ")?.split_once('='));
     let mut variables: Vec<(String, String)> = exports
         .map(|(name, value)| (name.to_owned(), value.trim_matches(['"', '\'']).to_owned()))
         .collect();
@@ -33,7 +35,9 @@ fn compiler() -> Vec<(String, String)> {
 fn cli(server: &Server, arguments: &[&str]) -> Cli {
     compiler()
         .iter()
-        .fold(Cli::of(server, arguments), |cli, (name, value)| cli.environment(name, value))
+        .fold(Cli::of(server, arguments), |cli, (name, value)| {
+            cli.environment(name, value)
+        })
 }
 
 /// Makes a project in the server's folder.
@@ -63,7 +67,15 @@ async fn a_new_action_is_green_and_answers_when_deployed() {
     assert!(tested.stdout.contains("1 passed, 0 failed"), "{}", tested.stdout);
     let deployed = cli(&server, &["deploy", "get-item", "--integration", INTEGRATION]).run();
     assert_eq!(deployed.code, Some(0), "{}", deployed.stderr);
-    let invoke = ["invoke", INTEGRATION, "get-item", "--connection", CONNECTION, "--input", r#"{"id":"5"}"#];
+    let invoke = [
+        "invoke",
+        INTEGRATION,
+        "get-item",
+        "--connection",
+        CONNECTION,
+        "--input",
+        r#"{"id":"5"}"#,
+    ];
     assert_eq!(cli(&server, &invoke).run().json(), json!({"id": "5", "name": "fifth"}));
     assert_eq!(upstream.received()[0].target, "/items/5");
 
@@ -98,7 +110,16 @@ async fn dev_builds_deploys_and_runs_on_every_change() {
     // So that dev finds the dependencies built.
     let built = cli(&server, &["build", "look-up"]).run();
     assert_eq!(built.code, Some(0), "{}", built.stderr);
-    let arguments = ["dev", "look-up", "--integration", INTEGRATION, "--invoke", "look-up", "--connection", CONNECTION];
+    let arguments = [
+        "dev",
+        "look-up",
+        "--integration",
+        INTEGRATION,
+        "--invoke",
+        "look-up",
+        "--connection",
+        CONNECTION,
+    ];
     let mut dev = cli(&server, &[&arguments[..], &["--input", r#"{"id":"5"}"#]].concat()).start();
     let wait = |text: &str| dev.wait_for_line(|line| line.contains(text).then_some(()));
     wait("deployed look-up v1");
@@ -124,7 +145,14 @@ async fn dev_builds_deploys_and_runs_on_every_change() {
     assert_eq!(status.code(), Some(0), "{}", dev.text(Some(Stream::Stderr)));
 
     // What ran last is what is run when nothing is named.
-    let arguments = ["dev", "look-up", "--integration", INTEGRATION, "--input", r#"{"id":"6"}"#];
+    let arguments = [
+        "dev",
+        "look-up",
+        "--integration",
+        INTEGRATION,
+        "--input",
+        r#"{"id":"6"}"#,
+    ];
     let mut dev = cli(&server, &arguments).start();
     dev.wait_for_line(|line| line.contains("GET    /thoughts/6  200").then_some(()));
     dev.signal("INT");

@@ -10,7 +10,9 @@ use crate::fixture::{API_KEY, CONNECTION, INTEGRATION, prepared, with_guest};
 const MARK: &str = "a-sentence-of-a-customers-customer";
 
 async fn recording(which: &str, base_url: &str) -> (Server, Client) {
-    let runtime = TestRuntime::new().egress_loopback().environment("NANGO_RECORD_RUNS", which);
+    let runtime = TestRuntime::new()
+        .egress_loopback()
+        .environment("NANGO_RECORD_RUNS", which);
     let (server, client) = prepared(runtime, base_url).await;
     let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
     (server, client)
@@ -20,7 +22,11 @@ async fn recording(which: &str, base_url: &str) -> (Server, Client) {
 async fn last_run(client: &Client, function: &str) -> String {
     for _ in 0..200 {
         let operations = client.get(&format!("/logs/operations?function={function}")).await.ok();
-        let ended = operations["data"].as_array().into_iter().flatten().find(|it| it["state"] != "running");
+        let ended = operations["data"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|it| it["state"] != "running");
         if let Some(run_id) = ended.and_then(|operation| operation["run_id"].as_str()) {
             return run_id.to_owned();
         }
@@ -52,11 +58,23 @@ async fn a_recorded_action_does_the_same_again_without_its_upstream() {
     let upstream = Upstream::replying([Reply::json(200, &json!({"text": MARK, "echo": API_KEY}))]).await;
     let (mut server, client) = recording("all", &upstream.url()).await;
     let input = json!({"path": "/customers"});
-    let _ = client.trigger_action(INTEGRATION, CONNECTION, "fetch", input).await.ok();
-    let _ = client.trigger_action(INTEGRATION, CONNECTION, "surroundings", json!(null)).await.ok();
+    let _ = client
+        .trigger_action(INTEGRATION, CONNECTION, "fetch", input)
+        .await
+        .ok();
+    let _ = client
+        .trigger_action(INTEGRATION, CONNECTION, "surroundings", json!(null))
+        .await
+        .ok();
     let many = json!({"paths": ["/1", "/2", "/3"], "max_in_flight": 3});
-    let _ = client.trigger_action(INTEGRATION, CONNECTION, "fetch-many", many.clone()).await.ok();
-    let _ = client.trigger_action(INTEGRATION, CONNECTION, "start-wait", many).await.ok();
+    let _ = client
+        .trigger_action(INTEGRATION, CONNECTION, "fetch-many", many.clone())
+        .await
+        .ok();
+    let _ = client
+        .trigger_action(INTEGRATION, CONNECTION, "start-wait", many)
+        .await
+        .ok();
     drop(upstream);
 
     let run_id = last_run(&client, "fetch").await;
@@ -65,7 +83,11 @@ async fn a_recorded_action_does_the_same_again_without_its_upstream() {
     for text in ["GET    /customers  200", "The same again: 1 calls of the host", MARK] {
         assert!(again.stdout.contains(text), "{text} is not in\n{}", again.stdout);
     }
-    assert!(!again.stdout.contains(API_KEY), "a credential is shown:\n{}", again.stdout);
+    assert!(
+        !again.stdout.contains(API_KEY),
+        "a credential is shown:\n{}",
+        again.stdout
+    );
     for function in ["surroundings", "fetch-many", "start-wait"] {
         let run_id = last_run(&client, function).await;
         let again = replay(&server, &run_id, &[]).await;
@@ -121,13 +143,17 @@ async fn a_changed_sync_shows_which_records_would_be_others() {
     let fixture = server.folder().join("items.test.json");
     let saved = replay(&server, &run_id, &["--save", &fixture.to_string_lossy()]).await;
     assert_eq!(saved.code, Some(0), "{}", saved.stderr);
-    let run = |component: &str| {
-        Cli::new(&["test", &fixture.to_string_lossy(), "--component", component]).run()
-    };
+    let run = |component: &str| Cli::new(&["test", &fixture.to_string_lossy(), "--component", component]).run();
     let basic = server.folder().join("basic.wasm");
     std::fs::write(&basic, guest::component("basic")).expect("a file can be written");
     let passed = run(&basic.to_string_lossy());
-    assert_eq!(passed.code, Some(0), "a production run became a test: {}{}", passed.stdout, passed.stderr);
+    assert_eq!(
+        passed.code,
+        Some(0),
+        "a production run became a test: {}{}",
+        passed.stdout,
+        passed.stderr
+    );
     let failed = run(&changed);
     assert_eq!(failed.code, Some(1));
     assert!(failed.stdout.contains("record Item 0/value"), "{}", failed.stdout);
@@ -136,12 +162,23 @@ async fn a_changed_sync_shows_which_records_would_be_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_failed_runs_are_recorded_when_that_is_asked_for() {
     let (server, client) = recording("failed", "http://127.0.0.1:9").await;
-    let _ = client.trigger_action(INTEGRATION, CONNECTION, "echo", json!(1)).await.ok();
-    let refused = client.trigger_action(INTEGRATION, CONNECTION, "refuse", json!(null)).await;
+    let _ = client
+        .trigger_action(INTEGRATION, CONNECTION, "echo", json!(1))
+        .await
+        .ok();
+    let refused = client
+        .trigger_action(INTEGRATION, CONNECTION, "refuse", json!(null))
+        .await;
     assert_eq!(refused.status, 500);
     let run_id = last_run(&client, "refuse").await;
     let again = replay(&server, &run_id, &[]).await;
-    assert_eq!(again.code, Some(0), "it fails the same way: {}{}", again.stdout, again.stderr);
+    assert_eq!(
+        again.code,
+        Some(0),
+        "it fails the same way: {}{}",
+        again.stdout,
+        again.stderr
+    );
     assert!(again.stdout.contains("bad thing"), "{}", again.stdout);
     let run_id = last_run(&client, "echo").await;
     let none = Cli::of(&server, &["replay", &run_id]).run();
@@ -152,7 +189,10 @@ async fn only_failed_runs_are_recorded_when_that_is_asked_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_run_is_recorded_unless_the_operator_says_so() {
     let (server, client) = with_guest("basic", "http://127.0.0.1:9").await;
-    let _ = client.trigger_action(INTEGRATION, CONNECTION, "echo", json!(1)).await.ok();
+    let _ = client
+        .trigger_action(INTEGRATION, CONNECTION, "echo", json!(1))
+        .await
+        .ok();
     let run_id = last_run(&client, "echo").await;
     let none = Cli::of(&server, &["replay", &run_id]).run();
     assert_eq!(none.code, Some(1));
@@ -162,7 +202,10 @@ async fn no_run_is_recorded_unless_the_operator_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_replays_only_what_it_may_see() {
     let (_server, client) = recording("all", "http://127.0.0.1:9").await;
-    let _ = client.trigger_action(INTEGRATION, CONNECTION, "echo", json!(1)).await.ok();
+    let _ = client
+        .trigger_action(INTEGRATION, CONNECTION, "echo", json!(1))
+        .await
+        .ok();
     let run_id = last_run(&client, "echo").await;
     let path = format!("/runs/{run_id}/replay");
     for _ in 0..200 {
@@ -171,7 +214,12 @@ async fn a_key_replays_only_what_it_may_see() {
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    let key = async |body: Value| client.post("/api-keys", &body).await.ok()["data"]["key"].as_str().expect("a key").to_owned();
+    let key = async |body: Value| {
+        client.post("/api-keys", &body).await.ok()["data"]["key"]
+            .as_str()
+            .expect("a key")
+            .to_owned()
+    };
     let scopes = json!(["environment:runs:replay"]);
     let other = json!({"name": "other", "scopes": scopes, "limits": {"connections": ["somebody-else"]}});
     let own = json!({"name": "own", "scopes": scopes, "limits": {"connections": [CONNECTION]}});

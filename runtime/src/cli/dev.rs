@@ -105,18 +105,13 @@ async fn changed(path: &Path, seen: Files, clock: &Clock) -> Files {
     }
 }
 
-async fn round(
-    dev: &Dev,
-    input: Option<&Value>,
-    client: &Client,
-    clock: &Clock,
-    output: Output,
-) -> anyhow::Result<()> {
+async fn round(dev: &Dev, input: Option<&Value>, client: &Client, clock: &Clock, output: Output) -> anyhow::Result<()> {
     let started_us = clock.monotonic_us();
     let path = dev.path.clone();
     let built = tokio::task::spawn_blocking(move || build::build_crate(&path, None, output)).await?;
     let component = built.and_then(|path| Ok(std::fs::read(path)?)).map_err(|error| {
-        error.context("the build failed\nhint: the last version that was built stays deployed; save a file to try again")
+        error
+            .context("the build failed\nhint: the last version that was built stays deployed; save a file to try again")
     })?;
     let built_us = clock.monotonic_us();
     let request = client
@@ -175,7 +170,10 @@ async fn last_invocation(dev: &Dev, deployed: &Value, client: &Client) -> anyhow
         .query("limit", Some(OPERATIONS_MAX))
         .answer()
         .await?;
-    let names: Vec<String> = list_at(deployed, "/functions").iter().map(|it| text_at(it, "/name")).collect();
+    let names: Vec<String> = list_at(deployed, "/functions")
+        .iter()
+        .map(|it| text_at(it, "/name"))
+        .collect();
     let operations = list_at(&answer, "/data").iter();
     let mut runs = operations.map(|operation| (text_at(operation, "/function"), text_at(operation, "/connection_id")));
     Ok(runs.find(|(function, connection)| {

@@ -49,7 +49,10 @@ pub async fn run(dry: DryRun, client: &Client, output: Output) -> anyhow::Result
     let body = dry.body()?;
     let report = send(client, &integration, &dry.function, &body).await?;
     output.show(&report, |report| {
-        format!("{}Dry run: records, checkpoint and metadata are as they were\n", run_report::render(report))
+        format!(
+            "{}Dry run: records, checkpoint and metadata are as they were\n",
+            run_report::render(report)
+        )
     })?;
     if let Some(path) = &dry.save {
         let path = if path.is_empty() {
@@ -96,7 +99,12 @@ impl DryRun {
 }
 
 /// Asks the server for a dry run; `body` is that of its route.
-pub async fn send(client: &Client, integration: &str, function: &str, body: &Map<String, Value>) -> anyhow::Result<Value> {
+pub async fn send(
+    client: &Client,
+    integration: &str,
+    function: &str,
+    body: &Map<String, Value>,
+) -> anyhow::Result<Value> {
     let path = ["integrations", integration, "functions", function, "dry-run"];
     let request = client.request(Method::POST, &path);
     Ok(request.json(&Value::Object(body.clone())).answer().await?)
@@ -124,7 +132,10 @@ pub async fn integration_of(client: &Client, connection: &str) -> anyhow::Result
 /// Writes the fixture of a report.
 pub fn save(path: &Path, report: &Value) -> anyhow::Result<()> {
     // Its text, because a value would lose the order of headers.
-    let fixture = report.get("fixture").and_then(Value::as_str).context("the server gave no fixture")?;
+    let fixture = report
+        .get("fixture")
+        .and_then(Value::as_str)
+        .context("the server gave no fixture")?;
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }

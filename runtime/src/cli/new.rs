@@ -68,7 +68,10 @@ pub fn run(new: &New, output: Output) -> anyhow::Result<()> {
     check_name(&new.name)?;
     let folder = Path::new(&new.name);
     if folder.exists() {
-        return Err(usage(format!("{} is there already; nothing was changed", folder.display())));
+        return Err(usage(format!(
+            "{} is there already; nothing was changed",
+            folder.display()
+        )));
     }
     let sdk = match &new.sdk {
         Some(text) => Sdk::parse(text)?,
@@ -117,7 +120,9 @@ fn usage(message: String) -> anyhow::Error {
 
 fn check_name(name: &str) -> anyhow::Result<()> {
     let begins = name.starts_with(|first: char| first.is_ascii_lowercase());
-    let allowed = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    let allowed = name
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     if !begins || !allowed || name.ends_with('-') || name.contains("--") || name.len() > NAME_BYTES_MAX {
         return Err(usage(format!(
             "{name:?} is no name for a project: it has 1 to {NAME_BYTES_MAX} lower-case letters, digits and single `-`, and begins with a \
@@ -125,7 +130,9 @@ fn check_name(name: &str) -> anyhow::Result<()> {
         )));
     }
     if RESERVED.contains(&name) {
-        return Err(usage(format!("{name:?} is a word of Rust or a crate of its own: choose another name")));
+        return Err(usage(format!(
+            "{name:?} is a word of Rust or a crate of its own: choose another name"
+        )));
     }
     Ok(())
 }
@@ -139,14 +146,20 @@ impl Sdk {
             return Ok(Self::Version(text.to_owned()));
         }
         let folder = Path::new(text);
-        let folder = if is_sdk(&folder.join(SDK_FOLDER)) { folder.join(SDK_FOLDER) } else { folder.to_owned() };
+        let folder = if is_sdk(&folder.join(SDK_FOLDER)) {
+            folder.join(SDK_FOLDER)
+        } else {
+            folder.to_owned()
+        };
         if !is_sdk(&folder) {
             return Err(usage(format!(
                 "--sdk {text:?}: neither a folder with the guest SDK (the folder guest-sdk of nango-runtime's repository), nor a git URL, nor \
                  a version such as 0.1"
             )));
         }
-        let full = folder.canonicalize().with_context(|| format!("cannot read {}", folder.display()))?;
+        let full = folder
+            .canonicalize()
+            .with_context(|| format!("cannot read {}", folder.display()))?;
         Ok(Self::Path(full))
     }
 
@@ -155,7 +168,9 @@ impl Sdk {
         let here = std::env::current_dir().ok();
         let program = std::env::current_exe().ok();
         let places = here.iter().chain(&program).flat_map(|path| path.ancestors());
-        let found = places.map(|folder| folder.join(SDK_FOLDER)).find(|folder| is_sdk(folder));
+        let found = places
+            .map(|folder| folder.join(SDK_FOLDER))
+            .find(|folder| is_sdk(folder));
         found.map_or_else(|| Self::Git(env!("CARGO_PKG_REPOSITORY").to_owned()), Self::Path)
     }
 
@@ -204,7 +219,9 @@ mod tests {
         let url = "https://example.com/nango-runtime";
         assert_eq!(Sdk::parse(url).unwrap().dependency(), format!("{{ git = {url:?} }}"));
         let repository = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-        let Sdk::Path(path) = Sdk::parse(repository).unwrap() else { panic!("a folder") };
+        let Sdk::Path(path) = Sdk::parse(repository).unwrap() else {
+            panic!("a folder")
+        };
         assert!(path.ends_with(SDK_FOLDER));
         assert!(Sdk::parse("/no/such/folder").is_err());
     }

@@ -82,7 +82,10 @@ fn render(answer: &Value) -> String {
     out.push_str(&run_report::render(answer.get("after").unwrap_or(&Value::Null)));
     out.push('\n');
     if comparison.same {
-        out.push_str(&format!("The same again: {} calls of the host, output, records, checkpoint\n", comparison.calls_before));
+        out.push_str(&format!(
+            "The same again: {} calls of the host, output, records, checkpoint\n",
+            comparison.calls_before
+        ));
         return out;
     }
     if let Some(first) = &comparison.first_call {

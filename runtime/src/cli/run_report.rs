@@ -29,20 +29,30 @@ pub fn render(report: &Value) -> String {
         }
     }
     for (model, records) in &effects.records {
-        let lists = [("saved", &records.saved), ("updated", &records.updated), ("deleted", &records.deleted)];
+        let lists = [
+            ("saved", &records.saved),
+            ("updated", &records.updated),
+            ("deleted", &records.deleted),
+        ];
         for (what, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
             out.push_str(&format!("{model}: {} {what}\n", list.len()));
             for record in list.iter().take(RECORDS_SHOWN_MAX) {
                 out.push_str(&format!("  {}\n", short(record)));
             }
             if list.len() > RECORDS_SHOWN_MAX {
-                out.push_str(&format!("  … and {} more (--json shows all)\n", list.len() - RECORDS_SHOWN_MAX));
+                out.push_str(&format!(
+                    "  … and {} more (--json shows all)\n",
+                    list.len() - RECORDS_SHOWN_MAX
+                ));
             }
         }
     }
     if let Some(after) = &effects.checkpoint_after {
         let shown = |json: &Option<String>| json.as_deref().map_or("none".to_owned(), printable);
-        let before = effects.checkpoint_before.as_ref().and_then(|before| before.json.clone());
+        let before = effects
+            .checkpoint_before
+            .as_ref()
+            .and_then(|before| before.json.clone());
         out.push_str(&format!("Checkpoint: {} → {}\n", shown(&before), shown(&after.json)));
     }
     if let Some(metadata) = &effects.metadata {

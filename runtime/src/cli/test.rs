@@ -105,7 +105,10 @@ async fn run_all(test: &Test, component: &[u8], fixtures: &[PathBuf], output: Ou
                     path: path.clone(),
                     took_us: 0,
                     differences: Vec::new(),
-                    faults: vec![format!("the component has no function {function:?}; it has {}", names.join(", "))],
+                    faults: vec![format!(
+                        "the component has no function {function:?}; it has {}",
+                        names.join(", ")
+                    )],
                     updated: false,
                     function,
                 }
@@ -195,7 +198,9 @@ fn junit(outcomes: &[Outcome]) -> String {
     for outcome in outcomes {
         let (name, class) = (escaped(&outcome.path.display().to_string()), escaped(&outcome.function));
         let (seconds, micros) = (outcome.took_us / 1_000_000, outcome.took_us % 1_000_000);
-        xml.push_str(&format!("  <testcase name=\"{name}\" classname=\"{class}\" time=\"{seconds}.{micros:06}\""));
+        xml.push_str(&format!(
+            "  <testcase name=\"{name}\" classname=\"{class}\" time=\"{seconds}.{micros:06}\""
+        ));
         if outcome.passed() {
             xml.push_str("/>\n");
         } else {
@@ -208,18 +213,26 @@ fn junit(outcomes: &[Outcome]) -> String {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 /// `issues` for `issues.test.json` and `issues.second-page.test.json`: a function's name has no dot.
 fn function_of(path: &Path) -> String {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     name.split('.').next().unwrap_or_default().to_owned()
 }
 
 /// The nearest folder that holds a crate.
 fn project(path: &Path) -> anyhow::Result<PathBuf> {
-    let full = path.canonicalize().with_context(|| format!("{} is not there", path.display()))?;
+    let full = path
+        .canonicalize()
+        .with_context(|| format!("{} is not there", path.display()))?;
     let found = full.ancestors().find(|folder| folder.join("Cargo.toml").is_file());
     found.map(Path::to_owned).with_context(|| {
         format!(
@@ -241,7 +254,9 @@ fn find(path: &Path, depth: usize, fixtures: &mut Vec<PathBuf>) -> anyhow::Resul
     for entry in entries {
         let entry = entry.with_context(|| format!("cannot read the folder {}", path.display()))?;
         let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
-        let kind = entry.file_type().with_context(|| format!("cannot read {}", path.display()))?;
+        let kind = entry
+            .file_type()
+            .with_context(|| format!("cannot read {}", path.display()))?;
         if kind.is_file() && name.ends_with(SUFFIX) {
             fixtures.push(path);
         } else if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
@@ -272,6 +287,9 @@ mod tests {
             updated: false,
         };
         let xml = junit(&[outcome]);
-        assert!(xml.contains("failures=\"1\"") && xml.contains("GET /x?&lt;a&gt;") && xml.contains("time=\"0.001234\""), "{xml}");
+        assert!(
+            xml.contains("failures=\"1\"") && xml.contains("GET /x?&lt;a&gt;") && xml.contains("time=\"0.001234\""),
+            "{xml}"
+        );
     }
 }

@@ -13,15 +13,25 @@ pub fn render(requests: &[RequestLine]) -> String {
     let Some(begin_us) = requests.iter().map(|request| request.started_us).min() else {
         return String::new();
     };
-    let end_us = requests.iter().map(|request| request.started_us + request.took_us).max().unwrap_or(begin_us);
+    let end_us = requests
+        .iter()
+        .map(|request| request.started_us + request.took_us)
+        .max()
+        .unwrap_or(begin_us);
     let span_us = (end_us - begin_us).max(1);
-    let width = requests.iter().map(|request| path(request).chars().count()).max().unwrap_or(0);
+    let width = requests
+        .iter()
+        .map(|request| path(request).chars().count())
+        .max()
+        .unwrap_or(0);
     let mut out = String::new();
     for request in requests {
         let column = |us: u64| usize::try_from((us - begin_us).saturating_mul(WIDTH) / span_us).unwrap_or(0);
         let from = column(request.started_us).min(usize::try_from(WIDTH - 1).unwrap_or(0));
         let to = column(request.started_us + request.took_us).max(from + 1);
-        let status = request.status.map_or_else(|| "---".to_owned(), |status| status.to_string());
+        let status = request
+            .status
+            .map_or_else(|| "---".to_owned(), |status| status.to_string());
         out.push_str(&format!(
             "  {:6} {:width$}  {status}  {:>9}  {}{}\n",
             printable(&request.method),
@@ -72,7 +82,10 @@ mod tests {
         let text = render(&[request("/a", 1_000, 20_000), request("/bc", 11_000, 30_000)]);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], format!("  GET    /a   200    20.0 ms  {}", "█".repeat(20)));
-        assert_eq!(lines[1], format!("  GET    /bc  200    30.0 ms  {}{}", " ".repeat(10), "█".repeat(30)));
+        assert_eq!(
+            lines[1],
+            format!("  GET    /bc  200    30.0 ms  {}{}", " ".repeat(10), "█".repeat(30))
+        );
         assert_eq!(render(&[]), "");
     }
 }

@@ -31,9 +31,9 @@ use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::model::{Counts, ExecutionContext, Function, FunctionKind, Manifest, RunError, SyncId};
 use crate::proxy::Proxy;
-use crate::records::Records;
 use crate::recording::Recording;
 use crate::recordings::Recordings;
+use crate::records::Records;
 use crate::store::Store;
 
 use call::{Called, Export};
@@ -41,8 +41,8 @@ use guest_runtime::Boxed;
 use placement::Placement;
 use sandbox::Room;
 pub use sandbox::{PlayError, Played, Sandbox};
-pub use taping::{DryRun, Mode};
 use taping::Taping;
+pub use taping::{DryRun, Mode};
 
 /// Cheap to clone. The guests' runtime stops with the last clone, without waiting: call [`Executor::shutdown`] before.
 #[derive(Clone)]
@@ -234,7 +234,7 @@ impl Inner {
             started_at_ms,
             self.clock.now_ms(),
         );
-        if let Some(taping) = taping {
+        if let Some(taping) = &taping {
             self.keep_recording(&request, &mut outcome, taping);
         }
         // What is told of a sync is read from the database; who calls an action is told what the function said.

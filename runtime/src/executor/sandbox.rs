@@ -109,7 +109,14 @@ impl Sandbox {
     pub async fn play(&self, component: &[u8], recording: &Recording) -> Result<Played, PlayError> {
         let manifest = self.describe(component).await?;
         let wanted = &recording.subject.function;
-        let has = || manifest.functions.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
+        let has = || {
+            manifest
+                .functions
+                .iter()
+                .map(|it| it.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         let function = manifest.functions.iter().find(|function| function.name == *wanted);
         let function = function.cloned().ok_or_else(|| PlayError::NoFunction {
             function: wanted.clone(),
@@ -117,8 +124,13 @@ impl Sandbox {
         })?;
         let (room, recording) = (Arc::clone(&self.0), recording.clone());
         let component: Arc<[u8]> = component.into();
-        let played = self.0.guests.spawn(async move { room.play(component, function, recording).await });
-        played.await.unwrap_or_else(|_| Err(PlayError::NoSlot(outcome::stopped().message)))
+        let played = self
+            .0
+            .guests
+            .spawn(async move { room.play(component, function, recording).await });
+        played
+            .await
+            .unwrap_or_else(|_| Err(PlayError::NoSlot(outcome::stopped().message)))
     }
 
     /// Takes no more runs, waits up to `grace_ms` for those under way, then ends them.
@@ -289,5 +301,7 @@ fn trigger(recording: &Recording) -> Vec<(String, String)> {
         ("variant", subject.variant.clone()),
     ]);
     let given = given.into_iter();
-    given.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    given
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
 }

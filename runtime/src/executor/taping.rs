@@ -78,7 +78,7 @@ fn metadata(request: &RunRequest, dry: &DryRun) -> JsonObject {
 
 impl Inner {
     /// Hands the recording to who asked for it, without the connection's secrets.
-    pub(super) fn keep_recording(&self, request: &RunRequest, outcome: &mut RunOutcome, taping: Taping) {
+    pub(super) fn keep_recording(&self, request: &RunRequest, outcome: &mut RunOutcome, taping: &Taping) {
         let is_dry = matches!(request.mode, Mode::Dry(_));
         if !is_dry && !self.recordings.wants(outcome.output.is_ok()) {
             return;
@@ -113,10 +113,7 @@ impl Inner {
         });
         let masker = RunMasker::new(Arc::clone(&request.target));
         let masker = masker.with_those_of_now(&self.services.connections, &request.ctx);
-        recording.mask(
-            |value| masker.mask_json(value),
-            |text| masker.mask(text).into_owned(),
-        );
+        recording.mask(|value| masker.mask_json(value), |text| masker.mask(text).into_owned());
         if let Err(error) = &mut recording.output {
             *error = super::outcome::masked(error, &masker);
         }

@@ -38,7 +38,10 @@ impl random::Host for GuestState {
 
 impl sleep::Host for GuestState {
     async fn sleep_ms(&mut self, duration: u64) -> wasmtime::Result<()> {
-        if self.reach().is_some_and(|reach| reach.slept(duration.saturating_mul(1_000))) {
+        if self
+            .reach()
+            .is_some_and(|reach| reach.slept(duration.saturating_mul(1_000)))
+        {
             return Ok(());
         }
         // Not beyond the deadline: whoever sleeps until then is interrupted on waking.

@@ -118,10 +118,10 @@ impl Kept {
     }
 
     /// Puts what the run wrote over what the store has: a JSON object from id to record.
-    pub(super) fn over(&self, model: &str, ids: &[String], found: Option<String>) -> Option<String> {
+    pub(super) fn over(&self, model: &str, ids: &[String], found: Option<&str>) -> Option<String> {
         let kept = self.records.get(model);
         let known = |id: &String| kept.is_some_and(|kept| kept.contains_key(id));
-        let mut records: Map<String, Value> = match &found {
+        let mut records: Map<String, Value> = match found {
             Some(json) => serde_json::from_str(json).ok()?,
             // Without a store what the run did not write is not there, and nobody may say so but a recording.
             None if ids.iter().all(known) => Map::new(),
@@ -170,19 +170,25 @@ mod tests {
 
     use super::*;
 
-    fn record(id: &str, fields: Value) -> (String, JsonObject) {
+    fn record(id: &str, fields: &Value) -> (String, JsonObject) {
         (id.to_owned(), fields.as_object().unwrap().clone())
     }
 
     #[test]
     fn a_run_reads_what_it_wrote() {
         let mut kept = Kept::default();
-        let saved = kept.save("A", vec![record("1", json!({"id": "1", "a": {"b": 1, "c": 2}})), record("2", json!({}))]);
+        let saved = kept.save(
+            "A",
+            vec![
+                record("1", &json!({"id": "1", "a": {"b": 1, "c": 2}})),
+                record("2", &json!({})),
+            ],
+        );
         assert_eq!(saved.added, 2);
-        assert_eq!(kept.update("A", vec![record("1", json!({"a": {"b": 3}}))]).updated, 1);
-        assert_eq!(kept.delete("A", vec![record("2", json!({"id": "2"}))]).deleted, 1);
+        assert_eq!(kept.update("A", vec![record("1", &json!({"a": {"b": 3}}))]).updated, 1);
+        assert_eq!(kept.delete("A", vec![record("2", &json!({"id": "2"}))]).deleted, 1);
         let ids = ["1".to_owned(), "2".to_owned()];
-        let found = kept.over("A", &ids, Some(r#"{"2":{"id":"2"}}"#.to_owned())).unwrap();
+        let found = kept.over("A", &ids, Some(r#"{"2":{"id":"2"}}"#)).unwrap();
         assert_eq!(found, r#"{"1":{"a":{"b":3,"c":2},"id":"1"}}"#);
         assert_eq!(kept.over("A", &["3".to_owned()], None), None, "nobody knows");
     }
@@ -191,10 +197,24 @@ mod tests {
     fn counts_are_those_of_the_store() {
         let mut kept = Kept::default();
         kept.look_up("A", r#"{"1":{"id":"1","n":1,"_nango_metadata":{"deleted_at":null}},"2":{"id":"2","_nango_metadata":{"deleted_at":"x"}}}"#);
-        let saved = kept.save("A", vec![record("1", json!({"id": "1", "n": 1})), record("2", json!({"id": "2"}))]);
+        let saved = kept.save(
+            "A",
+            vec![
+                record("1", &json!({"id": "1", "n": 1})),
+                record("2", &json!({"id": "2"})),
+            ],
+        );
         assert_eq!((saved.unchanged, saved.added), (1, 1));
-        assert_eq!(kept.update("A", vec![record("1", json!({"n": 2})), record("9", json!({}))]).updated, 1);
+        assert_eq!(
+            kept.update("A", vec![record("1", &json!({"n": 2})), record("9", &json!({}))])
+                .updated,
+            1
+        );
         assert_eq!(kept.unknown("A", ["1".to_owned(), "9".to_owned()].iter()), ["9"]);
-        assert_eq!(kept.delete("A", vec![record("9", json!({})), record("1", json!({}))]).deleted, 1);
+        assert_eq!(
+            kept.delete("A", vec![record("9", &json!({})), record("1", &json!({}))])
+                .deleted,
+            1
+        );
     }
 }

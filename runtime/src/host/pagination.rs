@@ -19,6 +19,8 @@ impl Host for GuestState {
             Ok(spec.map(ToString::to_string))
         };
         // A fixture that was written by hand says nothing of the provider's lists, which is allowed.
-        run.reach.ask(DEFAULTS, || Value::Null, live, |_, found| found.or(Some(None))).await
+        run.reach
+            .ask(DEFAULTS, || Value::Null, live, |_, found| found.or(Some(None)))
+            .await
     }
 }

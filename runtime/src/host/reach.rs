@@ -78,7 +78,8 @@ impl Reach {
                 let place = tape.begin(import, arguments());
                 let found = live(services).await;
                 let result = found.and_then(|found| {
-                    over(&lock(kept), Some(found)).ok_or_else(|| Fault::trap(format!("{import} found nothing readable")))
+                    over(&lock(kept), Some(found))
+                        .ok_or_else(|| Fault::trap(format!("{import} found nothing readable")))
                 });
                 tape.end(&place, result.as_ref());
                 result
@@ -164,12 +165,15 @@ impl Reach {
             (Way::Taped(services, tape) | Way::Dry(services, tape, _), Some((place, _))) => {
                 let result = send(services, ctx, request, body_bytes_max).await;
                 let told = result.as_ref();
-                tape.end(&place, told.map(|(status, headers, body)| exchange(*status, headers, body)));
+                tape.end(
+                    &place,
+                    told.map(|(status, headers, body)| exchange(*status, headers, body)),
+                );
                 result
             }
             (Way::Played(_, tape, _), Some((place, Some(played)))) => {
                 tape.end(&place, played.as_ref());
-                answer(played?)
+                answer(&played?)
             }
             (Way::Played(..), _) => Err(Fault::trap("a request was played without having been asked")),
         }
@@ -256,17 +260,23 @@ fn recorded(request: &ProxyRequest) -> Request {
         // A function's body is whole.
         _ => recording::Body::Empty,
     };
-    Request::new(request.method.as_str(), &request.endpoint, &request.query, headers, body)
+    Request::new(
+        request.method.as_str(),
+        &request.endpoint,
+        &request.query,
+        headers,
+        body,
+    )
 }
 
 fn exchange(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Exchange {
-    let headers = headers.iter().map(|(name, value)| {
-        (name.as_str(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-    });
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
     Exchange::new(status.as_u16(), headers, body)
 }
 
-fn answer(exchange: Exchange) -> Result<(StatusCode, HeaderMap, Bytes), Fault> {
+fn answer(exchange: &Exchange) -> Result<(StatusCode, HeaderMap, Bytes), Fault> {
     let wrong = |what: String| Fault::trap(format!("the recording holds an answer that no server gives: {what}"));
     let status = StatusCode::from_u16(exchange.status).map_err(|_| wrong(format!("status {}", exchange.status)))?;
     let mut headers = HeaderMap::new();

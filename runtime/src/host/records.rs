@@ -103,7 +103,7 @@ impl Host for GuestState {
         }
         let key = key(run, &model)?;
         let live = async |services: &Services| Ok(services.records.by_ids(&key, &ids).await?);
-        let over = |kept: &Kept, found| kept.over(&model, &ids, found);
+        let over = |kept: &Kept, found: Option<String>| kept.over(&model, &ids, found.as_deref());
         let arguments = || json!({ "model": model, "ids": ids });
         run.reach.ask(GET_BY_IDS, arguments, live, over).await
     }

@@ -68,7 +68,10 @@ impl Tape {
         let bytes = size(&arguments);
         let mut state = self.state();
         if !state.take(bytes, self.bytes_max) {
-            return Place { index: None, started_us };
+            return Place {
+                index: None,
+                started_us,
+            };
         }
         state.calls.push(Call {
             import: import.into(),
@@ -191,8 +194,18 @@ mod tests {
         tape.end(&second, Ok("y"));
         tape.end(&first, Ok("x"));
         let taped = tape.finish();
-        let told: Vec<_> = taped.calls.iter().map(|call| (call.import.as_ref(), call.result.clone())).collect();
-        assert_eq!(told, [("a", Some(Outcome::Ok(json!("x")))), ("b", Some(Outcome::Ok(json!("y"))))]);
+        let told: Vec<_> = taped
+            .calls
+            .iter()
+            .map(|call| (call.import.as_ref(), call.result.clone()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("a", Some(Outcome::Ok(json!("x")))),
+                ("b", Some(Outcome::Ok(json!("y"))))
+            ]
+        );
         assert_eq!((taped.time.began_us, taped.complete), (5_000, true));
     }
 

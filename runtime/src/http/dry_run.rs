@@ -70,7 +70,9 @@ impl From<&Recording> for RunReport {
         let output = recording.output.as_deref().ok();
         Self {
             success: recording.output.is_ok(),
-            output: output.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
+            output: output
+                .and_then(|json| serde_json::from_str(json).ok())
+                .unwrap_or_default(),
             error: recording.output.as_ref().err().cloned(),
             duration_us: recording.duration_us,
             complete: recording.complete,
@@ -98,7 +100,9 @@ pub async fn run(
     let (parts, body) = request.into_parts();
     let limits = &runtime.config().limits;
     // Base64 takes four bytes for three.
-    let bytes_max = limits.request_body_bytes.saturating_add(limits.component_bytes.saturating_mul(4) / 3);
+    let bytes_max = limits
+        .request_body_bytes
+        .saturating_add(limits.component_bytes.saturating_mul(4) / 3);
     let body = read_json(&parts.headers, body, bytes_max).await?;
     let dry: DryRun<'_> = parse(&body)?;
     let environment = caller.connection(&unique_key, &dry.connection_id)?.clone();

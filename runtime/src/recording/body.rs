@@ -40,7 +40,10 @@ impl Body {
     /// The same content, written differently: the order of members and white space of JSON do not count.
     #[must_use]
     pub fn is_like(&self, other: &Self) -> bool {
-        self == other || self.json().is_some_and(|json| other.json().is_some_and(|other| other == json))
+        self == other
+            || self
+                .json()
+                .is_some_and(|json| other.json().is_some_and(|other| other == json))
     }
 
     pub(super) fn json(&self) -> Option<Value> {

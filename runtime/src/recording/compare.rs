@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::effects::id_of;
+use super::effects::{List, id_of};
 use super::{Call, Effects, Position, Recording, describe, import};
 use crate::model::RunError;
 
@@ -75,7 +75,7 @@ impl Comparison {
         let models: std::collections::BTreeSet<&String> = old.records.keys().chain(new.records.keys()).collect();
         for model in models {
             let (old, new) = (old.records.get(model), new.records.get(model));
-            let lists: [(&str, fn(&super::ModelEffects) -> &Vec<Value>); 3] = [
+            let lists: [(&str, List); 3] = [
                 ("record", |effects| &effects.saved),
                 ("update of", |effects| &effects.updated),
                 ("deletion of", |effects| &effects.deleted),
@@ -89,7 +89,8 @@ impl Comparison {
                 );
             }
         }
-        let positions = [&old.checkpoint_after, &new.checkpoint_after].map(|position| position.as_ref().map(position_value));
+        let positions =
+            [&old.checkpoint_after, &new.checkpoint_after].map(|position| position.as_ref().map(position_value));
         let [before, after] = positions;
         value("checkpoint", before.as_ref(), after.as_ref(), differences);
         value("metadata", old.metadata.as_ref(), new.metadata.as_ref(), differences);
@@ -98,12 +99,18 @@ impl Comparison {
 
 pub(super) fn position_value(position: &Position) -> Value {
     let json = position.json.as_deref();
-    json.map_or(Value::Null, |json| serde_json::from_str(json).unwrap_or_else(|_| Value::from(json)))
+    json.map_or(Value::Null, |json| {
+        serde_json::from_str(json).unwrap_or_else(|_| Value::from(json))
+    })
 }
 
 /// Calls that change something or depend on the world.
 fn counted(recording: &Recording) -> Vec<&Call> {
-    recording.calls.iter().filter(|call| call.import != import::LOG).collect()
+    recording
+        .calls
+        .iter()
+        .filter(|call| call.import != import::LOG)
+        .collect()
 }
 
 fn first_call(before: &[&Call], after: &[&Call]) -> Option<CallDifference> {
@@ -124,7 +131,10 @@ pub(super) fn outputs(
 ) {
     let shown = |output: &Result<String, RunError>| match output {
         Ok(json) => ("output", serde_json::from_str(json).unwrap_or(Value::Null)),
-        Err(error) => ("error", serde_json::json!({"code": error.code, "message": error.message})),
+        Err(error) => (
+            "error",
+            serde_json::json!({"code": error.code, "message": error.message}),
+        ),
     };
     let ((old_kind, old), (new_kind, new)) = (shown(before), shown(after));
     if old_kind == new_kind {

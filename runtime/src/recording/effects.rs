@@ -88,11 +88,9 @@ impl Effects {
             import::BATCH_SAVE => self.records_of(call, |model| &mut model.saved),
             import::BATCH_UPDATE => self.records_of(call, |model| &mut model.updated),
             import::BATCH_DELETE => self.records_of(call, |model| &mut model.deleted),
-            import::CHECKPOINT => {
-                if self.checkpoint_before.is_none() && self.checkpoint_after.is_none() {
-                    let json = result.as_str().map(str::to_owned);
-                    self.checkpoint_before = Some(Position { json });
-                }
+            import::CHECKPOINT if self.checkpoint_before.is_none() && self.checkpoint_after.is_none() => {
+                let json = result.as_str().map(str::to_owned);
+                self.checkpoint_before = Some(Position { json });
             }
             import::SAVE_CHECKPOINT => {
                 let json = Some(text(&call.arguments, "checkpoint"));
@@ -120,6 +118,9 @@ impl Effects {
         }
     }
 }
+
+/// One of the lists of a model.
+pub(super) type List = fn(&ModelEffects) -> &Vec<Value>;
 
 impl ModelEffects {
     /// Records by id as a series of saves leaves them.
@@ -162,5 +163,9 @@ fn request_line(call: &Call) -> Option<RequestLine> {
 }
 
 fn text(arguments: &Value, name: &str) -> String {
-    arguments.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+    arguments
+        .get(name)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }

@@ -8,9 +8,11 @@ use serde_json::{Map, Value, json};
 use sha1::{Digest, Sha1};
 
 use super::compare::{self, Difference};
+use super::effects::List;
 use super::headers::Headers;
 use super::{
-    Body, Call, Effects, Exchange, FORMAT, HostError, Outcome, Position, Recording, Request, Seed, Subject, Time, import,
+    Body, Call, Effects, Exchange, FORMAT, HostError, Outcome, Position, Recording, Request, Seed, Subject, Time,
+    import,
 };
 use crate::model::{FunctionKind, JsonObject, RunError};
 
@@ -182,8 +184,11 @@ impl Fixture {
     pub fn of(recording: &Recording) -> Self {
         let effects = Effects::of(recording);
         let subject = &recording.subject;
-        let by_model = |list: fn(&super::ModelEffects) -> &Vec<Value>| {
-            let records = effects.records.iter().map(|(model, effects)| (model.clone(), list(effects).clone()));
+        let by_model = |list: List| {
+            let records = effects
+                .records
+                .iter()
+                .map(|(model, effects)| (model.clone(), list(effects).clone()));
             records.filter(|(_, records)| !records.is_empty()).collect()
         };
         let mut fixture = Self {
@@ -249,7 +254,9 @@ impl Fixture {
     }
 
     fn add_request(&mut self, request: &Request, result: &Outcome) {
-        let Some(entry) = Entry::new(request, result) else { return };
+        let Some(entry) = Entry::new(request, result) else {
+            return;
+        };
         let paths = self.api.entry(request.method.to_ascii_lowercase()).or_default();
         match paths.get_mut(&request.path) {
             None => {
@@ -269,7 +276,9 @@ impl Fixture {
     #[must_use]
     pub fn recording(&self, function: &str, kind: FunctionKind) -> Recording {
         let connection = |names: [&str; 2]| {
-            let found = names.iter().find_map(|name| self.nango.get_connection.as_ref()?.get(name)?.as_str());
+            let found = names
+                .iter()
+                .find_map(|name| self.nango.get_connection.as_ref()?.get(name)?.as_str());
             found.map(str::to_owned)
         };
         let position = self.nango.get_checkpoint.as_ref().filter(|json| !json.is_null());
@@ -311,7 +320,9 @@ impl Fixture {
                     Entries::Many(entries) => entries.as_slice(),
                     Entries::One(entry) => std::slice::from_ref(entry.as_ref()),
                 };
-                recording.calls.extend(entries.iter().map(|entry| entry.call(method, path)));
+                recording
+                    .calls
+                    .extend(entries.iter().map(|entry| entry.call(method, path)));
             }
         }
         recording.calls.extend(self.runtime.calls.iter().map(|call| Call {
@@ -338,19 +349,17 @@ impl Fixture {
             compare::outputs(&before, &ran.output, &mut differences);
         }
         let effects = Effects::of(ran);
-        let lists: [(&str, &BTreeMap<String, Vec<Value>>, fn(&super::ModelEffects) -> &Vec<Value>); 3] = [
-            ("record", &self.nango.batch_save, |effects| &effects.saved),
-            ("update of", &self.nango.batch_update, |effects| &effects.updated),
-            ("deletion of", &self.nango.batch_delete, |effects| &effects.deleted),
-        ];
-        for (what, wanted, list) in lists {
+        let mut records = |what: &str, wanted: &BTreeMap<String, Vec<Value>>, list: List| {
             let models: std::collections::BTreeSet<&String> = wanted.keys().chain(effects.records.keys()).collect();
             for model in models {
                 let found = effects.records.get(model).map_or(&[][..], |effects| list(effects));
                 let wanted = wanted.get(model).map_or(&[][..], Vec::as_slice);
                 compare::records(&format!("{what} {model}"), wanted, found, &mut differences);
             }
-        }
+        };
+        records("record", &self.nango.batch_save, |effects| &effects.saved);
+        records("update of", &self.nango.batch_update, |effects| &effects.updated);
+        records("deletion of", &self.nango.batch_delete, |effects| &effects.deleted);
         if let Some(wanted) = &self.nango.save_checkpoint {
             let found = effects.checkpoint_after.as_ref().map(compare::position_value);
             compare::value("checkpoint", Some(wanted), found.as_ref(), &mut differences);

@@ -69,8 +69,15 @@ mod tests {
     fn order_and_repetition_survive() {
         let text = r#"{"z":"1","a":["2","3"],"m":4}"#;
         let headers: Headers = serde_json::from_str(text).unwrap();
-        let pairs: Vec<(&str, &str)> = headers.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let pairs: Vec<(&str, &str)> = headers
+            .0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         assert_eq!(pairs, [("z", "1"), ("a", "2"), ("a", "3"), ("m", "4")]);
-        assert_eq!(serde_json::to_string(&headers).unwrap(), r#"{"z":"1","a":["2","3"],"m":"4"}"#);
+        assert_eq!(
+            serde_json::to_string(&headers).unwrap(),
+            r#"{"z":"1","a":["2","3"],"m":"4"}"#
+        );
     }
 }

@@ -110,13 +110,19 @@ impl Request {
             && self.path == asked.path
             && self.query == asked.query
             && self.body.is_like(&asked.body)
-            && self.headers.iter().all(|header| is_default(header) || asked.headers.contains(header))
+            && self
+                .headers
+                .iter()
+                .all(|header| is_default(header) || asked.headers.contains(header))
     }
 
     /// What sets the two apart, first the greatest; and how far apart they are.
     fn distance(&self, asked: &Self) -> (usize, String) {
         if self.method != asked.method {
-            return (1_000 + edits(&self.path, &asked.path), format!("the method is {}", self.method));
+            return (
+                1_000 + edits(&self.path, &asked.path),
+                format!("the method is {}", self.method),
+            );
         }
         if self.path != asked.path {
             return (100 + edits(&self.path, &asked.path), "the path differs".to_owned());
@@ -146,7 +152,11 @@ impl Exchange {
     #[must_use]
     pub fn new<'h>(status: u16, headers: impl IntoIterator<Item = (&'h str, String)>, body: &[u8]) -> Self {
         let headers = headers.into_iter().map(|(name, value)| {
-            let value = if HIDDEN.contains(&name) { HIDDEN_VALUE.to_owned() } else { value };
+            let value = if HIDDEN.contains(&name) {
+                HIDDEN_VALUE.to_owned()
+            } else {
+                value
+            };
             (name.to_owned(), value)
         });
         Self {
@@ -164,11 +174,14 @@ impl Exchange {
 
 /// What clients add by themselves.
 fn is_default((name, value): &(String, String)) -> bool {
-    name == "content-type" && (value.starts_with("application/json") || value.starts_with("application/x-www-form-urlencoded"))
+    name == "content-type"
+        && (value.starts_with("application/json") || value.starts_with("application/x-www-form-urlencoded"))
 }
 
 fn decode(text: &str) -> String {
-    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
+    percent_decode_str(&text.replace('+', " "))
+        .decode_utf8_lossy()
+        .into_owned()
 }
 
 /// Recorded requests with their answers, from which requests are answered.
@@ -208,7 +221,10 @@ impl Book {
     }
 
     fn miss(&self, asked: &Request) -> String {
-        let distances = self.0.iter().map(|entry| (entry.request.distance(asked), &entry.request));
+        let distances = self
+            .0
+            .iter()
+            .map(|entry| (entry.request.distance(asked), &entry.request));
         match distances.min_by_key(|((distance, _), _)| *distance) {
             None => format!("{} was not recorded; no request was", asked.line()),
             Some(((_, how), nearest)) => format!(

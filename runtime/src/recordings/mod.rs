@@ -173,7 +173,9 @@ impl Parts {
             recording,
         } = queued;
         // A run without an id is nobody's to ask for.
-        let Some(run_id) = recording.subject.run_id.clone() else { return };
+        let Some(run_id) = recording.subject.run_id.clone() else {
+            return;
+        };
         let json = match serde_json::to_vec(&recording) {
             Ok(json) => json,
             Err(error) => {

@@ -136,7 +136,10 @@ impl Runtime {
                 }),
             })
             .await;
-        outcome.recording.map(|recording| *recording).ok_or(DryRunError::NoRecording)
+        outcome
+            .recording
+            .map(|recording| *recording)
+            .ok_or(DryRunError::NoRecording)
     }
 
     /// A function of a component as it would be if that were deployed.
@@ -154,8 +157,18 @@ impl Runtime {
             .map_err(InvokeError::from)?;
         let described = parts.deploy.describe(component).await?;
         let digest = Sha256::digest(component);
-        let has = || described.functions.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
-        let manifest = described.functions.iter().find(|function| function.name == new.function);
+        let has = || {
+            described
+                .functions
+                .iter()
+                .map(|it| it.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let manifest = described
+            .functions
+            .iter()
+            .find(|function| function.name == new.function);
         let manifest = manifest.cloned().ok_or_else(|| DryRunError::NotInComponent {
             function: new.function.clone(),
             has: has(),

@@ -47,8 +47,8 @@ pub use connections::{ConnectionPatch, ConnectionQuery};
 pub use deployments::NewDeployment;
 pub use error::StoreError;
 pub use log_queries::{MessageQuery, OperationQuery};
-pub use records::{RecordKey, RecordPage, RecordWrite};
 pub use recordings::StoredRecording;
+pub use records::{RecordKey, RecordPage, RecordWrite};
 pub use refreshes::{DueQuery, RefreshWrite};
 pub use runs::ClaimedRun;
 

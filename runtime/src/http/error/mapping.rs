@@ -14,8 +14,8 @@ use crate::http::fault::Fault;
 use crate::model::RunError;
 use crate::oauth::{ImportError, NoCredentials, OAuthError};
 use crate::proxy::{Phase, ProxyError};
-use crate::records::RecordsError;
 use crate::recordings::RecordingError;
+use crate::records::RecordsError;
 use crate::runtime::{Denied, DryRunError, InvokeError, KeysError, RecordsApiError, ReplayError};
 use crate::store::StoreError;
 

@@ -152,7 +152,9 @@ mod tests {
     fn a_sync() {
         let mut issues = function("issues", FunctionKind::Sync, 1);
         std::sync::Arc::make_mut(&mut issues.manifest).frequency = Some("every hour".into());
-        std::sync::Arc::make_mut(&mut issues.manifest).models.insert("Issue".into(), json!({"type": "object"}));
+        std::sync::Arc::make_mut(&mut issues.manifest)
+            .models
+            .insert("Issue".into(), json!({"type": "object"}));
         let item = serde_json::to_value(FunctionItem::from(&issues)).unwrap();
         assert_eq!(item["type"], "sync");
         assert_eq!(item["runs"], "every hour");

@@ -39,9 +39,18 @@ async fn a_recording_goes_with_its_connection(store: Store) {
     let fixture = Fixture::new(&store).await;
     let key = fixture.insert_connection("a").await;
     let of_nobody = recording(&fixture, "run_1", "con_none".into(), NOW_MS);
-    assert!(store.insert_recording(&of_nobody).await.is_err(), "of a connection that is gone");
+    assert!(
+        store.insert_recording(&of_nobody).await.is_err(),
+        "of a connection that is gone"
+    );
     let kept = recording(&fixture, "run_1", key.clone(), NOW_MS);
     store.insert_recording(&kept).await.unwrap();
     assert!(store.delete_connection(&key).await.unwrap());
-    assert!(store.recording(&fixture.environment.id, "run_1").await.unwrap().is_none());
+    assert!(
+        store
+            .recording(&fixture.environment.id, "run_1")
+            .await
+            .unwrap()
+            .is_none()
+    );
 }
