@@ -82,6 +82,11 @@ async fn a_new_action_is_green_and_answers_when_deployed() {
     let again = cli(&server, &["new", "get-item", "--kind", "sync"]).run();
     assert_eq!(again.code, Some(2));
     assert!(again.stderr.contains("is there already"), "{}", again.stderr);
+    // Nobody said where the SDK comes from: it is the one beside the program.
+    let found = cli(&server, &["new", "other", "--kind", "action"]).run();
+    assert_eq!(found.code, Some(0), "{}", found.stderr);
+    let sdk = repository::root().join("guest-sdk");
+    assert!(found.stdout.contains(&*sdk.to_string_lossy()), "{}", found.stdout);
     let odd = cli(&server, &["new", "../x", "--kind", "sync"]).run();
     assert_eq!(odd.code, Some(2));
     assert!(odd.stderr.contains("lower-case letters"), "{}", odd.stderr);

@@ -19,7 +19,7 @@ pub struct DryRun {
     /// For which connection
     connection: String,
     /// The connection's integration; found by the connection when there is only one of that id
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, alias = "integration-id", value_name = "KEY")]
     integration: Option<String>,
     /// The input: JSON, @FILE, - or env:NAME
     #[arg(long, short, value_name = "JSON")]
@@ -37,7 +37,7 @@ pub struct DryRun {
     #[arg(long, value_name = "FILE")]
     component: Option<PathBuf>,
     /// Keep the traffic as a test fixture, tests/FUNCTION.test.json unless a file is given
-    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
+    #[arg(long, alias = "save-responses", value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
     save: Option<String>,
 }
 

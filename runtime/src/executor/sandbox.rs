@@ -1,7 +1,6 @@
 //! What it takes to run a component at all: code, a slot, threads, limits. No connection, no database, no upstream: what a function
 //! reaches is in the [`GuestState`] it is given. The executor runs functions for connections in here; a test plays recordings to them.
 
-use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +12,7 @@ use super::call::{self, Call, Called, Ended, Export};
 use super::components::{Components, Prepared};
 use super::guest_runtime::GuestRuntime;
 use super::slots::{SlotError, Slots};
-use super::{ComponentError, ExecutorError, manifest, outcome, timeout_ms};
+use super::{ComponentError, ExecutorError, manifest, outcome, taping, timeout_ms};
 use crate::clock::{Clock, Entropy};
 use crate::config::Limits;
 use crate::engine::{CodeCache, Engine, MemoryLimiter, check, hex};
@@ -200,7 +199,7 @@ impl Room {
         let _slot = self.slots.take().await?;
         let prepared = self.components.of_bytes(&digest, component).await?;
         let player = Arc::new(Player::new(&recording));
-        let tape = Arc::new(Tape::new(self.clock.clone(), usize::MAX));
+        let tape = Arc::new(Tape::new(self.clock.clone(), taping::DRY_RUN_BYTES_MAX));
         let kind = function.kind;
         let state = self.played_state(&recording, function, &player, &tape);
         let trigger = trigger(&recording);
@@ -294,14 +293,14 @@ fn explained(error: RunError, misses: &[String]) -> RunError {
 /// As it was then.
 fn trigger(recording: &Recording) -> Vec<(String, String)> {
     let subject = &recording.subject;
-    let given: BTreeMap<&str, Option<String>> = BTreeMap::from([
-        ("kind", Some(subject.kind.as_str().to_owned())),
-        ("input", Some(subject.input.clone())),
-        ("run-id", subject.run_id.clone()),
-        ("variant", subject.variant.clone()),
-    ]);
+    let given = [
+        ("kind", Some(subject.kind.as_str())),
+        ("input", Some(subject.input.as_str())),
+        ("run-id", subject.run_id.as_deref()),
+        ("variant", subject.variant.as_deref()),
+    ];
     let given = given.into_iter();
     given
-        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
         .collect()
 }

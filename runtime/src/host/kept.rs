@@ -19,6 +19,8 @@ pub(crate) struct Kept {
     records: BTreeMap<String, BTreeMap<String, Option<JsonObject>>>,
     /// What the store has, as far as it was looked up.
     stored: BTreeMap<String, BTreeMap<String, JsonObject>>,
+    /// Whether a run that is played has written something that the recorded one had not.
+    diverged: bool,
 }
 
 impl Kept {
@@ -29,6 +31,14 @@ impl Kept {
             checkpoint,
             ..Self::default()
         }
+    }
+
+    pub(super) fn has_diverged(&self) -> bool {
+        self.diverged
+    }
+
+    pub(super) fn diverge(&mut self) {
+        self.diverged = true;
     }
 
     pub(super) fn metadata(&self) -> String {

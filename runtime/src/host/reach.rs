@@ -87,9 +87,14 @@ impl Reach {
             Way::Played(player, tape, kept) => {
                 let arguments = arguments();
                 let place = tape.begin(import, arguments.clone());
-                let result = match player.answer::<T>(import, &arguments).transpose() {
-                    Ok(found) => over(&lock(kept), found).ok_or_else(|| player.miss(import, &arguments)),
-                    Err(fault) => Err(fault),
+                let result = match player.answer::<T>(import, &arguments) {
+                    Some(Err(fault)) => Err(fault),
+                    // As long as the run writes what it wrote then, it also reads what it read then.
+                    Some(Ok(told)) if !lock(kept).has_diverged() => Ok(told),
+                    found => {
+                        let found = found.and_then(Result::ok);
+                        over(&lock(kept), found).ok_or_else(|| player.miss(import, &arguments))
+                    }
                 };
                 tape.end(&place, result.as_ref());
                 result
@@ -130,7 +135,11 @@ impl Reach {
                     // It was refused then, and nothing was written.
                     Some(Err(fault)) => Err(fault),
                     Some(Ok(told)) => keep(&mut lock(kept)).map(|_| told),
-                    None => keep(&mut lock(kept)),
+                    None => {
+                        let mut kept = lock(kept);
+                        kept.diverge();
+                        keep(&mut kept)
+                    }
                 };
                 tape.end(&place, result.as_ref());
                 result
