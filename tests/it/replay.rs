@@ -80,7 +80,7 @@ async fn a_recorded_action_does_the_same_again_without_its_upstream() {
     let run_id = last_run(&client, "fetch").await;
     let again = replay(&server, &run_id, &[]).await;
     assert_eq!(again.code, Some(0), "{}{}", again.stdout, again.stderr);
-    for text in ["GET    /customers  200", "The same again: 1 calls of the host", MARK] {
+    for text in ["GET    /customers  200", "The same again: 1 call of the host", MARK] {
         assert!(again.stdout.contains(text), "{text} is not in\n{}", again.stdout);
     }
     assert!(
@@ -231,4 +231,37 @@ async fn a_key_replays_only_what_it_may_see() {
     let answer = post(own).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.json()["comparison"]["same"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_outlives_the_server_that_made_it() {
+    let folder = tempfile::TempDir::with_prefix("nango-runtime-test-").expect("a temporary folder can be made");
+    let upstream = Upstream::replying([Reply::json(200, &json!({"n": 1}))]).await;
+    let runtime = || {
+        let runtime = TestRuntime::new().egress_loopback().data(folder.path());
+        runtime.environment("NANGO_RECORD_RUNS", "all")
+    };
+    let (mut server, client) = prepared(runtime(), &upstream.url()).await;
+    let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
+    let _ = client
+        .trigger_action(INTEGRATION, CONNECTION, "fetch", json!({"path": "/x"}))
+        .await
+        .ok();
+    // What is not written yet is written before it ends.
+    server.process().signal("TERM");
+    let _ = server.process().wait();
+    drop((server, upstream));
+
+    let server = runtime()
+        .provider_yaml(&crate::fixture::providers("http://127.0.0.1:9"))
+        .start();
+    let run_id = last_run(&server.client(), "fetch").await;
+    let again = Cli::of(&server, &["replay", &run_id]).run();
+    assert_eq!(again.code, Some(0), "{}{}", again.stdout, again.stderr);
+
+    // It goes with the customer's connection.
+    let path = format!("/connections/{CONNECTION}?provider_config_key={INTEGRATION}");
+    assert_eq!(server.client().delete(&path).await.status, 200);
+    let gone = Cli::of(&server, &["replay", &run_id]).run();
+    assert!(gone.stderr.contains("there is no recording"), "{}", gone.stderr);
 }

@@ -83,8 +83,9 @@ fn render(answer: &Value) -> String {
     out.push('\n');
     if comparison.same {
         out.push_str(&format!(
-            "The same again: {} calls of the host, output, records, checkpoint\n",
-            comparison.calls_before
+            "The same again: {} {} of the host, output, records, checkpoint\n",
+            comparison.calls_before,
+            if comparison.calls_before == 1 { "call" } else { "calls" },
         ));
         return out;
     }

@@ -2,10 +2,9 @@
 //! they are sealed; credentials were masked before they came here. Off unless the operator turns it on.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::encryption::{EncryptionError, Keyring};
@@ -15,9 +14,7 @@ use crate::store::{Store, StoreError, StoredRecording};
 
 /// Recordings that wait to be written; what comes on top is dropped, and the log says so.
 const QUEUE_MAX: usize = 64;
-/// How often [`Recordings::close`] looks whether all is written.
-const CLOSE_POLL_MS: u64 = 10;
-/// How long it does.
+/// How long [`Recordings::close`] waits for what is not written yet.
 const CLOSE_WAIT_MS: u64 = 5_000;
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
@@ -39,9 +36,14 @@ struct Parts {
     keyring: Keyring,
     clock: Clock,
     options: RecordingOptions,
-    queue: mpsc::Sender<Queued>,
-    /// Queued and not yet written.
-    pending: AtomicUsize,
+    queue: mpsc::Sender<Entry>,
+}
+
+/// What the task that writes is told.
+enum Entry {
+    Recording(Queued),
+    /// To say so when everything before is written.
+    Flush(oneshot::Sender<()>),
 }
 
 /// A recording and whose it is.
@@ -78,15 +80,17 @@ impl Recordings {
             clock,
             options,
             queue,
-            pending: AtomicUsize::new(0),
         }));
         // The task ends with the last sender.
         let parts = Arc::downgrade(&recordings.0);
         tokio::spawn(async move {
-            while let Some(queued) = queued.recv().await {
+            while let Some(entry) = queued.recv().await {
                 let Some(parts) = parts.upgrade() else { return };
-                parts.write(queued).await;
-                parts.pending.fetch_sub(1, Ordering::AcqRel);
+                match entry {
+                    Entry::Recording(queued) => parts.write(queued).await,
+                    // Whoever asked may have stopped waiting.
+                    Entry::Flush(written) => drop(written.send(())),
+                }
             }
         });
         recordings
@@ -118,14 +122,12 @@ impl Recordings {
             );
             return;
         }
-        self.0.pending.fetch_add(1, Ordering::AcqRel);
         let queued = Queued {
             environment_id: environment_id.clone(),
             connection_key: connection_key.clone(),
             recording,
         };
-        if self.0.queue.try_send(queued).is_err() {
-            self.0.pending.fetch_sub(1, Ordering::AcqRel);
+        if self.0.queue.try_send(Entry::Recording(queued)).is_err() {
             tracing::warn!("The recording of a run was dropped: the database does not keep up with them");
         }
     }
@@ -154,12 +156,13 @@ impl Recordings {
 
     /// Waits until all is written, for a bounded time.
     pub async fn close(&self) {
-        let waits = CLOSE_WAIT_MS / CLOSE_POLL_MS;
-        for _ in 0..waits {
-            if self.0.pending.load(Ordering::Acquire) == 0 {
-                return;
-            }
-            self.0.clock.sleep(Duration::from_millis(CLOSE_POLL_MS)).await;
+        let (written, all_written) = oneshot::channel();
+        let flush = async {
+            let sent = self.0.queue.send(Entry::Flush(written)).await;
+            sent.is_ok() && all_written.await.is_ok()
+        };
+        if tokio::time::timeout(Duration::from_millis(CLOSE_WAIT_MS), flush).await == Ok(true) {
+            return;
         }
         tracing::warn!("Some recordings of runs were not written within {CLOSE_WAIT_MS} ms");
     }
