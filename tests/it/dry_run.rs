@@ -62,7 +62,7 @@ async fn a_dry_run_of_a_sync_shows_what_it_would_write_and_writes_nothing() {
     let shown = dryrun(&server, &other);
     assert_eq!(shown.code, Some(0), "{}", shown.stderr);
     for text in [
-        "Item: 1 saved",
+        "Item: 1 saved (1 added)",
         r#"{"id":"0","value":1}"#,
         "page 0: 1 added",
         "Checkpoint: none",

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::output::{printable, text_at};
 use super::waterfall::{self, milliseconds};
-use crate::recording::Effects;
+use crate::recording::{Effects, ModelEffects};
 
 /// Records of one model shown whole; the number of the others is said.
 const RECORDS_SHOWN_MAX: usize = 3;
@@ -29,23 +29,7 @@ pub fn render(report: &Value) -> String {
         }
     }
     for (model, records) in &effects.records {
-        let lists = [
-            ("saved", &records.saved),
-            ("updated", &records.updated),
-            ("deleted", &records.deleted),
-        ];
-        for (what, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
-            out.push_str(&format!("{model}: {} {what}\n", list.len()));
-            for record in list.iter().take(RECORDS_SHOWN_MAX) {
-                out.push_str(&format!("  {}\n", short(record)));
-            }
-            if list.len() > RECORDS_SHOWN_MAX {
-                out.push_str(&format!(
-                    "  … and {} more (--json shows all)\n",
-                    list.len() - RECORDS_SHOWN_MAX
-                ));
-            }
-        }
+        out.push_str(&of_model(model, records));
     }
     if let Some(after) = &effects.checkpoint_after {
         let shown = |json: &Option<String>| json.as_deref().map_or("none".to_owned(), printable);
@@ -76,6 +60,47 @@ pub fn render(report: &Value) -> String {
             printable(&text_at(report, "/error/message")),
             text_at(report, "/error/code")
         )),
+    }
+    out
+}
+
+/// `Issue: 3 saved, 1 deleted (2 added, 1 unchanged, 1 deleted)`, and the first records of each.
+fn of_model(model: &str, effects: &ModelEffects) -> String {
+    let lists = [
+        ("saved", &effects.saved),
+        ("updated", &effects.updated),
+        ("deleted", &effects.deleted),
+    ];
+    let said = |counts: &[(&str, usize)]| {
+        let counts = counts.iter().filter(|(_, count)| *count > 0);
+        let counts: Vec<String> = counts.map(|(what, count)| format!("{count} {what}")).collect();
+        if counts.is_empty() {
+            "none".to_owned()
+        } else {
+            counts.join(", ")
+        }
+    };
+    let counts = &effects.counts;
+    let came = [
+        ("added", counts.added),
+        ("updated", counts.updated),
+        ("deleted", counts.deleted),
+        ("unchanged", counts.unchanged),
+    ];
+    let came = came.map(|(what, count)| (what, usize::try_from(count).unwrap_or(usize::MAX)));
+    let mut out = format!(
+        "{model}: {} ({})\n",
+        said(&lists.map(|(what, list)| (what, list.len()))),
+        said(&came)
+    );
+    for (what, list) in lists {
+        for record in list.iter().take(RECORDS_SHOWN_MAX) {
+            out.push_str(&format!("  {what:7} {}\n", short(record)));
+        }
+        if list.len() > RECORDS_SHOWN_MAX {
+            let more = list.len() - RECORDS_SHOWN_MAX;
+            out.push_str(&format!("  {what:7} … and {more} more (--json shows all)\n"));
+        }
     }
     out
 }

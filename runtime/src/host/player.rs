@@ -139,3 +139,52 @@ fn told<T: DeserializeOwned>(outcome: Outcome) -> Result<T, Fault> {
         Outcome::Trap(message) => Err(Fault::trap(message)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::FunctionKind;
+    use crate::recording::{Call, Fixture};
+
+    fn recording(calls: &[(&str, Value)]) -> Recording {
+        let mut recording = Fixture::default().recording("f", FunctionKind::Action);
+        recording.time.began_us = 100;
+        recording.time.clock_us = vec![110, 120];
+        recording.calls = calls
+            .iter()
+            .map(|(import, answer)| Call {
+                import: (*import).to_owned().into(),
+                arguments: Value::Null,
+                result: Some(Outcome::Ok(answer.clone())),
+                started_us: 0,
+                took_us: 0,
+            })
+            .collect();
+        recording
+    }
+
+    #[test]
+    fn time_goes_on_where_the_recording_ends() {
+        let player = Player::new(&recording(&[]));
+        assert_eq!([player.now_us(), player.now_us(), player.now_us()], [110, 120, 121]);
+        player.sleep(1_000);
+        assert_eq!(player.now_us(), 1_122);
+        assert_eq!((player.monotonic_us(), player.monotonic_us()), (1_001, 1_002));
+    }
+
+    #[test]
+    fn answers_come_in_order_and_by_import() {
+        let player = Player::new(&recording(&[("a", json!(1)), ("b", json!(2)), ("a", json!(3))]));
+        let answer = |import: &str| player.answer::<u32>(import, &Value::Null).map(Result::unwrap);
+        assert_eq!([answer("a"), answer("a"), answer("a")], [Some(1), Some(3), Some(3)]);
+        assert_eq!((answer("b"), answer("c")), (Some(2), None));
+        let other = player.answer::<u32>("a", &json!(1));
+        assert!(other.is_none(), "other arguments are another call");
+        assert!(
+            player.answer::<String>("b", &Value::Null).unwrap().is_err(),
+            "an answer of another type"
+        );
+    }
+}

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Call, Exchange, Outcome, Position, Recording, Request, import};
+use crate::model::{Counts, JsonObject};
 
 /// In the order of the calls, where order says something.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,9 @@ pub struct Effects {
 /// What happened to one model: the records of all successful calls, one after the other.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelEffects {
+    /// As the function was told.
+    #[serde(default)]
+    pub counts: Counts,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub saved: Vec<Value>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -68,7 +72,7 @@ impl Effects {
         effects
     }
 
-    fn add(&mut self, call: &Call, metadata: &mut crate::model::JsonObject) {
+    fn add(&mut self, call: &Call, metadata: &mut JsonObject) {
         if call.import == import::LOG {
             self.logs.push(LogLine {
                 level: text(&call.arguments, "level"),
@@ -116,19 +120,16 @@ impl Effects {
         if let Some(records) = call.arguments.get("records").and_then(Value::as_array) {
             list(model).extend(records.iter().cloned());
         }
+        if let Some(Outcome::Ok(result)) = &call.result
+            && let Ok(counts) = serde_json::from_value(result.clone())
+        {
+            model.counts += counts;
+        }
     }
 }
 
 /// One of the lists of a model.
 pub(super) type List = fn(&ModelEffects) -> &Vec<Value>;
-
-impl ModelEffects {
-    /// Records by id as a series of saves leaves them.
-    #[must_use]
-    pub fn last_saved(&self) -> BTreeMap<String, &Value> {
-        self.saved.iter().map(|record| (id_of(record), record)).collect()
-    }
-}
 
 /// The id of a record as text.
 pub(super) fn id_of(record: &Value) -> String {

@@ -195,7 +195,7 @@ impl Fixture {
             input: parsed(&subject.input).filter(|input| !input.is_null()),
             nango: Nango {
                 get_connection: Some(json!({
-                    "connection_id": subject.connection_id, "provider": subject.provider,
+                    "connectionId": subject.connection_id, "provider": subject.provider,
                 })),
                 get_metadata: Some(subject.metadata.clone()),
                 update_metadata: effects.metadata.clone(),
