@@ -132,6 +132,12 @@ impl Entropy {
         Self(Arc::new(std::sync::Mutex::new(StdRng::seed_from_u64(seed))))
     }
 
+    /// A cryptographically secure generator that gives the same bytes for the same seed: for runs that may be replayed.
+    #[must_use]
+    pub fn from_seed(seed: [u8; 32]) -> Self {
+        Self(Arc::new(std::sync::Mutex::new(StdRng::from_seed(seed))))
+    }
+
     /// Fills `bytes` with random bytes.
     pub fn fill(&self, bytes: &mut [u8]) {
         // A poisoned generator is still a generator: no draw can panic half-way.

@@ -21,6 +21,8 @@ pub mod model;
 pub mod oauth;
 pub mod provider;
 pub mod proxy;
+pub mod recording;
+pub mod recordings;
 pub mod records;
 mod redaction;
 pub mod runtime;

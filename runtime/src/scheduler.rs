@@ -9,7 +9,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::clock::{Clock, Entropy};
 use crate::connections::{Connections, ConnectionsError};
-use crate::executor::{Executor, RunOutcome, RunRequest, SyncRun};
+use crate::executor::{Executor, Mode, RunOutcome, RunRequest, SyncRun};
 use crate::logs::Logs;
 use crate::model::{
     Connection, ExecutionContext, FunctionKind, Operation, OperationId, OperationKind, OperationState, Run, RunError,
@@ -156,6 +156,7 @@ impl Scheduler {
                     output: Err(error.into()),
                     result: Default::default(),
                     duration_us: 0,
+                    recording: None,
                 }
             }
         }
@@ -219,6 +220,7 @@ impl Scheduler {
                 sync_id: sync.id,
                 variant: sync.variant,
             }),
+            mode: Mode::Live,
         })
     }
 

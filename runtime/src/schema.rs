@@ -92,7 +92,7 @@ mod tests {
             active_version: 1,
             deployment_id: "dep_1".into(),
             digest: String::new(),
-            manifest: FunctionManifest {
+            manifest: Arc::new(FunctionManifest {
                 name: "create-issue".to_owned(),
                 kind: FunctionKind::Action,
                 description: String::new(),
@@ -102,7 +102,7 @@ mod tests {
                 models: std::collections::BTreeMap::new(),
                 metadata: None,
                 checkpoint: None,
-            },
+            }),
             deployed_at_ms: 0,
         }
     }

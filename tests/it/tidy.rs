@@ -17,13 +17,17 @@ const WALLS: &[(&str, &[&str])] = &[
     ("encryption", &["credentials"]),
     ("provider", &["credentials"]),
     ("credentials", &[]),
-    ("config", &["credentials"]),
+    // `recording` for the plain word that says which runs get one.
+    ("config", &["credentials", "recording"]),
     ("telemetry", &["config"]),
     ("metrics", &[]),
     ("store", &[]),
     ("logs", &["store"]),
     ("redaction", &["credentials"]),
     ("records", &["store"]),
+    // Plain data: what runs leave when they are taped, and fixtures.
+    ("recording", &[]),
+    ("recordings", &["recording", "store", "encryption"]),
     (
         "connections",
         &["store", "provider", "credentials", "encryption", "redaction"],
@@ -89,7 +93,16 @@ const WALLS: &[(&str, &[&str])] = &[
     ("engine", &[]),
     (
         "host",
-        &["engine", "proxy", "connections", "records", "logs", "store", "config"],
+        &[
+            "engine",
+            "proxy",
+            "connections",
+            "records",
+            "recording",
+            "logs",
+            "store",
+            "config",
+        ],
     ),
     // It hands proxy and records to the host and calls neither.
     (
@@ -103,6 +116,8 @@ const WALLS: &[(&str, &[&str])] = &[
             "config",
             "proxy",
             "records",
+            "recording",
+            "recordings",
             "metrics",
         ],
     ),

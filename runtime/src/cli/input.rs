@@ -51,6 +51,8 @@ pub enum InputError {
     NotText { what: &'static str },
     #[error("{what} is empty")]
     Empty { what: &'static str },
+    #[error("{message}")]
+    Refused { message: String },
 }
 
 impl FromStr for InputSource {

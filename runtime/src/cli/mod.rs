@@ -9,6 +9,9 @@ pub mod client;
 pub mod connect_session;
 pub mod connection;
 pub mod deploy;
+pub mod dev;
+pub mod difference;
+pub mod dryrun;
 pub mod exit;
 pub mod functions;
 pub mod input;
@@ -16,12 +19,17 @@ pub mod integration;
 pub mod invoke;
 pub mod keys;
 pub mod logs;
+pub mod new;
 pub mod output;
 pub mod providers;
 pub mod proxy;
 pub mod records;
+pub mod replay;
+pub mod run_report;
 pub mod serve;
 pub mod sync;
+pub mod test;
+pub mod waterfall;
 
 use clap::{Parser, Subcommand};
 
@@ -58,8 +66,14 @@ pub struct Cli {
 enum Command {
     /// Run the server
     Serve(serve::Serve),
+    /// Start a project of functions
+    New(new::New),
     /// Compile a crate of functions into a component
     Build(build::Build),
+    /// Run the test fixtures of a project, offline
+    Test(test::Test),
+    /// Rebuild, redeploy and run again whenever a file of the project changes
+    Dev(dev::Dev),
     /// Deploy a component, or a crate of functions after building it
     Deploy(deploy::Deploy),
     /// Deployed functions and their versions
@@ -67,6 +81,10 @@ enum Command {
     Functions(functions::Functions),
     /// Run an action and print its output
     Invoke(invoke::Invoke),
+    /// Run a function for real, but write nothing
+    Dryrun(dryrun::DryRun),
+    /// Run a recorded run again, offline, and see what would differ
+    Replay(replay::Replay),
     /// Run syncs and see how they stand
     #[command(subcommand)]
     Sync(sync::Sync),
@@ -99,9 +117,18 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(serve) => serve::run(serve, output),
         Command::Build(build) => build::run(&build, output),
+        Command::New(new) => new::run(&new, output),
+        Command::Test(test) => test::run(&test, output),
+        Command::Dev(dev) => dev::run(dev, output),
         Command::Deploy(deploy) => deploy::run(&deploy, output),
         Command::Functions(command) => block_on(functions::run(command, &client()?, output)),
         Command::Invoke(invoke) => block_on(invoke::run(invoke, &client()?)),
+        Command::Dryrun(dry) => block_on(dryrun::run(dry, &client()?, output)),
+        Command::Replay(replay) => {
+            let client = client()?;
+            let component = replay::component(&replay, output)?;
+            block_on(replay::run(replay, component, &client, output))
+        }
         Command::Sync(command) => block_on(sync::run(command, &client()?, output)),
         Command::Records(records) => block_on(records::run(records, &client()?, output)),
         Command::Integration(command) => block_on(integration::run(command, &client()?, output)),

@@ -14,6 +14,7 @@ use url::Url;
 
 use crate::credentials::Secret;
 
+pub use crate::recording::RecordRuns;
 pub use layers::Flag;
 
 /// Validated settings of one runtime. `config.default.toml` documents each.
@@ -42,6 +43,8 @@ pub struct Config {
     pub egress_allow: Vec<ipnet::IpNet>,
     /// Public hosts that `Base-Url-Override` may name besides the provider's own.
     pub override_hosts: Vec<String>,
+    /// Which runs are recorded, so that they can be replayed.
+    pub record_runs: RecordRuns,
     pub limits: Limits,
 }
 
@@ -82,6 +85,9 @@ pub struct Limits {
     pub log_operation_bytes: usize,
     /// Messages that wait to be written, in bytes.
     pub log_queue_bytes: usize,
+    /// Recording of one run; a longer one is not kept.
+    pub recording_bytes: usize,
+    pub recording_retention_days: u32,
 }
 
 /// What the process writes to stderr. Not part of [`Config`], since an embedding program has a subscriber of its own.
@@ -194,6 +200,7 @@ impl std::fmt::Debug for Config {
             .field("verify_connections", &self.verify_connections)
             .field("egress_allow", &self.egress_allow)
             .field("override_hosts", &self.override_hosts)
+            .field("record_runs", &self.record_runs)
             .field("limits", &self.limits)
             .finish()
     }

@@ -54,6 +54,7 @@ pub(super) fn validate(layers: &Layers) -> Result<(Config, LogSettings), ConfigE
             "override_hosts",
             "a list of hosts such as [\"api.example.com\", \".example.com\"]",
         )?,
+        record_runs: typed(layers, "record_runs", "\"off\", \"failed\" or \"all\"")?,
         limits: limits(layers)?,
     };
     let log = LogSettings {

@@ -12,7 +12,7 @@ use crate::clock::{Clock, Entropy};
 use crate::connections::{Connections, ConnectionsError};
 use crate::engine::{check, hex};
 use crate::executor::{ComponentError, Executor};
-use crate::model::{DeploymentId, EnvironmentId, Function};
+use crate::model::{DeploymentId, EnvironmentId, Function, Manifest};
 use crate::store::{NewDeployment, Store, StoreError};
 
 /// Deploys components. Cheap to clone.
@@ -67,8 +67,7 @@ impl Deploy {
             .integration(environment_id, provider_config_key)
             .await?;
         let surface = check(component, self.component_bytes_max)?;
-        let described = self.executor.describe(component).await?;
-        manifest::check(&described)?;
+        let described = self.describe(component).await?;
         let digest = hex(&Sha256::digest(component));
         let now_ms = self.clock.now_ms();
         let functions = self
@@ -95,5 +94,16 @@ impl Deploy {
             functions,
             imports: surface.imports,
         })
+    }
+
+    /// What a component says of itself, if that could be deployed.
+    ///
+    /// # Errors
+    ///
+    /// When the component or what it says of itself is refused.
+    pub async fn describe(&self, component: &[u8]) -> Result<Manifest, DeployError> {
+        let described = self.executor.describe(component).await?;
+        manifest::check(&described)?;
+        Ok(described)
     }
 }

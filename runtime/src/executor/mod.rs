@@ -11,37 +11,38 @@ mod manifest;
 mod outcome;
 mod placement;
 mod rows;
+mod sandbox;
 mod slots;
+mod taping;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use futures_util::FutureExt;
-use sha2::{Digest, Sha256};
 
 use crate::clock::{Clock, Entropy};
 use crate::config::Limits;
 use crate::connections::{Connections, RunMasker, Target};
 pub use crate::engine::ComponentError;
-use crate::engine::{CodeCache, Engine, EngineError, MemoryLimiter, check, hex};
-use crate::host::{GuestState, RunFacts, RunLog, RunSink, Sender, Services};
+use crate::engine::{EngineError, MemoryLimiter};
+use crate::host::{GuestState, Reach, RunFacts, RunLog, RunSink, Sender, Services};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::model::{Counts, ExecutionContext, Function, FunctionKind, Manifest, RunError, SyncId};
 use crate::proxy::Proxy;
+use crate::recording::Recording;
+use crate::recordings::Recordings;
 use crate::records::Records;
 use crate::store::Store;
 
-use call::{Call, Called, Ended, Export};
-use components::Components;
-use guest_runtime::{Boxed, GuestRuntime};
+use call::{Called, Export};
+use guest_runtime::Boxed;
 use placement::Placement;
-use slots::Slots;
-
-/// How long `describe` may take.
-const DESCRIBE_TIMEOUT_MS: u64 = 5_000;
+use sandbox::Room;
+pub use sandbox::{PlayError, Played, Sandbox};
+use taping::Taping;
+pub use taping::{DryRun, Mode};
 
 /// Cheap to clone. The guests' runtime stops with the last clone, without waiting: call [`Executor::shutdown`] before.
 #[derive(Clone)]
@@ -49,13 +50,14 @@ pub struct Executor(Arc<Inner>);
 
 /// What an executor is made of.
 pub struct ExecutorParts {
-    pub engine: Engine,
-    pub code_cache: CodeCache,
+    pub sandbox: Sandbox,
     pub proxy: Proxy,
     pub connections: Connections,
     pub records: Records,
     pub store: Store,
     pub logs: Logs,
+    /// Where recordings of runs go.
+    pub recordings: Recordings,
     pub metrics: Metrics,
     pub clock: Clock,
     pub entropy: Entropy,
@@ -63,16 +65,13 @@ pub struct ExecutorParts {
 }
 
 struct Inner {
-    components: Components,
-    slots: Slots,
+    room: Arc<Room>,
     placement: Placement,
     services: Arc<Services>,
+    recordings: Recordings,
     metrics: Metrics,
     clock: Clock,
     entropy: Entropy,
-    /// Set when running guests must end.
-    stop: Arc<AtomicBool>,
-    guests: GuestRuntime,
 }
 
 /// What to run.
@@ -89,6 +88,7 @@ pub struct RunRequest {
     pub input: String,
     /// For a sync.
     pub sync: Option<SyncRun>,
+    pub mode: Mode,
 }
 
 #[derive(Clone, Debug)]
@@ -105,6 +105,8 @@ pub struct RunOutcome {
     /// What a sync did, by model.
     pub result: BTreeMap<String, Counts>,
     pub duration_us: i64,
+    /// Of a dry run: all that it did and would have done, without secrets.
+    pub recording: Option<Box<Recording>>,
 }
 
 /// Why there is no executor.
@@ -119,28 +121,24 @@ pub enum ExecutorError {
 }
 
 impl Executor {
-    /// Starts the guests' threads. Nothing is compiled before it is needed.
-    ///
-    /// # Errors
-    ///
-    /// When threads cannot be started.
-    pub fn new(parts: ExecutorParts) -> Result<Self, ExecutorError> {
+    /// An executor whose guests run in that sandbox.
+    #[must_use]
+    pub fn new(parts: ExecutorParts) -> Self {
         let ExecutorParts {
-            engine,
-            code_cache,
+            sandbox,
             proxy,
             connections,
             records,
             store,
             logs,
+            recordings,
             metrics,
             clock,
             entropy,
             limits,
         } = parts;
-        Ok(Self(Arc::new(Inner {
-            components: Components::new(engine, code_cache, clock.clone())?,
-            slots: Slots::new(limits.concurrent_runs),
+        Self(Arc::new(Inner {
+            room: sandbox.0,
             placement: Placement::new(),
             services: Arc::new(Services {
                 proxy,
@@ -150,12 +148,17 @@ impl Executor {
                 logs,
                 limits,
             }),
+            recordings,
             metrics,
             clock,
             entropy,
-            stop: Arc::new(AtomicBool::new(false)),
-            guests: GuestRuntime::start().map_err(ExecutorError::Threads)?,
-        })))
+        }))
+    }
+
+    /// Where the guests run.
+    #[must_use]
+    pub fn sandbox(&self) -> Sandbox {
+        Sandbox(Arc::clone(&self.0.room))
     }
 
     /// Runs one function to its end: takes a slot, makes a fresh instance, calls `run`, drops it. Never panics on what a guest
@@ -165,20 +168,21 @@ impl Executor {
     pub async fn run(&self, request: RunRequest) -> RunOutcome {
         let inner = Arc::clone(&self.0);
         let function = &request.function;
-        let in_place = inner.placement.is_short(function) && inner.components.is_ready(&function.digest);
+        let in_place = inner.placement.is_short(function) && inner.room.components.is_ready(&function.digest);
         let run: Boxed<RunOutcome> = Box::pin(async move { inner.run(request).await });
         let task = if in_place {
-            match self.0.guests.begin_in_place(run) {
+            match self.0.room.guests.begin_in_place(run) {
                 Ok(outcome) => return outcome,
                 Err(task) => task,
             }
         } else {
-            self.0.guests.spawn(run)
+            self.0.room.guests.spawn(run)
         };
         task.await.unwrap_or_else(|_| RunOutcome {
             output: Err(outcome::stopped()),
             result: BTreeMap::new(),
             duration_us: 0,
+            recording: None,
         })
     }
 
@@ -188,22 +192,12 @@ impl Executor {
     ///
     /// When the component is none, does not fit the world, or describes itself wrongly.
     pub async fn describe(&self, component: &[u8]) -> Result<Manifest, ComponentError> {
-        check(component, self.0.services.limits.component_bytes)?;
-        let inner = Arc::clone(&self.0);
-        let component: Arc<[u8]> = component.into();
-        let described = self.0.guests.spawn(async move { inner.describe(component).await });
-        described.await.unwrap_or_else(|_| {
-            Err(ComponentError::Describe {
-                reason: outcome::stopped().message,
-            })
-        })
+        self.sandbox().describe(component).await
     }
 
     /// Takes no more runs, waits up to `grace_ms` for those under way, then ends them.
     pub async fn shutdown(&self, grace_ms: u64) {
-        self.0.slots.close(grace_ms).await;
-        self.0.stop.store(true, std::sync::atomic::Ordering::Release);
-        self.0.guests.stop();
+        self.sandbox().shutdown(grace_ms).await;
     }
 }
 
@@ -212,7 +206,8 @@ impl Inner {
         let started_at_ms = self.clock.now_ms();
         let started_us = self.clock.monotonic_us();
         // Nothing of the run is used after a panic but what is written here.
-        let attempt = AssertUnwindSafe(self.attempt(&request, started_at_ms))
+        let taping = Taping::of(&request.mode, &self.recordings, &self.clock, &self.entropy);
+        let attempt = AssertUnwindSafe(self.attempt(&request, started_at_ms, taping.as_ref()))
             .catch_unwind()
             .await;
         let elapsed_us = self.clock.monotonic_us().saturating_sub(started_us);
@@ -225,6 +220,7 @@ impl Inner {
             output: attempt.output,
             result: attempt.result,
             duration_us,
+            recording: None,
         };
         self.metrics
             .run_ended(request.function.manifest.kind, outcome.output.is_ok());
@@ -238,6 +234,9 @@ impl Inner {
             started_at_ms,
             self.clock.now_ms(),
         );
+        if let Some(taping) = &taping {
+            self.keep_recording(&request, &mut outcome, taping);
+        }
         // What is told of a sync is read from the database; who calls an action is told what the function said.
         if let (FunctionKind::Sync, Some(masked)) = (request.function.manifest.kind, masked) {
             outcome.output = Err(masked);
@@ -252,14 +251,19 @@ impl Inner {
         outcome::masked(error, &masker)
     }
 
-    async fn attempt(&self, request: &RunRequest, started_at_ms: i64) -> Attempt {
-        let slot = self.slots.take().await;
+    async fn attempt(&self, request: &RunRequest, started_at_ms: i64, taping: Option<&Taping>) -> Attempt {
+        let slot = self.room.slots.take().await;
         let prepared = match &slot {
             Ok(_) => {
-                let loaded = self
-                    .components
-                    .of_digest(&request.function.digest, &self.services.store)
-                    .await;
+                let components = &self.room.components;
+                let digest = &request.function.digest;
+                let loaded = match &request.mode {
+                    Mode::Dry(DryRun {
+                        component: Some(component),
+                        ..
+                    }) => components.of_bytes(digest, Arc::clone(component)).await,
+                    Mode::Dry(_) | Mode::Live => components.of_digest(digest, &self.services.store).await,
+                };
                 loaded.map_err(|error| outcome::unavailable(&error))
             }
             Err(error) => Err(outcome::no_slot(error)),
@@ -275,18 +279,12 @@ impl Inner {
         };
         let kind = request.function.manifest.kind;
         let limits = &self.services.limits;
-        let called = call::call(Call {
-            prepared: &prepared,
-            state: self.state(request, started_at_ms),
-            export: Export::Run {
-                function: &request.function.name,
-                trigger: trigger(request),
-            },
-            timeout_ms: timeout_ms(limits, kind),
-            stop: &self.stop,
-            hostcall_bytes_max: limits.action_output_bytes,
-        })
-        .await;
+        let state = self.state(request, started_at_ms, taping);
+        let export = Export::Run {
+            function: &request.function.name,
+            trigger: trigger(request),
+        };
+        let called = self.room.call(&prepared, state, export, timeout_ms(limits, kind)).await;
         let Called { ended, mut state } = called;
         Attempt {
             output: outcome::of_run(ended, &mut state, kind, limits),
@@ -294,7 +292,7 @@ impl Inner {
         }
     }
 
-    fn state(&self, request: &RunRequest, started_at_ms: i64) -> GuestState {
+    fn state(&self, request: &RunRequest, started_at_ms: i64, taping: Option<&Taping>) -> GuestState {
         let limits = &self.services.limits;
         let sink = RunSink {
             logs: self.services.logs.clone(),
@@ -314,14 +312,18 @@ impl Inner {
             // Syncs take long: whoever looks should see them at work.
             log.announce();
         }
+        let reach = match taping {
+            None => Reach::live(Arc::clone(&self.services)),
+            Some(taping) => taping.reach(&self.services, request),
+        };
         let facts = RunFacts {
-            services: Arc::clone(&self.services),
-            function: Arc::clone(&request.function),
+            reach: reach.clone(),
+            manifest: Arc::clone(&request.function.manifest),
             provider: Arc::clone(&request.provider),
             environment_name: Arc::clone(&request.environment_name),
             connection_key: request.connection_key.clone(),
             variant: request.sync.as_ref().map(|sync| sync.variant.clone()),
-            sender: Sender::new(Arc::clone(&self.services), request.ctx.clone()),
+            sender: Sender::new(reach, request.ctx.clone(), limits.response_body_bytes),
             checkpoint_version: None,
         };
         GuestState::new(
@@ -329,44 +331,9 @@ impl Inner {
             log,
             MemoryLimiter::new(limits.run_memory_bytes),
             self.clock.clone(),
-            self.entropy.clone(),
+            taping.map_or_else(|| self.entropy.clone(), Taping::entropy),
             timeout_ms(limits, kind),
         )
-    }
-
-    async fn describe(&self, component: Arc<[u8]>) -> Result<Manifest, ComponentError> {
-        let digest = hex(&Sha256::digest(&component));
-        let failed = |reason: String| ComponentError::Describe { reason };
-        let _slot = self.slots.take().await.map_err(|error| failed(error.to_string()))?;
-        let prepared = self.components.of_bytes(&digest, component).await?;
-        let limits = &self.services.limits;
-        let called = call::call(Call {
-            prepared: &prepared,
-            state: GuestState::new(
-                None,
-                RunLog::silent(),
-                MemoryLimiter::new(limits.run_memory_bytes),
-                self.clock.clone(),
-                self.entropy.clone(),
-                DESCRIBE_TIMEOUT_MS,
-            ),
-            export: Export::Describe,
-            timeout_ms: DESCRIBE_TIMEOUT_MS,
-            stop: &self.stop,
-            hostcall_bytes_max: limits.action_output_bytes,
-        });
-        // A panic of the host ends this deploy, not the task that waits for it without a word.
-        let Ok(Called { ended, mut state }) = AssertUnwindSafe(called).catch_unwind().await else {
-            return Err(failed(outcome::host_panicked().message));
-        };
-        match ended {
-            Ended::Returned(Ok(json)) => manifest::parse(&json),
-            Ended::Returned(Err(error)) => Err(failed(error.message)),
-            Ended::Trapped(_) | Ended::TimedOut | Ended::Stopped => {
-                let error = outcome::of_run(ended, &mut state, FunctionKind::Sync, limits);
-                Err(failed(error.err().map_or_else(String::new, |error| error.message)))
-            }
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a run leaves in the database: its operation, and for an action its run. Written behind the back of the run, in batches.
 
-use super::{RunOutcome, RunRequest};
+use super::{Mode, RunOutcome, RunRequest};
 use crate::logs::Logs;
 use crate::model::{FunctionKind, Operation, OperationKind, OperationState, Run, RunError, RunState, Trigger};
 
@@ -34,8 +34,11 @@ pub(super) fn write(
     started_at_ms: i64,
     ended_at_ms: i64,
 ) {
+    let is_dry = matches!(request.mode, Mode::Dry(_));
     let (state, message) = match error {
+        None if is_dry => (OperationState::Success, "Dry run: nothing was written".to_owned()),
         None => (OperationState::Success, String::new()),
+        Some(error) if is_dry => (OperationState::Failed, format!("Dry run: {error}")),
         Some(error) => (OperationState::Failed, error.to_string()),
     };
     logs.operation(Operation {

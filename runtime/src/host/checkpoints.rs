@@ -1,62 +1,106 @@
 //! The interface `checkpoints`: how far the function has come, kept for the next run.
 
+use serde_json::{Value, json};
+
 use super::bindings::nango::functions::checkpoints::Host;
 use super::checkpoint_rules;
 use super::fault::Fault;
-use super::state::{GuestState, RunFacts};
+use super::kept::Kept;
+use super::state::{GuestState, RunFacts, Services};
 use crate::model::FunctionKind;
+use crate::recording::{Position, import};
 
 impl Host for GuestState {
     async fn get(&mut self) -> Result<Option<String>, Fault> {
-        let run = self.run("checkpoints.get")?;
-        let checkpoint = run.services.store.checkpoint(&run.connection_key, &key(run)).await?;
-        run.checkpoint_version = Some(checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.version));
-        Ok(checkpoint.map(|checkpoint| checkpoint.json))
+        let run = self.run(import::CHECKPOINT)?;
+        let key = key(run);
+        let RunFacts {
+            reach,
+            connection_key,
+            checkpoint_version,
+            ..
+        } = run;
+        let live = async |services: &Services| {
+            let checkpoint = services.store.checkpoint(connection_key, &key).await?;
+            *checkpoint_version = Some(checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.version));
+            Ok(checkpoint.map(|checkpoint| checkpoint.json))
+        };
+        let over = |kept: &Kept, found: Option<Option<String>>| match &kept.checkpoint {
+            Some(position) => Some(position.json.clone()),
+            None => found,
+        };
+        reach.ask(import::CHECKPOINT, || Value::Null, live, over).await
     }
 
     async fn save(&mut self, json: String) -> Result<(), Fault> {
         let now_ms = self.clock.now_ms();
-        let run = self.run("checkpoints.save")?;
+        let run = self.run(import::SAVE_CHECKPOINT)?;
         let json =
             checkpoint_rules::check(&json).map_err(|error| Fault::new("invalid_checkpoint", error.to_string()))?;
         let key = key(run);
-        let store = &run.services.store;
-        let seen_version = match run.checkpoint_version {
-            Some(version) => version,
-            // A function that saves without having looked means to go on from whatever is there.
-            None => store
-                .checkpoint(&run.connection_key, &key)
-                .await?
-                .map_or(0, |checkpoint| checkpoint.version),
+        let RunFacts {
+            reach,
+            connection_key,
+            checkpoint_version,
+            ..
+        } = run;
+        let live = async |services: &Services| {
+            let store = &services.store;
+            let seen_version = match *checkpoint_version {
+                Some(version) => version,
+                // A function that saves without having looked means to go on from whatever is there.
+                None => store
+                    .checkpoint(connection_key, &key)
+                    .await?
+                    .map_or(0, |checkpoint| checkpoint.version),
+            };
+            let saved = store
+                .save_checkpoint(connection_key, &key, &json, seen_version, now_ms)
+                .await?;
+            let version = saved.ok_or_else(|| {
+                let message = format!(
+                    "another run saved the checkpoint {key:?} meanwhile: end this run, the next one goes on from there"
+                );
+                Fault::new("checkpoint_conflict", message)
+            })?;
+            *checkpoint_version = Some(version);
+            Ok(())
         };
-        let saved = store
-            .save_checkpoint(&run.connection_key, &key, &json, seen_version, now_ms)
-            .await?;
-        let version = saved.ok_or_else(|| {
-            let message = format!(
-                "another run saved the checkpoint {key:?} meanwhile: end this run, the next one goes on from there"
-            );
-            Fault::new("checkpoint_conflict", message)
-        })?;
-        run.checkpoint_version = Some(version);
-        Ok(())
+        let keep = |kept: &mut Kept| {
+            let json = Some(json.clone());
+            kept.checkpoint = Some(Position { json });
+            Ok(())
+        };
+        let arguments = || json!({ "checkpoint": json });
+        reach.change(import::SAVE_CHECKPOINT, arguments, live, keep).await
     }
 
     async fn clear(&mut self) -> Result<(), Fault> {
         let now_ms = self.clock.now_ms();
-        let run = self.run("checkpoints.clear")?;
-        run.services
-            .store
-            .clear_checkpoint(&run.connection_key, &key(run), now_ms)
-            .await?;
-        run.checkpoint_version = Some(0);
-        Ok(())
+        let run = self.run(import::CLEAR_CHECKPOINT)?;
+        let key = key(run);
+        let RunFacts {
+            reach,
+            connection_key,
+            checkpoint_version,
+            ..
+        } = run;
+        let live = async |services: &Services| {
+            services.store.clear_checkpoint(connection_key, &key, now_ms).await?;
+            *checkpoint_version = Some(0);
+            Ok(())
+        };
+        let keep = |kept: &mut Kept| {
+            kept.checkpoint = Some(Position { json: None });
+            Ok(())
+        };
+        reach.change(import::CLEAR_CHECKPOINT, || Value::Null, live, keep).await
     }
 }
 
 /// `<kind>:<function>[:<variant>]`.
 fn key(run: &RunFacts) -> String {
-    let manifest = &run.function.manifest;
+    let manifest = &run.manifest;
     let kind = manifest.kind.as_str();
     match manifest.kind {
         FunctionKind::Action => format!("{kind}:{}", manifest.name),

@@ -10,11 +10,18 @@ const RANDOM_BYTES_MAX: u32 = 65_536;
 
 impl clock::Host for GuestState {
     fn now_us(&mut self) -> wasmtime::Result<u64> {
-        Ok(u64::try_from(self.clock.now_us()).unwrap_or(0))
+        let now_us = match self.reach() {
+            Some(reach) => reach.now_us(&self.clock),
+            None => self.clock.now_us(),
+        };
+        Ok(u64::try_from(now_us).unwrap_or(0))
     }
 
     fn monotonic_us(&mut self) -> wasmtime::Result<u64> {
-        Ok(self.clock.monotonic_us())
+        Ok(match self.reach() {
+            Some(reach) => reach.monotonic_us(&self.clock),
+            None => self.clock.monotonic_us(),
+        })
     }
 }
 
@@ -31,6 +38,12 @@ impl random::Host for GuestState {
 
 impl sleep::Host for GuestState {
     async fn sleep_ms(&mut self, duration: u64) -> wasmtime::Result<()> {
+        if self
+            .reach()
+            .is_some_and(|reach| reach.slept(duration.saturating_mul(1_000)))
+        {
+            return Ok(());
+        }
         // Not beyond the deadline: whoever sleeps until then is interrupted on waking.
         let left_us = self.deadline_us.saturating_sub(self.clock.monotonic_us());
         let duration_us = duration.saturating_mul(1_000).min(left_us);

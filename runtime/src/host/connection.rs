@@ -1,39 +1,51 @@
 //! The interface `connection`: what a function may know of the connection it runs for. Credentials are not among it, nor what the
 //! provider's schema calls secret.
 
-use serde_json::Value;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
 
 use super::bindings::nango::functions::connection::Host;
 use super::fault::Fault;
-use super::state::GuestState;
+use super::kept::Kept;
+use super::state::{GuestState, Services};
 use crate::connections::Target;
-use crate::model::JsonObject;
+use crate::model::{ExecutionContext, JsonObject};
+use crate::recording::import;
 
+const CONFIG: &str = "connection.config";
 /// Names under which `connection_config` may carry credentials of another system.
 const CREDENTIALS: &str = "credentials";
 
 impl GuestState {
-    pub(super) async fn target(&mut self, import: &'static str) -> Result<std::sync::Arc<Target>, Fault> {
-        let run = self.run(import)?;
-        let ctx = run.ctx();
-        let connections = &run.services.connections;
-        Ok(connections
-            .target(&ctx.environment_id, &ctx.provider_config_key, &ctx.connection_id)
-            .await?)
-    }
-
-    async fn write_metadata(&mut self, json: &str, merge: bool) -> Result<(), Fault> {
+    async fn write_metadata(&mut self, import: &'static str, json: &str, merge: bool) -> Result<(), Fault> {
         let metadata: JsonObject = serde_json::from_str(json)
             .map_err(|error| Fault::new("invalid_metadata", format!("metadata must be a JSON object: {error}")))?;
-        let run = self.run("connection")?;
+        let run = self.run(import)?;
         let ctx = run.ctx();
-        let ids = [ctx.connection_id.as_ref().to_owned()];
-        let connections = &run.services.connections;
-        connections
-            .set_metadata(&ctx.environment_id, &ctx.provider_config_key, &ids, &metadata, merge)
-            .await?;
-        Ok(())
+        let live = async |services: &Services| {
+            let ids = [ctx.connection_id.as_ref().to_owned()];
+            let connections = &services.connections;
+            connections
+                .set_metadata(&ctx.environment_id, &ctx.provider_config_key, &ids, &metadata, merge)
+                .await?;
+            Ok(())
+        };
+        let keep = |kept: &mut Kept| {
+            kept.set_metadata(&metadata, merge);
+            Ok(())
+        };
+        let arguments = || json!({ "metadata": metadata });
+        run.reach.change(import, arguments, live, keep).await
     }
+}
+
+/// The connection as it is now.
+pub(super) async fn target(services: &Services, ctx: &ExecutionContext) -> Result<Arc<Target>, Fault> {
+    let connections = &services.connections;
+    Ok(connections
+        .target(&ctx.environment_id, &ctx.provider_config_key, &ctx.connection_id)
+        .await?)
 }
 
 impl Host for GuestState {
@@ -54,21 +66,31 @@ impl Host for GuestState {
     }
 
     async fn config(&mut self) -> Result<String, Fault> {
-        let target = self.target("connection").await?;
-        Ok(Value::Object(without_secrets(&target.connection_config, &target.provider.json)).to_string())
+        let run = self.run(CONFIG)?;
+        let live = async |services: &Services| {
+            let target = target(services, run.ctx()).await?;
+            Ok(Value::Object(without_secrets(&target.connection_config, &target.provider.json)).to_string())
+        };
+        run.reach.ask(CONFIG, || Value::Null, live, |_, found| found).await
     }
 
     async fn metadata(&mut self) -> Result<String, Fault> {
-        let target = self.target("connection").await?;
-        Ok(Value::Object(target.connection.metadata.clone()).to_string())
+        let run = self.run(import::METADATA)?;
+        let live = async |services: &Services| {
+            let target = target(services, run.ctx()).await?;
+            Ok(Value::Object(target.connection.metadata.clone()).to_string())
+        };
+        // Known from the beginning, whatever was asked.
+        let over = |kept: &Kept, _| Some(kept.metadata());
+        run.reach.ask(import::METADATA, || Value::Null, live, over).await
     }
 
     async fn set_metadata(&mut self, json: String) -> Result<(), Fault> {
-        self.write_metadata(&json, false).await
+        self.write_metadata(import::SET_METADATA, &json, false).await
     }
 
     async fn update_metadata(&mut self, json: String) -> Result<(), Fault> {
-        self.write_metadata(&json, true).await
+        self.write_metadata(import::UPDATE_METADATA, &json, true).await
     }
 }
 

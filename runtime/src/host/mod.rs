@@ -11,23 +11,31 @@ mod clock;
 mod connection;
 mod fault;
 mod json_pointer;
+mod kept;
 mod log;
 mod nango;
 mod pagination;
+mod player;
+mod reach;
 mod records;
 mod request;
 mod response;
 mod run_log;
 mod sender;
 mod state;
+mod tape;
 
 use wasmtime::component::{HasSelf, Linker};
 
 pub(crate) use bindings::nango::functions::types::Error;
 pub(crate) use bindings::{Function, FunctionPre};
+pub(crate) use kept::Kept;
+pub(crate) use player::Player;
+pub(crate) use reach::Reach;
 pub(crate) use run_log::{RunLog, RunSink};
 pub(crate) use sender::Sender;
 pub(crate) use state::{GuestState, RunFacts, Services};
+pub(crate) use tape::Tape;
 
 /// A linker with everything a component of the world `function` may import.
 pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<GuestState>> {

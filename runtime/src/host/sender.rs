@@ -9,8 +9,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::fault::Fault;
+use super::reach::{Asked, Reach};
 use super::response::Response;
-use super::state::Services;
 use crate::model::ExecutionContext;
 use crate::proxy::ProxyRequest;
 
@@ -26,17 +26,20 @@ const HELD_BODIES_MAX: usize = 4;
 /// Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Sender {
-    services: Arc<Services>,
+    reach: Reach,
     ctx: ExecutionContext,
+    body_bytes_max: usize,
     held_bytes: Arc<AtomicUsize>,
     pending: Arc<Semaphore>,
 }
 
 impl Sender {
-    pub(crate) fn new(services: Arc<Services>, ctx: ExecutionContext) -> Self {
+    /// An answer's body may have `body_bytes_max`.
+    pub(crate) fn new(reach: Reach, ctx: ExecutionContext, body_bytes_max: usize) -> Self {
         Self {
-            services,
+            reach,
             ctx,
+            body_bytes_max,
             held_bytes: Arc::new(AtomicUsize::new(0)),
             pending: Arc::new(Semaphore::new(PENDING_MAX)),
         }
@@ -47,9 +50,14 @@ impl Sender {
     }
 
     pub(super) async fn send(&self, request: ProxyRequest) -> Result<Response, Fault> {
-        let body_bytes_max = self.services.limits.response_body_bytes;
-        let answer = self.services.proxy.send(&self.ctx, request).await?;
-        let (status, headers, body) = answer.collect(body_bytes_max).await?;
+        let asked = self.reach.asked(&request);
+        self.finish(asked, request).await
+    }
+
+    async fn finish(&self, asked: Asked, request: ProxyRequest) -> Result<Response, Fault> {
+        let body_bytes_max = self.body_bytes_max;
+        let exchanged = self.reach.exchange(asked, &self.ctx, request, body_bytes_max).await;
+        let (status, headers, body) = exchanged?;
         let held = Held::take(
             &self.held_bytes,
             body.len(),
@@ -67,9 +75,10 @@ impl Sender {
             ));
         };
         let sender = self.clone();
+        let asked = self.reach.asked(&request);
         Pending::Sent(AbortOnDrop(tokio::spawn(async move {
             let _permit = permit;
-            sender.send(request).await
+            sender.finish(asked, request).await
         })))
     }
 }

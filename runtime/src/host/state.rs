@@ -6,6 +6,7 @@ use std::sync::Arc;
 use wasmtime::component::ResourceTable;
 
 use super::fault::Fault;
+use super::reach::Reach;
 use super::run_log::RunLog;
 use super::sender::Sender;
 use crate::clock::{Clock, Entropy};
@@ -13,7 +14,7 @@ use crate::config::Limits;
 use crate::connections::Connections;
 use crate::engine::MemoryLimiter;
 use crate::logs::Logs;
-use crate::model::{ConnectionKey, Counts, ExecutionContext, Function};
+use crate::model::{ConnectionKey, Counts, ExecutionContext, FunctionManifest};
 use crate::proxy::Proxy;
 use crate::records::Records;
 use crate::store::Store;
@@ -33,8 +34,8 @@ pub(crate) struct Services {
 
 /// For what and for whom a run is.
 pub(crate) struct RunFacts {
-    pub(crate) services: Arc<Services>,
-    pub(crate) function: Arc<Function>,
+    pub(crate) reach: Reach,
+    pub(crate) manifest: Arc<FunctionManifest>,
     pub(crate) provider: Arc<str>,
     pub(crate) environment_name: Arc<str>,
     pub(crate) connection_key: ConnectionKey,
@@ -87,6 +88,11 @@ impl GuestState {
             table,
             run,
         }
+    }
+
+    /// None while `describe` is called.
+    pub(super) fn reach(&self) -> Option<&Reach> {
+        self.run.as_ref().map(|run| &run.reach)
     }
 
     /// Whether the run may not go on.

@@ -36,7 +36,7 @@ needs! {
     ConnectionsList ConnectionsRead ConnectionsCreate ConnectionsUpdate ConnectionsDelete
     ConnectSessionsWrite
     IntegrationsList IntegrationsListFunctions IntegrationsRead IntegrationsCreate IntegrationsUpdate IntegrationsDelete
-    FunctionsRead Deploy LogsRead ProvidersRead MetricsRead
+    FunctionsRead FunctionsDryRun RunsReplay Deploy LogsRead ProvidersRead MetricsRead
     ApiKeysList ApiKeysCreate ApiKeysDelete
 }
 

@@ -1,6 +1,7 @@
 //! Deployed functions and what a component says of itself.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -35,7 +36,7 @@ pub struct Function {
     pub active_version: i64,
     pub deployment_id: DeploymentId,
     pub digest: String,
-    pub manifest: FunctionManifest,
+    pub manifest: Arc<FunctionManifest>,
     pub deployed_at_ms: i64,
 }
 

@@ -46,6 +46,10 @@ scopes! {
     IntegrationsUpdate = "environment:integrations:update",
     IntegrationsDelete = "environment:integrations:delete",
     FunctionsRead = "environment:functions:read",
+    /// To run functions against the provider without writing what they write. What they read comes back.
+    FunctionsDryRun = "environment:functions:dry_run",
+    /// To run recorded runs again. What they were told comes back.
+    RunsReplay = "environment:runs:replay",
     /// To deploy functions, and to go back to an earlier version of one.
     Deploy = "environment:deploy",
     LogsRead = "environment:logs:read",

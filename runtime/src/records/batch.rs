@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ID_CHARS_MAX, RECORD_BYTES_MAX, RecordsError};
+use crate::model::JsonObject;
 
 /// Characters of an offending value that an error repeats.
 const EXCERPT_CHARS_MAX: usize = 80;
@@ -74,6 +75,23 @@ pub(super) fn parse(json: &str) -> Result<Batch<'_>, RecordsError> {
         }
     }
     Ok(Batch { items, duplicates })
+}
+
+/// Records by id, parsed: for who keeps them elsewhere than in the store.
+///
+/// # Errors
+/// As for a batch that is saved.
+pub fn read_batch(json: &str) -> Result<Vec<(String, JsonObject)>, RecordsError> {
+    let batch = parse(json)?;
+    let records = batch.items.iter().map(|item| {
+        let unreadable = |source| RecordsError::Unreadable {
+            index: item.index,
+            source,
+        };
+        let record = serde_json::from_str(item.json().get()).map_err(unreadable)?;
+        Ok((item.external_id.to_string(), record))
+    });
+    records.collect()
 }
 
 fn item(index: usize, element: &RawValue) -> Result<Item<'_>, RecordsError> {

@@ -5,6 +5,7 @@ mod batch;
 mod canonical;
 mod render;
 
+pub use batch::read_batch;
 pub use render::{render, render_page};
 
 use crate::clock::Clock;

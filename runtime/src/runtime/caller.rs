@@ -96,6 +96,12 @@ impl Caller {
         }
     }
 
+    /// Where a run is looked up, whose connection is known only then: it must be asked for with [`Caller::connection`].
+    #[must_use]
+    pub fn environment_of_runs(&self) -> &EnvironmentId {
+        &self.0.environment.id
+    }
+
     /// For what is about one integration and shows no connection.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use quick_cache::sync::Cache;
 
 use super::{InvokeError, Runtime};
-use crate::executor::RunRequest;
+use crate::executor::{Mode, RunRequest};
 use crate::model::{EnvironmentId, ExecutionContext, Function, FunctionKind, OperationId, RunId};
 use crate::store::{Store, StoreError};
 
@@ -226,6 +226,7 @@ impl Runtime {
                 target,
                 input,
                 sync: None,
+                mode: Mode::Live,
             })
             .await;
         Ok(outcome.output?)

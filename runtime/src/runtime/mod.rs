@@ -4,9 +4,11 @@
 mod authorization;
 mod caller;
 mod connect;
+mod dry_run;
 mod functions;
 mod keys;
 mod logs;
+mod offline;
 mod proxy_call;
 mod start;
 mod syncs;
@@ -28,6 +30,7 @@ use crate::model::{Connection, Environment, EnvironmentId, Integration, JsonObje
 use crate::oauth::{OAuth, OAuthError};
 use crate::provider::Catalogue;
 use crate::proxy::Proxy;
+use crate::recordings::Recordings;
 use crate::records::{Records, RecordsError};
 use crate::scheduler::Scheduler;
 use crate::schema::SchemaCache;
@@ -35,8 +38,10 @@ use crate::store::{ConnectionPatch, ConnectionQuery, RecordKey, RecordPage, Stor
 
 pub use crate::deploy::Deployed;
 pub use caller::{Caller, Denied};
+pub use dry_run::{DryRunError, NewDryRun, Replay, ReplayError};
 pub use keys::{DEFAULT_ENVIRONMENT, KEYS_MAX, KEYS_RELOAD_INTERVAL_MS, KeysError, NewApiKey};
 pub use metrics::CONTENT_TYPE as METRICS_CONTENT_TYPE;
+pub use offline::{Offline, OfflineError};
 pub use proxy_call::CallOrigin;
 pub use start::StartError;
 pub use syncs::{BASE_VARIANT, SyncStatus};
@@ -61,6 +66,7 @@ struct Parts {
     schemas: SchemaCache,
     records: Records,
     logs: Logs,
+    recordings: Recordings,
     metrics: Metrics,
     scheduler: Scheduler,
     background: start::Background,

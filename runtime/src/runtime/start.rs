@@ -19,12 +19,13 @@ use crate::data_dir::{DataDir, DataDirError};
 use crate::deploy::Deploy;
 use crate::encryption::{self, EncryptionError, KeyError, Keyring};
 use crate::engine::{CodeCache, Engine, EngineError, EngineOptions};
-use crate::executor::{Executor, ExecutorError, ExecutorParts};
+use crate::executor::{Executor, ExecutorError, ExecutorParts, Sandbox};
 use crate::logs::{LogOptions, Logs};
 use crate::metrics::Metrics;
 use crate::oauth::{OAuth, OAuthParts, SetupError};
 use crate::provider::{Catalogue, CatalogueError};
 use crate::proxy::{Proxy, ProxyError, ProxyOptions, Resolve};
+use crate::recordings::{RecordingOptions, Recordings};
 use crate::records::Records;
 use crate::scheduler::{Scheduler, SchedulerParts};
 use crate::schema::SchemaCache;
@@ -113,6 +114,7 @@ impl Runtime {
         keyring.verify(&crate::model::Sealed(stored))?;
         let keys = Keys::load(&store, &clock, &entropy, config.secret_key.as_ref()).await?;
 
+        let recordings_keyring = keyring.clone();
         let connections = Connections::new(
             store.clone(),
             catalogue,
@@ -175,9 +177,16 @@ impl Runtime {
             concurrent_runs: config.limits.concurrent_runs,
             run_memory_bytes: config.limits.run_memory_bytes,
         })?;
+        let code_cache = CodeCache::new(data_dir.path().join(COMPILED_DIR), code_key);
+        let recordings = Recordings::start(
+            store.clone(),
+            recordings_keyring,
+            clock.clone(),
+            recording_options(&config),
+        );
         let executor = Executor::new(ExecutorParts {
-            engine,
-            code_cache: CodeCache::new(data_dir.path().join(COMPILED_DIR), code_key),
+            sandbox: Sandbox::new(engine, code_cache, clock.clone(), config.limits.clone())?,
+            recordings: recordings.clone(),
             proxy: proxy.clone(),
             connections: connections.clone(),
             records: records.clone(),
@@ -187,7 +196,7 @@ impl Runtime {
             clock: clock.clone(),
             entropy: entropy.clone(),
             limits: config.limits.clone(),
-        })?;
+        });
         let environment_name: Arc<str> = keys.default_environment.name.as_str().into();
         let scheduler = Scheduler::new(SchedulerParts {
             store: store.clone(),
@@ -227,6 +236,7 @@ impl Runtime {
             executor,
             records,
             logs,
+            recordings,
             metrics,
             scheduler,
             clock,
@@ -298,10 +308,14 @@ impl Runtime {
             }
         }));
         let (logs, clock) = (self.0.logs.clone(), self.0.clock.clone());
+        let recordings = self.0.recordings.clone();
         self.0.background.add(tokio::spawn(async move {
             loop {
                 if let Err(error) = logs.tick(clock.now_ms()).await {
                     tracing::warn!(%error, "Old log operations were not deleted: {error}");
+                }
+                if let Err(error) = recordings.tick(clock.now_ms()).await {
+                    tracing::warn!(%error, "Old recordings of runs were not deleted: {error}");
                 }
                 clock.sleep(Duration::from_millis(RETENTION_INTERVAL_MS)).await;
             }
@@ -343,6 +357,7 @@ impl Runtime {
             tracing::warn!("Some syncs did not end within {SHUTDOWN_WAIT_MS} ms; they are resumed at the next start");
         }
         self.0.executor.shutdown(EXECUTOR_WAIT_MS).await;
+        self.0.recordings.close().await;
         if let Err(error) = self.0.keys.write_uses(0).await {
             tracing::warn!(%error, "When API keys were last used was not written down: {error}");
         }
@@ -355,6 +370,14 @@ fn database_url(config: &Config, data_dir: &DataDir) -> String {
     match &config.database_url {
         Some(url) => url.clone(),
         None => format!("sqlite:{}", data_dir.path().join(DATABASE_FILE).display()),
+    }
+}
+
+fn recording_options(config: &Config) -> RecordingOptions {
+    RecordingOptions {
+        record_runs: config.record_runs,
+        run_bytes_max: config.limits.recording_bytes,
+        retention_days: config.limits.recording_retention_days,
     }
 }
 

@@ -49,6 +49,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "authorizations",
         include_str!("../../migrations/0006_authorizations.sql"),
     ),
+    (11, "recordings", include_str!("../../migrations/0011_recordings.sql")),
 ];
 
 /// For each connection to SQLite. WAL with `synchronous = NORMAL`: what was committed survives `kill -9` of this

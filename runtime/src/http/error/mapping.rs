@@ -10,13 +10,14 @@ use crate::connections::ConnectionsError;
 use crate::credentials::CredentialsType;
 use crate::deploy::DeployError;
 use crate::encryption::EncryptionError;
-use crate::executor::ComponentError;
+use crate::executor::{ComponentError, PlayError};
 use crate::http::fault::Fault;
 use crate::model::RunError;
 use crate::oauth::{NoCredentials, NotObtained, OAuthError};
 use crate::proxy::{Phase, ProxyError};
+use crate::recordings::RecordingError;
 use crate::records::RecordsError;
-use crate::runtime::{Denied, InvokeError, KeysError, RecordsApiError};
+use crate::runtime::{Denied, DryRunError, InvokeError, KeysError, RecordsApiError, ReplayError};
 use crate::store::StoreError;
 
 impl From<StoreError> for ApiError {
@@ -206,6 +207,38 @@ impl From<InvokeError> for ApiError {
             }
             InvokeError::Run(error) => error.into(),
             InvokeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<DryRunError> for ApiError {
+    fn from(error: DryRunError) -> Self {
+        let message = error.to_string();
+        match error {
+            DryRunError::Invoke(error) => error.into(),
+            DryRunError::Credentials(error) => error.into(),
+            DryRunError::Deploy(error) => error.into(),
+            DryRunError::NotInComponent { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", message),
+            DryRunError::NoRecording => Self::internal(error),
+        }
+    }
+}
+
+impl From<ReplayError> for ApiError {
+    fn from(error: ReplayError) -> Self {
+        let message = error.to_string();
+        match error {
+            ReplayError::Recording(RecordingError::Unknown { .. }) | ReplayError::ComponentGone { .. } => {
+                Self::new(StatusCode::NOT_FOUND, "not_found", message)
+            }
+            ReplayError::Recording(RecordingError::Format { .. }) => {
+                Self::new(StatusCode::CONFLICT, "conflict", message)
+            }
+            ReplayError::Recording(RecordingError::Encryption(error)) => error.into(),
+            ReplayError::Recording(RecordingError::Store(error)) | ReplayError::Store(error) => error.into(),
+            ReplayError::Play(PlayError::Component(error)) => error.into(),
+            ReplayError::Play(PlayError::NoFunction { .. }) => Self::new(StatusCode::NOT_FOUND, "not_found", message),
+            ReplayError::Play(PlayError::NoSlot(_)) => Self::internal(error),
         }
     }
 }

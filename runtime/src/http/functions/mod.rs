@@ -303,7 +303,7 @@ pub mod tests {
             active_version: 1,
             deployment_id: "dep_1".into(),
             digest: "abc".into(),
-            manifest: FunctionManifest {
+            manifest: std::sync::Arc::new(FunctionManifest {
                 name: name.into(),
                 kind,
                 description: format!("Does {name}"),
@@ -313,7 +313,7 @@ pub mod tests {
                 models: std::collections::BTreeMap::default(),
                 metadata: None,
                 checkpoint: None,
-            },
+            }),
             deployed_at_ms: 1_795_346_980_925,
         }
     }

@@ -128,8 +128,9 @@ mod tests {
     #[test]
     fn an_action() {
         let mut noop = function("noop", FunctionKind::Action, 1);
-        noop.manifest.input = Some(json!({"$ref": "#/$defs/N", "$defs": {"N": {"type": "number"}}}));
-        noop.manifest.output = Some(json!({"type": "object"}));
+        let manifest = std::sync::Arc::make_mut(&mut noop.manifest);
+        manifest.input = Some(json!({"$ref": "#/$defs/N", "$defs": {"N": {"type": "number"}}}));
+        manifest.output = Some(json!({"type": "object"}));
         assert_eq!(
             serde_json::to_value(FunctionItem::from(&noop)).unwrap(),
             json!({
@@ -150,8 +151,10 @@ mod tests {
     #[test]
     fn a_sync() {
         let mut issues = function("issues", FunctionKind::Sync, 1);
-        issues.manifest.frequency = Some("every hour".into());
-        issues.manifest.models.insert("Issue".into(), json!({"type": "object"}));
+        std::sync::Arc::make_mut(&mut issues.manifest).frequency = Some("every hour".into());
+        std::sync::Arc::make_mut(&mut issues.manifest)
+            .models
+            .insert("Issue".into(), json!({"type": "object"}));
         let item = serde_json::to_value(FunctionItem::from(&issues)).unwrap();
         assert_eq!(item["type"], "sync");
         assert_eq!(item["runs"], "every hour");

@@ -11,6 +11,7 @@ mod deployments;
 mod integrations;
 mod logs;
 mod opening;
+mod recordings;
 mod records;
 mod refreshes;
 mod runs;

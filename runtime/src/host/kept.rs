@@ -1,0 +1,230 @@
+//! What a run would have written: kept in memory for as long as it runs, so that it reads what it wrote, and nobody else ever does.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::model::{Counts, JsonObject};
+use crate::recording::Position;
+
+/// What the store adds to a record that is read.
+const NANGO_METADATA: &str = "_nango_metadata";
+
+#[derive(Default)]
+pub(crate) struct Kept {
+    metadata: JsonObject,
+    /// None while nobody knows: then the world is asked.
+    pub(super) checkpoint: Option<Position>,
+    /// By model and id; none for a deleted record.
+    records: BTreeMap<String, BTreeMap<String, Option<JsonObject>>>,
+    /// What the store has, as far as it was looked up.
+    stored: BTreeMap<String, BTreeMap<String, JsonObject>>,
+    /// Whether a run that is played has written something that the recorded one had not.
+    diverged: bool,
+}
+
+impl Kept {
+    /// With what there was when the run began.
+    pub(crate) fn new(metadata: JsonObject, checkpoint: Option<Position>) -> Self {
+        Self {
+            metadata,
+            checkpoint,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn has_diverged(&self) -> bool {
+        self.diverged
+    }
+
+    pub(super) fn diverge(&mut self) {
+        self.diverged = true;
+    }
+
+    pub(super) fn metadata(&self) -> String {
+        Value::Object(self.metadata.clone()).to_string()
+    }
+
+    pub(super) fn set_metadata(&mut self, metadata: &JsonObject, merge: bool) {
+        if !merge {
+            self.metadata.clear();
+        }
+        self.metadata.extend(metadata.clone());
+    }
+
+    /// Ids of records that nobody has looked up and the run has not written.
+    pub(super) fn unknown<'i>(&self, model: &str, ids: impl Iterator<Item = &'i String>) -> Vec<String> {
+        let is_known = |id: &&String| {
+            let kept = self.records.get(model).is_some_and(|records| records.contains_key(*id));
+            kept || self.stored.get(model).is_some_and(|records| records.contains_key(*id))
+        };
+        ids.filter(|id| !is_known(id)).cloned().collect()
+    }
+
+    /// Takes in records of the store, a JSON object from id to record.
+    pub(super) fn look_up(&mut self, model: &str, found: &str) {
+        let found: Map<String, Value> = serde_json::from_str(found).unwrap_or_default();
+        let stored = self.stored.entry(model.to_owned()).or_default();
+        for (id, record) in found {
+            let Value::Object(mut record) = record else { continue };
+            let metadata = record.remove(NANGO_METADATA);
+            let deleted = metadata.and_then(|metadata| metadata.get("deleted_at").cloned());
+            if deleted.is_none_or(|deleted| deleted.is_null()) {
+                stored.insert(id, record);
+            }
+        }
+    }
+
+    fn of_model(&mut self, model: &str) -> Model<'_> {
+        Model {
+            records: self.records.entry(model.to_owned()).or_default(),
+            stored: self.stored.entry(model.to_owned()).or_default(),
+        }
+    }
+
+    /// Counts as the store would.
+    pub(super) fn save(&mut self, model: &str, records: Vec<(String, JsonObject)>) -> Counts {
+        let model = self.of_model(model);
+        let mut counts = Counts::default();
+        for (id, record) in records {
+            match model.now(&id) {
+                Some(old) if *old == record => counts.unchanged += 1,
+                Some(_) => counts.updated += 1,
+                None => counts.added += 1,
+            }
+            model.records.insert(id, Some(record));
+        }
+        counts
+    }
+
+    pub(super) fn update(&mut self, model: &str, patches: Vec<(String, JsonObject)>) -> Counts {
+        let model = self.of_model(model);
+        let mut counts = Counts::default();
+        for (id, patch) in patches {
+            // Unknown ids are ignored.
+            let Some(old) = model.now(&id) else { continue };
+            let mut record = old.clone();
+            merge(&mut record, patch);
+            if record == *old {
+                counts.unchanged += 1;
+            } else {
+                counts.updated += 1;
+                model.records.insert(id, Some(record));
+            }
+        }
+        counts
+    }
+
+    pub(super) fn delete(&mut self, model: &str, records: Vec<(String, JsonObject)>) -> Counts {
+        let model = self.of_model(model);
+        let mut counts = Counts::default();
+        for (id, _) in records {
+            if model.now(&id).is_some() {
+                counts.deleted += 1;
+                model.records.insert(id, None);
+            }
+        }
+        counts
+    }
+
+    /// Puts what the run wrote over what the store has: a JSON object from id to record.
+    pub(super) fn over(&self, model: &str, ids: &[String], found: Option<&str>) -> Option<String> {
+        let kept = self.records.get(model);
+        let known = |id: &String| kept.is_some_and(|kept| kept.contains_key(id));
+        let mut records: Map<String, Value> = match found {
+            Some(json) => serde_json::from_str(json).ok()?,
+            // Without a store what the run did not write is not there, and nobody may say so but a recording.
+            None if ids.iter().all(known) => Map::new(),
+            None => return None,
+        };
+        for id in ids {
+            match kept.and_then(|kept| kept.get(id)) {
+                Some(Some(record)) => drop(records.insert(id.clone(), Value::Object(record.clone()))),
+                Some(None) => drop(records.remove(id)),
+                None => {}
+            }
+        }
+        Some(Value::Object(records).to_string())
+    }
+}
+
+/// The records of one model.
+struct Model<'a> {
+    records: &'a mut BTreeMap<String, Option<JsonObject>>,
+    stored: &'a BTreeMap<String, JsonObject>,
+}
+
+impl Model<'_> {
+    /// The record as the run would find it.
+    fn now(&self, id: &str) -> Option<&JsonObject> {
+        match self.records.get(id) {
+            Some(written) => written.as_ref(),
+            None => self.stored.get(id),
+        }
+    }
+}
+
+/// Objects are merged, everything else is replaced.
+fn merge(record: &mut JsonObject, patch: JsonObject) {
+    for (name, value) in patch {
+        match (record.get_mut(&name), value) {
+            (Some(Value::Object(old)), Value::Object(new)) => merge(old, new),
+            (_, value) => drop(record.insert(name, value)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn record(id: &str, fields: &Value) -> (String, JsonObject) {
+        (id.to_owned(), fields.as_object().unwrap().clone())
+    }
+
+    #[test]
+    fn a_run_reads_what_it_wrote() {
+        let mut kept = Kept::default();
+        let saved = kept.save(
+            "A",
+            vec![
+                record("1", &json!({"id": "1", "a": {"b": 1, "c": 2}})),
+                record("2", &json!({})),
+            ],
+        );
+        assert_eq!(saved.added, 2);
+        assert_eq!(kept.update("A", vec![record("1", &json!({"a": {"b": 3}}))]).updated, 1);
+        assert_eq!(kept.delete("A", vec![record("2", &json!({"id": "2"}))]).deleted, 1);
+        let ids = ["1".to_owned(), "2".to_owned()];
+        let found = kept.over("A", &ids, Some(r#"{"2":{"id":"2"}}"#)).unwrap();
+        assert_eq!(found, r#"{"1":{"a":{"b":3,"c":2},"id":"1"}}"#);
+        assert_eq!(kept.over("A", &["3".to_owned()], None), None, "nobody knows");
+    }
+
+    #[test]
+    fn counts_are_those_of_the_store() {
+        let mut kept = Kept::default();
+        kept.look_up("A", r#"{"1":{"id":"1","n":1,"_nango_metadata":{"deleted_at":null}},"2":{"id":"2","_nango_metadata":{"deleted_at":"x"}}}"#);
+        let saved = kept.save(
+            "A",
+            vec![
+                record("1", &json!({"id": "1", "n": 1})),
+                record("2", &json!({"id": "2"})),
+            ],
+        );
+        assert_eq!((saved.unchanged, saved.added), (1, 1));
+        assert_eq!(
+            kept.update("A", vec![record("1", &json!({"n": 2})), record("9", &json!({}))])
+                .updated,
+            1
+        );
+        assert_eq!(kept.unknown("A", ["1".to_owned(), "9".to_owned()].iter()), ["9"]);
+        assert_eq!(
+            kept.delete("A", vec![record("9", &json!({})), record("1", &json!({}))])
+                .deleted,
+            1
+        );
+    }
+}

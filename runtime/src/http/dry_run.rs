@@ -1,0 +1,139 @@
+//! `POST /integrations/{unique_key}/functions/{name}/dry-run`: runs a function for a connection without writing what it writes.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use base64::Engine as _;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::auth::{Key, need};
+use super::body::{json_response, parse, read_json};
+use super::error::{ApiError, ErrorEnvelope};
+use super::fault::Fault;
+use super::query::PathParams;
+use crate::model::{JsonObject, RunError, Scope};
+use crate::recording::{Effects, Fixture, Recording};
+use crate::runtime::{BASE_VARIANT, NewDryRun, Runtime};
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DryRun<'a> {
+    connection_id: String,
+    /// What the function takes; `null` when absent.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<Object>)]
+    input: Option<&'a RawValue>,
+    /// In the place of the connection's metadata.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<JsonObject>,
+    /// In the place of the saved checkpoint.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    checkpoint: Option<JsonObject>,
+    /// Of a sync; `base` when absent.
+    #[serde(default)]
+    variant: Option<String>,
+    /// A component that is not deployed, in base64, to run in the place of the deployed one. Needs the scope to deploy, too.
+    #[serde(default)]
+    component: Option<String>,
+}
+
+/// What a run did and would have done, without secrets.
+#[derive(Serialize, ToSchema)]
+pub struct RunReport {
+    /// Whether it ended well.
+    success: bool,
+    /// What the function gave.
+    #[schema(value_type = Option<Object>)]
+    output: Value,
+    /// How it failed.
+    #[schema(value_type = Option<Object>)]
+    error: Option<RunError>,
+    duration_us: i64,
+    /// False when it asked for more than is told here.
+    complete: bool,
+    /// Records by model, checkpoint, metadata, log lines, requests.
+    #[schema(value_type = Object)]
+    effects: Effects,
+    /// The text of a `*.test.json` file, a test fixture that plays this run and expects what it did.
+    fixture: String,
+}
+
+impl From<&Recording> for RunReport {
+    fn from(recording: &Recording) -> Self {
+        let output = recording.output.as_deref().ok();
+        Self {
+            success: recording.output.is_ok(),
+            output: output
+                .and_then(|json| serde_json::from_str(json).ok())
+                .unwrap_or_default(),
+            error: recording.output.as_ref().err().cloned(),
+            duration_us: recording.duration_us,
+            complete: recording.complete,
+            effects: Effects::of(recording),
+            fixture: Fixture::of(recording).to_text(),
+        }
+    }
+}
+
+/// Run a function against the provider without writing records, checkpoint and metadata.
+///
+/// Requests are for real, those that change something at the provider included. A run that fails is no error of this call: the answer
+/// says how it failed.
+#[utoipa::path(
+    post, path = "/integrations/{unique_key}/functions/{name}/dry-run", tag = "functions",
+    params(("unique_key" = String, Path), ("name" = String, Path)), request_body = DryRun<'_>,
+    responses((status = 200, body = RunReport), (status = "4XX", body = ErrorEnvelope)),
+)]
+pub async fn run(
+    State(runtime): State<Runtime>,
+    Key(caller, _): Key<need::FunctionsDryRun>,
+    PathParams((unique_key, name)): PathParams<(String, String)>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let limits = &runtime.config().limits;
+    // Base64 takes four bytes for three.
+    let bytes_max = limits
+        .request_body_bytes
+        .saturating_add(limits.component_bytes.saturating_mul(4) / 3);
+    let body = read_json(&parts.headers, body, bytes_max).await?;
+    let dry: DryRun<'_> = parse(&body)?;
+    let environment = caller.connection(&unique_key, &dry.connection_id)?.clone();
+    let component: Option<Arc<[u8]>> = match &dry.component {
+        Some(text) => {
+            caller.require(Scope::Deploy)?;
+            Some(component(text)?.into())
+        }
+        None => None,
+    };
+    let recording = runtime
+        .dry_run(
+            &environment,
+            NewDryRun {
+                provider_config_key: unique_key,
+                connection_id: dry.connection_id,
+                function: name,
+                variant: dry.variant.unwrap_or_else(|| BASE_VARIANT.to_owned()),
+                input: dry.input.map_or("null", RawValue::get).to_owned(),
+                metadata: dry.metadata,
+                checkpoint: dry.checkpoint,
+                component,
+            },
+        )
+        .await?;
+    Ok(json_response(StatusCode::OK, &RunReport::from(&recording)))
+}
+
+fn component(text: &str) -> Result<Vec<u8>, ApiError> {
+    base64::engine::general_purpose::STANDARD.decode(text).map_err(|error| {
+        let message = format!("the component is no base64: {error}");
+        ApiError::faults("invalid_body", vec![Fault::new("invalid_format", message, "component")])
+    })
+}
