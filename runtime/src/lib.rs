@@ -22,6 +22,7 @@ pub mod provider;
 pub mod proxy;
 pub mod records;
 mod redaction;
+pub mod rotation;
 pub mod runtime;
 mod scheduler;
 pub mod schema;

@@ -10,6 +10,7 @@ mod connections_compat;
 mod contract;
 mod creation;
 mod credential_types;
+mod encryption_keys;
 mod fixture;
 mod kill;
 mod limits;

@@ -9,6 +9,7 @@ pub mod client;
 pub mod connect_session;
 pub mod connection;
 pub mod deploy;
+pub mod encryption_keys;
 pub mod exit;
 pub mod functions;
 pub mod input;
@@ -85,7 +86,7 @@ enum Command {
     Proxy(proxy::Proxy),
     /// What ran and what was requested
     Logs(logs::Logs),
-    /// API keys, their scopes and limits
+    /// API keys, their scopes and limits; encryption keys and their rotation
     #[command(subcommand, visible_alias = "key")]
     Keys(keys::KeysCommand),
     /// The catalogue of providers
@@ -177,6 +178,9 @@ mod tests {
             "nango-runtime keys create ci --scope environment:proxy --integration github --method GET --path /repos/",
         );
         check("nango-runtime keys revoke key_1 --json");
+        check("nango-runtime keys rotate --key env:NEW_KEY --no-wait");
+        check("nango-runtime keys status");
+        check("nango-runtime keys retire 1");
         check("nango-runtime providers show github");
     }
 

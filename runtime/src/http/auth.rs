@@ -37,7 +37,7 @@ needs! {
     ConnectSessionsWrite
     IntegrationsList IntegrationsListFunctions IntegrationsRead IntegrationsCreate IntegrationsUpdate IntegrationsDelete
     FunctionsRead Deploy LogsRead ProvidersRead MetricsRead
-    ApiKeysList ApiKeysCreate ApiKeysDelete
+    ApiKeysList ApiKeysCreate ApiKeysDelete EncryptionKeysRead EncryptionKeysRotate
 }
 
 /// A request with a valid key that has the scope `N`.

@@ -11,6 +11,7 @@ mod connection_metadata;
 mod connections;
 mod creation;
 mod edge;
+mod encryption_keys;
 mod error;
 mod fault;
 mod functions;
@@ -119,6 +120,9 @@ routes! {
     get    "/api-keys"                                          => api_keys::list, Some(Scope::ApiKeysList);
     post   "/api-keys"                                          => api_keys::create, Some(Scope::ApiKeysCreate);
     delete "/api-keys/{id}"                                     => api_keys::revoke, Some(Scope::ApiKeysDelete);
+    get    "/encryption-keys"                                   => encryption_keys::list, Some(Scope::EncryptionKeysRead);
+    post   "/encryption-keys/rotate"                            => encryption_keys::rotate, Some(Scope::EncryptionKeysRotate);
+    delete "/encryption-keys/{version}"                         => encryption_keys::retire, Some(Scope::EncryptionKeysRotate);
 }
 
 /// The API as a router, to be served with [`serve`] or mounted in a server of one's own.

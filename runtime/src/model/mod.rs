@@ -3,6 +3,7 @@
 pub mod api_key;
 pub mod connect_session;
 pub mod connection;
+pub mod encryption_key;
 pub mod execution;
 pub mod function;
 pub mod id;
@@ -15,6 +16,7 @@ pub mod scope;
 pub use api_key::{ApiKey, KeyLimits, is_plain_path};
 pub use connect_session::{ConnectSession, IntegrationDefaults, IntegrationOverrides, Reconnect};
 pub use connection::{Connection, EndUser, Generation, Organization, RefreshFailure, RefreshState};
+pub use encryption_key::{EncryptionKeyState, KeyHolder, StoredEncryptionKey};
 pub use execution::ExecutionContext;
 pub use function::{Deployment, Function, FunctionKind, FunctionManifest, MODELS_MAX, Manifest};
 pub use id::{

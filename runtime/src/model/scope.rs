@@ -54,6 +54,9 @@ scopes! {
     ApiKeysList = "environment:api_keys:list",
     ApiKeysCreate = "environment:api_keys:create",
     ApiKeysDelete = "environment:api_keys:delete",
+    EncryptionKeysRead = "environment:encryption_keys:read",
+    /// To begin with a new encryption key and to let go of an old one, for the whole installation.
+    EncryptionKeysRotate = "environment:encryption_keys:rotate",
 }
 
 impl Scope {

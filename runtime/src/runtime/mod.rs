@@ -3,6 +3,7 @@
 
 mod caller;
 mod connect;
+mod encryption;
 mod functions;
 mod keys;
 mod logs;
@@ -27,11 +28,13 @@ use crate::oauth::{OAuth, OAuthError};
 use crate::provider::Catalogue;
 use crate::proxy::Proxy;
 use crate::records::{Records, RecordsError};
+use crate::rotation::Rotation;
 use crate::scheduler::Scheduler;
 use crate::schema::SchemaCache;
 use crate::store::{ConnectionPatch, ConnectionQuery, RecordKey, RecordPage, Store, StoreError};
 
 pub use crate::deploy::Deployed;
+pub use crate::rotation::{KeyStatus, RotationError, RotationStatus};
 pub use caller::{Caller, Denied};
 pub use keys::{DEFAULT_ENVIRONMENT, KEYS_MAX, KEYS_RELOAD_INTERVAL_MS, KeysError, NewApiKey};
 pub use metrics::CONTENT_TYPE as METRICS_CONTENT_TYPE;
@@ -59,6 +62,7 @@ struct Parts {
     records: Records,
     logs: Logs,
     metrics: Metrics,
+    rotation: Rotation,
     scheduler: Scheduler,
     background: start::Background,
     clock: Clock,

@@ -25,6 +25,7 @@ mod columns;
 mod connect_sessions;
 mod connections;
 mod deployments;
+mod encryption_keys;
 mod error;
 mod integrations;
 mod log_queries;
@@ -33,6 +34,7 @@ mod open;
 mod records;
 mod refreshes;
 mod runs;
+mod sealed;
 mod sql;
 mod syncs;
 #[cfg(test)]
@@ -52,6 +54,7 @@ pub use log_queries::{MessageQuery, OperationQuery};
 pub use records::{RecordKey, RecordPage, RecordWrite};
 pub use refreshes::{DueQuery, RefreshWrite};
 pub use runs::ClaimedRun;
+pub use sealed::{SEALED_COLUMNS, SealedColumn, SealedValue};
 
 /// The database. Cheap to clone.
 #[derive(Clone)]

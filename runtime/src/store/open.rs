@@ -34,7 +34,7 @@ pub(super) enum Dialect {
 }
 
 /// Each migration once, for both databases.
-const MIGRATIONS: &[(i64, &str, &str)] = &[
+pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "foundation", include_str!("../../migrations/0001_foundation.sql")),
     (2, "log_changes", include_str!("../../migrations/0002_log_changes.sql")),
     (3, "refresh", include_str!("../../migrations/0003_refresh.sql")),
@@ -43,6 +43,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         5,
         "connect_sessions",
         include_str!("../../migrations/0005_connect_sessions.sql"),
+    ),
+    (
+        8,
+        "encryption_keys",
+        include_str!("../../migrations/0008_encryption_keys.sql"),
     ),
 ];
 

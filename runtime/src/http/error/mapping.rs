@@ -9,14 +9,14 @@ use crate::connect::CreateError;
 use crate::connections::ConnectionsError;
 use crate::credentials::CredentialsType;
 use crate::deploy::DeployError;
-use crate::encryption::EncryptionError;
+use crate::encryption::{EncryptionError, KeyError};
 use crate::executor::ComponentError;
 use crate::http::fault::Fault;
 use crate::model::RunError;
 use crate::oauth::{NoCredentials, NotObtained, OAuthError};
 use crate::proxy::{Phase, ProxyError};
 use crate::records::RecordsError;
-use crate::runtime::{Denied, InvokeError, KeysError, RecordsApiError};
+use crate::runtime::{Denied, InvokeError, KeysError, RecordsApiError, RotationError};
 use crate::store::StoreError;
 
 impl From<StoreError> for ApiError {
@@ -79,6 +79,27 @@ impl From<KeysError> for ApiError {
             KeysError::Unknown { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", message),
             KeysError::Own => Self::new(StatusCode::CONFLICT, "conflict", message),
             KeysError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RotationError> for ApiError {
+    fn from(error: RotationError) -> Self {
+        let message = error.to_string();
+        match error {
+            RotationError::Unknown { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", message),
+            RotationError::Waiting { .. }
+            | RotationError::Raced
+            | RotationError::Used
+            | RotationError::Current { .. }
+            | RotationError::StillSealing { .. }
+            | RotationError::InUse { .. }
+            | RotationError::Key(KeyError::Fixed | KeyError::TooMany) => {
+                Self::new(StatusCode::CONFLICT, "conflict", message)
+            }
+            RotationError::Missing { .. } | RotationError::Key(_) => Self::internal(error),
+            RotationError::Encryption(error) => error.into(),
+            RotationError::Store(error) => error.into(),
         }
     }
 }
