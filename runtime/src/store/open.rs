@@ -45,9 +45,9 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0005_connect_sessions.sql"),
     ),
     (
-        8,
+        13,
         "encryption_keys",
-        include_str!("../../migrations/0008_encryption_keys.sql"),
+        include_str!("../../migrations/0013_encryption_keys.sql"),
     ),
 ];
 
