@@ -4,6 +4,7 @@
 //! One file for each command, holding its arguments and what it does. Commands give back errors; [`exit`] says which exit
 //! code each means, and `main` is the only place that exits.
 
+pub mod audit;
 pub mod build;
 pub mod client;
 pub mod connect_session;
@@ -85,6 +86,8 @@ enum Command {
     Proxy(proxy::Proxy),
     /// What ran and what was requested
     Logs(logs::Logs),
+    /// Who was shown credentials
+    Audit(audit::Audit),
     /// API keys, their scopes and limits
     #[command(subcommand, visible_alias = "key")]
     Keys(keys::KeysCommand),
@@ -109,6 +112,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::ConnectSession(command) => block_on(connect_session::run(command, &client()?, output)),
         Command::Proxy(proxy) => block_on(proxy::run(proxy, &client()?)),
         Command::Logs(logs) => block_on(logs::run(logs, &client()?, output)),
+        Command::Audit(audit) => block_on(audit::run(audit, &client()?, output)),
         Command::Keys(command) => block_on(keys::run(command, &client()?, output)),
         Command::Providers(command) => block_on(providers::run(command, &client()?, output)),
     }
@@ -177,6 +181,7 @@ mod tests {
             "nango-runtime keys create ci --scope environment:proxy --integration github --method GET --path /repos/",
         );
         check("nango-runtime keys revoke key_1 --json");
+        check("nango-runtime audit --integration github --connection c --api-key key_1 --since 7d --type connection");
         check("nango-runtime providers show github");
     }
 

@@ -44,6 +44,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "connect_sessions",
         include_str!("../../migrations/0005_connect_sessions.sql"),
     ),
+    (8, "secrets", include_str!("../../migrations/0008_secrets.sql")),
 ];
 
 /// For each connection to SQLite. WAL with `synchronous = NORMAL`: what was committed survives `kill -9` of this
