@@ -52,7 +52,8 @@ async fn every_look_at_credentials_is_written_down() {
     // Neither shows any.
     let _ = reader.get(&integration).await.ok();
     let _ = client.get("/connections").await.ok();
-    assert_eq!(client.get(&format!("{connection}x")).await.status, 404);
+    let nobodys = format!("/connections/nobody?provider_config_key={INTEGRATION}");
+    assert_eq!(client.get(&nobodys).await.status, 404);
 
     let all = audit(&client, "?since=1h").await;
     let reads: Vec<&Value> = all.iter().filter(|read| read["api_key"]["name"] == "reader").collect();
