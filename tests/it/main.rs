@@ -2,6 +2,7 @@
 
 mod actions;
 mod api_keys;
+mod audit;
 mod bad_input;
 mod cli;
 mod connect_sessions;

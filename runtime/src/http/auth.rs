@@ -36,7 +36,7 @@ needs! {
     ConnectionsList ConnectionsRead ConnectionsCreate ConnectionsUpdate ConnectionsDelete
     ConnectSessionsWrite
     IntegrationsList IntegrationsListFunctions IntegrationsRead IntegrationsCreate IntegrationsUpdate IntegrationsDelete
-    FunctionsRead Deploy LogsRead ProvidersRead MetricsRead
+    FunctionsRead Deploy LogsRead AuditRead ProvidersRead MetricsRead
     ApiKeysList ApiKeysCreate ApiKeysDelete EncryptionKeysRead EncryptionKeysRotate
 }
 

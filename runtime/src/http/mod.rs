@@ -4,6 +4,7 @@
 
 mod action;
 mod api_keys;
+mod audit;
 mod auth;
 mod body;
 mod connect_sessions;
@@ -117,6 +118,7 @@ routes! {
     get    "/logs/operations"                                   => logs::operations, Some(Scope::LogsRead);
     get    "/logs/operations/{id}"                              => logs::operation, Some(Scope::LogsRead);
     get    "/logs/messages"                                     => logs::messages, Some(Scope::LogsRead);
+    get    "/audit"                                             => audit::list, Some(Scope::AuditRead);
     get    "/api-keys"                                          => api_keys::list, Some(Scope::ApiKeysList);
     post   "/api-keys"                                          => api_keys::create, Some(Scope::ApiKeysCreate);
     delete "/api-keys/{id}"                                     => api_keys::revoke, Some(Scope::ApiKeysDelete);

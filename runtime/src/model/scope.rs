@@ -49,6 +49,7 @@ scopes! {
     /// To deploy functions, and to go back to an earlier version of one.
     Deploy = "environment:deploy",
     LogsRead = "environment:logs:read",
+    AuditRead = "environment:audit:read",
     ProvidersRead = "environment:providers:read",
     MetricsRead = "environment:metrics:read",
     ApiKeysList = "environment:api_keys:list",

@@ -1,6 +1,7 @@
 //! The composition root and the API for embedding programs. The HTTP server and the CLI are two such programs. Methods here
 //! delegate: what they do is decided below.
 
+mod audit;
 mod caller;
 mod connect;
 mod encryption;
@@ -34,6 +35,7 @@ use crate::schema::SchemaCache;
 use crate::store::{ConnectionPatch, ConnectionQuery, RecordKey, RecordPage, Store, StoreError};
 
 pub use crate::deploy::Deployed;
+pub use audit::{Noted, Reading};
 pub use crate::rotation::{KeyStatus, RotationError, RotationStatus};
 pub use caller::{Caller, Denied};
 pub use keys::{DEFAULT_ENVIRONMENT, KEYS_MAX, KEYS_RELOAD_INTERVAL_MS, KeysError, NewApiKey};

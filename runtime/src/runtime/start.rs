@@ -7,6 +7,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
+use super::audit;
 use super::functions::Functions;
 use super::keys::{KEYS_RELOAD_INTERVAL_MS, KEYS_USED_INTERVAL_MS, Keys};
 use super::{Parts, Runtime};
@@ -276,6 +277,7 @@ impl Runtime {
                 clock.sleep(Duration::from_millis(REFRESH_INTERVAL_MS)).await;
             }
         }));
+        self.start_audit();
         let (connect, clock) = (self.0.connect.clone(), self.0.clock.clone());
         self.0.background.add(tokio::spawn(async move {
             loop {
@@ -299,6 +301,19 @@ impl Runtime {
             loop {
                 if let Err(error) = logs.tick(clock.now_ms()).await {
                     tracing::warn!(%error, "Old log operations were not deleted: {error}");
+                }
+                clock.sleep(Duration::from_millis(RETENTION_INTERVAL_MS)).await;
+            }
+        }));
+    }
+
+    fn start_audit(&self) {
+        let (store, clock) = (self.0.store.clone(), self.0.clock.clone());
+        let kept_days = self.0.config.limits.audit_retention_days;
+        self.0.background.add(tokio::spawn(async move {
+            loop {
+                if let Err(error) = audit::tick(&store, kept_days, clock.now_ms()).await {
+                    tracing::warn!(%error, "Old entries of the audit were not deleted: {error}");
                 }
                 clock.sleep(Duration::from_millis(RETENTION_INTERVAL_MS)).await;
             }

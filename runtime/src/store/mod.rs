@@ -24,6 +24,7 @@ mod checkpoints;
 mod columns;
 mod connect_sessions;
 mod connections;
+mod credential_reads;
 mod deployments;
 mod encryption_keys;
 mod error;
@@ -48,6 +49,7 @@ use sqlx::AnyPool;
 
 pub use connect_sessions::StoredConnectSession;
 pub use connections::{ConnectionPatch, ConnectionQuery};
+pub use credential_reads::CredentialReadQuery;
 pub use deployments::NewDeployment;
 pub use error::StoreError;
 pub use log_queries::{MessageQuery, OperationQuery};

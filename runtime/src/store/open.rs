@@ -44,6 +44,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         "connect_sessions",
         include_str!("../../migrations/0005_connect_sessions.sql"),
     ),
+    (8, "secrets", include_str!("../../migrations/0008_secrets.sql")),
     (
         13,
         "encryption_keys",

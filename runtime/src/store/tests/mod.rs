@@ -6,6 +6,7 @@ mod api_keys;
 mod checkpoints;
 mod connect_sessions;
 mod connections;
+mod credential_reads;
 mod deployments;
 mod integrations;
 mod logs;
