@@ -71,7 +71,17 @@ async fn a_rotation_survives_kill_and_the_old_key_goes() {
         "{}",
         refused.text()
     );
-    let retired = Cli::of(&server, &["keys", "retire", "1"]).run();
+    // Refused until all that was under way at the rotation must have come in.
+    let mut retired = Cli::of(&server, &["keys", "retire", "1"]).run();
+    assert_eq!(retired.code, Some(1), "{}", retired.stdout);
+    for _ in 0..60 {
+        assert!(retired.stderr.contains("try again in"), "{}", retired.stderr);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        retired = Cli::of(&server, &["keys", "retire", "1"]).run();
+        if retired.code == Some(0) {
+            break;
+        }
+    }
     assert_eq!(retired.code, Some(0), "{}", retired.stderr);
     let after = std::fs::read(folder.path().join(KEY_FILE)).expect("there is a key file");
     assert_eq!(after.len(), before.len(), "the new key only");

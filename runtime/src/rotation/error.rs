@@ -27,6 +27,11 @@ pub enum RotationError {
     )]
     StillSealing { version: i64, process: String },
     #[error(
+        "what was sealed with the encryption key of version {version} may still be on its way into the database; try again in {} s",
+        wait_ms.max(&1_000) / 1_000
+    )]
+    Settling { version: i64, wait_ms: i64 },
+    #[error(
         "values are sealed with the encryption key of version {version}: {}; wait until they are moved",
         places(values)
     )]

@@ -24,6 +24,9 @@ use crate::store::{SEALED_COLUMNS, Store};
 pub const ROTATION_INTERVAL_MS: u64 = 5_000;
 /// A process that said nothing for so long is not waited for.
 pub const HOLDER_DEAD_AFTER_MS: i64 = 60_000;
+/// How long a key is kept after the last value was moved away from it: as long as a value that was sealed before may wait for its
+/// turn to be written (30 s for a connection, 10 s for SQLite's lock).
+pub const SETTLE_MS: i64 = 45_000;
 /// The sealed constant that tells a wrong key, in the settings.
 const ENCRYPTION_CHECK: &str = "encryption_check";
 
@@ -170,12 +173,14 @@ impl Rotation {
         self.step().await
     }
 
-    /// Lets go of a key that nothing is sealed with.
+    /// Lets go of a key that nothing is sealed with, [`SETTLE_MS`] after the last value was moved.
     ///
     /// # Errors
-    /// [`RotationError::InUse`] says how many values are sealed with it and where. Nothing was changed then.
+    /// [`RotationError::Settling`] before that. [`RotationError::InUse`] says how many values are sealed with it and where. Nothing was changed then.
     pub async fn retire(&self, version: i64) -> Result<(), RotationError> {
         let _turn = self.0.turn.lock().await;
+        // What came in behind the last pass.
+        self.move_all().await?;
         let status = self.status().await?;
         let Some(key) = status.keys.iter().find(|key| key.key.version == version) else {
             return Err(RotationError::Unknown { version });
@@ -202,6 +207,12 @@ impl Rotation {
                 version,
                 values: key.values.clone(),
             });
+        }
+        let now_ms = self.0.clock.now_ms();
+        let emptied_at_ms = key.key.emptied_at_ms.unwrap_or(now_ms);
+        let wait_ms = emptied_at_ms.saturating_add(SETTLE_MS).saturating_sub(now_ms);
+        if wait_ms > 0 {
+            return Err(RotationError::Settling { version, wait_ms });
         }
         self.0.store.retire_encryption_key(version).await?;
         self.step().await
@@ -246,8 +257,16 @@ impl Rotation {
 
     /// One step but the moving of values.
     async fn step(&self) -> Result<(), RotationError> {
+        let stored = self.0.store.encryption_keys().await?;
+        let is_retired = |id: KeyId| {
+            let mut retired = stored.iter().filter(|key| key.state == EncryptionKeyState::Retired);
+            retired.any(|key| key.key_id == id.to_string())
+        };
         for key in self.load()? {
-            self.0.keyring.add(&key);
+            // Where keys come from a setting, retired ones may be there for long.
+            if !is_retired(KeyId::of(&key)) {
+                self.0.keyring.add(&key);
+            }
         }
         self.say_what_is_held().await?;
         self.0.store.promote_encryption_key(self.living_since_ms()).await?;
@@ -292,10 +311,23 @@ impl Rotation {
             }
         }
         if !retired.is_empty() {
+            // A process that was taken for dead may have come back and sealed with one of them: it is moved first.
+            let needed = self.still_needed().await?;
+            retired.retain(|id| !needed.contains(id));
             source.remove(&retired, &self.0.entropy)?;
             retired.into_iter().for_each(|id| keyring.forget(id));
         }
         Ok(())
+    }
+
+    /// The keys that values are sealed with.
+    async fn still_needed(&self) -> Result<Vec<KeyId>, RotationError> {
+        let mut needed = Vec::new();
+        for column in SEALED_COLUMNS {
+            let counts = self.0.store.sealed_counts(column).await?;
+            needed.extend(counts.iter().filter_map(|(prefix, _)| KeyId::of_sealed(prefix)));
+        }
+        Ok(needed)
     }
 
     async fn say_what_is_held(&self) -> Result<(), RotationError> {

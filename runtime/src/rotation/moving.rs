@@ -2,7 +2,7 @@
 //! writes meanwhile stays.
 
 use super::{Rotation, RotationError};
-use crate::model::EncryptionKeyState;
+use crate::model::{EncryptionKeyState, StoredEncryptionKey};
 use crate::store::{SEALED_COLUMNS, SealedColumn};
 
 impl Rotation {
@@ -10,10 +10,21 @@ impl Rotation {
     pub(super) async fn move_values(&self) -> Result<(), RotationError> {
         let parts = &self.0;
         let keys = parts.store.encryption_keys().await?;
-        let is_left = |state| state == EncryptionKeyState::Opening;
-        if !keys.iter().any(|key| is_left(key.state) && key.emptied_at_ms.is_none()) {
-            return Ok(());
+        let held = parts.keyring.ids();
+        let is_left = |key: &StoredEncryptionKey| match key.state {
+            EncryptionKeyState::Opening => key.emptied_at_ms.is_none(),
+            // It would have been let go of if nothing were sealed with it.
+            EncryptionKeyState::Retired => held.iter().any(|id| id.to_string() == key.key_id),
+            EncryptionKeyState::Waiting | EncryptionKeyState::Sealing => false,
+        };
+        if keys.iter().any(is_left) {
+            self.move_all().await?;
         }
+        Ok(())
+    }
+
+    pub(super) async fn move_all(&self) -> Result<(), RotationError> {
+        let parts = &self.0;
         let sealing = parts.keyring.sealing_with();
         // Read before the pass: who still seals with another key may do so behind it.
         let since_ms = self.living_since_ms();
@@ -35,7 +46,7 @@ impl Rotation {
                 .store
                 .note_emptied_encryption_keys(&sealing.to_string(), now_ms)
                 .await?;
-            tracing::info!("All sealed values are sealed with the encryption key {sealing} now");
+            tracing::debug!("All sealed values are sealed with the encryption key {sealing} now");
         }
         Ok(())
     }

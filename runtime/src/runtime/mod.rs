@@ -35,8 +35,8 @@ use crate::schema::SchemaCache;
 use crate::store::{ConnectionPatch, ConnectionQuery, RecordKey, RecordPage, Store, StoreError};
 
 pub use crate::deploy::Deployed;
-pub use audit::{Noted, Reading};
 pub use crate::rotation::{KeyStatus, RotationError, RotationStatus};
+pub use audit::{Noted, Reading};
 pub use caller::{Caller, Denied};
 pub use keys::{DEFAULT_ENVIRONMENT, KEYS_MAX, KEYS_RELOAD_INTERVAL_MS, KeysError, NewApiKey};
 pub use metrics::CONTENT_TYPE as METRICS_CONTENT_TYPE;

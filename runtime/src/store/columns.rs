@@ -9,7 +9,8 @@ use sqlx::{Any, Decode, Row, Type, ValueRef};
 use super::StoreError;
 use crate::model::log::Source;
 use crate::model::{
-    CredentialReadKind, EncryptionKeyState, FunctionKind, Level, OperationKind, OperationState, RunState, SyncState, Trigger,
+    CredentialReadKind, EncryptionKeyState, FunctionKind, Level, OperationKind, OperationState, RunState, SyncState,
+    Trigger,
 };
 
 /// The columns of one row, read from left to right.

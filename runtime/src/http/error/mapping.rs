@@ -93,6 +93,7 @@ impl From<RotationError> for ApiError {
             | RotationError::Used
             | RotationError::Current { .. }
             | RotationError::StillSealing { .. }
+            | RotationError::Settling { .. }
             | RotationError::InUse { .. }
             | RotationError::Key(KeyError::Fixed | KeyError::TooMany) => {
                 Self::new(StatusCode::CONFLICT, "conflict", message)
