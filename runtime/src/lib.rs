@@ -25,6 +25,7 @@ pub mod recording;
 pub mod recordings;
 pub mod records;
 mod redaction;
+pub mod rotation;
 pub mod runtime;
 mod scheduler;
 pub mod schema;

@@ -2,6 +2,7 @@
 
 mod actions;
 mod api_keys;
+mod audit;
 mod bad_input;
 mod cli;
 mod connect_page;
@@ -12,6 +13,7 @@ mod contract;
 mod creation;
 mod credential_types;
 mod dry_run;
+mod encryption_keys;
 mod fixture;
 mod kill;
 mod limits;

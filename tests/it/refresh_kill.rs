@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_secs(15);
 
 fn rounds() -> u32 {
     if std::env::var_os("NANGO_SOAK").is_some() {
-        50
+        200
     } else {
         5
     }

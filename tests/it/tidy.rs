@@ -126,6 +126,8 @@ const WALLS: &[(&str, &[&str])] = &[
         &["engine", "executor", "store", "connections", "schema", "config"],
     ),
     ("data_dir", &[]),
+    // `credentials` for the one type that a key is.
+    ("rotation", &["store", "encryption", "credentials"]),
     ("scheduler", &["executor", "store", "connections", "config", "logs"]),
     // `records` for the one form in which a record is shown.
     ("http", &["runtime", "config", "records"]),
@@ -158,6 +160,7 @@ const DOERS: &[&str] = &[
     "Logs",
     "Executor",
     "Keyring",
+    "Rotation",
     "Scheduler",
     "*",
 ];

@@ -72,7 +72,7 @@ pub(super) fn cookie_name(state: &str, is_https: bool) -> String {
 
 impl Pending {
     pub(super) async fn keep(&self, parts: &AuthorizeParts, state: &str) -> Result<(), FlowError> {
-        let hash = sha256(state);
+        let hash = URL_SAFE_NO_PAD.encode(sha256(state));
         let details = Secret::new(serde_json::to_vec(self).map_err(FlowError::Stored)?);
         let sealed = parts.keyring.seal(&place(&hash), details.expose());
         let expires_at_ms = parts.clock.now_ms() + AUTHORIZATION_TTL_MS;
@@ -86,7 +86,7 @@ impl Pending {
 
     /// Takes it, once.
     pub(super) async fn take(parts: &AuthorizeParts, state: &str) -> Result<Self, FlowError> {
-        let hash = sha256(state);
+        let hash = URL_SAFE_NO_PAD.encode(sha256(state));
         let sealed = parts.store.take_authorization(&hash, parts.clock.now_ms()).await?;
         let sealed = sealed.ok_or(FlowError::UnknownState)?;
         let details = parts.keyring.open(&place(&hash), &sealed)?;
@@ -94,6 +94,6 @@ impl Pending {
     }
 }
 
-fn place(hash: &[u8; 32]) -> String {
-    format!("authorization:{}:details", URL_SAFE_NO_PAD.encode(hash))
+fn place(hash: &str) -> String {
+    format!("authorization:{hash}:details")
 }

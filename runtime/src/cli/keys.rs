@@ -1,9 +1,11 @@
-//! `nango-runtime keys`: API keys of the environment.
+//! `nango-runtime keys`: API keys of the environment, and the encryption keys of the installation.
 
 use http::Method;
 use serde_json::{Value, json};
 
 use super::client::Client;
+use super::encryption_keys;
+use super::input::InputSource;
 use super::output::{self, Output, list_at, text_at};
 
 #[derive(Debug, clap::Subcommand)]
@@ -16,6 +18,22 @@ pub enum KeysCommand {
     Revoke {
         /// As `keys list` shows it
         id: String,
+    },
+    /// Encryption: seal with a new key, and move what is sealed to it while the server goes on
+    Rotate {
+        /// Use this key, 32 bytes in base64, instead of a random one: @FILE, - or env:NAME
+        #[arg(long, value_name = "KEY")]
+        key: Option<InputSource>,
+        /// Do not wait until everything is moved
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Encryption: which keys there are, what is sealed with each, which processes have them
+    Status,
+    /// Encryption: let go of an old key that nothing is sealed with any more
+    Retire {
+        /// As `keys status` shows it
+        version: i64,
     },
 }
 
@@ -59,6 +77,9 @@ pub async fn run(command: KeysCommand, client: &Client, output: Output) -> anyho
             let answer = client.request(Method::DELETE, &["api-keys", &id]).answer().await?;
             output.show(&answer, |_| format!("Revoked the API key {id}"))?;
         }
+        KeysCommand::Rotate { key, no_wait } => encryption_keys::rotate(key, no_wait, client, output).await?,
+        KeysCommand::Status => encryption_keys::status(client, output).await?,
+        KeysCommand::Retire { version } => encryption_keys::retire(version, client, output).await?,
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! One file for each command, holding its arguments and what it does. Commands give back errors; [`exit`] says which exit
 //! code each means, and `main` is the only place that exits.
 
+pub mod audit;
 pub mod build;
 pub mod client;
 pub mod connect_session;
@@ -12,6 +13,7 @@ pub mod deploy;
 pub mod dev;
 pub mod difference;
 pub mod dryrun;
+pub mod encryption_keys;
 pub mod exit;
 pub mod functions;
 pub mod input;
@@ -103,7 +105,9 @@ enum Command {
     Proxy(proxy::Proxy),
     /// What ran and what was requested
     Logs(logs::Logs),
-    /// API keys, their scopes and limits
+    /// Who was shown credentials
+    Audit(audit::Audit),
+    /// API keys, their scopes and limits; encryption keys and their rotation
     #[command(subcommand, visible_alias = "key")]
     Keys(keys::KeysCommand),
     /// The catalogue of providers
@@ -136,6 +140,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::ConnectSession(command) => block_on(connect_session::run(command, &client()?, output)),
         Command::Proxy(proxy) => block_on(proxy::run(proxy, &client()?)),
         Command::Logs(logs) => block_on(logs::run(logs, &client()?, output)),
+        Command::Audit(audit) => block_on(audit::run(audit, &client()?, output)),
         Command::Keys(command) => block_on(keys::run(command, &client()?, output)),
         Command::Providers(command) => block_on(providers::run(command, &client()?, output)),
     }
@@ -204,6 +209,10 @@ mod tests {
             "nango-runtime keys create ci --scope environment:proxy --integration github --method GET --path /repos/",
         );
         check("nango-runtime keys revoke key_1 --json");
+        check("nango-runtime keys rotate --key env:NEW_KEY --no-wait");
+        check("nango-runtime keys status");
+        check("nango-runtime keys retire 1");
+        check("nango-runtime audit --integration github --connection c --api-key key_1 --since 7d --type connection");
         check("nango-runtime providers show github");
     }
 

@@ -239,7 +239,11 @@ fn is_uuid_v4(text: &str) -> bool {
     text.len() == 36 && uuid::Uuid::try_parse(text).is_ok_and(|uuid| uuid.get_version_num() == 4)
 }
 
+/// One or several with commas between.
 fn is_encryption_key(text: &str) -> bool {
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text);
-    bytes.is_ok_and(|bytes| bytes.len() == ENCRYPTION_KEY_BYTES)
+    let is_key = |text: &str| {
+        let bytes = base64::engine::general_purpose::STANDARD.decode(text.trim());
+        bytes.is_ok_and(|bytes| bytes.len() == ENCRYPTION_KEY_BYTES)
+    };
+    text.split(',').all(is_key)
 }

@@ -6,7 +6,7 @@
 
 mod key_file;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aes_gcm::aead::{Aead as _, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit as _};
@@ -16,28 +16,34 @@ use crate::clock::Entropy;
 use crate::credentials::Secret;
 use crate::model::Sealed;
 
-pub use key_file::{KEY_FILE_NAME, KeyError, load_or_create_key};
+pub use key_file::{EncryptionKey, KEY_FILE_NAME, KEYS_MAX, KeyError, KeySource, decode_key};
 
 /// Length of an encryption key.
 pub const KEY_BYTES: usize = 32;
 
 const VERSION: u8 = 1;
 const KEY_ID_BYTES: usize = 4;
+/// How much of a sealed value says which key sealed it.
+pub const SEALED_PREFIX_BYTES: usize = 1 + KEY_ID_BYTES;
 const NONCE_BYTES: usize = 12;
 
 const CHECK_PLACE: &str = "setting:encryption_check";
 const CHECK_PLAINTEXT: &[u8] = b"nango-runtime";
 
-/// The keys of this installation: one that seals, and older ones that still open. Cheap to clone.
+/// The keys of this installation: one that seals, and others that still open. Cheap to clone; what is added to one clone is in
+/// all.
 #[derive(Clone)]
 pub struct Keyring {
-    keys: Arc<Keys>,
+    // A std lock: held to copy the `Arc` and never across an await.
+    keys: Arc<RwLock<Arc<Keys>>>,
     entropy: Entropy,
 }
 
+#[derive(Clone)]
 struct Keys {
-    current: Key,
-    older: Vec<Key>,
+    sealing: Arc<Key>,
+    /// All, the sealing one among them, in the order in which they were added.
+    all: Vec<Arc<Key>>,
 }
 
 struct Key {
@@ -46,8 +52,31 @@ struct Key {
 }
 
 /// The first bytes of the key's SHA-256: tells keys apart and says nothing useful about them.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct KeyId([u8; KEY_ID_BYTES]);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyId([u8; KEY_ID_BYTES]);
+
+impl KeyId {
+    #[must_use]
+    pub fn of(key: &Secret<[u8; KEY_BYTES]>) -> Self {
+        let digest: [u8; 32] = Sha256::digest(key.expose()).into();
+        let [a, b, c, d, ..] = digest;
+        Self([a, b, c, d])
+    }
+
+    /// How every value begins that this key sealed.
+    #[must_use]
+    pub fn prefix(self) -> [u8; SEALED_PREFIX_BYTES] {
+        let [a, b, c, d] = self.0;
+        [VERSION, a, b, c, d]
+    }
+
+    /// Of the key that sealed a value; none for what was not sealed.
+    #[must_use]
+    pub fn of_sealed(sealed: &[u8]) -> Option<Self> {
+        let (id, _) = sealed.strip_prefix(&[VERSION])?.split_first_chunk::<KEY_ID_BYTES>()?;
+        Some(Self(*id))
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum EncryptionError {
@@ -67,7 +96,7 @@ pub enum EncryptionError {
 }
 
 impl Keyring {
-    /// From 32 bytes.
+    /// Of one key.
     #[must_use]
     pub fn new(key: Secret<[u8; KEY_BYTES]>, entropy: Entropy) -> Self {
         Self::with_older(key, Vec::new(), entropy)
@@ -76,15 +105,69 @@ impl Keyring {
     /// Seals with `key`; opens what `key` or one of the `older` keys sealed.
     #[must_use]
     pub fn with_older(key: Secret<[u8; KEY_BYTES]>, older: Vec<Secret<[u8; KEY_BYTES]>>, entropy: Entropy) -> Self {
-        let keys = Keys {
-            current: Key::new(&key),
-            older: older.iter().map(Key::new).collect(),
-        };
+        let sealing = Arc::new(Key::new(&key));
+        let mut all: Vec<Arc<Key>> = older.iter().map(|key| Arc::new(Key::new(key))).collect();
+        all.push(Arc::clone(&sealing));
         drop((key, older));
         Self {
-            keys: Arc::new(keys),
+            keys: Arc::new(RwLock::new(Arc::new(Keys { sealing, all }))),
             entropy,
         }
+    }
+
+    /// The ids of all keys, in the order in which they were added.
+    #[must_use]
+    pub fn ids(&self) -> Vec<KeyId> {
+        self.keys().all.iter().map(|key| key.id).collect()
+    }
+
+    #[must_use]
+    pub fn has(&self, id: KeyId) -> bool {
+        self.keys().find(id).is_some()
+    }
+
+    /// The id of the key that seals.
+    #[must_use]
+    pub fn sealing_with(&self) -> KeyId {
+        self.keys().sealing.id
+    }
+
+    /// Opens with this key too from now on. Does nothing when it is there.
+    pub fn add(&self, key: &Secret<[u8; KEY_BYTES]>) {
+        self.change(|keys| {
+            if keys.find(KeyId::of(key)).is_none() {
+                keys.all.push(Arc::new(Key::new(key)));
+            }
+        });
+    }
+
+    /// Seals with another of its keys from now on. False when it does not have that one.
+    #[must_use]
+    pub fn seal_with(&self, id: KeyId) -> bool {
+        self.change(|keys| match keys.find(id).map(Arc::clone) {
+            Some(key) => {
+                keys.sealing = key;
+                true
+            }
+            None => false,
+        })
+    }
+
+    /// Forgets a key; never the one that seals.
+    pub fn forget(&self, id: KeyId) {
+        self.change(|keys| {
+            let sealing = keys.sealing.id;
+            keys.all.retain(|key| key.id != id || key.id == sealing);
+        });
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Keys) -> T) -> T {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut keys))
     }
 
     /// Seals `plaintext` for `place` (for example `integration:int_…:secrets`), which must be named again to open it.
@@ -92,7 +175,7 @@ impl Keyring {
     /// Nonces are random: with one key, no more than 2^32 values should be sealed (NIST SP 800-38D, 8.3).
     #[must_use]
     pub fn seal(&self, place: &str, plaintext: &[u8]) -> Sealed {
-        let key = &self.keys.current;
+        let key = Arc::clone(&self.keys().sealing);
         let nonce: [u8; NONCE_BYTES] = self.entropy.bytes();
         let ciphertext = key.encrypt(nonce, place, plaintext);
         let mut sealed = Vec::with_capacity(1 + KEY_ID_BYTES + NONCE_BYTES + ciphertext.len());
@@ -109,8 +192,9 @@ impl Keyring {
             place: place.to_owned(),
         };
         let (key_id, nonce, ciphertext) = split(&sealed.0).ok_or_else(corrupt)?;
-        let Some(key) = self.keys.all().find(|key| key.id == key_id) else {
-            let ids: Vec<String> = self.keys.all().map(|key| key.id.to_string()).collect();
+        let keys = self.keys();
+        let Some(key) = keys.find(key_id) else {
+            let ids: Vec<String> = keys.all.iter().map(|key| key.id.to_string()).collect();
             return Err(EncryptionError::WrongKey {
                 place: place.to_owned(),
                 sealed_with: key_id.to_string(),
@@ -147,23 +231,21 @@ impl Keyring {
 
 impl std::fmt::Debug for Keyring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let ids = self.keys.all().map(|key| key.id.to_string());
+        let ids: Vec<String> = self.ids().iter().map(KeyId::to_string).collect();
         f.debug_list().entries(ids).finish()
     }
 }
 
 impl Keys {
-    fn all(&self) -> impl Iterator<Item = &Key> {
-        std::iter::once(&self.current).chain(&self.older)
+    fn find(&self, id: KeyId) -> Option<&Arc<Key>> {
+        self.all.iter().find(|key| key.id == id)
     }
 }
 
 impl Key {
     fn new(key: &Secret<[u8; KEY_BYTES]>) -> Self {
-        let digest: [u8; 32] = Sha256::digest(key.expose()).into();
-        let [a, b, c, d, ..] = digest;
         Self {
-            id: KeyId([a, b, c, d]),
+            id: KeyId::of(key),
             cipher: Aes256Gcm::new(key.expose().into()),
         }
     }
@@ -262,6 +344,31 @@ mod tests {
         let both = Keyring::with_older(Secret::new([2; KEY_BYTES]), older, Entropy::seeded(0));
         assert_eq!(both.open("here", &old).unwrap().expose(), b"secret");
         assert!(keyring(2).open("here", &both.seal("here", b"new")).is_ok());
+    }
+
+    #[test]
+    fn keys_come_and_go_while_values_are_read() {
+        let ring = keyring(1);
+        let old = ring.seal("here", b"secret");
+        let (first, key) = (ring.sealing_with(), Secret::new([2; KEY_BYTES]));
+        let second = KeyId::of(&key);
+        assert!(!ring.seal_with(second), "a key that is not there cannot seal");
+        let clone = ring.clone();
+        clone.add(&key);
+        assert_eq!(
+            ring.sealing_with(),
+            first,
+            "to add a key changes nothing but what can be opened"
+        );
+        assert!(clone.seal_with(second));
+        let new = ring.seal("here", b"secret");
+        assert_eq!(KeyId::of_sealed(&new.0), Some(second));
+        assert!(new.0.starts_with(&second.prefix()) && old.0.starts_with(&first.prefix()));
+        assert!(ring.open("here", &old).is_ok());
+        ring.forget(second);
+        ring.forget(first);
+        assert_eq!(ring.ids(), [second], "the sealing key is not forgotten");
+        assert!(matches!(ring.open("here", &old), Err(EncryptionError::WrongKey { .. })));
     }
 
     #[test]

@@ -36,8 +36,8 @@ needs! {
     ConnectionsList ConnectionsRead ConnectionsCreate ConnectionsUpdate ConnectionsDelete
     ConnectSessionsWrite
     IntegrationsList IntegrationsListFunctions IntegrationsRead IntegrationsCreate IntegrationsUpdate IntegrationsDelete
-    FunctionsRead FunctionsDryRun RunsReplay Deploy LogsRead ProvidersRead MetricsRead
-    ApiKeysList ApiKeysCreate ApiKeysDelete
+    FunctionsRead FunctionsDryRun RunsReplay Deploy LogsRead AuditRead ProvidersRead MetricsRead
+    ApiKeysList ApiKeysCreate ApiKeysDelete EncryptionKeysRead EncryptionKeysRotate
 }
 
 /// A request with a valid key that has the scope `N`.

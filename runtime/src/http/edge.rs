@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
+use super::audit::RequestId;
 use super::error::{ApiError, ErrorDetails, InternalFailure};
 use super::linger;
 use crate::clock::Entropy;
@@ -74,21 +75,25 @@ impl Edge {
 
 /// The middleware.
 pub async fn layer(State(edge): State<Edge>, request: Request, next: Next) -> Response {
-    run(&edge, request, |request| next.run(request)).await
+    let handle = |mut request: Request, id: &HeaderValue| {
+        request.extensions_mut().insert(RequestId(id.clone()));
+        next.run(request)
+    };
+    run(&edge, request, handle).await
 }
 
 /// Has `handle` answer the request, and does what is due before and after.
 pub async fn run<F: Future<Output = Response>>(
     edge: &Edge,
     request: Request,
-    handle: impl FnOnce(Request) -> F,
+    handle: impl FnOnce(Request, &HeaderValue) -> F,
 ) -> Response {
     if is_preflight(&request) {
         return preflight(request.headers());
     }
     let id = edge.next_id();
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let mut response = handle(linger::wrap(request)).await;
+    let mut response = handle(linger::wrap(request), &id).await;
     if let Some(InternalFailure(error)) = response.extensions_mut().remove() {
         let id = id.to_str().unwrap_or_default();
         // The path only: a query may carry what is nobody's business.

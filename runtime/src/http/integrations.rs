@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::audit::RequestId;
 use super::auth::{Key, need};
 use super::body::{json_response, parse, read_json};
 use super::error::{ApiError, ErrorEnvelope};
@@ -16,9 +17,9 @@ use super::query::{PathParams, Query};
 use super::session::{KeyOrSession, Visitor};
 use super::timestamp::ms_utc;
 use crate::connections::{IntegrationPatch, NewIntegration};
-use crate::model::{Integration, JsonObject, Scope};
+use crate::model::{CredentialReadKind, Integration, JsonObject, Scope};
 use crate::provider::Catalogue;
-use crate::runtime::Runtime;
+use crate::runtime::{Noted, Reading, Runtime};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -157,6 +158,7 @@ pub async fn show(
     State(runtime): State<Runtime>,
     Key(caller, _): Key<need::IntegrationsRead>,
     PathParams(unique_key): PathParams<String>,
+    request_id: RequestId,
     request: Request,
 ) -> Result<Response, ApiError> {
     let include = Include::parse(request.uri().query())?;
@@ -173,7 +175,17 @@ pub async fn show(
         item.webhook_url = Some(Value::Null);
     }
     if include.credentials {
-        item.credentials = Some(runtime.integration_credentials(&integration)?.unwrap_or_default());
+        let credentials = runtime.integration_credentials(&integration)?.unwrap_or_default();
+        let reading = Reading {
+            kind: CredentialReadKind::Integration,
+            provider_config_key: &integration.unique_key,
+            connection_id: None,
+            request_id: request_id.as_str(),
+            forced: false,
+            with_refresh_token: false,
+        };
+        let noted = runtime.note_credential_read(&caller, &reading).await?;
+        item.show(credentials, noted);
     }
     Ok(answer(item))
 }
@@ -313,6 +325,10 @@ impl IntegrationItem {
             created_at: ms_utc(integration.created_at_ms),
             updated_at: ms_utc(integration.updated_at_ms),
         }
+    }
+
+    fn show(&mut self, credentials: Value, _noted: Noted) {
+        self.credentials = Some(credentials);
     }
 }
 

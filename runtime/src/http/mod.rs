@@ -4,6 +4,7 @@
 
 mod action;
 mod api_keys;
+mod audit;
 mod auth;
 mod body;
 mod connect_page;
@@ -13,6 +14,7 @@ mod connections;
 mod creation;
 mod dry_run;
 mod edge;
+mod encryption_keys;
 mod error;
 mod fault;
 mod functions;
@@ -126,9 +128,13 @@ routes! {
     get    "/logs/operations"                                   => logs::operations, Some(Scope::LogsRead);
     get    "/logs/operations/{id}"                              => logs::operation, Some(Scope::LogsRead);
     get    "/logs/messages"                                     => logs::messages, Some(Scope::LogsRead);
+    get    "/audit"                                             => audit::list, Some(Scope::AuditRead);
     get    "/api-keys"                                          => api_keys::list, Some(Scope::ApiKeysList);
     post   "/api-keys"                                          => api_keys::create, Some(Scope::ApiKeysCreate);
     delete "/api-keys/{id}"                                     => api_keys::revoke, Some(Scope::ApiKeysDelete);
+    get    "/encryption-keys"                                   => encryption_keys::list, Some(Scope::EncryptionKeysRead);
+    post   "/encryption-keys/rotate"                            => encryption_keys::rotate, Some(Scope::EncryptionKeysRotate);
+    delete "/encryption-keys/{version}"                         => encryption_keys::retire, Some(Scope::EncryptionKeysRotate);
 }
 
 /// The API as a router, to be served with [`serve`] or mounted in a server of one's own.

@@ -40,11 +40,11 @@ impl Service {
         let request = request.map(Body::new);
         let (method, path) = (request.method(), request.uri().path());
         if path.starts_with("/proxy/") {
-            let handle = |request| proxy::call.call(request, self.runtime.clone());
+            let handle = |request, _: &_| proxy::call.call(request, self.runtime.clone());
             return Ok(edge::run(&self.edge, request, handle).await);
         }
         if method == Method::POST && path == "/action/trigger" {
-            let handle = |request| action::trigger.call(request, self.runtime.clone());
+            let handle = |request, _: &_| action::trigger.call(request, self.runtime.clone());
             return Ok(edge::run(&self.edge, request, handle).await);
         }
         self.router.clone().call(request).await

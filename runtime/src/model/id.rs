@@ -51,6 +51,10 @@ id!(ApiKeyId, "key");
 id!(IntegrationId, "int");
 id!(ConnectSessionId, "cse");
 id!(
+    /// One time that credentials were shown.
+    CredentialReadId, "crd"
+);
+id!(
     /// Names a connection inside the store. What customers call connection-id is [`crate::model::Connection::connection_id`].
     ConnectionKey, "con"
 );

@@ -3,6 +3,8 @@
 pub mod api_key;
 pub mod connect_session;
 pub mod connection;
+pub mod credential_read;
+pub mod encryption_key;
 pub mod execution;
 pub mod function;
 pub mod id;
@@ -15,10 +17,13 @@ pub mod scope;
 pub use api_key::{ApiKey, KeyLimits, is_plain_path};
 pub use connect_session::{ConnectSession, IntegrationDefaults, IntegrationOverrides, Reconnect};
 pub use connection::{Connection, EndUser, Generation, Organization, RefreshFailure, RefreshState};
+pub use credential_read::{CredentialRead, CredentialReadKind};
+pub use encryption_key::{EncryptionKeyState, KeyHolder, StoredEncryptionKey};
 pub use execution::ExecutionContext;
 pub use function::{Deployment, Function, FunctionKind, FunctionManifest, MODELS_MAX, Manifest};
 pub use id::{
-    ApiKeyId, ConnectSessionId, ConnectionKey, DeploymentId, EnvironmentId, IntegrationId, OperationId, RunId, SyncId,
+    ApiKeyId, ConnectSessionId, ConnectionKey, CredentialReadId, DeploymentId, EnvironmentId, IntegrationId,
+    OperationId, RunId, SyncId,
 };
 pub use integration::{Environment, Integration};
 pub use log::{Level, Message, Operation, OperationKind, OperationState};

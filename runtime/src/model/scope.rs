@@ -53,11 +53,15 @@ scopes! {
     /// To deploy functions, and to go back to an earlier version of one.
     Deploy = "environment:deploy",
     LogsRead = "environment:logs:read",
+    AuditRead = "environment:audit:read",
     ProvidersRead = "environment:providers:read",
     MetricsRead = "environment:metrics:read",
     ApiKeysList = "environment:api_keys:list",
     ApiKeysCreate = "environment:api_keys:create",
     ApiKeysDelete = "environment:api_keys:delete",
+    EncryptionKeysRead = "environment:encryption_keys:read",
+    /// To begin with a new encryption key and to let go of an old one, for the whole installation.
+    EncryptionKeysRotate = "environment:encryption_keys:rotate",
 }
 
 impl Scope {

@@ -1,10 +1,12 @@
 //! The composition root and the API for embedding programs. The HTTP server and the CLI are two such programs. Methods here
 //! delegate: what they do is decided below.
 
+mod audit;
 mod authorization;
 mod caller;
 mod connect;
 mod dry_run;
+mod encryption;
 mod functions;
 mod keys;
 mod logs;
@@ -32,11 +34,14 @@ use crate::provider::Catalogue;
 use crate::proxy::Proxy;
 use crate::recordings::Recordings;
 use crate::records::{Records, RecordsError};
+use crate::rotation::Rotation;
 use crate::scheduler::Scheduler;
 use crate::schema::SchemaCache;
 use crate::store::{ConnectionPatch, ConnectionQuery, RecordKey, RecordPage, Store, StoreError};
 
 pub use crate::deploy::Deployed;
+pub use crate::rotation::{KeyStatus, RotationError, RotationStatus};
+pub use audit::{Noted, Reading};
 pub use caller::{Caller, Denied};
 pub use dry_run::{DryRunError, NewDryRun, Replay, ReplayError};
 pub use keys::{DEFAULT_ENVIRONMENT, KEYS_MAX, KEYS_RELOAD_INTERVAL_MS, KeysError, NewApiKey};
@@ -68,6 +73,7 @@ struct Parts {
     logs: Logs,
     recordings: Recordings,
     metrics: Metrics,
+    rotation: Rotation,
     scheduler: Scheduler,
     background: start::Background,
     clock: Clock,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
+use super::audit;
 use super::functions::Functions;
 use super::keys::{KEYS_RELOAD_INTERVAL_MS, KEYS_USED_INTERVAL_MS, Keys};
 use super::{Parts, Runtime};
@@ -17,7 +18,7 @@ use crate::connect::{Connect, ConnectParts};
 use crate::connections::Connections;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::deploy::Deploy;
-use crate::encryption::{self, EncryptionError, KeyError, Keyring};
+use crate::encryption::{KeyError, KeySource, Keyring};
 use crate::engine::{CodeCache, Engine, EngineError, EngineOptions};
 use crate::executor::{Executor, ExecutorError, ExecutorParts, Sandbox};
 use crate::logs::{LogOptions, Logs};
@@ -27,14 +28,13 @@ use crate::provider::{Catalogue, CatalogueError};
 use crate::proxy::{Proxy, ProxyError, ProxyOptions, Resolve};
 use crate::recordings::{RecordingOptions, Recordings};
 use crate::records::Records;
+use crate::rotation::{ROTATION_INTERVAL_MS, Rotation, RotationError};
 use crate::scheduler::{Scheduler, SchedulerParts};
 use crate::schema::SchemaCache;
 use crate::store::{Store, StoreError};
 
 const COMPILED_DIR: &str = "compiled";
 const DATABASE_FILE: &str = "nango.sqlite";
-/// Holds a sealed constant: whoever cannot open it has the wrong encryption key.
-const ENCRYPTION_CHECK: &str = "encryption_check";
 /// How long [`Runtime::shutdown`] waits for syncs before it leaves them to be resumed at the next start.
 const SHUTDOWN_WAIT_MS: u64 = 10_000;
 /// How long it then waits for what else runs.
@@ -55,7 +55,7 @@ pub enum StartError {
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error(transparent)]
-    Encryption(#[from] EncryptionError),
+    Rotation(#[from] RotationError),
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(transparent)]
@@ -102,16 +102,29 @@ impl Runtime {
     pub async fn start_with(config: Config, clock: Clock, entropy: Entropy) -> Result<Self, StartError> {
         let data_dir = DataDir::open(&config.data_dir)?;
         let catalogue = Arc::new(Catalogue::load(&config.providers)?);
-        let key = encryption::load_or_create_key(data_dir.path(), config.encryption_key.as_ref(), &entropy)?;
+        let source = KeySource::new(data_dir.path(), config.encryption_key.as_ref());
+        let mut older = source.load_or_create(&entropy)?;
+        // There is always one.
+        let key = older.pop().ok_or(KeyError::Given)?;
+        // Another key and the code is compiled anew.
         let code_key: [u8; 32] = Sha256::new()
             .chain_update(b"compiled code")
             .chain_update(key.expose())
             .finalize()
             .into();
-        let keyring = Keyring::new(key, entropy.clone());
+        let keyring = Keyring::with_older(key, older, entropy.clone());
         let store = Store::open(&database_url(&config, &data_dir)).await?;
-        let stored = store.insert_setting(ENCRYPTION_CHECK, &keyring.check_value().0).await?;
-        keyring.verify(&crate::model::Sealed(stored))?;
+        // The lock of the data folder says that whoever used its database before is dead.
+        let alone = config.database_url.is_none();
+        let rotation = Rotation::start(
+            store.clone(),
+            keyring.clone(),
+            source,
+            clock.clone(),
+            entropy.clone(),
+            alone,
+        )
+        .await?;
         let keys = Keys::load(&store, &clock, &entropy, config.secret_key.as_ref()).await?;
 
         let recordings_keyring = keyring.clone();
@@ -125,8 +138,6 @@ impl Runtime {
         let logs = Logs::start(store.clone(), clock.clone(), &log_options(&config));
         let dropped = logs.clone();
         let metrics = Metrics::new(move || dropped.dropped());
-        // The lock of the data folder says that whoever used its database before is dead.
-        let alone = config.database_url.is_none();
         let interrupted = logs.interrupt_orphans(clock.now_ms(), alone).await?;
         if interrupted > 0 {
             tracing::warn!(
@@ -238,6 +249,7 @@ impl Runtime {
             logs,
             recordings,
             metrics,
+            rotation,
             scheduler,
             clock,
             entropy,
@@ -271,6 +283,15 @@ impl Runtime {
             }));
         }
         self.start_with_keys();
+        let (rotation, clock) = (self.0.rotation.clone(), self.0.clock.clone());
+        self.0.background.add(tokio::spawn(async move {
+            loop {
+                if let Err(error) = rotation.tick().await {
+                    tracing::warn!(%error, "Encryption keys were not looked after: {error}");
+                }
+                clock.sleep(Duration::from_millis(ROTATION_INTERVAL_MS)).await;
+            }
+        }));
         let (oauth, clock) = (self.0.oauth.clone(), self.0.clock.clone());
         self.0.background.add(tokio::spawn(async move {
             loop {
@@ -289,6 +310,7 @@ impl Runtime {
                 clock.sleep(Duration::from_millis(RETENTION_INTERVAL_MS)).await;
             }
         }));
+        self.start_audit();
         let (connect, clock) = (self.0.connect.clone(), self.0.clock.clone());
         self.0.background.add(tokio::spawn(async move {
             loop {
@@ -316,6 +338,19 @@ impl Runtime {
                 }
                 if let Err(error) = recordings.tick(clock.now_ms()).await {
                     tracing::warn!(%error, "Old recordings of runs were not deleted: {error}");
+                }
+                clock.sleep(Duration::from_millis(RETENTION_INTERVAL_MS)).await;
+            }
+        }));
+    }
+
+    fn start_audit(&self) {
+        let (store, clock) = (self.0.store.clone(), self.0.clock.clone());
+        let kept_days = self.0.config.limits.audit_retention_days;
+        self.0.background.add(tokio::spawn(async move {
+            loop {
+                if let Err(error) = audit::tick(&store, kept_days, clock.now_ms()).await {
+                    tracing::warn!(%error, "Old entries of the audit were not deleted: {error}");
                 }
                 clock.sleep(Duration::from_millis(RETENTION_INTERVAL_MS)).await;
             }
@@ -362,6 +397,9 @@ impl Runtime {
             tracing::warn!(%error, "When API keys were last used was not written down: {error}");
         }
         self.0.logs.close().await;
+        if let Err(error) = self.0.rotation.end().await {
+            tracing::warn!(%error, "Others may wait a minute for this process when they rotate encryption keys: {error}");
+        }
         self.0.store.close().await;
     }
 }

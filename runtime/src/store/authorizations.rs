@@ -10,15 +10,15 @@ impl Store {
     /// Keeps what the end of an authorization will need.
     pub async fn insert_authorization(
         &self,
-        state_sha256: &[u8; 32],
+        state_hash: &str,
         environment_id: &EnvironmentId,
         details: &Sealed,
         expires_at_ms: i64,
     ) -> Result<(), StoreError> {
         query(
-            "INSERT INTO authorizations (state_sha256, environment_id, details, expires_at_ms) VALUES ($1, $2, $3, $4)",
+            "INSERT INTO authorizations (state_hash, environment_id, details, expires_at_ms) VALUES ($1, $2, $3, $4)",
         )
-        .bind(state_sha256.as_slice())
+        .bind(state_hash)
         .bind(environment_id.as_str())
         .bind(details.0.as_slice())
         .bind(expires_at_ms)
@@ -28,9 +28,9 @@ impl Store {
     }
 
     /// Takes it: whoever comes second, with the same `state`, finds nothing. None when it ended before `now_ms` or then.
-    pub async fn take_authorization(&self, state_sha256: &[u8; 32], now_ms: i64) -> Result<Option<Sealed>, StoreError> {
-        let row = query("DELETE FROM authorizations WHERE state_sha256 = $1 AND expires_at_ms > $2 RETURNING details")
-            .bind(state_sha256.as_slice())
+    pub async fn take_authorization(&self, state_hash: &str, now_ms: i64) -> Result<Option<Sealed>, StoreError> {
+        let row = query("DELETE FROM authorizations WHERE state_hash = $1 AND expires_at_ms > $2 RETURNING details")
+            .bind(state_hash)
             .bind(now_ms)
             .fetch_optional(&self.writer)
             .await?;

@@ -8,7 +8,10 @@ use sqlx::{Any, Decode, Row, Type, ValueRef};
 
 use super::StoreError;
 use crate::model::log::Source;
-use crate::model::{FunctionKind, Level, OperationKind, OperationState, RunState, SyncState, Trigger};
+use crate::model::{
+    CredentialReadKind, EncryptionKeyState, FunctionKind, Level, OperationKind, OperationState, RunState, SyncState,
+    Trigger,
+};
 
 /// The columns of one row, read from left to right.
 pub(super) struct Columns<'r> {
@@ -147,5 +150,7 @@ words!(RunState {
 });
 words!(SyncState { Started = "started", Paused = "paused" });
 words!(OperationState { Running = "running", Success = "success", Failed = "failed" });
+words!(CredentialReadKind { Connection = "connection", Import = "import", Integration = "integration" });
 words!(Level { Debug = "debug", Info = "info", Warn = "warn", Error = "error" });
 words!(Source { User = "user", Internal = "internal" });
+words!(EncryptionKeyState { Waiting = "waiting", Sealing = "sealing", Opening = "opening", Retired = "retired" });

@@ -25,7 +25,9 @@ mod checkpoints;
 mod columns;
 mod connect_sessions;
 mod connections;
+mod credential_reads;
 mod deployments;
+mod encryption_keys;
 mod error;
 mod integrations;
 mod log_queries;
@@ -35,6 +37,7 @@ mod recordings;
 mod records;
 mod refreshes;
 mod runs;
+mod sealed;
 mod sql;
 mod syncs;
 #[cfg(test)]
@@ -48,6 +51,7 @@ use sqlx::AnyPool;
 
 pub use connect_sessions::StoredConnectSession;
 pub use connections::{ConnectionPatch, ConnectionQuery};
+pub use credential_reads::CredentialReadQuery;
 pub use deployments::NewDeployment;
 pub use error::StoreError;
 pub use log_queries::{MessageQuery, OperationQuery};
@@ -55,6 +59,7 @@ pub use recordings::StoredRecording;
 pub use records::{RecordKey, RecordPage, RecordWrite};
 pub use refreshes::{DueQuery, RefreshWrite};
 pub use runs::ClaimedRun;
+pub use sealed::{SEALED_COLUMNS, SealedColumn, SealedValue};
 
 /// The database. Cheap to clone.
 #[derive(Clone)]

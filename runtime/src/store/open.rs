@@ -34,7 +34,7 @@ pub(super) enum Dialect {
 }
 
 /// Each migration once, for both databases.
-const MIGRATIONS: &[(i64, &str, &str)] = &[
+pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "foundation", include_str!("../../migrations/0001_foundation.sql")),
     (2, "log_changes", include_str!("../../migrations/0002_log_changes.sql")),
     (3, "refresh", include_str!("../../migrations/0003_refresh.sql")),
@@ -49,7 +49,13 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "authorizations",
         include_str!("../../migrations/0006_authorizations.sql"),
     ),
+    (8, "secrets", include_str!("../../migrations/0008_secrets.sql")),
     (11, "recordings", include_str!("../../migrations/0011_recordings.sql")),
+    (
+        13,
+        "encryption_keys",
+        include_str!("../../migrations/0013_encryption_keys.sql"),
+    ),
 ];
 
 /// For each connection to SQLite. WAL with `synchronous = NORMAL`: what was committed survives `kill -9` of this

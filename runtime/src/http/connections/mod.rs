@@ -13,16 +13,17 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::audit::RequestId;
 use super::auth::{Key, need};
 use super::body::{json_response, parse, read_json};
 use super::error::{ApiError, ErrorEnvelope};
 use super::integrations::Success;
 use super::names::is_provider_config_key;
 use super::query::{PathParams, Query};
-use crate::connections::ConnectionsError;
-use crate::model::Scope;
+use crate::connections::{ConnectionsError, Target};
+use crate::model::{CredentialReadKind, Scope};
 use crate::oauth::OAuthError;
-use crate::runtime::{Caller, Runtime};
+use crate::runtime::{Caller, Reading, Runtime};
 
 use import::ImportConnection;
 use legacy::LegacyImport;
@@ -69,6 +70,7 @@ pub async fn list(
 pub async fn import(
     State(runtime): State<Runtime>,
     Key(caller, _): Key<need::ConnectionsCreate>,
+    request_id: RequestId,
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
@@ -76,10 +78,7 @@ pub async fn import(
     let new = parse::<ImportConnection>(&body)?.into_new()?;
     let environment = caller.connections(&new.provider_config_key, new.connection_id.as_deref())?;
     let target = runtime.import_connection(environment, new).await?;
-    Ok(json_response(
-        StatusCode::CREATED,
-        &FullConnection::new(&target, shown(&caller, true), runtime.now_ms()),
-    ))
+    imported(&runtime, &caller, &request_id, &target).await
 }
 
 /// Import a connection in the old form, with its credentials' fields beside the others.
@@ -90,6 +89,7 @@ pub async fn import(
 pub async fn import_legacy(
     State(runtime): State<Runtime>,
     Key(caller, _): Key<need::ConnectionsCreate>,
+    request_id: RequestId,
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
@@ -100,10 +100,27 @@ pub async fn import_legacy(
     let provider = runtime.providers().get(&integration.provider);
     let stored = provider.and_then(|provider| provider.auth_mode.credentials_type());
     let target = runtime.import_connection(environment, import.into_new(stored)?).await?;
-    Ok(json_response(
-        StatusCode::CREATED,
-        &FullConnection::new(&target, shown(&caller, true), runtime.now_ms()),
-    ))
+    imported(&runtime, &caller, &request_id, &target).await
+}
+
+async fn imported(
+    runtime: &Runtime,
+    caller: &Caller,
+    request_id: &RequestId,
+    target: &Target,
+) -> Result<Response, ApiError> {
+    let reading = reading(CredentialReadKind::Import, target, request_id);
+    let shown = shown(
+        runtime,
+        caller,
+        Reading {
+            with_refresh_token: true,
+            ..reading
+        },
+    )
+    .await?;
+    let connection = FullConnection::new(target, shown, runtime.now_ms());
+    Ok(json_response(StatusCode::CREATED, &connection))
 }
 
 /// Show one connection with its credentials.
@@ -122,6 +139,7 @@ pub async fn show(
     State(runtime): State<Runtime>,
     Key(caller, _): Key<need::ConnectionsRead>,
     PathParams(connection_id): PathParams<String>,
+    request_id: RequestId,
     request: Request,
 ) -> Result<Response, ApiError> {
     let mut query = Query::parse(request.uri().query());
@@ -145,21 +163,38 @@ pub async fn show(
             .await
     }
     .map_err(show_error)?;
-    Ok(json_response(
-        StatusCode::OK,
-        &FullConnection::new(&target, shown(&caller, with_refresh_token), runtime.now_ms()),
-    ))
+    let reading = Reading {
+        forced: force_refresh,
+        with_refresh_token,
+        ..reading(CredentialReadKind::Connection, &target, &request_id)
+    };
+    let shown = shown(&runtime, &caller, reading).await?;
+    let connection = FullConnection::new(&target, shown, runtime.now_ms());
+    Ok(json_response(StatusCode::OK, &connection))
 }
 
-/// What of the credentials is shown: nothing without the scope for it.
-fn shown(caller: &Caller, with_refresh_token: bool) -> Shown {
-    if !caller.has(Scope::ConnectionsReadCredentials) {
-        Shown::Nothing
-    } else if with_refresh_token {
-        Shown::Everything
-    } else {
-        Shown::WithoutRefreshToken
+fn reading<'a>(kind: CredentialReadKind, target: &'a Target, request_id: &'a RequestId) -> Reading<'a> {
+    Reading {
+        kind,
+        provider_config_key: &target.connection.provider_config_key,
+        connection_id: Some(&target.connection.connection_id),
+        request_id: request_id.as_str(),
+        forced: false,
+        with_refresh_token: false,
     }
+}
+
+/// What of the credentials is shown: nothing without the scope for it, otherwise what is noted.
+async fn shown(runtime: &Runtime, caller: &Caller, reading: Reading<'_>) -> Result<Shown, ApiError> {
+    if !caller.has(Scope::ConnectionsReadCredentials) {
+        return Ok(Shown::Nothing);
+    }
+    let noted = runtime.note_credential_read(caller, &reading).await?;
+    Ok(if reading.with_refresh_token {
+        Shown::Everything(noted)
+    } else {
+        Shown::WithoutRefreshToken(noted)
+    })
 }
 
 fn show_error(error: OAuthError) -> ApiError {

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use crate::connections::Target;
 use crate::http::timestamp::ms_offset;
 use crate::model::{Connection, EndUser, JsonObject};
+use crate::runtime::Noted;
 
 /// A connection in a list.
 #[derive(Serialize, ToSchema)]
@@ -27,12 +28,12 @@ pub struct ConnectionItem {
     created: String,
 }
 
-/// What of the credentials an answer holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What of the credentials an answer holds: something only if that was noted.
+#[derive(Debug)]
 pub enum Shown {
     Nothing,
-    WithoutRefreshToken,
-    Everything,
+    WithoutRefreshToken(Noted),
+    Everything(Noted),
 }
 
 /// One connection with its credentials.
@@ -128,8 +129,8 @@ impl FullConnection {
             // In the clear: they are what connections are asked for.
             credentials: match shown {
                 Shown::Nothing => Value::Object(JsonObject::new()),
-                Shown::WithoutRefreshToken => target.credentials.to_public_json(false),
-                Shown::Everything => target.credentials.to_public_json(true),
+                Shown::WithoutRefreshToken(_) => target.credentials.to_public_json(false),
+                Shown::Everything(_) => target.credentials.to_public_json(true),
             },
         }
     }

@@ -9,7 +9,7 @@ use crate::connect::CreateError;
 use crate::connections::ConnectionsError;
 use crate::credentials::CredentialsType;
 use crate::deploy::DeployError;
-use crate::encryption::EncryptionError;
+use crate::encryption::{EncryptionError, KeyError};
 use crate::executor::{ComponentError, PlayError};
 use crate::http::fault::Fault;
 use crate::model::RunError;
@@ -17,7 +17,7 @@ use crate::oauth::{NoCredentials, NotObtained, OAuthError};
 use crate::proxy::{Phase, ProxyError};
 use crate::recordings::RecordingError;
 use crate::records::RecordsError;
-use crate::runtime::{Denied, DryRunError, InvokeError, KeysError, RecordsApiError, ReplayError};
+use crate::runtime::{Denied, DryRunError, InvokeError, KeysError, RecordsApiError, ReplayError, RotationError};
 use crate::store::StoreError;
 
 impl From<StoreError> for ApiError {
@@ -80,6 +80,28 @@ impl From<KeysError> for ApiError {
             KeysError::Unknown { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", message),
             KeysError::Own => Self::new(StatusCode::CONFLICT, "conflict", message),
             KeysError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RotationError> for ApiError {
+    fn from(error: RotationError) -> Self {
+        let message = error.to_string();
+        match error {
+            RotationError::Unknown { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", message),
+            RotationError::Waiting { .. }
+            | RotationError::Raced
+            | RotationError::Used
+            | RotationError::Current { .. }
+            | RotationError::StillSealing { .. }
+            | RotationError::Settling { .. }
+            | RotationError::InUse { .. }
+            | RotationError::Key(KeyError::Fixed | KeyError::TooMany) => {
+                Self::new(StatusCode::CONFLICT, "conflict", message)
+            }
+            RotationError::Missing { .. } | RotationError::Key(_) => Self::internal(error),
+            RotationError::Encryption(error) => error.into(),
+            RotationError::Store(error) => error.into(),
         }
     }
 }

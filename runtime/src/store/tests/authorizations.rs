@@ -12,19 +12,19 @@ async fn an_authorization_is_taken_once_and_in_time(store: Store) {
     for number in 1..=3 {
         let ends_at_ms = NOW_MS + i64::from(number) * 1_000;
         store
-            .insert_authorization(&[number; 32], &environment.id, &details, ends_at_ms)
+            .insert_authorization(&format!("hash-{number}"), &environment.id, &details, ends_at_ms)
             .await
             .unwrap();
     }
     // Of many who come with the same state, one gets it.
-    let takes = (0..8).map(|_| store.take_authorization(&[1; 32], NOW_MS));
+    let takes = (0..8).map(|_| store.take_authorization("hash-1", NOW_MS));
     let taken = futures_util::future::join_all(takes).await;
     let taken: Vec<_> = taken.into_iter().filter_map(Result::unwrap).collect();
     assert_eq!(taken, std::slice::from_ref(&details));
-    assert_eq!(store.take_authorization(&[9; 32], NOW_MS).await.unwrap(), None);
-    assert_eq!(store.take_authorization(&[2; 32], NOW_MS + 2_000).await.unwrap(), None);
+    assert_eq!(store.take_authorization("hash-9", NOW_MS).await.unwrap(), None);
+    assert_eq!(store.take_authorization("hash-2", NOW_MS + 2_000).await.unwrap(), None);
     assert_eq!(
-        store.take_authorization(&[2; 32], NOW_MS).await.unwrap(),
+        store.take_authorization("hash-2", NOW_MS).await.unwrap(),
         None,
         "used up"
     );

@@ -7,6 +7,7 @@ mod authorizations;
 mod checkpoints;
 mod connect_sessions;
 mod connections;
+mod credential_reads;
 mod deployments;
 mod integrations;
 mod logs;
