@@ -48,11 +48,11 @@ pub enum FlowError {
     #[error("the answer came from {given:?}, and the authorization was asked for at {expected:?}")]
     Issuer { given: String, expected: String },
     #[error(transparent)]
-    NoToken(#[from] NotObtained),
+    NoToken(Box<NotObtained>),
     #[error("what the provider's data asks for after the authorization failed: {reason}")]
     After { reason: String },
     #[error(transparent)]
-    Create(#[from] CreateError),
+    Create(Box<CreateError>),
     #[error(transparent)]
     Connections(#[from] ConnectionsError),
     #[error("the authorization that is under way cannot be read")]
@@ -72,6 +72,18 @@ pub struct Failure {
     pub popup_id: Option<String>,
 }
 
+impl From<NotObtained> for FlowError {
+    fn from(error: NotObtained) -> Self {
+        Self::NoToken(Box::new(error))
+    }
+}
+
+impl From<CreateError> for FlowError {
+    fn from(error: CreateError) -> Self {
+        Self::Create(Box::new(error))
+    }
+}
+
 impl FlowError {
     /// The type as clients know it. (Nango compatibility; the last ones are ours.)
     #[must_use]
@@ -88,7 +100,7 @@ impl FlowError {
             Self::Refused { .. } | Self::Issuer { .. } => "callback_err",
             Self::NoToken(_) => "token_err",
             Self::After { .. } => "connection_validation_failed",
-            Self::Create(error) => match error {
+            Self::Create(error) => match &**error {
                 CreateError::NotVerified(_) => "connection_validation_failed",
                 CreateError::IntegrationNotAllowed { .. } => "integration_not_allowed",
                 CreateError::ConnectionGone { .. } => "connection_not_found",
