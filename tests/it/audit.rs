@@ -80,10 +80,8 @@ async fn every_look_at_credentials_is_written_down() {
     let key = plain["api_key"]["id"].as_str().expect("a key has an id");
     let page = client.get(&format!("/audit?api_key={key}&limit=2")).await.ok();
     let next = page["next_cursor"].as_str().expect("there is a next page");
-    assert_eq!(
-        audit(&client, &format!("?api_key={key}&cursor={next}")).await,
-        [plain.clone()]
-    );
+    let rest = audit(&client, &format!("?api_key={key}&cursor={next}")).await;
+    assert_eq!((rest.len(), &rest[0]), (1, plain));
     assert_eq!(audit(&client, "?connection=somebody-else").await, Vec::<Value>::new());
     assert_eq!(audit(&client, "?until=1h").await, Vec::<Value>::new());
     let line = Cli::of(&server, &["audit", "--api-key", key, "--type", "integration"]).run();

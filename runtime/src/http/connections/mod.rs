@@ -119,7 +119,7 @@ async fn imported(
         },
     )
     .await?;
-    let connection = FullConnection::new(target, shown, runtime.now_ms());
+    let connection = FullConnection::new(target, &shown, runtime.now_ms());
     Ok(json_response(StatusCode::CREATED, &connection))
 }
 
@@ -169,7 +169,7 @@ pub async fn show(
         ..reading(CredentialReadKind::Connection, &target, &request_id)
     };
     let shown = shown(&runtime, &caller, reading).await?;
-    let connection = FullConnection::new(&target, shown, runtime.now_ms());
+    let connection = FullConnection::new(&target, &shown, runtime.now_ms());
     Ok(json_response(StatusCode::OK, &connection))
 }
 

@@ -110,7 +110,7 @@ impl From<&Connection> for ConnectionItem {
 }
 
 impl FullConnection {
-    pub fn new(target: &Target, shown: Shown, now_ms: i64) -> Self {
+    pub fn new(target: &Target, shown: &Shown, now_ms: i64) -> Self {
         let connection = &*target.connection;
         Self {
             id: connection.key.to_string(),
