@@ -41,6 +41,7 @@ const KEYS: &[&str] = &[
     "token_expires_in_ms",
     "signature",
     "token",
+    "after_connect",
     "proxy",
     "connection_config",
     "integration_config",
