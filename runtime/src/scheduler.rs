@@ -9,7 +9,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::clock::{Clock, Entropy};
 use crate::connections::{Connections, ConnectionsError};
-use crate::executor::{Executor, RunOutcome, RunRequest, SyncRun};
+use crate::executor::{Executor, RunOutcome, RunRequest, SyncRun, Urgency};
 use crate::logs::Logs;
 use crate::model::{
     Connection, ExecutionContext, FunctionKind, Operation, OperationId, OperationKind, OperationState, Run, RunError,
@@ -152,11 +152,7 @@ impl Scheduler {
             Ok(request) => self.0.executor.run(request).await,
             Err(error) => {
                 self.log_refusal(run, &error);
-                RunOutcome {
-                    output: Err(error.into()),
-                    result: Default::default(),
-                    duration_us: 0,
-                }
+                RunOutcome::failed(error.into())
             }
         }
     }
@@ -178,6 +174,7 @@ impl Scheduler {
             started_at_ms: now_ms,
             ended_at_ms: Some(now_ms),
             duration_us: Some(0),
+            usage: None,
         });
     }
 
@@ -219,6 +216,9 @@ impl Scheduler {
                 sync_id: sync.id,
                 variant: sync.variant,
             }),
+            urgency: Urgency::Background,
+            cancel: None,
+            chain: Default::default(),
         })
     }
 

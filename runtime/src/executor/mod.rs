@@ -5,9 +5,11 @@
 //! starve the HTTP server or its timers. Who is allowed to run what is not decided here.
 
 mod call;
+mod cancel;
 mod components;
 mod guest_runtime;
 mod manifest;
+mod metered;
 mod outcome;
 mod placement;
 mod rows;
@@ -26,19 +28,20 @@ use crate::config::Limits;
 use crate::connections::{Connections, RunMasker, Target};
 pub use crate::engine::ComponentError;
 use crate::engine::{CodeCache, Engine, EngineError, MemoryLimiter, check, hex};
-use crate::host::{GuestState, RunFacts, RunLog, RunSink, Sender, Services};
+use crate::host::{Chain, GuestState, Invoker, RunFacts, RunLog, RunSink, Sender, Services, Stopping};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
-use crate::model::{Counts, ExecutionContext, Function, FunctionKind, Manifest, RunError, SyncId};
+use crate::model::{Counts, ExecutionContext, Function, FunctionKind, Manifest, RunError, SyncId, Usage};
 use crate::proxy::Proxy;
 use crate::records::Records;
 use crate::store::Store;
 
 use call::{Call, Called, Ended, Export};
+pub use cancel::Cancel;
 use components::Components;
 use guest_runtime::{Boxed, GuestRuntime};
 use placement::Placement;
-use slots::Slots;
+use slots::{Class, Place, Slot, SlotError, SlotLimits, Slots};
 
 /// How long `describe` may take.
 const DESCRIBE_TIMEOUT_MS: u64 = 5_000;
@@ -60,11 +63,15 @@ pub struct ExecutorParts {
     pub clock: Clock,
     pub entropy: Entropy,
     pub limits: Limits,
+    /// Where functions' calls of other functions go.
+    pub invoker: Invoker,
 }
 
 struct Inner {
     components: Components,
     slots: Slots,
+    /// For runs that a function waits for: whoever has a slot and waits for another one could wait for himself.
+    nested_slots: Slots,
     placement: Placement,
     services: Arc<Services>,
     metrics: Metrics,
@@ -89,6 +96,21 @@ pub struct RunRequest {
     pub input: String,
     /// For a sync.
     pub sync: Option<SyncRun>,
+    /// Whether somebody waits for the answer.
+    pub urgency: Urgency,
+    /// Ends the run early.
+    pub cancel: Option<Cancel>,
+    /// The functions that called one another until this one was called; empty unless a function did.
+    pub chain: Chain,
+}
+
+/// Who comes first when there are more runs than slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// Somebody waits for the answer.
+    Blocking,
+    /// It was asked for in the background.
+    Background,
 }
 
 #[derive(Clone, Debug)]
@@ -105,6 +127,11 @@ pub struct RunOutcome {
     /// What a sync did, by model.
     pub result: BTreeMap<String, Counts>,
     pub duration_us: i64,
+    pub usage: Usage,
+    /// The function was told to stop before its end and did: there is more to do.
+    pub interrupted: bool,
+    /// The function was never called: no slot was free, or its component cannot be run.
+    pub refused: bool,
 }
 
 /// Why there is no executor.
@@ -137,10 +164,12 @@ impl Executor {
             clock,
             entropy,
             limits,
+            invoker,
         } = parts;
         Ok(Self(Arc::new(Inner {
             components: Components::new(engine, code_cache, clock.clone())?,
-            slots: Slots::new(limits.concurrent_runs),
+            slots: Slots::new(SlotLimits::of(&limits)),
+            nested_slots: Slots::new(SlotLimits::of(&limits)),
             placement: Placement::new(),
             services: Arc::new(Services {
                 proxy,
@@ -149,6 +178,8 @@ impl Executor {
                 store,
                 logs,
                 limits,
+                invoker,
+                stopping: Stopping::default(),
             }),
             metrics,
             clock,
@@ -175,11 +206,7 @@ impl Executor {
         } else {
             self.0.guests.spawn(run)
         };
-        task.await.unwrap_or_else(|_| RunOutcome {
-            output: Err(outcome::stopped()),
-            result: BTreeMap::new(),
-            duration_us: 0,
-        })
+        task.await.unwrap_or_else(|_| RunOutcome::failed(outcome::stopped()))
     }
 
     /// Checks a component against the world, compiles it, and calls `describe` in the sandbox.
@@ -199,11 +226,32 @@ impl Executor {
         })
     }
 
+    /// Tells all running functions that they should save what they have and return.
+    pub fn ask_to_stop(&self) {
+        self.0.services.stopping.begin();
+    }
+
     /// Takes no more runs, waits up to `grace_ms` for those under way, then ends them.
     pub async fn shutdown(&self, grace_ms: u64) {
+        self.ask_to_stop();
         self.0.slots.close(grace_ms).await;
         self.0.stop.store(true, std::sync::atomic::Ordering::Release);
         self.0.guests.stop();
+    }
+}
+
+impl RunOutcome {
+    /// Of a run that never began.
+    #[must_use]
+    pub fn failed(error: RunError) -> Self {
+        Self {
+            output: Err(error),
+            result: BTreeMap::new(),
+            duration_us: 0,
+            usage: Usage::default(),
+            interrupted: false,
+            refused: true,
+        }
     }
 }
 
@@ -217,15 +265,14 @@ impl Inner {
             .await;
         let elapsed_us = self.clock.monotonic_us().saturating_sub(started_us);
         let duration_us = i64::try_from(elapsed_us).unwrap_or(i64::MAX);
-        let attempt = attempt.unwrap_or_else(|_| Attempt {
-            output: Err(outcome::host_panicked()),
-            result: BTreeMap::new(),
-        });
-        let mut outcome = RunOutcome {
-            output: attempt.output,
-            result: attempt.result,
-            duration_us,
+        let mut outcome = match attempt {
+            Ok(outcome) => outcome,
+            Err(_) => RunOutcome {
+                refused: false,
+                ..RunOutcome::failed(outcome::host_panicked())
+            },
         };
+        outcome.duration_us = duration_us;
         self.metrics
             .run_ended(request.function.manifest.kind, outcome.output.is_ok());
         self.placement.learn(&request.function, duration_us);
@@ -252,30 +299,27 @@ impl Inner {
         outcome::masked(error, &masker)
     }
 
-    async fn attempt(&self, request: &RunRequest, started_at_ms: i64) -> Attempt {
-        let slot = self.slots.take().await;
-        let prepared = match &slot {
-            Ok(_) => {
-                let loaded = self
-                    .components
-                    .of_digest(&request.function.digest, &self.services.store)
-                    .await;
-                loaded.map_err(|error| outcome::unavailable(&error))
-            }
-            Err(error) => Err(outcome::no_slot(error)),
+    /// The outcome without its duration.
+    async fn attempt(&self, request: &RunRequest, started_at_ms: i64) -> RunOutcome {
+        let slot = match self.slot(request).await {
+            Ok(slot) => slot,
+            Err(error) => return RunOutcome::failed(outcome::no_slot(&error)),
         };
-        let prepared = match prepared {
+        let loaded = self
+            .components
+            .of_digest(&request.function.digest, &self.services.store)
+            .await;
+        let prepared = match loaded {
             Ok(prepared) => prepared,
-            Err(error) => {
-                return Attempt {
-                    output: Err(error),
-                    result: BTreeMap::new(),
-                };
-            }
+            Err(error) => return RunOutcome::failed(outcome::unavailable(&error)),
         };
         let kind = request.function.manifest.kind;
         let limits = &self.services.limits;
-        let called = call::call(Call {
+        let Called {
+            ended,
+            mut state,
+            cpu_us,
+        } = call::call(Call {
             prepared: &prepared,
             state: self.state(request, started_at_ms),
             export: Export::Run {
@@ -284,13 +328,50 @@ impl Inner {
             },
             timeout_ms: timeout_ms(limits, kind),
             stop: &self.stop,
+            cancel: request.cancel.as_ref(),
             hostcall_bytes_max: limits.action_output_bytes,
         })
         .await;
-        let Called { ended, mut state } = called;
-        Attempt {
-            output: outcome::of_run(ended, &mut state, kind, limits),
+        drop(slot);
+        state.release_locks().await;
+        let output = outcome::of_run(ended, &mut state, kind, limits);
+        let usage = Usage {
+            cpu_us,
+            output_bytes: output.as_ref().map_or(0, |output| output.len() as u64),
+            ..state.usage()
+        };
+        RunOutcome {
+            interrupted: output.is_ok() && state.was_told_to_stop(),
+            output,
             result: std::mem::take(&mut state.counts),
+            duration_us: 0,
+            usage,
+            refused: false,
+        }
+    }
+
+    async fn slot(&self, request: &RunRequest) -> Result<Slot<'_>, SlotError> {
+        if !request.chain.is_empty() {
+            return self.nested_slots.try_take();
+        }
+        let class = match (request.function.manifest.kind, request.urgency) {
+            (FunctionKind::Sync, _) => Class::Background,
+            (FunctionKind::Action, Urgency::Blocking) => Class::Blocking,
+            (FunctionKind::Action, Urgency::Background) => Class::Async,
+        };
+        let place = || Place {
+            environment_id: request.ctx.environment_id.clone(),
+            integration_id: request.function.integration_id.clone(),
+            connection_key: request.connection_key.clone(),
+            function: request.function.name.clone(),
+        };
+        let slot = self.slots.take(class, place);
+        match &request.cancel {
+            None => slot.await,
+            Some(cancel) => tokio::select! {
+                slot = slot => slot,
+                () = cancel.cancelled() => Err(SlotError::Cancelled),
+            },
         }
     }
 
@@ -323,6 +404,8 @@ impl Inner {
             variant: request.sync.as_ref().map(|sync| sync.variant.clone()),
             sender: Sender::new(Arc::clone(&self.services), request.ctx.clone()),
             checkpoint_version: None,
+            chain: request.chain.clone(),
+            holds_locks: false,
         };
         GuestState::new(
             Some(facts),
@@ -337,7 +420,14 @@ impl Inner {
     async fn describe(&self, component: Arc<[u8]>) -> Result<Manifest, ComponentError> {
         let digest = hex(&Sha256::digest(&component));
         let failed = |reason: String| ComponentError::Describe { reason };
-        let _slot = self.slots.take().await.map_err(|error| failed(error.to_string()))?;
+        let place = || Place {
+            environment_id: "".into(),
+            integration_id: "".into(),
+            connection_key: "".into(),
+            function: String::new(),
+        };
+        let slot = self.slots.take(Class::Blocking, place).await;
+        let _slot = slot.map_err(|error| failed(error.to_string()))?;
         let prepared = self.components.of_bytes(&digest, component).await?;
         let limits = &self.services.limits;
         let called = call::call(Call {
@@ -353,27 +443,22 @@ impl Inner {
             export: Export::Describe,
             timeout_ms: DESCRIBE_TIMEOUT_MS,
             stop: &self.stop,
+            cancel: None,
             hostcall_bytes_max: limits.action_output_bytes,
         });
         // A panic of the host ends this deploy, not the task that waits for it without a word.
-        let Ok(Called { ended, mut state }) = AssertUnwindSafe(called).catch_unwind().await else {
+        let Ok(Called { ended, mut state, .. }) = AssertUnwindSafe(called).catch_unwind().await else {
             return Err(failed(outcome::host_panicked().message));
         };
         match ended {
             Ended::Returned(Ok(json)) => manifest::parse(&json),
             Ended::Returned(Err(error)) => Err(failed(error.message)),
-            Ended::Trapped(_) | Ended::TimedOut | Ended::Stopped => {
+            Ended::Trapped(_) | Ended::TimedOut | Ended::Stopped | Ended::Cancelled => {
                 let error = outcome::of_run(ended, &mut state, FunctionKind::Sync, limits);
                 Err(failed(error.err().map_or_else(String::new, |error| error.message)))
             }
         }
     }
-}
-
-/// A run without its duration.
-struct Attempt {
-    output: Result<String, RunError>,
-    result: BTreeMap<String, Counts>,
 }
 
 fn timeout_ms(limits: &Limits, kind: FunctionKind) -> u64 {

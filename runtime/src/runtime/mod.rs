@@ -1,16 +1,19 @@
 //! The composition root and the API for embedding programs. The HTTP server and the CLI are two such programs. Methods here
 //! delegate: what they do is decided below.
 
+mod actions;
 mod caller;
 mod functions;
 mod keys;
 mod logs;
+mod nested;
 mod proxy_call;
 mod start;
 mod syncs;
 
 use std::sync::Arc;
 
+use crate::actions::Actions;
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
 use crate::connections::{Connections, ConnectionsError, IntegrationPatch, NewConnection, NewIntegration, Target};
@@ -29,7 +32,9 @@ use crate::scheduler::Scheduler;
 use crate::schema::SchemaCache;
 use crate::store::{ConnectionPatch, ConnectionQuery, RecordKey, RecordPage, Store, StoreError};
 
+pub use crate::actions::ActionsError;
 pub use crate::deploy::Deployed;
+pub use actions::{ActionError, BackgroundOptions, IDEMPOTENCY_KEY_CHARS_MAX, RETRIES_MAX};
 pub use caller::{Caller, Denied};
 pub use keys::{DEFAULT_ENVIRONMENT, KEYS_MAX, KEYS_RELOAD_INTERVAL_MS, KeysError, NewApiKey};
 pub use metrics::CONTENT_TYPE as METRICS_CONTENT_TYPE;
@@ -51,6 +56,7 @@ struct Parts {
     oauth: OAuth,
     proxy: Proxy,
     executor: Executor,
+    actions: Actions,
     deploy: Deploy,
     schemas: SchemaCache,
     records: Records,
@@ -78,6 +84,8 @@ pub enum InvokeError {
     },
     #[error("the input does not fit the schema of {function:?}: {}", faults.join("; "))]
     InvalidInput { function: String, faults: Vec<String> },
+    #[error(transparent)]
+    Actions(#[from] ActionsError),
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(transparent)]

@@ -19,6 +19,7 @@
 //!
 //! Statements are prepared once for each connection and then reused: the driver caches by the text of the statement.
 
+mod actions;
 mod api_keys;
 mod checkpoints;
 mod columns;
@@ -26,6 +27,7 @@ mod connections;
 mod deployments;
 mod error;
 mod integrations;
+mod locks;
 mod log_queries;
 mod logs;
 mod open;
@@ -42,6 +44,9 @@ use std::sync::atomic::AtomicI64;
 
 use sqlx::AnyPool;
 
+pub use actions::{
+    ActionEnd, ActionInserted, ActionLease, ActionQuery, ActionRetry, ActionScope, ClaimedAction, RunningActions, WaitingAction,
+};
 pub use connections::{ConnectionPatch, ConnectionQuery};
 pub use deployments::NewDeployment;
 pub use error::StoreError;
