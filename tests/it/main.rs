@@ -1,13 +1,17 @@
 //! The integration tests: one binary, a module for each area. The harness is this package's library.
 
+mod action_kill;
 mod actions;
 mod api_keys;
+mod async_actions;
 mod bad_input;
+mod calls;
 mod cli;
 mod connections_api;
 mod connections_compat;
 mod contract;
 mod credential_types;
+mod error_table;
 mod fixture;
 mod kill;
 mod limits;

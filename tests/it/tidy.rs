@@ -80,6 +80,7 @@ const WALLS: &[(&str, &[&str])] = &[
         &["engine", "executor", "store", "connections", "schema", "config"],
     ),
     ("data_dir", &[]),
+    ("actions", &["executor", "store", "connections", "config"]),
     ("scheduler", &["executor", "store", "connections", "config", "logs"]),
     // `records` for the one form in which a record is shown.
     ("http", &["runtime", "config", "records"]),
@@ -112,6 +113,7 @@ const DOERS: &[&str] = &[
     "Executor",
     "Keyring",
     "Scheduler",
+    "Actions",
     "*",
 ];
 

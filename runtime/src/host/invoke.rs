@@ -146,7 +146,12 @@ impl GuestState {
             call: call(chain),
             reply,
         });
-        let stopping = || Fault::new("shutting_down", "the runtime is stopping and starts no function any more");
+        let stopping = || {
+            Fault::new(
+                "shutting_down",
+                "the runtime is stopping and starts no function any more",
+            )
+        };
         sent.await.map_err(|_| stopping())?;
         answer
             .await

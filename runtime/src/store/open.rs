@@ -39,6 +39,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "log_changes", include_str!("../../migrations/0002_log_changes.sql")),
     (3, "refresh", include_str!("../../migrations/0003_refresh.sql")),
     (4, "api_keys", include_str!("../../migrations/0004_api_keys.sql")),
+    (10, "actions", include_str!("../../migrations/0010_actions.sql")),
 ];
 
 /// For each connection to SQLite. WAL with `synchronous = NORMAL`: what was committed survives `kill -9` of this
