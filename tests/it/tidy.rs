@@ -80,7 +80,10 @@ const WALLS: &[(&str, &[&str])] = &[
         &["engine", "executor", "store", "connections", "schema", "config"],
     ),
     ("data_dir", &[]),
-    ("scheduler", &["executor", "store", "connections", "config", "logs"]),
+    (
+        "scheduler",
+        &["executor", "store", "deploy", "connections", "config", "logs"],
+    ),
     // `records` for the one form in which a record is shown.
     ("http", &["runtime", "config", "records"]),
     ("cli", &["runtime", "http", "config", "credentials", "telemetry"]),

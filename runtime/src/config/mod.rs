@@ -30,6 +30,7 @@ pub struct Config {
     pub egress_allow: Vec<ipnet::IpNet>,
     /// Public hosts that `Base-Url-Override` may name besides the provider's own.
     pub override_hosts: Vec<String>,
+    pub sync_already_running: AlreadyRunning,
     pub limits: Limits,
 }
 
@@ -43,6 +44,10 @@ pub struct Limits {
     pub run_memory_bytes: usize,
     pub action_timeout_ms: u64,
     pub sync_timeout_ms: u64,
+    /// Repetitions of a failed scheduled run before its next slot.
+    pub sync_retries: u32,
+    /// Before the first of them; doubled for each further one.
+    pub sync_retry_wait_ms: u64,
     pub action_output_bytes: usize,
     /// Body of an answer that a function may read.
     pub response_body_bytes: usize,
@@ -78,6 +83,14 @@ pub struct LogSettings {
     /// Directives of `tracing_subscriber::EnvFilter`.
     pub filter: String,
     pub format: LogFormat,
+}
+
+/// What triggering a sync that is queued or running already is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AlreadyRunning {
+    Conflict,
+    Success,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -174,6 +187,7 @@ impl std::fmt::Debug for Config {
             .field("providers", &self.providers)
             .field("egress_allow", &self.egress_allow)
             .field("override_hosts", &self.override_hosts)
+            .field("sync_already_running", &self.sync_already_running)
             .field("limits", &self.limits)
             .finish()
     }

@@ -20,6 +20,7 @@ use std::sync::atomic::AtomicBool;
 
 use futures_util::FutureExt;
 use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Entropy};
 use crate::config::Limits;
@@ -29,7 +30,7 @@ use crate::engine::{CodeCache, Engine, EngineError, MemoryLimiter, check, hex};
 use crate::host::{GuestState, RunFacts, RunLog, RunSink, Sender, Services};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
-use crate::model::{Counts, ExecutionContext, Function, FunctionKind, Manifest, RunError, SyncId};
+use crate::model::{Counts, ExecutionContext, Fence, Function, FunctionKind, Manifest, RunError, SyncId};
 use crate::proxy::Proxy;
 use crate::records::Records;
 use crate::store::Store;
@@ -95,6 +96,10 @@ pub struct RunRequest {
 pub struct SyncRun {
     pub sync_id: SyncId,
     pub variant: String,
+    /// Of the claim under which it runs: what it writes is refused once the claim is lost.
+    pub fence: Fence,
+    /// Ends the run at once, wherever it is.
+    pub stop: CancellationToken,
 }
 
 /// What came of it.
@@ -284,6 +289,7 @@ impl Inner {
             },
             timeout_ms: timeout_ms(limits, kind),
             stop: &self.stop,
+            stop_one: request.sync.as_ref().map(|sync| sync.stop.clone()),
             hostcall_bytes_max: limits.action_output_bytes,
         })
         .await;
@@ -314,7 +320,14 @@ impl Inner {
             // Syncs take long: whoever looks should see them at work.
             log.announce();
         }
+        let (records, store) = (&self.services.records, &self.services.store);
+        let (records, store) = match &request.sync {
+            Some(sync) => (records.fenced(sync.fence.clone()), store.fenced(sync.fence.clone())),
+            None => (records.clone(), store.clone()),
+        };
         let facts = RunFacts {
+            records,
+            store,
             services: Arc::clone(&self.services),
             function: Arc::clone(&request.function),
             provider: Arc::clone(&request.provider),
@@ -353,6 +366,7 @@ impl Inner {
             export: Export::Describe,
             timeout_ms: DESCRIBE_TIMEOUT_MS,
             stop: &self.stop,
+            stop_one: None,
             hostcall_bytes_max: limits.action_output_bytes,
         });
         // A panic of the host ends this deploy, not the task that waits for it without a word.

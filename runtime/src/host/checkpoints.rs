@@ -9,7 +9,7 @@ use crate::model::FunctionKind;
 impl Host for GuestState {
     async fn get(&mut self) -> Result<Option<String>, Fault> {
         let run = self.run("checkpoints.get")?;
-        let checkpoint = run.services.store.checkpoint(&run.connection_key, &key(run)).await?;
+        let checkpoint = run.store.checkpoint(&run.connection_key, &key(run)).await?;
         run.checkpoint_version = Some(checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.version));
         Ok(checkpoint.map(|checkpoint| checkpoint.json))
     }
@@ -20,7 +20,7 @@ impl Host for GuestState {
         let json =
             checkpoint_rules::check(&json).map_err(|error| Fault::new("invalid_checkpoint", error.to_string()))?;
         let key = key(run);
-        let store = &run.services.store;
+        let store = &run.store;
         let seen_version = match run.checkpoint_version {
             Some(version) => version,
             // A function that saves without having looked means to go on from whatever is there.
@@ -45,8 +45,7 @@ impl Host for GuestState {
     async fn clear(&mut self) -> Result<(), Fault> {
         let now_ms = self.clock.now_ms();
         let run = self.run("checkpoints.clear")?;
-        run.services
-            .store
+        run.store
             .clear_checkpoint(&run.connection_key, &key(run), now_ms)
             .await?;
         run.checkpoint_version = Some(0);

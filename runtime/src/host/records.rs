@@ -35,21 +35,21 @@ impl Host for GuestState {
     async fn batch_save(&mut self, model: String, records: String) -> Result<CountsPairs, Fault> {
         self.log.announce();
         let run = self.run("records.batch-save")?;
-        let counts = run.services.records.save(&key(run, &model)?, &records).await?;
+        let counts = run.records.save(&key(run, &model)?, &records).await?;
         Ok(self.count(model, counts))
     }
 
     async fn batch_update(&mut self, model: String, records: String) -> Result<CountsPairs, Fault> {
         self.log.announce();
         let run = self.run("records.batch-update")?;
-        let counts = run.services.records.update(&key(run, &model)?, &records).await?;
+        let counts = run.records.update(&key(run, &model)?, &records).await?;
         Ok(self.count(model, counts))
     }
 
     async fn batch_delete(&mut self, model: String, records: String) -> Result<CountsPairs, Fault> {
         self.log.announce();
         let run = self.run("records.batch-delete")?;
-        let counts = run.services.records.delete(&key(run, &model)?, &records).await?;
+        let counts = run.records.delete(&key(run, &model)?, &records).await?;
         Ok(self.count(model, counts))
     }
 
@@ -59,7 +59,7 @@ impl Host for GuestState {
             let message = format!("{} ids at once: at most {IDS_MAX} are allowed", ids.len());
             return Err(Fault::new("too_many_ids", message));
         }
-        Ok(run.services.records.by_ids(&key(run, &model)?, &ids).await?)
+        Ok(run.records.by_ids(&key(run, &model)?, &ids).await?)
     }
 }
 

@@ -38,6 +38,9 @@ pub(crate) struct RunFacts {
     pub(crate) provider: Arc<str>,
     pub(crate) environment_name: Arc<str>,
     pub(crate) connection_key: ConnectionKey,
+    /// What the run writes goes through these two: they refuse it once the run is somebody else's.
+    pub(crate) records: Records,
+    pub(crate) store: Store,
     /// Of a sync.
     pub(crate) variant: Option<String>,
     pub(crate) sender: Sender,

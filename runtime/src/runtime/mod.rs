@@ -7,6 +7,7 @@ mod keys;
 mod logs;
 mod proxy_call;
 mod start;
+mod sync_commands;
 mod syncs;
 
 use std::sync::Arc;
@@ -35,7 +36,8 @@ pub use keys::{DEFAULT_ENVIRONMENT, KEYS_MAX, KEYS_RELOAD_INTERVAL_MS, KeysError
 pub use metrics::CONTENT_TYPE as METRICS_CONTENT_TYPE;
 pub use proxy_call::CallOrigin;
 pub use start::StartError;
-pub use syncs::{BASE_VARIANT, SyncStatus};
+pub use sync_commands::{SyncCommand, SyncCommandError};
+pub use syncs::{BASE_VARIANT, SyncStatus, Triggered};
 
 /// A running runtime. Cheap to clone; it stops with [`Runtime::shutdown`].
 #[derive(Clone)]
@@ -266,7 +268,10 @@ impl Runtime {
         environment: &EnvironmentId,
         new: NewConnection,
     ) -> Result<Arc<Target>, ImportError> {
-        self.0.oauth.import(environment, new).await
+        let target = self.0.oauth.import(environment, new).await?;
+        // It has syncs now.
+        self.0.scheduler.wake();
+        Ok(target)
     }
 
     /// Changes tags and end user of a connection. The log has an operation that says which of them.
@@ -344,6 +349,7 @@ impl Runtime {
         let deployed = self.0.deploy.deploy(environment, provider_config_key, component).await;
         self.log_deploy(environment, provider_config_key, &started, &deployed);
         let deployed = deployed?;
+        self.0.scheduler.wake();
         for function in &deployed.functions {
             self.0
                 .functions

@@ -24,7 +24,7 @@ use crate::oauth::{OAuth, OAuthParts, SetupError};
 use crate::provider::{Catalogue, CatalogueError};
 use crate::proxy::{Proxy, ProxyError, ProxyOptions, Resolve};
 use crate::records::Records;
-use crate::scheduler::{Scheduler, SchedulerParts};
+use crate::scheduler::{Retries, Scheduler, SchedulerParts};
 use crate::schema::SchemaCache;
 use crate::store::{Store, StoreError};
 
@@ -167,6 +167,10 @@ impl Runtime {
             entropy: entropy.clone(),
             environment_name: Arc::clone(&environment_name),
             sync_runs_max: config.limits.concurrent_runs,
+            retries: Retries {
+                max: config.limits.sync_retries,
+                wait_ms: config.limits.sync_retry_wait_ms,
+            },
         });
         if alone {
             // As above for those who held these leases.

@@ -8,7 +8,7 @@ use sqlx::{Any, Decode, Row, Type, ValueRef};
 
 use super::StoreError;
 use crate::model::log::Source;
-use crate::model::{FunctionKind, Level, OperationKind, OperationState, RunState, SyncState, Trigger};
+use crate::model::{FrequencySource, FunctionKind, Level, OperationKind, OperationState, RunState, SyncState, Trigger};
 
 /// The columns of one row, read from left to right.
 pub(super) struct Columns<'r> {
@@ -146,6 +146,7 @@ words!(RunState {
     Cancelled = "cancelled",
 });
 words!(SyncState { Started = "started", Paused = "paused" });
+words!(FrequencySource { Function = "function", Connection = "connection" });
 words!(OperationState { Running = "running", Success = "success", Failed = "failed" });
 words!(Level { Debug = "debug", Info = "info", Warn = "warn", Error = "error" });
 words!(Source { User = "user", Internal = "internal" });

@@ -25,6 +25,7 @@ mod columns;
 mod connections;
 mod deployments;
 mod error;
+mod fence;
 mod integrations;
 mod log_queries;
 mod logs;
@@ -32,7 +33,9 @@ mod open;
 mod records;
 mod refreshes;
 mod runs;
+mod schedules;
 mod sql;
+mod sync_commands;
 mod syncs;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -49,6 +52,8 @@ pub use log_queries::{MessageQuery, OperationQuery};
 pub use records::{RecordKey, RecordPage, RecordWrite};
 pub use refreshes::{DueQuery, RefreshWrite};
 pub use runs::ClaimedRun;
+pub use schedules::{Retry, StaleSchedules};
+pub use sync_commands::SyncData;
 
 /// The database. Cheap to clone.
 #[derive(Clone)]
@@ -60,6 +65,8 @@ pub struct Store {
     writer: AnyPool,
     /// The last sequence number given to a log message by this process.
     message_sequence: Arc<AtomicI64>,
+    /// The run for which records and checkpoints are written; none for whoever is no run of a sync.
+    fence: Option<Arc<crate::model::Fence>>,
 }
 
 impl std::fmt::Debug for Store {

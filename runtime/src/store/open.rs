@@ -97,6 +97,7 @@ impl Store {
             reader,
             writer,
             message_sequence: Arc::new(AtomicI64::new(0)),
+            fence: None,
         }
     }
 }

@@ -12,6 +12,7 @@ mod opening;
 mod records;
 mod refreshes;
 mod runs;
+mod schedules;
 mod syncs;
 
 use std::collections::BTreeMap;
@@ -204,7 +205,10 @@ impl Fixture {
             variant: "base".to_owned(),
             state: SyncState::Started,
             frequency_ms: Some(60_000),
+            frequency_from: crate::model::FrequencySource::Function,
+            anchor_ms: NOW_MS,
             next_due_at_ms: Some(NOW_MS),
+            failures: 0,
             last_run: None,
         }
     }
