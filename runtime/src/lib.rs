@@ -26,6 +26,7 @@ mod redaction;
 pub mod runtime;
 mod scheduler;
 pub mod schema;
+mod signing;
 pub mod store;
 pub mod telemetry;
 
