@@ -84,31 +84,13 @@ fn build(applicant: &Target, grant: &CodeGrant<'_>, moment: Moment) -> Result<To
 
 /// The error without the code and the verifier, should the provider have repeated them.
 fn without_grant(grant: &CodeGrant<'_>, error: RefreshError) -> RefreshError {
-    let masked = |text: Option<String>| {
-        text.map(|text| {
-            let secrets = [Some(grant.code), grant.code_verifier, grant.refresh_token];
-            let secrets = secrets.into_iter().flatten().filter(|secret| !secret.is_empty());
-            secrets.fold(text, |text, secret| text.replace(secret, "REDACTED"))
-        })
-    };
-    match error {
-        RefreshError::Status {
-            host,
-            status,
-            error,
-            description,
-        } => RefreshError::Status {
-            host,
-            status,
-            error: masked(error),
-            description: masked(description),
-        },
-        RefreshError::NoToken { error, description } => RefreshError::NoToken {
-            error: masked(error),
-            description: masked(description),
-        },
-        other => other,
-    }
+    let secrets = [Some(grant.code), grant.code_verifier, grant.refresh_token];
+    let secrets = secrets.into_iter().flatten().filter(|secret| !secret.is_empty());
+    error::retold(error, |text| {
+        secrets
+            .clone()
+            .fold(text, |text, secret| text.replace(secret, "REDACTED"))
+    })
 }
 
 /// The provider's part of an authorization request.

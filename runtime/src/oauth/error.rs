@@ -196,7 +196,11 @@ impl NoCredentials {
 
 /// The error without the secrets that were sent, should the provider have repeated them.
 pub(super) fn without_secrets(target: &Target, error: RefreshError) -> RefreshError {
-    let masked = |text: Option<String>| text.map(|text| target.masker().mask(&text).into_owned());
+    retold(error, |text| target.masker().mask(&text).into_owned())
+}
+
+/// The error with the provider's words changed.
+pub(super) fn retold(error: RefreshError, change: impl Fn(String) -> String) -> RefreshError {
     match error {
         RefreshError::Status {
             host,
@@ -206,12 +210,12 @@ pub(super) fn without_secrets(target: &Target, error: RefreshError) -> RefreshEr
         } => RefreshError::Status {
             host,
             status,
-            error: masked(error),
-            description: masked(description),
+            error: error.map(&change),
+            description: description.map(&change),
         },
         RefreshError::NoToken { error, description } => RefreshError::NoToken {
-            error: masked(error),
-            description: masked(description),
+            error: error.map(&change),
+            description: description.map(&change),
         },
         other => other,
     }
