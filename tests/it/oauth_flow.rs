@@ -4,8 +4,6 @@ use nango_runtime_tests::oidc::{self, Oidc};
 use nango_runtime_tests::{Browser, Client, Page, Reply, Server, TestRuntime, Upstream};
 use serde_json::{Value, json};
 
-const HOUR_MS: i64 = 60 * 60 * 1_000;
-
 /// A server whose integration `oidc` is a client of `oidc`.
 async fn serving(oidc: &Oidc) -> (Server, Client) {
     serving_with(TestRuntime::new(), oidc).await
@@ -133,8 +131,8 @@ async fn a_customer_connects_and_the_connection_lasts() {
         (&stats["authorization_code"], &stats["refresh_token"], &stats["errors"]),
         (&json!(1), &json!(1), &json!(0))
     );
-    let expires_at = forced["credentials"]["expires_at"].as_str().expect("a time").to_owned();
-    assert!(expires_at.len() > 10 && HOUR_MS > 0, "{expires_at}");
+    // oidc-provider's tokens live an hour; without an end nothing would refresh this one in time.
+    assert!(forced["credentials"]["expires_at"].is_string(), "{forced}");
 
     // What came back is good once.
     let again = browser.open(&back.location().expect("back")).await;
