@@ -23,6 +23,7 @@ mod logs_outage;
 mod nango_providers;
 mod node_client;
 mod node_proxy;
+mod oauth1_flow;
 mod oauth_flow;
 mod openapi;
 mod pagination;

@@ -42,6 +42,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "credentials",
             "egress",
             "logs",
+            "signing",
             // Its tests make connections whose secrets are sealed.
             "encryption",
         ],

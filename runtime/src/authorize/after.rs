@@ -23,7 +23,7 @@ pub(super) fn from_query(target: &mut Target, query: &[(String, String)]) {
 
 /// `token_response_metadata`: paths in the answer of the token endpoint, texts and booleans.
 pub(super) fn from_answer(target: &mut Target) {
-    let Credentials::OAuth2 { raw, .. } = &target.credentials else {
+    let (Credentials::OAuth2 { raw, .. } | Credentials::OAuth1 { raw, .. }) = &target.credentials else {
         return;
     };
     let raw = raw.clone();

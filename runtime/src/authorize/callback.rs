@@ -9,7 +9,7 @@ use super::{Authorize, AuthorizeParts, Failure, FlowError, after, record};
 use crate::connect::{Created, Creator};
 use crate::connections::{Applicant, NewConnection, Target};
 use crate::model::JsonObject;
-use crate::oauth::CodeGrant;
+use crate::oauth::{CodeGrant, TemporaryGrant};
 use crate::provider::AuthMode;
 
 /// What a provider said, in characters.
@@ -17,13 +17,16 @@ const TOLD_CHARS_MAX: usize = 500;
 /// Where providers put what came back unchanged, in the order in which it is looked for. (Nango compatibility.)
 const STATE_PARAMETERS: [&str; 3] = ["state", "payload", "customField"];
 /// Where providers say why there is no access.
-const REASON_PARAMETERS: [&str; 6] = [
+const REASON_PARAMETERS: [&str; 8] = [
     "error",
     "error_description",
     "error_reason",
     "error_message",
     "error_uri",
     "status_code",
+    // Those of OAuth 1.0a have no standard; this is the most used.
+    "oauth_problem",
+    "oauth_problem_advice",
 ];
 
 /// The query that the customer came back with, and the cookies of his browser.
@@ -139,8 +142,12 @@ impl Authorize {
                 after::from_query(&mut applicant.target, returned.query);
                 plugin(&applicant)?
             }
-            _ => {
-                self.exchange(&mut applicant, &pending, returned).await?;
+            mode => {
+                if mode == AuthMode::OAuth1 {
+                    self.exchange_temporary(&mut applicant, &pending, returned).await?;
+                } else {
+                    self.exchange(&mut applicant, &pending, returned).await?;
+                }
                 after::from_query(&mut applicant.target, returned.query);
                 after::from_answer(&mut applicant.target);
                 after::ask(parts, &mut applicant.target).await?;
@@ -191,6 +198,38 @@ impl Authorize {
             refresh_token: pending.refresh_token.as_deref(),
         };
         self.0.oauth.exchange(&mut applicant.target, &grant).await?;
+        Ok(())
+    }
+
+    /// Of OAuth 1.0a: the answer names the temporary token, and proves with the verifier that it comes from whom the provider asked.
+    async fn exchange_temporary(
+        &self,
+        applicant: &mut Applicant,
+        pending: &Pending,
+        returned: &Returned<'_>,
+    ) -> Result<(), FlowError> {
+        let temporary = pending.temporary.as_ref().ok_or(FlowError::UnknownState)?.as_oauth();
+        if returned.value("denied").is_some() {
+            let told = "the customer declined".to_owned();
+            return Err(FlowError::Refused { told });
+        }
+        if let Some(token) = returned.value("oauth_token")
+            && token != temporary.token
+        {
+            return Err(FlowError::OtherToken);
+        }
+        let named = returned.value("oauth_token").and(returned.value("oauth_verifier"));
+        let Some(verifier) = named else {
+            let told = returned
+                .told()
+                .unwrap_or_else(|| "it gave no `oauth_token` and `oauth_verifier`, nor a reason".to_owned());
+            return Err(FlowError::Refused { told });
+        };
+        let grant = TemporaryGrant {
+            temporary: &temporary,
+            verifier,
+        };
+        self.0.oauth.exchange_temporary(&mut applicant.target, &grant).await?;
         Ok(())
     }
 

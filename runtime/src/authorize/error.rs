@@ -45,6 +45,10 @@ pub enum FlowError {
     IntegrationChanged { provider_config_key: String },
     #[error("the provider sent the customer back without access: {told}")]
     Refused { told: String },
+    #[error(
+        "the provider sent the customer back with another `oauth_token` than the one that he was sent away with, so it is another authorization's end"
+    )]
+    OtherToken,
     #[error("the answer came from {given:?}, and the authorization was asked for at {expected:?}")]
     Issuer { given: String, expected: String },
     #[error(transparent)]
@@ -97,7 +101,7 @@ impl FlowError {
             Self::Url { .. } => "url_param_err",
             Self::NoState | Self::UnknownState | Self::Stored(_) => "state_err",
             Self::OtherBrowser { .. } => "state_cookie_err",
-            Self::Refused { .. } | Self::Issuer { .. } => "callback_err",
+            Self::Refused { .. } | Self::OtherToken | Self::Issuer { .. } => "callback_err",
             Self::NoToken(_) => "token_err",
             Self::After { .. } => "connection_validation_failed",
             Self::Create(error) => match &**error {

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::{AUTHORIZATION_TTL_MS, AuthorizeParts, FlowError};
 use crate::credentials::{OAuthClient, Secret};
 use crate::model::{ConnectSession, IntegrationId, JsonObject};
+use crate::oauth::Temporary;
 
 /// Random bytes of a `state`, of the cookie, and of a PKCE verifier.
 const SECRET_BYTES: usize = 32;
@@ -26,9 +27,36 @@ pub(super) struct Pending {
     pub(super) browser: Option<[u8; 32]>,
     pub(super) client: Option<Client>,
     pub(super) refresh_token: Option<String>,
+    /// Of OAuth 1.0a.
+    pub(super) temporary: Option<TemporaryToken>,
     pub(super) popup_id: Option<String>,
     /// RFC 9207.
     pub(super) issuer: Option<String>,
+}
+
+/// Temporary credentials that the customer was sent to authorize.
+#[derive(Serialize, Deserialize)]
+pub(super) struct TemporaryToken {
+    token: String,
+    secret: String,
+}
+
+impl From<Temporary> for TemporaryToken {
+    fn from(temporary: Temporary) -> Self {
+        Self {
+            secret: temporary.secret.expose().clone(),
+            token: temporary.token,
+        }
+    }
+}
+
+impl TemporaryToken {
+    pub(super) fn as_oauth(&self) -> Temporary {
+        Temporary {
+            token: self.token.clone(),
+            secret: Secret::new(self.secret.clone()),
+        }
+    }
 }
 
 /// The client in the place of the integration's.

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::pending::{self, Client, Pending};
-use super::url::Ask;
+use super::url::{Ask, Grant};
 use super::{Authorize, AuthorizeParts, Failure, FlowError, record};
 use crate::connections::{Applicant, complete_config};
 use crate::model::{ConnectSession, IntegrationDefaults, JsonObject};
+use crate::oauth::Temporary;
 use crate::provider::AuthMode;
 
 /// What a browser asks for, next to its connect session.
@@ -74,7 +75,14 @@ impl Authorize {
         let verifier = needs_proof(&applicant).then(|| pending::secret(parts.entropy.bytes()));
         let mut authorization_params = begin.authorization_params;
         authorization_params.extend(defaults.authorization_params.clone());
+        let mut temporary = None;
         let location = match applicant.target.provider.auth_mode {
+            AuthMode::OAuth1 => {
+                let given = self.temporary(&applicant, client.as_ref(), &state).await?;
+                let location = by_temporary(parts, &applicant, &given.token, &authorization_params, &defaults)?;
+                temporary = Some(given.into());
+                location
+            }
             AuthMode::OAuth2 => by_code(
                 parts,
                 &applicant,
@@ -109,12 +117,39 @@ impl Authorize {
             browser: browser.as_deref().map(pending::sha256),
             refresh_token: begin.credentials.get("oauth_refresh_token_override").cloned(),
             client,
+            temporary,
             popup_id: begin.popup_id,
             issuer: word(&applicant.target.provider.json, "issuer").map(str::to_owned),
             session,
         };
         kept.keep(parts, &state).await?;
         Ok(Begun { location, cookie })
+    }
+
+    /// OAuth 1.0a begins with a request of ours. The `state` is in the callback, since the protocol has no place for it.
+    async fn temporary(
+        &self,
+        applicant: &Applicant,
+        client: Option<&Client>,
+        state: &str,
+    ) -> Result<Temporary, FlowError> {
+        let parts = &*self.0;
+        if client.is_some() {
+            return Err(FlowError::Url {
+                reason: "`oauth_client_id_override` was given, and connections with OAuth 1.0a have the integration's client"
+                    .to_owned(),
+            });
+        }
+        if applicant.target.client.is_none() {
+            return Err(not_configured(applicant, "`client_id`"));
+        }
+        // What is wrong with the address of the provider's page is known before anybody is asked.
+        authorization(parts, applicant)?;
+        let mut callback = ::url::Url::parse(&parts.callback_url).map_err(|error| FlowError::Url {
+            reason: format!("`oauth_callback_url` is no URL: {error}"),
+        })?;
+        callback.query_pairs_mut().append_pair("state", state);
+        Ok(parts.oauth.temporary(&applicant.target, callback.as_str()).await?)
     }
 }
 
@@ -147,14 +182,39 @@ fn by_code(parts: &AuthorizeParts, applicant: &Applicant, ask: &CodeAsk<'_>) -> 
     Ask {
         entry,
         base: authorization.url,
-        client_id,
-        redirect_uri: &parts.callback_url,
-        state: ask.state,
+        grant: Grant::Code {
+            client_id,
+            redirect_uri: &parts.callback_url,
+            state: ask.state,
+            challenge: challenge.as_deref(),
+        },
         scope: &scopes.join(separator),
-        challenge: challenge.as_deref(),
         provider_params: authorization.params,
         params: ask.params,
         user_scope: ask.user_scope,
+    }
+    .url()
+}
+
+/// OAuth 1.0a, with the temporary token; what the customer comes back with is bound to that.
+fn by_temporary(
+    parts: &AuthorizeParts,
+    applicant: &Applicant,
+    token: &str,
+    params: &BTreeMap<String, String>,
+    defaults: &IntegrationDefaults,
+) -> Result<String, FlowError> {
+    let entry = &applicant.target.provider.json;
+    let authorization = authorization(parts, applicant)?;
+    let scopes = overridden_scopes(defaults).unwrap_or_else(|| applicant.scopes.clone());
+    Ask {
+        entry,
+        base: authorization.url,
+        grant: Grant::Temporary { token },
+        scope: &scopes.join(word(entry, "scope_separator").unwrap_or(" ")),
+        provider_params: authorization.params,
+        params,
+        user_scope: None,
     }
     .url()
 }
@@ -163,27 +223,42 @@ fn by_code(parts: &AuthorizeParts, applicant: &Applicant, ask: &CodeAsk<'_>) -> 
 fn by_installation(parts: &AuthorizeParts, applicant: &mut Applicant, state: &str) -> Result<String, FlowError> {
     let link = applicant.app_link.clone();
     let link = link.ok_or_else(|| not_configured(applicant, "`app_link`"))?;
+    let link = link.trim_end_matches('/');
     let config = &mut applicant.target.connection_config;
-    config.insert("appPublicLink".to_owned(), link.trim_end_matches('/').into());
-    let mut url = authorization(parts, applicant)?.url;
+    config.insert("appPublicLink".to_owned(), link.into());
+    let entry = &applicant.target.provider.json;
+    let path = match word(entry, "authorization_url") {
+        None => Some("/installations/new"),
+        // The link is a whole address; in the place of a value it would be encoded.
+        Some(template) => template.strip_prefix("${connectionConfig.appPublicLink}"),
+    };
+    let mut url = match path {
+        Some(path) => app_page(&format!("{link}{path}"))?,
+        None => authorization(parts, applicant)?.url,
+    };
     url.query_pairs_mut().append_pair("state", state);
     Ok(url.into())
 }
 
 /// A plugin is installed at its own page; `payload` comes back as it was.
 fn by_plugin(applicant: &Applicant, state: &str) -> Result<String, FlowError> {
-    let link = applicant.app_link.as_deref();
-    let link = link.or(applicant
-        .target
-        .integration_config
-        .get("appLink")
-        .and_then(Value::as_str));
-    let link = link.ok_or_else(|| not_configured(applicant, "`app_link`"))?;
-    let mut url = ::url::Url::parse(link).map_err(|error| FlowError::Url {
-        reason: format!("`app_link` of the integration is no URL: {error}"),
-    })?;
+    let config = &applicant.target.integration_config;
+    // A plugin has no credentials of an app; both spellings are in use.
+    let named = |name: &str| config.get(name).and_then(Value::as_str).filter(|link| !link.is_empty());
+    let link = applicant.app_link.as_deref().or(named("app_link")).or(named("appLink"));
+    let link = link.ok_or_else(|| not_configured(applicant, "`app_link` in `custom`"))?;
+    let mut url = app_page(link)?;
     url.query_pairs_mut().append_pair("payload", state);
     Ok(url.into())
+}
+
+/// The integration's own page at the provider.
+fn app_page(link: &str) -> Result<::url::Url, FlowError> {
+    let url = ::url::Url::parse(link).ok();
+    let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    url.ok_or_else(|| FlowError::Url {
+        reason: "`app_link` of the integration is no URL that begins with https://".to_owned(),
+    })
 }
 
 fn authorization(parts: &AuthorizeParts, applicant: &Applicant) -> Result<crate::oauth::Authorization, FlowError> {

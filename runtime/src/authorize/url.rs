@@ -27,12 +27,8 @@ pub(super) struct Ask<'a> {
     pub(super) entry: &'a Value,
     /// Its `authorization_url` with values filled in.
     pub(super) base: Url,
-    pub(super) client_id: &'a str,
-    pub(super) redirect_uri: &'a str,
-    pub(super) state: &'a str,
+    pub(super) grant: Grant<'a>,
     pub(super) scope: &'a str,
-    /// RFC 7636; none for a provider that does not know it.
-    pub(super) challenge: Option<&'a str>,
     /// The provider's `authorization_params` with values filled in.
     pub(super) provider_params: JsonObject,
     /// Those of who begins; `undefined` takes a parameter away. (Nango compatibility.)
@@ -40,6 +36,32 @@ pub(super) struct Ask<'a> {
     /// Scopes of the user's own token, where a provider has such.
     pub(super) user_scope: Option<&'a str>,
 }
+
+/// What the customer comes back with.
+#[derive(Clone, Copy)]
+pub(super) enum Grant<'a> {
+    /// A code: RFC 6749, section 4.1.1.
+    Code {
+        client_id: &'a str,
+        redirect_uri: &'a str,
+        state: &'a str,
+        /// RFC 7636; none for a provider that does not know it.
+        challenge: Option<&'a str>,
+    },
+    /// The temporary token, authorized: RFC 5849, section 2.2. Where he comes back to was said when it was asked for.
+    Temporary { token: &'a str },
+}
+
+/// What the end is recognised by, which is nobody's to choose.
+const FIXED: [&str; 7] = [
+    "state",
+    "redirect_uri",
+    "client_id",
+    "code_challenge",
+    "code_challenge_method",
+    "oauth_token",
+    "oauth_callback",
+];
 
 impl Ask<'_> {
     pub(super) fn url(&self) -> Result<String, FlowError> {
@@ -75,16 +97,32 @@ impl Ask<'_> {
                 (None, None) => {}
             }
         };
-        set("response_type", Some("code".to_owned()));
-        set("client_id", Some(self.client_id.to_owned()));
-        set("redirect_uri", Some(self.redirect_uri.to_owned()));
-        if !self.scope.is_empty() {
-            set("scope", Some(self.scope.to_owned()));
-        }
-        set("state", Some(self.state.to_owned()));
-        if let Some(challenge) = self.challenge {
-            set("code_challenge", Some(challenge.to_owned()));
-            set("code_challenge_method", Some("S256".to_owned()));
+        let scope = (!self.scope.is_empty()).then(|| self.scope.to_owned());
+        match self.grant {
+            Grant::Code {
+                client_id,
+                redirect_uri,
+                state,
+                challenge,
+            } => {
+                set("response_type", Some("code".to_owned()));
+                set("client_id", Some(client_id.to_owned()));
+                set("redirect_uri", Some(redirect_uri.to_owned()));
+                if scope.is_some() {
+                    set("scope", scope);
+                }
+                set("state", Some(state.to_owned()));
+                if let Some(challenge) = challenge {
+                    set("code_challenge", Some(challenge.to_owned()));
+                    set("code_challenge_method", Some("S256".to_owned()));
+                }
+            }
+            Grant::Temporary { token } => {
+                set("oauth_token", Some(token.to_owned()));
+                if scope.is_some() {
+                    set("scope", scope);
+                }
+            }
         }
         for (name, value) in &self.provider_params {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -94,11 +132,7 @@ impl Ask<'_> {
             set("user_scope", Some(scope.to_owned()));
         }
         for (name, value) in self.params {
-            // What the end is recognised by is nobody's to choose.
-            if !matches!(
-                name.as_str(),
-                "state" | "redirect_uri" | "client_id" | "code_challenge" | "code_challenge_method"
-            ) {
+            if !FIXED.contains(&name.as_str()) {
                 set(name, (value != "undefined").then(|| value.clone()));
             }
         }
@@ -146,16 +180,24 @@ mod tests {
 
     use super::*;
 
+    const fn code<'a>(client_id: &'a str, redirect_uri: &'a str, challenge: Option<&'a str>) -> Grant<'a> {
+        Grant::Code {
+            client_id,
+            redirect_uri,
+            state: "st4te",
+            challenge,
+        }
+    }
+
+    const CODE: Grant<'_> = code("my id", "https://us.test/oauth/callback", None);
+
     fn url(entry: &Value, base: &str, change: impl FnOnce(&mut Ask<'_>)) -> String {
         let params = BTreeMap::new();
         let mut ask = Ask {
             entry,
             base: Url::parse(base).unwrap(),
-            client_id: "my id",
-            redirect_uri: "https://us.test/oauth/callback",
-            state: "st4te",
+            grant: CODE,
             scope: "repo user:email",
-            challenge: None,
             provider_params: JsonObject::new(),
             params: &params,
             user_scope: None,
@@ -171,7 +213,7 @@ mod tests {
             "https://acme.test/authorize?response_type=code&client_id=my%20id&redirect_uri=https%3A%2F%2Fus.test%2Foauth%2Fcallback&scope=repo%20user%3Aemail&state=st4te"
         );
         let with = url(&json!({}), "https://acme.test/a?tenant=7&scope=old", |ask| {
-            ask.challenge = Some("ch");
+            ask.grant = code("my id", "https://us.test/oauth/callback", Some("ch"));
             ask.scope = "";
             ask.provider_params = json!({"access_type": "offline", "max": 3}).as_object().unwrap().clone();
             ask.user_scope = Some("chat:write");
@@ -199,11 +241,8 @@ mod tests {
         let ask = Ask {
             entry: &entry,
             base: Url::parse("https://acme.test/a").unwrap(),
-            client_id: "my id",
-            redirect_uri: "https://us.test/oauth/callback",
-            state: "st4te",
+            grant: CODE,
             scope: "repo user:email",
-            challenge: None,
             provider_params: json!({"access_type": "offline"}).as_object().unwrap().clone(),
             params: &params,
             user_scope: None,
@@ -212,11 +251,34 @@ mod tests {
     }
 
     #[test]
+    fn temporary_tokens() {
+        let params = [
+            ("oauth_callback", "https://evil.test"),
+            ("oauth_token", "mine"),
+            ("expiration", "never"),
+        ];
+        let params = BTreeMap::from(params.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let entry = json!({});
+        let ask = Ask {
+            entry: &entry,
+            base: Url::parse("https://acme.test/a").unwrap(),
+            grant: Grant::Temporary { token: "t+1" },
+            scope: "read,write",
+            provider_params: json!({"name": "us"}).as_object().unwrap().clone(),
+            params: &params,
+            user_scope: None,
+        };
+        assert_eq!(
+            ask.url().unwrap(),
+            "https://acme.test/a?oauth_token=t%2B1&scope=read%2Cwrite&name=us&expiration=never"
+        );
+    }
+
+    #[test]
     fn knobs_of_single_providers() {
         let short = |entry: Value| {
             url(&entry, "https://acme.test/a", |ask| {
-                ask.redirect_uri = "r";
-                ask.client_id = "";
+                ask.grant = code("", "r", None);
                 ask.scope = "a:b,c d";
             })
         };
@@ -247,11 +309,8 @@ mod tests {
         let ask = Ask {
             entry: &entry,
             base: Url::parse("https://acme.test/a").unwrap(),
-            client_id: "",
-            redirect_uri: "",
-            state: "",
+            grant: CODE,
             scope: "",
-            challenge: None,
             provider_params: JsonObject::new(),
             params: &params,
             user_scope: None,

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::RefreshError;
+use super::{RefreshError, values};
 use crate::connections::Target;
 use crate::credentials::{Credentials, Secret};
 use crate::model::JsonObject;
@@ -76,11 +76,11 @@ pub(super) fn readable(credentials: &Credentials) -> Result<Credentials, Refresh
 }
 
 /// What the answer of a refusal says of it, as far as that is no secret: RFC 6749, section 5.2, and where other login endpoints
-/// say it: in `message`, or in an `error` that is an object.
+/// say it: in `message`, in an `error` that is an object, in the first of `errors`, or in `oauth_problem`.
 pub(super) fn refusal(object: &JsonObject) -> RefreshError {
     let word = |object: &JsonObject, names: &[&str]| {
         let said = names.iter().find_map(|name| text(object, name))?;
-        Some(said.chars().take(REASON_CHARS_MAX).collect::<String>())
+        Some(clipped(said))
     };
     if let Some(Value::Object(error)) = object.get("error") {
         return RefreshError::NoToken {
@@ -88,10 +88,23 @@ pub(super) fn refusal(object: &JsonObject) -> RefreshError {
             description: word(error, &["detail", "message"]),
         };
     }
+    if let Some(Value::Object(error)) = object.get("errors").and_then(|errors| errors.get(0)) {
+        return RefreshError::NoToken {
+            error: error
+                .get("code")
+                .filter(|code| !code.is_object())
+                .map(|code| clipped(&values::text(code))),
+            description: word(error, &["message", "detail"]),
+        };
+    }
     RefreshError::NoToken {
-        error: word(object, &["error"]),
+        error: word(object, &["error", "oauth_problem"]),
         description: word(object, &["error_description", "message", "detail"]),
     }
+}
+
+fn clipped(text: &str) -> String {
+    text.chars().take(REASON_CHARS_MAX).collect()
 }
 
 /// Text of the provider that is repeated, in characters.

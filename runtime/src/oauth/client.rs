@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use serde_json::Value;
-use url::Host;
+use url::{Host, form_urlencoded};
 
 use super::RefreshError;
 use super::answer::refusal;
@@ -33,7 +33,7 @@ pub enum SetupError {
     Client(#[from] reqwest::Error),
 }
 
-/// A JSON object that came with a 2xx.
+/// An object that came with a 2xx.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) object: Secret<JsonObject>,
@@ -63,20 +63,36 @@ impl TokenClient {
         Ok(Self { http, policy })
     }
 
-    /// Gives a successful answer that is an object.
+    /// Gives a successful answer that is an object, or a form that says it is one: some older endpoints know nothing else.
     pub(super) async fn send(&self, request: TokenRequest) -> Result<Answer, RefreshError> {
         let host = request.url.host_str().unwrap_or_default().to_owned();
-        match self.send_for_json(request).await? {
-            (Value::Object(object), headers) => Ok(Answer {
-                object: Secret::new(object),
-                headers,
-            }),
-            _ => Err(RefreshError::NotJson { host }),
-        }
+        let (body, headers) = self.send_for_bytes(request).await?;
+        let object = match serde_json::from_slice(body.expose()) {
+            Ok(Value::Object(object)) => Some(object),
+            Ok(_) => None,
+            Err(_) => is_form(&headers).then(|| form(body.expose())).flatten(),
+        };
+        let object = Secret::new(object.ok_or(RefreshError::NotJson { host })?);
+        Ok(Answer { object, headers })
+    }
+
+    /// Gives a successful answer that is a form, whatever it calls itself: RFC 5849, section 2.1, whose providers call it text.
+    pub(super) async fn send_for_form(&self, request: TokenRequest) -> Result<Secret<JsonObject>, RefreshError> {
+        let host = request.url.host_str().unwrap_or_default().to_owned();
+        let (body, _) = self.send_for_bytes(request).await?;
+        let object = form(body.expose());
+        object.map(Secret::new).ok_or(RefreshError::NotForm { host })
     }
 
     /// Gives a successful answer. It may hold secrets.
     pub(super) async fn send_for_json(&self, request: TokenRequest) -> Result<(Value, HeaderMap), RefreshError> {
+        let host = request.url.host_str().unwrap_or_default().to_owned();
+        let (body, headers) = self.send_for_bytes(request).await?;
+        let json = serde_json::from_slice(body.expose());
+        Ok((json.map_err(|_| RefreshError::NotJson { host })?, headers))
+    }
+
+    async fn send_for_bytes(&self, request: TokenRequest) -> Result<(Secret<Vec<u8>>, HeaderMap), RefreshError> {
         let host = request.url.host_str().unwrap_or_default().to_owned();
         // An address is not resolved, so nobody else would look at it.
         let address = match request.url.host() {
@@ -111,17 +127,39 @@ impl TokenClient {
             body.extend_from_slice(&piece);
         }
         let body = Secret::new(body);
-        let json = serde_json::from_slice(body.expose()).ok();
         if status.is_success() {
-            let json = json.ok_or(RefreshError::NotJson { host })?;
-            return Ok((json, headers));
+            return Ok((body, headers));
         }
-        let object = match json {
-            Some(Value::Object(object)) => Some(Secret::new(object)),
-            Some(_) | None => None,
+        let object = match serde_json::from_slice(body.expose()) {
+            Ok(Value::Object(object)) => Some(object),
+            Ok(_) => None,
+            Err(_) => form(body.expose()),
         };
-        Err(refused(host, status, object.as_ref()))
+        Err(refused(host, status, object.map(Secret::new).as_ref()))
     }
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
+    kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+/// A form's pairs; none of a text that is no form, such as a page or a sentence.
+fn form(body: &[u8]) -> Option<JsonObject> {
+    let text = std::str::from_utf8(body).ok()?.trim();
+    let is_pair = |pair: &str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        pair.contains('=')
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_-.%".contains(&byte))
+    };
+    if text.is_empty() || !text.split('&').all(is_pair) {
+        return None;
+    }
+    let pairs = form_urlencoded::parse(text.as_bytes()).into_owned();
+    Some(pairs.map(|(name, value)| (name, value.into())).collect())
 }
 
 fn refused(host: String, status: StatusCode, object: Option<&Secret<JsonObject>>) -> RefreshError {

@@ -75,6 +75,12 @@ pub enum RefreshError {
     },
     #[error("the token endpoint at {host:?} answered no JSON object")]
     NotJson { host: String },
+    #[error("the token endpoint at {host:?} answered no form, as OAuth 1.0a has it")]
+    NotForm { host: String },
+    #[error(
+        "the provider {provider:?} did not take note of where the customer is to come back to (`oauth_callback_confirmed` is not true)"
+    )]
+    NotConfirmed { provider: String },
     #[error("the token endpoint gave no token{}", told(error.as_deref(), description.as_deref()))]
     NoToken {
         error: Option<String>,
@@ -186,6 +192,8 @@ impl NoCredentials {
             | RefreshError::Redirect { .. }
             | RefreshError::Status { .. }
             | RefreshError::NotJson { .. }
+            | RefreshError::NotForm { .. }
+            | RefreshError::NotConfirmed { .. }
             | RefreshError::NoToken { .. }
             | RefreshError::Unusable(_)
             | RefreshError::NotLearned { .. }

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 
 use super::answer::claims;
 use super::request::TokenRequest;
+use super::temporary::{self, Token};
 use super::values::{Moment, TokenValues, header_map};
 use super::{OAuth, RefreshError};
 use crate::connections::Target;
-use crate::credentials::{Secret, lookup};
+use crate::credentials::{Credentials, Secret, lookup};
 use crate::model::JsonObject;
 
 impl OAuth {
@@ -58,9 +59,24 @@ impl OAuth {
             headers.insert(header::AUTHORIZATION, value);
         }
         let method = given.get("method").and_then(Value::as_str).unwrap_or("GET");
+        let method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::GET);
+        let url = values.url(given, "url")?;
+        if let Credentials::OAuth1 {
+            oauth_token,
+            oauth_token_secret,
+            ..
+        } = &target.credentials
+        {
+            let by = Token {
+                token: Some((oauth_token.expose().as_str(), oauth_token_secret.expose().as_str())),
+                ..Token::default()
+            };
+            let signed = temporary::authorization(target, &method, &url, None, by, moment)?;
+            headers.insert(header::AUTHORIZATION, signed);
+        }
         Ok(TokenRequest {
-            method: Method::from_bytes(method.as_bytes()).unwrap_or(Method::GET),
-            url: values.url(given, "url")?,
+            method,
+            url,
             headers,
             body: Secret::new(match given.get("body") {
                 Some(body) => body.to_string(),
