@@ -2,6 +2,7 @@
 
 mod actions;
 mod api_keys;
+mod app_install;
 mod audit;
 mod bad_input;
 mod cli;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::pending::{self, Pending};
 use super::{Authorize, AuthorizeParts, Failure, FlowError, after, record};
 use crate::connect::{Created, Creator};
-use crate::connections::{Applicant, NewConnection, Target};
+use crate::connections::{Applicant, NewConnection, Target, keep_users_own};
 use crate::model::JsonObject;
 use crate::oauth::{CodeGrant, TemporaryGrant};
 use crate::provider::AuthMode;
@@ -244,11 +244,14 @@ impl Authorize {
             refresh_token: None,
         };
         self.0.oauth.exchange(&mut applicant.target, &grant).await?;
-        let user = applicant.target.credentials.to_json();
-        applicant
-            .target
-            .connection_config
-            .insert("userCredentials".to_owned(), user);
+        after::from_answer(&mut applicant.target);
+        after::ask(&self.0, &mut applicant.target).await?;
+        let Target {
+            credentials,
+            connection_config,
+            ..
+        } = &mut applicant.target;
+        keep_users_own(connection_config, credentials);
         Ok(())
     }
 }

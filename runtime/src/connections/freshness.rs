@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::users_own::WRITES_MAX;
 use super::{Connections, ConnectionsError, Target, fields};
 use crate::credentials::{Credentials, Secret, SessionKind};
 use crate::model::{Connection, EnvironmentId, RefreshFailure};
@@ -21,6 +22,14 @@ pub struct RefreshRight {
     /// The connection's epoch when the refresh began.
     pub epoch: i64,
     pub fence: i64,
+}
+
+/// What a refresh obtained.
+#[derive(Debug)]
+pub struct Fresh {
+    pub credentials: Credentials,
+    /// Of the mode CUSTOM, when those of the user were refreshed too.
+    pub users_own: Option<Credentials>,
 }
 
 impl Target {
@@ -79,9 +88,27 @@ fn is_refreshable(target: &Target, credentials: &Credentials) -> bool {
     }
 }
 
-/// From when on fresh credentials are wanted. Of credentials obtained just now the lifetime is known: the margin is at most
-/// half of it, since otherwise those that live shorter than the margin would be refreshed with each use.
+/// From when on fresh credentials are wanted: those that requests use, or the user's own next to them.
 pub(super) fn due_at_ms(target: &Target, credentials: &Credentials, obtained_at_ms: Option<i64>) -> Option<i64> {
+    let due_at_ms = own_due_at_ms(target, credentials, obtained_at_ms);
+    let own = target.users_own();
+    let own_at_ms = own.and_then(|own| users_own_due_at_ms(&target.provider, &own));
+    // Those that could not be refreshed just now are tried again together with the others.
+    let own_at_ms = own_at_ms.filter(|at_ms| obtained_at_ms.is_none_or(|obtained_at_ms| *at_ms > obtained_at_ms));
+    match (due_at_ms, own_at_ms) {
+        (Some(due_at_ms), Some(own_at_ms)) => Some(due_at_ms.min(own_at_ms)),
+        (due_at_ms, _) => due_at_ms,
+    }
+}
+
+/// From when on the user's own are to be refreshed.
+pub(super) fn users_own_due_at_ms(provider: &Provider, own: &Credentials) -> Option<i64> {
+    Some(own.expires_at_ms()?.saturating_sub(margin_ms(provider)))
+}
+
+/// Of credentials obtained just now the lifetime is known: the margin is at most
+/// half of it, since otherwise those that live shorter than the margin would be refreshed with each use.
+fn own_due_at_ms(target: &Target, credentials: &Credentials, obtained_at_ms: Option<i64>) -> Option<i64> {
     if !is_refreshable(target, credentials) {
         return None;
     }
@@ -124,16 +151,19 @@ impl Connections {
         &self,
         target: &Target,
         right: RefreshRight,
-        credentials: &Credentials,
+        fresh: &Fresh,
         obtained_at_ms: i64,
     ) -> Result<Option<Arc<Target>>, ConnectionsError> {
         let inner = &self.0;
         let connection = &target.connection;
-        let sealed = inner.seal_credentials(connection, &Secret::new(credentials.to_json()));
-        let due_at_ms = due_at_ms(target, credentials, Some(obtained_at_ms));
+        if let Some(own) = &fresh.users_own {
+            return self.write_both(target, right, fresh, own, obtained_at_ms).await;
+        }
+        let sealed = inner.seal_credentials(connection, &Secret::new(fresh.credentials.to_json()));
+        let due_at_ms = due_at_ms(target, &fresh.credentials, Some(obtained_at_ms));
         let written = inner
             .store
-            .write_refreshed(&write(connection, right), &sealed, due_at_ms, obtained_at_ms)
+            .write_refreshed(&write(connection, right), &sealed, None, due_at_ms, obtained_at_ms)
             .await?;
         self.forget(connection);
         let Some(generation) = written else {
@@ -148,6 +178,47 @@ impl Connections {
         connection.refresh.failure = None;
         let target = inner.open(Arc::clone(&target.integration), connection)?;
         Ok(Some(Arc::new(target)))
+    }
+
+    /// As [`Connections::write_refreshed`], with the user's own: both or neither. What others write into the connection_config at
+    /// the same time stays.
+    async fn write_both(
+        &self,
+        target: &Target,
+        right: RefreshRight,
+        fresh: &Fresh,
+        own: &Credentials,
+        obtained_at_ms: i64,
+    ) -> Result<Option<Arc<Target>>, ConnectionsError> {
+        let inner = &self.0;
+        let connection = &target.connection;
+        let sealed = inner.seal_credentials(connection, &Secret::new(fresh.credentials.to_json()));
+        let due = own_due_at_ms(target, &fresh.credentials, Some(obtained_at_ms));
+        let own_due = users_own_due_at_ms(&target.provider, own).filter(|at_ms| *at_ms > obtained_at_ms);
+        let due_at_ms = due.map(|due| own_due.map_or(due, |own_due| own_due.min(due)));
+        for _ in 0..WRITES_MAX {
+            let Some(users_own) = self.with_users_own(target, right, own).await? else {
+                break;
+            };
+            let write = write(connection, right);
+            let written = inner
+                .store
+                .write_refreshed(&write, &sealed, Some(&users_own), due_at_ms, obtained_at_ms)
+                .await?;
+            if written.is_some() {
+                self.forget(connection);
+                let target = self
+                    .target_now(
+                        &connection.environment_id,
+                        &connection.provider_config_key,
+                        &connection.connection_id,
+                    )
+                    .await?;
+                return Ok(Some(target));
+            }
+        }
+        self.forget(connection);
+        Ok(None)
     }
 
     /// Writes that fresh credentials could not be obtained.

@@ -39,6 +39,26 @@ impl Target {
         self.masking.masker = OnceLock::new();
     }
 
+    /// The same connection with other credentials, in the place of those that are there.
+    #[must_use]
+    pub fn with(&self, credentials: Credentials) -> Self {
+        Self {
+            integration: Arc::clone(&self.integration),
+            provider: Arc::clone(&self.provider),
+            connection: Arc::clone(&self.connection),
+            credentials,
+            connection_config: self.connection_config.clone(),
+            integration_config: self.integration_config.clone(),
+            masking: Masking {
+                integration: self.masking.integration.clone(),
+                masker: OnceLock::new(),
+            },
+            client: self.client.clone(),
+            value_template: OnceLock::new(),
+            app: self.app.clone(),
+        }
+    }
+
     /// Masks all secrets of this connection.
     pub fn masker(&self) -> &Masker {
         self.masking.masker.get_or_init(|| {

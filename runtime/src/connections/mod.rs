@@ -14,6 +14,7 @@ mod masking;
 mod sealing;
 #[cfg(test)]
 pub(crate) mod tests;
+mod users_own;
 pub(crate) mod validation;
 mod verification;
 
@@ -24,9 +25,10 @@ pub use applicant::Applicant;
 pub use cache::{CACHE_TTL_MS, INTEGRATIONS_MAX, TARGETS_MAX};
 pub use error::ConnectionsError;
 pub(crate) use fields::{check_typed, complete_config, connection_config as check_config};
-pub use freshness::{REFRESH_MARGIN_MS, RefreshRight};
+pub use freshness::{Fresh, REFRESH_MARGIN_MS, RefreshRight};
 pub use input::{IntegrationPatch, NewConnection, NewIntegration};
 pub use masking::{Masking, RunMasker};
+pub use users_own::keep_users_own;
 pub use validation::{CONFIG_BYTES_MAX, METADATA_BYTES_MAX, NAME_CHARS_MAX, TAG_KEY_CHARS_MAX, TAGS_MAX};
 pub use verification::VERIFICATION_INTERVAL_MS;
 

@@ -66,8 +66,13 @@ impl Inner {
     /// Puts both secrets of a connection into its row.
     pub(super) fn seal_connection(&self, row: &mut Connection, credentials: &Credentials, config: JsonObject) {
         row.credentials = self.seal_credentials(row, &Secret::new(credentials.to_json()));
+        row.connection_config = self.seal_config(row, config);
+    }
+
+    /// A connection_config, for the row of this connection.
+    pub(super) fn seal_config(&self, row: &Connection, config: JsonObject) -> Sealed {
         let config = Secret::new(Value::Object(config));
-        row.connection_config = self.seal_json(&connection_place(row, "connection_config"), &config);
+        self.seal_json(&connection_place(row, "connection_config"), &config)
     }
 
     /// Credentials in the shape of the public API, for the row of this connection.

@@ -353,9 +353,9 @@ impl OAuth {
             fence,
         };
         let record = record::Record::begin(parts, &target);
-        match obtain::credentials(parts, &target).await {
-            Ok(credentials) => {
-                let written = record.succeeded(right, &credentials).await.map_err(failed)?;
+        match obtain::all(parts, &target, want.is_forced()).await {
+            Ok(obtained) => {
+                let written = record.succeeded(right, &obtained).await.map_err(failed)?;
                 let target = match written {
                     Some(target) => target,
                     // Imported anew meanwhile, or refreshed by somebody who came later: those are the newest.

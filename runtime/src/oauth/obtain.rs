@@ -5,8 +5,46 @@ use super::client::TokenClient;
 use super::minted::{self, Minted};
 use super::values::Moment;
 use super::{Parts, RefreshError, answer, app, bill, request, two_step};
-use crate::connections::Target;
+use crate::connections::{Fresh, Target};
 use crate::credentials::{Credentials, SessionKind};
+
+/// Fresh credentials, and those of the user next to them.
+pub(super) struct Obtained {
+    pub(super) fresh: Fresh,
+    /// Why the user's own are the old ones although they were due.
+    pub(super) complaint: Option<RefreshError>,
+}
+
+/// As [`credentials`], and where the connection has credentials of the user next to its own, those too when they are due. What
+/// requests use does not wait for the user's: an app works on when its user has gone.
+pub(super) async fn all(parts: &Parts, target: &Target, is_forced: bool) -> Result<Obtained, RefreshError> {
+    let credentials = credentials(parts, target).await?;
+    let mut obtained = Obtained {
+        fresh: Fresh {
+            credentials,
+            users_own: None,
+        },
+        complaint: None,
+    };
+    let is_due = is_forced || target.is_users_own_due(parts.clock.now_ms());
+    if let Some(own) = target.users_own().filter(|_| is_due) {
+        match users_own(parts, target.with(own)).await {
+            Ok(own) => obtained.fresh.users_own = Some(own),
+            Err(error) => obtained.complaint = Some(error),
+        }
+    }
+    Ok(obtained)
+}
+
+async fn users_own(parts: &Parts, target: Target) -> Result<Credentials, RefreshError> {
+    let moment = Moment {
+        now_ms: parts.clock.now_ms(),
+        random: parts.entropy.bytes(),
+    };
+    let fresh = by_oauth2(parts, &parts.client, &target, moment).await;
+    let fresh = fresh.map_err(|error| super::error::without_secrets(&target, error))?;
+    answer::readable(&fresh)
+}
 
 /// Fresh credentials in the place of `target`'s.
 pub(super) async fn credentials(parts: &Parts, target: &Target) -> Result<Credentials, RefreshError> {

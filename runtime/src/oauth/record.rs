@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::error::chain;
+use super::obtain::Obtained;
 use super::{NoCredentials, Parts, RefreshError};
-use crate::connections::{ConnectionsError, RefreshRight, Target};
-use crate::credentials::Credentials;
+use crate::connections::{ConnectionsError, Fresh, RefreshRight, Target};
 use crate::model::log::Source;
 use crate::model::{Level, Message, Operation, OperationId, OperationKind, OperationState, RefreshFailure};
 
@@ -42,9 +42,9 @@ impl<'a> Record<'a> {
     pub(super) async fn succeeded(
         &self,
         right: RefreshRight,
-        credentials: &Credentials,
+        obtained: &Obtained,
     ) -> Result<Option<Arc<Target>>, ConnectionsError> {
-        let written = self.write(right, credentials).await;
+        let written = self.write(right, &obtained.fresh).await;
         match &written {
             Ok(Some(target)) => {
                 let text = match target.credentials.expires_at_ms() {
@@ -54,7 +54,13 @@ impl<'a> Record<'a> {
                     }
                     None => "The token was refreshed; the new one has no end".to_owned(),
                 };
-                self.log(OperationState::Success, Level::Info, text, None);
+                match &obtained.complaint {
+                    Some(error) => {
+                        let text = format!("{text}. The user's own token could not be refreshed: {}", chain(error));
+                        self.log(OperationState::Success, Level::Warn, text, None);
+                    }
+                    None => self.log(OperationState::Success, Level::Info, text, None),
+                }
             }
             Ok(None) => {
                 let text = "The token was refreshed, but the connection has newer credentials by now".to_owned();
@@ -83,16 +89,12 @@ impl<'a> Record<'a> {
         }
     }
 
-    async fn write(
-        &self,
-        right: RefreshRight,
-        credentials: &Credentials,
-    ) -> Result<Option<Arc<Target>>, ConnectionsError> {
+    async fn write(&self, right: RefreshRight, fresh: &Fresh) -> Result<Option<Arc<Target>>, ConnectionsError> {
         let obtained_at_ms = self.parts.clock.now_ms();
         let write = || {
             self.parts
                 .connections
-                .write_refreshed(self.target, right, credentials, obtained_at_ms)
+                .write_refreshed(self.target, right, fresh, obtained_at_ms)
         };
         for retry_after_ms in WRITE_RETRY_MS {
             match write().await {

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use http::header::{self, HeaderMap, HeaderValue};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use url::{Url, form_urlencoded};
 
 use super::values::{Moment, TokenValues, text};
@@ -121,7 +121,12 @@ pub(super) fn request(
     client: &OAuthClient,
 ) -> Result<TokenRequest, RefreshError> {
     let target = values.target;
-    let mut url = values.url(&target.provider.json, url)?;
+    let entry = &target.provider.json;
+    // A provider of apps that has users' tokens as well names both.
+    let mut url = match entry.get(url).and_then(|urls| urls.get("OAUTH2")) {
+        Some(given) => values.url(&json!({ (url): given }), url)?,
+        None => values.url(entry, url)?,
+    };
     let mut headers = values.headers()?;
     let (id, secret) = (client.client_id.as_str(), client.client_secret.expose().as_str());
     let add = |parameters: &mut JsonObject, names: [&str; 2]| {

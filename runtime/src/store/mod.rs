@@ -57,7 +57,7 @@ pub use error::StoreError;
 pub use log_queries::{MessageQuery, OperationQuery};
 pub use recordings::StoredRecording;
 pub use records::{RecordKey, RecordPage, RecordWrite};
-pub use refreshes::{DueQuery, RefreshWrite};
+pub use refreshes::{DueQuery, RefreshWrite, UsersOwn};
 pub use runs::ClaimedRun;
 pub use sealed::{SEALED_COLUMNS, SealedColumn, SealedValue};
 

@@ -33,6 +33,13 @@ pub struct DueQuery {
     pub limit: i64,
 }
 
+/// A connection_config with other credentials of the user in it, and the one that it takes the place of.
+#[derive(Clone, Debug)]
+pub struct UsersOwn {
+    pub before: Sealed,
+    pub after: Sealed,
+}
+
 impl Store {
     /// Takes the right to refresh a connection until `until_ms`, unless somebody has it. Gives the fence.
     ///
@@ -69,19 +76,22 @@ impl Store {
     }
 
     /// Writes the credentials that a refresh obtained and forgets failures. What it gives is committed. None when a later
-    /// refresh or an import came first, or the connection is gone.
+    /// refresh or an import came first, the connection is gone, or the connection_config is not the one that `users_own` is to
+    /// take the place of.
     pub async fn write_refreshed(
         &self,
         write: &RefreshWrite,
         credentials: &Sealed,
+        users_own: Option<&UsersOwn>,
         due_at_ms: Option<i64>,
         now_ms: i64,
     ) -> Result<Option<Generation>, StoreError> {
         let written = query(
             "UPDATE connections SET credentials = $4, credentials_fence = $3, refresh_due_at_ms = $5, \
              refreshed_at_ms = $6, updated_at_ms = $6, refresh_failed_at_ms = NULL, refresh_failing_days = 0, \
-             refresh_operation_id = NULL \
-             WHERE connection_key = $1 AND credentials_epoch = $2 AND credentials_fence < $3",
+             refresh_operation_id = NULL, connection_config = COALESCE($7, connection_config) \
+             WHERE connection_key = $1 AND credentials_epoch = $2 AND credentials_fence < $3 \
+             AND connection_config = COALESCE($8, connection_config)",
         )
         .bind(write.key.as_str())
         .bind(write.epoch)
@@ -89,6 +99,8 @@ impl Store {
         .bind(credentials.0.as_slice())
         .bind(due_at_ms)
         .bind(now_ms)
+        .bind(users_own.map(|own| own.after.0.as_slice()))
+        .bind(users_own.map(|own| own.before.0.as_slice()))
         .execute(&self.writer)
         .await?;
         Ok((written.rows_affected() == 1).then_some(Generation {

@@ -140,12 +140,7 @@ const MODES: &[(&str, &[&str], &[&str])] = &[
     ("BILL", &["/token_url", "/proxy/base_url"], &["credentials.session_id"]),
     (
         "CUSTOM",
-        &[
-            "/authorization_url",
-            "/token_url/OAUTH2",
-            "/token_url/APP",
-            "/proxy/base_url",
-        ],
+        &["/token_url/OAUTH2", "/token_url/APP", "/proxy/base_url"],
         &["accessToken"],
     ),
     (

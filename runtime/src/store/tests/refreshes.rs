@@ -88,7 +88,13 @@ async fn the_newest_credentials_stay(store: Store) {
     let refreshed = async |fence: i64| {
         let credentials = Sealed(vec![u8::try_from(fence).unwrap()]);
         store
-            .write_refreshed(&write(&key, 0, fence), &credentials, Some(NOW_MS + fence), NOW_MS + 9)
+            .write_refreshed(
+                &write(&key, 0, fence),
+                &credentials,
+                None,
+                Some(NOW_MS + fence),
+                NOW_MS + 9,
+            )
             .await
             .unwrap()
     };
@@ -136,7 +142,7 @@ async fn an_import_is_not_undone(store: Store) {
     let late = write(&key, 0, 2);
     assert_eq!(
         store
-            .write_refreshed(&late, &Sealed(vec![2]), None, NOW_MS)
+            .write_refreshed(&late, &Sealed(vec![2]), None, None, NOW_MS)
             .await
             .unwrap(),
         None
@@ -153,7 +159,7 @@ async fn failures_are_kept_until_a_success(store: Store) {
     assert_eq!(stored(&store, &key).await.refresh.failure, Some(failed));
     assert!(
         store
-            .write_refreshed(&write(&key, 0, 2), &Sealed(vec![2]), None, NOW_MS)
+            .write_refreshed(&write(&key, 0, 2), &Sealed(vec![2]), None, None, NOW_MS)
             .await
             .unwrap()
             .is_some()
