@@ -16,6 +16,7 @@ mod credential_types;
 mod dry_run;
 mod encryption_keys;
 mod fixture;
+mod frontend_auth;
 mod kill;
 mod limits;
 mod logs;

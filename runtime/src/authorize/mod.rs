@@ -13,6 +13,7 @@ mod pending;
 mod record;
 mod start;
 mod url;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ use crate::store::{Store, StoreError};
 pub use callback::{Finished, Returned};
 pub use error::{Failure, FlowError};
 pub use start::{Begin, Begun};
+pub use waiting::{Outcome, UNUSED_WAIT_MS, WAIT_MS, WAITING_PAGES_MAX, Waiter, Waiting};
 
 /// How long a customer may take at the provider.
 pub const AUTHORIZATION_TTL_MS: i64 = 30 * 60 * 1_000;
@@ -45,6 +47,8 @@ pub struct AuthorizeParts {
     pub keyring: Keyring,
     pub clock: Clock,
     pub entropy: Entropy,
+    /// Pages that opened popups.
+    pub waiting: Waiting,
     /// Where providers send customers back to.
     pub callback_url: String,
     /// Whether the end must come from the browser that began.
@@ -55,6 +59,17 @@ impl Authorize {
     #[must_use]
     pub fn new(parts: AuthorizeParts) -> Self {
         Self(Arc::new(parts))
+    }
+
+    /// A place for a page that will open a popup; none when there are too many.
+    #[must_use]
+    pub fn wait(&self) -> Option<Waiter> {
+        self.0.waiting.enter(&self.0.entropy)
+    }
+
+    /// Tells the page that waits under that id how its popup ended, if there is one.
+    pub fn tell(&self, popup_id: &str, outcome: Outcome) {
+        self.0.waiting.tell(popup_id, outcome);
     }
 
     /// Deletes authorizations that nobody came back from in time; gives how many. To be called now and then.

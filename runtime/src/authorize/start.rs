@@ -108,6 +108,7 @@ impl Authorize {
         let browser = parts.bind_browser.then(|| pending::secret(parts.entropy.bytes()));
         let is_https = parts.callback_url.starts_with("https:");
         let cookie = browser.as_deref().map(|value| cookie(&state, value, is_https));
+        let popup_id = begin.popup_id.clone();
         let kept = Pending {
             provider_config_key,
             integration_id: applicant.target.integration.id.clone(),
@@ -123,6 +124,9 @@ impl Authorize {
             session,
         };
         kept.keep(parts, &state).await?;
+        if let Some(id) = popup_id {
+            parts.waiting.begun(&id);
+        }
         Ok(Begun { location, cookie })
     }
 

@@ -29,6 +29,8 @@ pub struct Config {
     pub oauth_bind_browser: bool,
     /// Sources of the `frame-ancestors` of the connect page.
     pub connect_frame_ancestors: Vec<String>,
+    /// Origins of pages that may wait for the outcome of a popup; every one when empty.
+    pub connect_origins: Vec<String>,
     /// Database, encryption key, compiled code.
     pub data_dir: PathBuf,
     /// SQLite in the data folder when none. May hold a password, which `Debug` does not show.
@@ -194,6 +196,7 @@ impl std::fmt::Debug for Config {
             )
             .field("oauth_bind_browser", &self.oauth_bind_browser)
             .field("connect_frame_ancestors", &self.connect_frame_ancestors)
+            .field("connect_origins", &self.connect_origins)
             .field("data_dir", &self.data_dir)
             .field("database_url", &self.database_url.as_ref().map(|_| "***"))
             .field("secret_key", &self.secret_key)

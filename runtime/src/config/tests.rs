@@ -112,6 +112,28 @@ fn who_may_frame_the_connect_page() {
 }
 
 #[test]
+fn which_pages_may_wait_for_a_popup() {
+    let origins = |value: &str| {
+        let settings = load_text(&format!("connect_origins = {value}"), &[], vec![]);
+        settings.map(|settings| settings.config.connect_origins)
+    };
+    assert_eq!(origins("[]").unwrap(), Vec::<String>::new());
+    let given = r#"["https://app.example.com", "http://localhost:5173", "capacitor://localhost"]"#;
+    assert_eq!(origins(given).unwrap().len(), 3);
+    for value in [
+        r#"["app.example.com"]"#,
+        r#"["https://app.example.com/"]"#,
+        r#"["https://app.example.com:443"]"#,
+        r#"["https://APP.example.com"]"#,
+        r#"["*"]"#,
+        "true",
+    ] {
+        let error = origins(value).unwrap_err();
+        assert!(error.contains("must be a list of origins such as"), "{value}: {error}");
+    }
+}
+
+#[test]
 fn loopback_is_a_name_for_both_of_its_networks() {
     let allowed = |value: &str| load_text("", &[("NANGO_EGRESS_ALLOW", value)], vec![]).map(|s| s.config.egress_allow);
     let networks: Vec<ipnet::IpNet> = ["127.0.0.0/8", "::1/128", "10.0.0.0/8"]

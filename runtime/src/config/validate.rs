@@ -32,6 +32,7 @@ pub(super) fn validate(layers: &Layers) -> Result<(Config, LogSettings), ConfigE
         oauth_callback_override: public_url(layers, "oauth_callback_url")?,
         oauth_bind_browser: typed(layers, "oauth_bind_browser", "true or false")?,
         connect_frame_ancestors: frame_ancestors(layers)?,
+        connect_origins: origins(layers, "connect_origins")?,
         data_dir: PathBuf::from(non_empty(layers, "data_dir", "the path of a folder")?),
         database_url: database_url(layers)?,
         secret_key: secret(
@@ -105,6 +106,23 @@ fn frame_ancestors(layers: &Layers) -> Result<Vec<String>, ConfigError> {
         Ok(sources)
     } else {
         Err(invalid(layers, KEY, EXPECTED))
+    }
+}
+
+/// Origins as browsers write them: nothing behind the port.
+fn origins(layers: &Layers, key: &str) -> Result<Vec<String>, ConfigError> {
+    const EXPECTED: &str = "a list of origins such as [\"https://app.example.com\", \"http://localhost:5173\"]";
+    let origins: Vec<String> = typed(layers, key, EXPECTED)?;
+    // Those of applications have schemes of their own, which have no origin as URLs of the web have.
+    let is_origin = |text: &String| match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => url.origin().ascii_serialization() == *text,
+        Ok(url) => !text.ends_with('/') && url.query().is_none() && url.fragment().is_none() && text.contains("://"),
+        Err(_) => false,
+    };
+    if origins.iter().all(is_origin) {
+        Ok(origins)
+    } else {
+        Err(invalid(layers, key, EXPECTED))
     }
 }
 

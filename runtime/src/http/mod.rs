@@ -40,6 +40,7 @@ mod sync_status;
 mod sync_trigger;
 mod target;
 mod timestamp;
+mod waiting_page;
 mod workers;
 
 use axum::Router;
@@ -79,6 +80,7 @@ macro_rules! routes {
 const OPEN: Option<Scope> = None;
 
 routes! {
+    get    "/"                                                  => waiting_page::wait, OPEN;
     get    "/health"                                            => health::show, OPEN;
     get    "/openapi.json"                                      => openapi::show, OPEN;
     get    "/metrics"                                           => metrics::show, Some(Scope::MetricsRead);

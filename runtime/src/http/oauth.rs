@@ -10,7 +10,7 @@ use url::form_urlencoded;
 use super::pages::{Connected, Failed, connected, failed};
 use super::query::{PathParams, Query};
 use super::session::SESSION_PARAMETER;
-use crate::authorize::{Begin, Failure, Returned};
+use crate::authorize::{Begin, Failure, Outcome, Returned};
 use crate::connect::SessionError;
 use crate::runtime::Runtime;
 
@@ -24,7 +24,7 @@ use crate::runtime::Runtime;
         ("authorization_params[name]" = Option<String>, Query, description = "A parameter of the authorization URL; `undefined` takes one away"),
         ("credentials[name]" = Option<String>, Query, description = "`oauth_client_id_override`, `oauth_client_secret_override`, `oauth_refresh_token_override`"),
         ("user_scope" = Option<String>, Query, description = "Scopes of the user's own token, where a provider has such"),
-        ("ws_client_id" = Option<String>, Query, description = "Given back with the outcome"),
+        ("ws_client_id" = Option<String>, Query, description = "Whom to tell the outcome: what the WebSocket at `/` gave, or a name of one's own, which the outcome's page gives back"),
     ),
     security(("connect_session_in_query" = [])),
     responses(
@@ -40,12 +40,13 @@ pub async fn start(
     let mut query = Query::parse(query.as_deref());
     let popup_id = query.optional("ws_client_id");
     let page = |error_type: &str, message: &str| {
-        failed(&Failed {
+        let failure = Failed {
             error_type,
             message,
             provider_config_key: Some(&provider_config_key),
             client_id: popup_id.as_deref(),
-        })
+        };
+        failure_page(&runtime, &failure)
     };
     let Some(token) = query.optional(SESSION_PARAMETER) else {
         let message = "The address has no `connect_session_token`; the application's back end gets one from POST /connect/sessions.";
@@ -67,7 +68,7 @@ pub async fn start(
     };
     match runtime.begin_authorization(session, begin).await {
         Ok(begun) => redirect(&begun.location, begun.cookie.as_deref()),
-        Err(failure) => failure_page(&failure),
+        Err(failure) => came_to_nothing(&runtime, &failure),
     }
 }
 
@@ -96,6 +97,14 @@ pub async fn callback(State(runtime): State<Runtime>, RawQuery(query): RawQuery,
     match runtime.finish_authorization(&returned).await {
         Ok(finished) => {
             let connection_id = finished.target.as_ref().map(|target| &target.connection.connection_id);
+            if let Some(popup_id) = &finished.popup_id {
+                let outcome = Outcome::Connected {
+                    provider_config_key: finished.provider_config_key.clone(),
+                    connection_id: connection_id.cloned().unwrap_or_default(),
+                    is_pending: connection_id.is_none(),
+                };
+                runtime.tell_outcome(popup_id, outcome);
+            }
             connected(&Connected {
                 provider_config_key: &finished.provider_config_key,
                 connection_id: connection_id.map_or("", String::as_str),
@@ -104,17 +113,30 @@ pub async fn callback(State(runtime): State<Runtime>, RawQuery(query): RawQuery,
                 client_id: finished.popup_id.as_deref(),
             })
         }
-        Err(failure) => failure_page(&failure),
+        Err(failure) => came_to_nothing(&runtime, &failure),
     }
 }
 
-fn failure_page(failure: &Failure) -> Response {
-    failed(&Failed {
+fn came_to_nothing(runtime: &Runtime, failure: &Failure) -> Response {
+    let failure = Failed {
         error_type: failure.error.kind(),
         message: &failure.error.to_string(),
         provider_config_key: failure.provider_config_key.as_deref(),
         client_id: failure.popup_id.as_deref(),
-    })
+    };
+    failure_page(runtime, &failure)
+}
+
+/// The page, and word to who waits for it.
+fn failure_page(runtime: &Runtime, failure: &Failed<'_>) -> Response {
+    if let Some(popup_id) = failure.client_id {
+        let outcome = Outcome::Failed {
+            error_type: failure.error_type.to_owned(),
+            message: failure.message.to_owned(),
+        };
+        runtime.tell_outcome(popup_id, outcome);
+    }
+    failed(failure)
 }
 
 fn session_error_type(error: &SessionError) -> &'static str {

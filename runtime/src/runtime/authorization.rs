@@ -1,7 +1,7 @@
 //! Authorizations by a provider, as the API of an embedding program offers them.
 
 use super::Runtime;
-use crate::authorize::{Begin, Begun, Failure, Finished, Returned};
+use crate::authorize::{Begin, Begun, Failure, Finished, Outcome, Returned, Waiter};
 use crate::model::ConnectSession;
 
 impl Runtime {
@@ -19,5 +19,16 @@ impl Runtime {
     /// [`Failure`]: no connection is made then.
     pub async fn finish_authorization(&self, returned: &Returned<'_>) -> Result<Finished, Failure> {
         self.0.authorize.finish(returned).await
+    }
+
+    /// A place at which a page can wait for the outcome of the popup that it will open; none when too many wait.
+    #[must_use]
+    pub fn wait_for_outcome(&self) -> Option<Waiter> {
+        self.0.authorize.wait()
+    }
+
+    /// Tells the page that waits under that id how its popup ended. Whoever waits is told once; nobody else hears of it.
+    pub fn tell_outcome(&self, popup_id: &str, outcome: Outcome) {
+        self.0.authorize.tell(popup_id, outcome);
     }
 }

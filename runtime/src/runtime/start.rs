@@ -11,7 +11,7 @@ use super::audit;
 use super::functions::Functions;
 use super::keys::{KEYS_RELOAD_INTERVAL_MS, KEYS_USED_INTERVAL_MS, Keys};
 use super::{Parts, Runtime};
-use crate::authorize::{Authorize, AuthorizeParts};
+use crate::authorize::{Authorize, AuthorizeParts, Waiting};
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
 use crate::connect::{Connect, ConnectParts};
@@ -181,6 +181,7 @@ impl Runtime {
             keyring,
             clock: clock.clone(),
             entropy: entropy.clone(),
+            waiting: Waiting::default(),
             callback_url: config.oauth_callback_url(),
             bind_browser: config.oauth_bind_browser,
         });
