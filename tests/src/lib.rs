@@ -9,7 +9,7 @@
 //! - [`command`]: runs the other subcommands to their end
 //! - [`embedded`]: the runtime as a library, for what needs no process
 //! - [`upstream`]: a scripted server that records what it is asked; [`wire`]: one that is written byte by byte
-//! - [`httpbin`], [`moto`], [`oauth1`], [`nginx`], [`verdaccio`], [`oidc`], [`node`]: programs that others wrote; `scripts/test-deps` brings them
+//! - [`httpbin`], [`moto`], [`oauth1`], [`nginx`], [`verdaccio`], [`oidc`], [`odd_tokens`], [`node`]: programs that others wrote; `scripts/test-deps` brings them
 //! - [`chromium`]: a real browser, driven by scripts in tests/node
 //! - [`guest`]: the built components of `tests/guests` and `examples`
 //! - [`process`]: a child that ends with its owner, and its output
@@ -26,6 +26,7 @@ pub mod moto;
 pub mod nginx;
 pub mod node;
 pub mod oauth1;
+pub mod odd_tokens;
 pub mod oidc;
 pub mod process;
 pub mod repository;
