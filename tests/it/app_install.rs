@@ -39,8 +39,13 @@ async fn github(users_are_gone: Arc<AtomicBool>) -> Upstream {
                 let (token, refresh) = (format!("ghu_user-{number}"), format!("ghr_user-{number}"));
                 Reply::json(200, &json!({"access_token": token, "expires_in": seconds, "refresh_token": refresh, "token_type": "bearer"}))
             }
+            // Of installation 79 too the app has a token, but this user has nothing to do with it.
+            (&Method::POST, "/app/installations/79/access_tokens") => {
+                Reply::json(201, &json!({"token": "ghs_of-others", "expires_at": "2999-01-01T00:00:00Z"}))
+            }
+            (&Method::GET, "/user/installations/77/repositories") => Reply::json(200, &json!({"total_count": 0})),
             (&Method::GET, "/user") => Reply::json(200, &json!({"login": "ann"})),
-            (&Method::GET, "/installation/repositories" | "/website/w-1") => {
+            (&Method::GET, "/installation/repositories" | "/website/2f6d1f8e-0c4b-4a51-9d7a-3a1c5e7b9f10") => {
                 Reply::json(200, &json!({"asked_by": request.header("authorization")}))
             }
             _ => Reply::json(404, &json!({"message": "Not Found"})),
@@ -111,7 +116,7 @@ async fn begun(browser: &mut Browser, client: &Client, key: &str, more: &str) ->
 }
 
 async fn installed(browser: &mut Browser, client: &Client, key: &str, query: &str) -> Page {
-    let begun = begun(browser, client, key, "").await;
+    let begun = begun(browser, client, key, "&params[own]=kept").await;
     let state = begun.parameter("state").unwrap_or_else(|| panic!("{}", begun.text));
     browser
         .open(&format!("{}/app-auth/connect?state={state}&{query}", client.base_url()))
@@ -226,6 +231,19 @@ async fn an_app_with_its_users_token() {
     let mut browser = Browser::new();
     let bad = installed(&mut browser, &client, "github-app-oauth", "installation_id=77&code=b4d").await;
     refused(&bad, "token_err");
+    // Somebody else's installation, with his own user and with none.
+    let others = installed(
+        &mut browser,
+        &client,
+        "github-app-oauth",
+        "installation_id=79&code=g00d",
+    )
+    .await;
+    refused(&others, "connection_validation_failed");
+    let nobody = installed(&mut browser, &client, "github-app-oauth", "installation_id=79").await;
+    refused(&nobody, "callback_err");
+    assert!(nobody.text.contains("during the installation"), "{}", nobody.text);
+    assert_eq!(asked(&upstream.received(), "/app/installations").len(), 0);
     let page = installed(
         &mut browser,
         &client,
@@ -269,20 +287,11 @@ async fn an_app_with_its_users_token() {
     let received = upstream.received();
     assert_eq!(
         asked(&received, "/login/oauth/access_token").len(),
-        4,
-        "two codes and two refreshes"
+        5,
+        "three codes and two refreshes"
     );
 
     // What else is in the connection_config stays.
-    let patch = json!({"connection_config": {"own": "kept"}});
-    let _ = client
-        .json(
-            Method::PATCH,
-            &format!("/connections/{id}?provider_config_key={key}"),
-            &patch,
-        )
-        .await
-        .ok();
     let forced = shown(&client, key, &id, "&force_refresh=true").await;
     let config = &forced["connection_config"];
     assert_eq!(
@@ -321,7 +330,7 @@ async fn a_plugin_is_installed() {
     );
     let payload = begun.parameter("payload").expect("a payload");
     let back = format!(
-        "{}/oauth/callback?payload={payload}&website_id=w-1&token=their-word",
+        "{}/oauth/callback?payload={payload}&website_id=2f6d1f8e-0c4b-4a51-9d7a-3a1c5e7b9f10&token=their-word",
         client.base_url()
     );
     let page = browser.open(&back).await;
@@ -330,19 +339,22 @@ async fn a_plugin_is_installed() {
     let connection = shown(&client, "crisp", &id, "").await;
     assert_eq!(
         connection["connection_config"],
-        json!({"website_id": "w-1"}),
+        json!({"website_id": "2f6d1f8e-0c4b-4a51-9d7a-3a1c5e7b9f10"}),
         "only what the provider's data names"
     );
     assert_eq!(connection["credentials"]["type"], "BASIC");
     // The plugin's credentials were tried for that website.
     let received = upstream.received();
     assert_eq!(
-        asked(&received, "/website/w-1")[0].header("authorization"),
+        asked(&received, "/website/2f6d1f8e-0c4b-4a51-9d7a-3a1c5e7b9f10")[0].header("authorization"),
         "Basic cGx1Z2luLTE6cGx1Z2luLWtleS0x"
     );
     // A website that has not installed it.
     let begun = self::begun(&mut browser, &client, "crisp", "").await;
     let payload = begun.parameter("payload").expect("a payload");
-    let back = format!("{}/oauth/callback?payload={payload}&website_id=w-2", client.base_url());
+    let back = format!(
+        "{}/oauth/callback?payload={payload}&website_id=00000000-0c4b-4a51-9d7a-3a1c5e7b9f10",
+        client.base_url()
+    );
     refused(&browser.open(&back).await, "connection_validation_failed");
 }

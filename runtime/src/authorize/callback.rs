@@ -133,7 +133,17 @@ impl Authorize {
                         popup_id: pending.popup_id,
                     });
                 };
-                if let (AuthMode::Custom, Some(code)) = (applicant.target.provider.auth_mode, returned.value("code")) {
+                if applicant.target.provider.auth_mode == AuthMode::Custom {
+                    let Some(code) = returned.value("code") else {
+                        let told = "it named an installation, and gave no `code` of the user who installed the app; let the app \
+                                    ask for users' authorization during the installation";
+                        return Err(FlowError::Refused { told: told.to_owned() });
+                    };
+                    // What the provider's data checks with the user's token.
+                    if let Some(id) = credentials.get("installation_id") {
+                        let config = &mut applicant.target.connection_config;
+                        config.insert("installation_id".to_owned(), id.clone());
+                    }
                     self.users_own(&mut applicant, &pending, code).await?;
                 }
                 credentials

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::ConnectionsError;
 use crate::model::JsonObject;
-use crate::provider::Provider;
 use crate::provider::template::Template;
+use crate::provider::{AuthMode, Provider};
 
 /// Values of a connection. What the provider does not declare is the customer's own and kept as it is; what is missing is
 /// told when a template needs it.
@@ -94,10 +94,15 @@ fn is_needed(rules: &Value) -> bool {
     !is_set(rules, "optional") && !is_set(rules, "automated") && rules.get("default_value").is_none()
 }
 
+/// What a plugin's integration holds, whether or not the provider's data describes it. (Nango compatibility.)
+const OF_PLUGINS: [&str; 4] = ["app_link", "appLink", "username", "password"];
+
 /// Values of an integration, given as `custom`. All must be declared, and what is not optional must be there.
 pub(super) fn integration_config(provider: &Provider, values: &JsonObject) -> Result<(), ConnectionsError> {
     let declared: Vec<&str> = provider.fields("integration_config").map(|(name, _)| name).collect();
-    if let Some(unknown) = values.keys().find(|name| !declared.contains(&name.as_str())) {
+    let is_plugin = provider.auth_mode == AuthMode::InstallPlugin;
+    let is_known = |name: &str| declared.contains(&name) || (is_plugin && OF_PLUGINS.contains(&name));
+    if let Some(unknown) = values.keys().find(|name| !is_known(name)) {
         let message = if declared.is_empty() {
             format!("provider {:?} has no values to configure", provider.name)
         } else {
@@ -281,6 +286,16 @@ mod tests {
             complete(json!({"region": "eu", "own": 1})),
             Ok(json!({"region": "eu", "own": 1}))
         );
+    }
+
+    #[test]
+    fn plugins_have_theirs_without_being_told() {
+        let catalogue = Catalogue::shipped().unwrap();
+        let mut plugin = Provider::clone(catalogue.get("crisp-plugin-install").unwrap());
+        plugin.json = json!({});
+        let own = json!({"app_link": "https://a.test/install", "username": "u", "password": "p"});
+        assert!(integration_config(&plugin, &object(own)).is_ok());
+        assert!(integration_config(&plugin, &object(json!({"x": 1}))).is_err());
     }
 
     #[test]

@@ -92,22 +92,34 @@ fn is_refreshable(target: &Target, credentials: &Credentials) -> bool {
 pub(super) fn due_at_ms(target: &Target, credentials: &Credentials, obtained_at_ms: Option<i64>) -> Option<i64> {
     let due_at_ms = own_due_at_ms(target, credentials, obtained_at_ms);
     let own = target.users_own();
-    let own_at_ms = own.and_then(|own| users_own_due_at_ms(&target.provider, &own));
-    // Those that could not be refreshed just now are tried again together with the others.
-    let own_at_ms = own_at_ms.filter(|at_ms| obtained_at_ms.is_none_or(|obtained_at_ms| *at_ms > obtained_at_ms));
-    match (due_at_ms, own_at_ms) {
-        (Some(due_at_ms), Some(own_at_ms)) => Some(due_at_ms.min(own_at_ms)),
-        (due_at_ms, _) => due_at_ms,
-    }
+    earlier(
+        due_at_ms,
+        own.and_then(|own| users_own_due_at_ms(&target.provider, &own)),
+    )
+}
+
+/// The same after a refresh; `own` are those of the user that it obtained. Those that it did not obtain although they were due are
+/// tried again together with the others.
+fn due_again_at_ms(target: &Target, fresh: &Fresh, obtained_at_ms: i64) -> Option<i64> {
+    let due_at_ms = own_due_at_ms(target, &fresh.credentials, Some(obtained_at_ms));
+    let provider = &target.provider;
+    let own_at_ms = match &fresh.users_own {
+        Some(own) => due_before(own.expires_at_ms(), provider, Some(obtained_at_ms)),
+        None => target.users_own().and_then(|own| users_own_due_at_ms(provider, &own)),
+    };
+    earlier(due_at_ms, own_at_ms.filter(|at_ms| *at_ms > obtained_at_ms))
+}
+
+/// None when those that requests use are never due: then nothing refreshes them, and nothing the others.
+fn earlier(due_at_ms: Option<i64>, own_at_ms: Option<i64>) -> Option<i64> {
+    due_at_ms.map(|due_at_ms| own_at_ms.map_or(due_at_ms, |own_at_ms| own_at_ms.min(due_at_ms)))
 }
 
 /// From when on the user's own are to be refreshed.
 pub(super) fn users_own_due_at_ms(provider: &Provider, own: &Credentials) -> Option<i64> {
-    Some(own.expires_at_ms()?.saturating_sub(margin_ms(provider)))
+    due_before(own.expires_at_ms(), provider, None)
 }
 
-/// Of credentials obtained just now the lifetime is known: the margin is at most
-/// half of it, since otherwise those that live shorter than the margin would be refreshed with each use.
 fn own_due_at_ms(target: &Target, credentials: &Credentials, obtained_at_ms: Option<i64>) -> Option<i64> {
     if !is_refreshable(target, credentials) {
         return None;
@@ -115,8 +127,14 @@ fn own_due_at_ms(target: &Target, credentials: &Credentials, obtained_at_ms: Opt
     if credentials.lacks_token() {
         return Some(0);
     }
-    let expires_at_ms = credentials.expires_at_ms()?;
-    let due_at_ms = expires_at_ms.saturating_sub(margin_ms(&target.provider));
+    due_before(credentials.expires_at_ms(), &target.provider, obtained_at_ms)
+}
+
+/// Of credentials obtained just now the lifetime is known: the margin is at most half of it, since otherwise those that live shorter
+/// than the margin would be refreshed with each use.
+fn due_before(expires_at_ms: Option<i64>, provider: &Provider, obtained_at_ms: Option<i64>) -> Option<i64> {
+    let expires_at_ms = expires_at_ms?;
+    let due_at_ms = expires_at_ms.saturating_sub(margin_ms(provider));
     Some(match obtained_at_ms {
         Some(obtained_at_ms) => {
             let half_way_ms = obtained_at_ms.saturating_add(expires_at_ms.saturating_sub(obtained_at_ms) / 2);
@@ -160,7 +178,7 @@ impl Connections {
             return self.write_both(target, right, fresh, own, obtained_at_ms).await;
         }
         let sealed = inner.seal_credentials(connection, &Secret::new(fresh.credentials.to_json()));
-        let due_at_ms = due_at_ms(target, &fresh.credentials, Some(obtained_at_ms));
+        let due_at_ms = due_again_at_ms(target, fresh, obtained_at_ms);
         let written = inner
             .store
             .write_refreshed(&write(connection, right), &sealed, None, due_at_ms, obtained_at_ms)
@@ -193,9 +211,7 @@ impl Connections {
         let inner = &self.0;
         let connection = &target.connection;
         let sealed = inner.seal_credentials(connection, &Secret::new(fresh.credentials.to_json()));
-        let due = own_due_at_ms(target, &fresh.credentials, Some(obtained_at_ms));
-        let own_due = users_own_due_at_ms(&target.provider, own).filter(|at_ms| *at_ms > obtained_at_ms);
-        let due_at_ms = due.map(|due| own_due.map_or(due, |own_due| own_due.min(due)));
+        let due_at_ms = due_again_at_ms(target, fresh, obtained_at_ms);
         for _ in 0..WRITES_MAX {
             let Some(users_own) = self.with_users_own(target, right, own).await? else {
                 break;

@@ -93,7 +93,9 @@ mod tests {
             json!({"type": "OAUTH2", "access_token": "a", "refresh_token": "r", "expires_at": 1_800_000_900_000_i64});
         target.connection_config.insert(FIELD.to_owned(), own);
         assert!(target.users_own().is_none(), "of another mode it is anything");
-        target.provider = Arc::new(provider(json!({"auth_mode": "CUSTOM"})));
+        let mut custom = provider(json!({}));
+        custom.auth_mode = AuthMode::Custom;
+        target.provider = Arc::new(custom);
         assert!(target.users_own().is_some());
         assert!(!target.is_users_own_due(1_799_999_999_999));
         assert!(target.is_users_own_due(1_800_000_000_000));

@@ -1,5 +1,5 @@
-//! What can be learned with a fresh token that requests will need: the provider's `after_connect`. One request at most, whose answer
-//! names hosts, accounts and the like, and the claims of a token that is a JSON Web Token.
+//! What can be learned with a fresh token that requests will need: the provider's `after_connect`. A `check`, which must succeed; one
+//! request, whose answer names hosts, accounts and the like; and the claims of a token that is a JSON Web Token.
 
 use http::Method;
 use http::header::{self, HeaderValue};
@@ -24,6 +24,10 @@ impl OAuth {
             return Ok(JsonObject::new());
         };
         let mut learned = JsonObject::new();
+        if let Some(check) = after.get("check") {
+            let answer = self.0.client.send_for_json(self.build(target, check)?).await;
+            let _ = answer.map_err(|error| super::error::without_secrets(target, error))?;
+        }
         if let Some(request) = after.get("request") {
             let answer = self.0.client.send_for_json(self.build(target, request)?).await;
             let answer = match answer.map_err(|error| super::error::without_secrets(target, error))? {

@@ -1,3 +1,5 @@
+//! What is sent for temporary credentials and for the token, and what is said when there are none.
+
 use serde_json::json;
 
 use super::*;

@@ -2,13 +2,14 @@
 
 use super::*;
 use crate::model::{Generation, RefreshFailure};
-use crate::store::{DueQuery, RefreshWrite, StoreError};
+use crate::store::{DueQuery, RefreshWrite, StoreError, UsersOwn};
 
 for_each_db! {
     one_holds_the_lease_and_fences_grow,
     of_many_at_once_one_gets_the_lease,
     the_newest_credentials_stay,
     an_import_is_not_undone,
+    a_changed_config_is_not_overwritten,
     failures_are_kept_until_a_success,
     due_connections_come_in_order_and_without_hopeless_ones,
 }
@@ -149,6 +150,36 @@ async fn an_import_is_not_undone(store: Store) {
     );
     assert!(!store.write_refresh_failure(&late, &failure(NOW_MS, 1)).await.unwrap());
     assert_eq!(stored(&store, &key).await.credentials, Sealed(vec![7]));
+}
+
+async fn a_changed_config_is_not_overwritten(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    let key = fixture.insert_connection("a").await;
+    let before = stored(&store, &key).await;
+    let own = |before: &Sealed| UsersOwn {
+        before: before.clone(),
+        after: Sealed(vec![9, 9]),
+    };
+    let write_with = async |own: &UsersOwn| {
+        let (write, credentials) = (write(&key, 0, 1), Sealed(vec![2]));
+        let written = store.write_refreshed(&write, &credentials, Some(own), None, NOW_MS);
+        written.await.unwrap().is_some()
+    };
+    assert!(
+        !write_with(&own(&Sealed(vec![1, 2, 3, 4]))).await,
+        "it is not what it was"
+    );
+    assert_eq!(
+        stored(&store, &key).await.credentials,
+        before.credentials,
+        "both or neither"
+    );
+    assert!(write_with(&own(&before.connection_config)).await);
+    let after = stored(&store, &key).await;
+    assert_eq!(
+        (after.credentials, after.connection_config),
+        (Sealed(vec![2]), Sealed(vec![9, 9]))
+    );
 }
 
 async fn failures_are_kept_until_a_success(store: Store) {
