@@ -82,13 +82,6 @@ async fn attend(mut socket: WebSocket, mut waiter: Waiter) {
                 }
                 break (close_code::NORMAL, "done");
             }
-            received = socket.recv() => match received {
-                Some(Ok(Message::Pong(_))) => is_there = true,
-                // Answered by the protocol's implementation.
-                Some(Ok(Message::Ping(_))) => {}
-                Some(Ok(Message::Text(_) | Message::Binary(_))) => break (close_code::POLICY, "nothing is expected here"),
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-            },
             () = &mut unused, if !is_checked => {
                 is_checked = true;
                 if !*waiter.begun.borrow() {
@@ -102,6 +95,14 @@ async fn attend(mut socket: WebSocket, mut waiter: Waiter) {
                 }
                 is_there = false;
             }
+            // Last: a page that sends without end does not outlive its time.
+            received = socket.recv() => match received {
+                Some(Ok(Message::Pong(_))) => is_there = true,
+                // Answered by the protocol's implementation.
+                Some(Ok(Message::Ping(_))) => {}
+                Some(Ok(Message::Text(_) | Message::Binary(_))) => break (close_code::POLICY, "nothing is expected here"),
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+            },
         }
     };
     let reason = reason.into();
