@@ -14,6 +14,7 @@ mod creation;
 mod credential_types;
 mod dry_run;
 mod encryption_keys;
+mod environment_variables;
 mod fixture;
 mod kill;
 mod limits;

@@ -128,6 +128,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("data_dir", &[]),
     // `credentials` for the one type that a key is.
     ("rotation", &["store", "encryption", "credentials"]),
+    ("variables", &["store", "encryption", "credentials"]),
     ("scheduler", &["executor", "store", "connections", "config", "logs"]),
     // `records` for the one form in which a record is shown.
     ("http", &["runtime", "config", "records"]),
@@ -161,6 +162,7 @@ const DOERS: &[&str] = &[
     "Executor",
     "Keyring",
     "Rotation",
+    "Variables",
     "Scheduler",
     "*",
 ];
