@@ -50,4 +50,5 @@ mod sync_verdaccio;
 mod syncs;
 mod tidy;
 mod token_modes;
+mod token_words;
 mod torture;

@@ -26,6 +26,7 @@ mod request;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod token_response;
 mod two_step;
 mod values;
 
