@@ -29,6 +29,7 @@ pub mod rotation;
 pub mod runtime;
 mod scheduler;
 pub mod schema;
+mod signing;
 pub mod store;
 pub mod telemetry;
 pub mod variables;

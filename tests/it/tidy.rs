@@ -46,9 +46,11 @@ const WALLS: &[(&str, &[&str])] = &[
             "encryption",
         ],
     ),
+    ("signing", &["provider"]),
     (
         "proxy",
         &[
+            "signing",
             "connections",
             "provider",
             "credentials",

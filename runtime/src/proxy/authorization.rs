@@ -7,7 +7,6 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::signing::aws_sigv4::{self, Payload};
-use super::signing::oauth1::OAuth1;
 use super::signing::tba;
 use super::url::UpstreamUrl;
 use super::values::{self, Moment};
@@ -15,6 +14,7 @@ use super::{ProxyError, body_template};
 use crate::connections::Target;
 use crate::credentials::{Credentials, OAuthClient, SessionKind};
 use crate::provider::{ProxySpec, SignatureMethod};
+use crate::signing::oauth1::OAuth1;
 
 /// A request that a signature is made over, its headers apart.
 #[derive(Clone, Copy)]
@@ -168,7 +168,9 @@ fn oauth1(
     let signature = OAuth1 {
         client_id,
         client_secret,
-        token,
+        token: Some(token),
+        callback: None,
+        verifier: None,
         token_secret,
         signature_method,
         realm,

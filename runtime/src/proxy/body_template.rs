@@ -9,10 +9,10 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::signing::query::encode;
 use super::{Body, ProxyError};
 use crate::connections::Target;
 use crate::model::JsonObject;
+use crate::signing::query::encode;
 
 /// A body with the provider's fields in it.
 #[derive(Debug)]

@@ -7,11 +7,10 @@ use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
 use http::Uri;
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::{Host, Position, Url};
 
-/// RFC 3986: everything but the unreserved characters.
-pub(super) const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+use crate::signing::query::VALUE;
 
 /// What cannot stand in the path and in the query of a request line.
 const PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'<').add(b'>').add(b'`');

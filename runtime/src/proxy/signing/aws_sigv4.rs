@@ -8,10 +8,9 @@ use jiff::Timestamp;
 use percent_encoding::{percent_decode_str, percent_encode};
 use sha2::{Digest as _, Sha256};
 
-use super::oauth1::hmac_sha256;
-use super::query::{canonical, encoded_pairs};
 use crate::credentials::AwsCredentials;
-use crate::proxy::url::VALUE;
+use crate::signing::oauth1::hmac_sha256;
+use crate::signing::query::{VALUE, canonical, encoded_pairs};
 
 /// What stands for the digest of a body that is not signed; only S3 knows it.
 const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";

@@ -12,7 +12,7 @@ mod tests {
 
     use super::*;
     use crate::provider::SignatureMethod;
-    use crate::proxy::signing::oauth1::OAuth1;
+    use crate::signing::oauth1::OAuth1;
 
     #[test]
     fn sandboxes_are_spelled_with_an_underscore() {
@@ -27,7 +27,9 @@ mod tests {
             let account = OAuth1 {
                 client_id: "ck",
                 client_secret: "cs",
-                token: "tk",
+                token: Some("tk"),
+                callback: None,
+                verifier: None,
                 token_secret: "ts",
                 signature_method: SignatureMethod::HmacSha256,
                 realm,

@@ -14,32 +14,43 @@ use crate::provider::SignatureMethod;
 
 /// Who asks, and the two values that make the request unlike any other.
 #[derive(Clone, Copy)]
-pub(in crate::proxy) struct OAuth1<'a> {
-    pub(in crate::proxy) client_id: &'a str,
-    pub(in crate::proxy) client_secret: &'a str,
-    pub(in crate::proxy) token: &'a str,
-    pub(in crate::proxy) token_secret: &'a str,
-    pub(in crate::proxy) signature_method: SignatureMethod,
-    pub(in crate::proxy) realm: Option<&'a str>,
-    pub(in crate::proxy) timestamp_s: i64,
-    pub(in crate::proxy) nonce: &'a str,
+pub(crate) struct OAuth1<'a> {
+    pub(crate) client_id: &'a str,
+    pub(crate) client_secret: &'a str,
+    /// None while there is none: in the request for temporary credentials (RFC 5849, 2.1).
+    pub(crate) token: Option<&'a str>,
+    /// Where the customer is to come back to; only in the request for temporary credentials.
+    pub(crate) callback: Option<&'a str>,
+    /// What the customer came back with; only in the request for the token (RFC 5849, 2.3).
+    pub(crate) verifier: Option<&'a str>,
+    pub(crate) token_secret: &'a str,
+    pub(crate) signature_method: SignatureMethod,
+    pub(crate) realm: Option<&'a str>,
+    pub(crate) timestamp_s: i64,
+    pub(crate) nonce: &'a str,
 }
 
 impl OAuth1<'_> {
     /// `form` is the body, when it is a form.
-    pub(in crate::proxy) fn authorization(&self, method: &http::Method, uri: &Uri, form: Option<&str>) -> String {
+    pub(crate) fn authorization(&self, method: &http::Method, uri: &Uri, form: Option<&str>) -> String {
         let timestamp = self.timestamp_s.to_string();
-        let protocol = [
-            ("oauth_consumer_key", self.client_id),
-            ("oauth_nonce", self.nonce),
-            ("oauth_signature_method", self.signature_method_name()),
-            ("oauth_timestamp", &timestamp),
-            ("oauth_token", self.token),
-            ("oauth_version", "1.0"),
-        ];
+        let optional = |name: &'static str, value: Option<_>| value.map(|value| (name, value));
+        let protocol: Vec<(&str, &str)> = [
+            optional("oauth_callback", self.callback),
+            Some(("oauth_consumer_key", self.client_id)),
+            Some(("oauth_nonce", self.nonce)),
+            Some(("oauth_signature_method", self.signature_method_name())),
+            Some(("oauth_timestamp", timestamp.as_str())),
+            optional("oauth_token", self.token),
+            optional("oauth_verifier", self.verifier),
+            Some(("oauth_version", "1.0")),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
         let mut pairs = encoded_pairs(uri.query().unwrap_or_default());
         pairs.extend(form.map(encoded_pairs).unwrap_or_default());
-        pairs.extend(protocol.map(|(name, value)| (encode(name), encode(value))));
+        pairs.extend(protocol.iter().map(|(name, value)| (encode(name), encode(value))));
         let base = format!(
             "{}&{}&{}",
             encode(method.as_str()),
@@ -52,7 +63,7 @@ impl OAuth1<'_> {
         if let Some(realm) = self.realm {
             let _ = write!(header, "realm=\"{}\", ", encode(realm));
         }
-        for (name, value) in protocol {
+        for (name, value) in &protocol {
             let _ = write!(header, "{name}=\"{}\", ", encode(value));
         }
         let _ = write!(header, "oauth_signature=\"{}\"", encode(&signature));
@@ -99,7 +110,7 @@ fn hmac_sha1(key: &[u8], message: &[u8]) -> Vec<u8> {
     )
 }
 
-pub(super) fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
+pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
     // HMAC takes keys of any length.
     let mac = Hmac::<Sha256>::new_from_slice(key);
     mac.map_or_else(
@@ -125,7 +136,9 @@ mod tests {
         let example = OAuth1 {
             client_id: "xvz1evFS4wEEPTGEFPHBog",
             client_secret: "kAcSOqF21Fu85e7zjz7ZN2U4ZRhfV3WpwPAoE3Z7kBw",
-            token: "370773112-GmHxMAgYyLbNEtIKZeRNFsMKPR9EyMZeS9weJAEb",
+            token: Some("370773112-GmHxMAgYyLbNEtIKZeRNFsMKPR9EyMZeS9weJAEb"),
+            callback: None,
+            verifier: None,
             token_secret: "LswwdoUaIvS8ltyTt5jkRh4J50vUPVVHtR2YPi5kE",
             signature_method: SignatureMethod::HmacSha1,
             realm: None,
@@ -168,7 +181,9 @@ mod tests {
         let plaintext = OAuth1 {
             client_id: "jd83jd92dhsh93js",
             client_secret: "ja893SD9&",
-            token: "t",
+            token: Some("t"),
+            callback: None,
+            verifier: None,
             token_secret: "xyz4992k83j47x0b",
             signature_method: SignatureMethod::Plaintext,
             realm: None,
@@ -178,6 +193,62 @@ mod tests {
         let uri = Uri::from_static("https://api.test/");
         let header = plaintext.authorization(&Method::GET, &uri, None);
         assert_eq!(signature(&header), "ja893SD9%2526%26xyz4992k83j47x0b");
+    }
+
+    /// <https://developer.x.com/en/docs/authentication/api-reference/request_token> leaves the token out and signs the callback.
+    #[test]
+    fn a_callback_is_signed_before_there_is_a_token() {
+        let first = OAuth1 {
+            client_id: "ck",
+            client_secret: "cs",
+            token: None,
+            callback: Some("https://acme.test/oauth/callback?a=b"),
+            verifier: None,
+            token_secret: "",
+            signature_method: SignatureMethod::HmacSha1,
+            realm: None,
+            timestamp_s: 1,
+            nonce: "n",
+        };
+        let uri = Uri::from_static("https://api.test/oauth/request_token");
+        let header = first.authorization(&Method::POST, &uri, None);
+        let begin =
+            "OAuth oauth_callback=\"https%3A%2F%2Facme.test%2Foauth%2Fcallback%3Fa%3Db\", oauth_consumer_key=\"ck\"";
+        assert!(header.starts_with(begin), "{header}");
+        assert!(!header.contains("oauth_token"), "{header}");
+        let elsewhere = OAuth1 {
+            callback: Some("https://evil.test/"),
+            ..first
+        };
+        let other = elsewhere.authorization(&Method::POST, &uri, None);
+        assert_ne!(signature(&header), signature(&other));
+    }
+
+    #[test]
+    fn a_verifier_is_signed_with_the_temporary_token() {
+        let last = OAuth1 {
+            client_id: "ck",
+            client_secret: "cs",
+            token: Some("temporary"),
+            callback: None,
+            verifier: Some("473f82d3"),
+            token_secret: "ts",
+            signature_method: SignatureMethod::HmacSha256,
+            realm: None,
+            timestamp_s: 1,
+            nonce: "n",
+        };
+        let uri = Uri::from_static("https://api.test/oauth/access_token");
+        let header = last.authorization(&Method::POST, &uri, None);
+        assert!(
+            header.contains("oauth_token=\"temporary\", oauth_verifier=\"473f82d3\", oauth_version"),
+            "{header}"
+        );
+        let without = OAuth1 { verifier: None, ..last };
+        assert_ne!(
+            signature(&header),
+            signature(&without.authorization(&Method::POST, &uri, None))
+        );
     }
 
     #[test]

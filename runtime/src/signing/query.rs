@@ -3,17 +3,18 @@
 
 use std::fmt::Write as _;
 
-use percent_encoding::{percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::proxy::url::VALUE;
+/// What is encoded in a name or a value: everything but RFC 3986's unreserved characters.
+pub(crate) const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Encodes everything but RFC 3986's unreserved characters.
-pub(in crate::proxy) fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     utf8_percent_encode(text, VALUE).to_string()
 }
 
 /// The pairs of a query string or form, decoded and encoded anew. A `+` is a space, as forms have it.
-pub(in crate::proxy) fn encoded_pairs(query: &str) -> Vec<(String, String)> {
+pub(crate) fn encoded_pairs(query: &str) -> Vec<(String, String)> {
     let recode = |text: &str| {
         let spaced = text.replace('+', " ");
         let decoded: Vec<u8> = percent_decode_str(&spaced).collect();
@@ -30,7 +31,7 @@ pub(in crate::proxy) fn encoded_pairs(query: &str) -> Vec<(String, String)> {
 }
 
 /// `a=1&b=2`, sorted by name, then by value.
-pub(in crate::proxy) fn canonical(mut pairs: Vec<(String, String)>) -> String {
+pub(crate) fn canonical(mut pairs: Vec<(String, String)>) -> String {
     pairs.sort();
     let mut text = String::new();
     for (key, value) in pairs {
