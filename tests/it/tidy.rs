@@ -42,11 +42,12 @@ const WALLS: &[(&str, &[&str])] = &[
             "credentials",
             "egress",
             "logs",
+            "signing",
             // Its tests make connections whose secrets are sealed.
             "encryption",
         ],
     ),
-    ("signing", &["provider"]),
+    ("signing", &["provider", "credentials"]),
     (
         "proxy",
         &[

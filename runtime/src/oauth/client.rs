@@ -41,6 +41,15 @@ pub(super) struct Answer {
     pub(super) headers: HeaderMap,
 }
 
+/// Whatever was answered.
+pub(super) struct RawAnswer {
+    pub(super) host: String,
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// It may hold secrets.
+    pub(super) body: Secret<Vec<u8>>,
+}
+
 pub(super) struct TokenClient {
     http: reqwest::Client,
     policy: Arc<EgressPolicy>,
@@ -77,6 +86,22 @@ impl TokenClient {
 
     /// Gives a successful answer. It may hold secrets.
     pub(super) async fn send_for_json(&self, request: TokenRequest) -> Result<(Value, HeaderMap), RefreshError> {
+        let answer = self.send_raw(request).await?;
+        let json = serde_json::from_slice(answer.body.expose()).ok();
+        let host = answer.host;
+        if answer.status.is_success() {
+            let json = json.ok_or(RefreshError::NotJson { host })?;
+            return Ok((json, answer.headers));
+        }
+        let object = match json {
+            Some(Value::Object(object)) => Some(Secret::new(object)),
+            Some(_) | None => None,
+        };
+        Err(refused(host, answer.status, object.as_ref()))
+    }
+
+    /// Gives the answer with its status, whatever it is; not one that leads elsewhere.
+    pub(super) async fn send_raw(&self, request: TokenRequest) -> Result<RawAnswer, RefreshError> {
         let host = request.url.host_str().unwrap_or_default().to_owned();
         // An address is not resolved, so nobody else would look at it.
         let address = match request.url.host() {
@@ -110,17 +135,12 @@ impl TokenClient {
             }
             body.extend_from_slice(&piece);
         }
-        let body = Secret::new(body);
-        let json = serde_json::from_slice(body.expose()).ok();
-        if status.is_success() {
-            let json = json.ok_or(RefreshError::NotJson { host })?;
-            return Ok((json, headers));
-        }
-        let object = match json {
-            Some(Value::Object(object)) => Some(Secret::new(object)),
-            Some(_) | None => None,
-        };
-        Err(refused(host, status, object.as_ref()))
+        Ok(RawAnswer {
+            host,
+            status,
+            headers,
+            body: Secret::new(body),
+        })
     }
 }
 

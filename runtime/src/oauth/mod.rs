@@ -10,6 +10,7 @@
 
 mod answer;
 mod app;
+mod aws;
 mod bill;
 mod client;
 mod client_assertion;

@@ -398,6 +398,10 @@ impl From<NotObtained> for ApiError {
         let code = match (NoCredentials::code_of(&error.error), error.mode) {
             ("server_error", _) => return Self::internal(error),
             (_, CredentialsType::OAuth2Cc) => "client_credentials_fetch_error",
+            ("refresh_token_external_error", CredentialsType::AwsSigV4) => {
+                let code = "aws_sigv4_sts_request_failed";
+                return Self::new(StatusCode::BAD_GATEWAY, code, message);
+            }
             (_, CredentialsType::TwoStep) => "two_step_credentials_fetch_error",
             (_, CredentialsType::Signature) => "signature_token_generation_error",
             _ => "request_token_external_error",
