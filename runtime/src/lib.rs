@@ -32,5 +32,6 @@ pub mod schema;
 mod signing;
 pub mod store;
 pub mod telemetry;
+pub mod variables;
 
 pub use runtime::Runtime;

@@ -27,12 +27,19 @@ fn has_keys(value: &Value, expected: &[&str]) {
 async fn the_published_client_works_against_the_runtime() {
     let (server, client) = with_upstream(httpbin::url()).await;
     let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
+    let value = json!({"value": "https://example.com"});
+    let set = client.json(http::Method::PUT, "/environment-variables/BACK_END", &value);
+    let _ = set.await.ok();
     let results = node::run(
         &server,
         "client.mjs",
         &[("INTEGRATION", INTEGRATION), ("CONNECTION", CONNECTION)],
     );
     providers_and_integrations(&results);
+    assert_eq!(
+        results["getEnvironmentVariables"]["returned"],
+        json!([{"name": "BACK_END", "value": "https://example.com"}])
+    );
     connections(&results);
     proxy(&results);
     actions(&results);

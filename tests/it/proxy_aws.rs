@@ -12,6 +12,12 @@ aws:
   auth_mode: AWS_SIGV4
   proxy:
     base_url: https://${connectionConfig.service}.${connectionConfig.region}.amazonaws.com
+aws-roles:
+  alias: aws-sigv4
+  token_url: ${integrationConfig.sts_endpoint} || STS_URL/
+  proxy:
+    base_url: ${connectionConfig.base_url}
+  connection_config: {}
 aws-by-template:
   display_name: AWS with a key pair
   auth_mode: BASIC
@@ -136,4 +142,113 @@ async fn a_provider_may_sign_by_template() {
     assert!(users.text().contains("<UserName>tester</UserName>"), "{}", users.text());
     let shown: Value = client.get("/connections/iam?provider_config_key=aws").await.ok();
     assert_eq!(shown["credentials"]["username"], moto.access_key_id.as_str());
+}
+
+const ROLE: &str = "arn:aws:iam::123456789012:role/integration";
+const CALLERS: usize = 50;
+
+/// A server that assumes roles with the keys of moto's user, and a role there that may do everything.
+async fn with_role(moto: &Moto, secret_access_key: &str) -> (Server, Client) {
+    let providers = PROVIDERS.replace("STS_URL", &moto.url);
+    let server = TestRuntime::new().egress_loopback().provider_yaml(&providers).start();
+    let client = server.client();
+    let _ = client.create_integration("aws", "aws").await.ok();
+    let import = json!({
+        "provider_config_key": "aws", "connection_id": "iam",
+        "credentials": {
+            "type": "AWS_SIGV4", "region": "us-east-1", "service": "iam",
+            "access_key_id": moto.access_key_id, "secret_access_key": moto.secret_access_key,
+        },
+        "connection_config": {"base_url": moto.url},
+    });
+    let _ = client.post("/connections", &import).await.ok();
+    let anything = "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%7B%22Effect%22%3A%22Allow%22%2C\
+                    %22Action%22%3A%22*%22%2C%22Resource%22%3A%22*%22%7D%5D%7D";
+    for form in [
+        format!("Action=CreateRole&RoleName=integration&AssumeRolePolicyDocument={anything}"),
+        format!("Action=PutRolePolicy&RoleName=integration&PolicyName=all&PolicyDocument={anything}"),
+    ] {
+        let request = client
+            .proxy(Method::POST, "aws", "iam", "/")
+            .header("content-type", "application/x-www-form-urlencoded; charset=utf-8")
+            .body(format!("{form}&Version=2010-05-08"));
+        let answer = send(request).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    let custom = json!({"access_key_id": moto.access_key_id, "secret_access_key": secret_access_key});
+    let integration = json!({"unique_key": "roles", "provider": "aws-roles", "custom": custom});
+    let _ = client.post("/integrations", &integration).await.ok();
+    (server, client)
+}
+
+fn of_role(moto: &Moto, service: &str, more: Value) -> Value {
+    let mut credentials = json!({
+        "type": "AWS_SIGV4", "region": "us-east-1", "service": service, "role_arn": ROLE, "external_id": "customer-7",
+    });
+    if let (Value::Object(credentials), Value::Object(mut more)) = (&mut credentials, more) {
+        credentials.append(&mut more);
+    }
+    json!({
+        "provider_config_key": "roles", "connection_id": service, "credentials": credentials,
+        "connection_config": {"base_url": moto.url},
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_a_role_are_obtained_and_replaced_once_for_all_callers() {
+    let moto = Moto::start().await;
+    let (server, client) = with_role(&moto, &moto.secret_access_key).await;
+    let _ = client.post("/connections", &of_role(&moto, "s3", json!({}))).await.ok();
+    let made = send(client.proxy(Method::PUT, "roles", "s3", "/bucket-of-role")).await;
+    assert_eq!(made.status, 200, "{}", made.text());
+    let shown = client.get("/connections/s3?provider_config_key=roles").await.ok();
+    let credentials = &shown["credentials"];
+    assert!(credentials["session_token"].is_string() && credentials["expires_at"].is_string(), "{credentials}");
+    assert_ne!(credentials["access_key_id"], moto.access_key_id.as_str());
+    assert_eq!(credentials["external_id"], "customer-7");
+
+    // Keys that have ended are replaced before they are used: once.
+    let ended = json!({
+        "access_key_id": "ASIAENDED", "secret_access_key": "ended", "session_token": "ended", "expires_at": "2020-01-01T00:00:00Z",
+    });
+    let _ = client.post("/connections", &of_role(&moto, "sts", ended)).await.ok();
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..CALLERS {
+        let request = client
+            .proxy(Method::POST, "roles", "sts", "/")
+            .header("content-type", "application/x-www-form-urlencoded; charset=utf-8")
+            .body("Action=GetCallerIdentity&Version=2011-06-15");
+        calls.spawn(send(request));
+    }
+    for answer in calls.join_all().await {
+        assert!(answer.text().contains("assumed-role/integration"), "{}", answer.text());
+    }
+    let refreshes = client.get("/logs/operations?limit=100&type=auth:refresh_token").await.ok();
+    assert_eq!(refreshes["data"].as_array().map(Vec::len), Some(1), "{refreshes}");
+    let forced = client.get("/connections/sts?provider_config_key=roles&force_refresh=true").await.ok();
+    let secret = forced["credentials"]["secret_access_key"].as_str().expect("there is a key").to_owned();
+    assert_ne!(secret, "ended");
+    for secret in [&secret, &moto.secret_access_key] {
+        assert!(!server.log().contains(secret) && !client.logs().await.contains(secret));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_is_not_given_makes_no_connection() {
+    let moto = Moto::start().await;
+    let stolen = "x".repeat(moto.secret_access_key.len());
+    let (_server, client) = with_role(&moto, &stolen).await;
+    let refused = client.post("/connections", &of_role(&moto, "s3", json!({}))).await;
+    assert_eq!(
+        (refused.status, refused.error_code().as_str()),
+        (502, "aws_sigv4_sts_request_failed"),
+        "{}",
+        refused.text()
+    );
+    assert!(refused.text().contains("SignatureDoesNotMatch"), "{}", refused.text());
+    assert!(!refused.text().contains(&stolen), "{}", refused.text());
+    assert_eq!(client.get("/connections/s3?provider_config_key=roles").await.status, 404);
+    // Neither keys nor a role.
+    let neither = json!({"role_arn": null});
+    assert_eq!(client.post("/connections", &of_role(&moto, "s3", neither)).await.status, 400);
 }

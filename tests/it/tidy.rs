@@ -47,7 +47,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "encryption",
         ],
     ),
-    ("signing", &["provider"]),
+    ("signing", &["provider", "credentials"]),
     (
         "proxy",
         &[
@@ -131,6 +131,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("data_dir", &[]),
     // `credentials` for the one type that a key is.
     ("rotation", &["store", "encryption", "credentials"]),
+    ("variables", &["store", "encryption", "credentials"]),
     ("scheduler", &["executor", "store", "connections", "config", "logs"]),
     // `records` for the one form in which a record is shown.
     ("http", &["runtime", "config", "records"]),
@@ -164,6 +165,7 @@ const DOERS: &[&str] = &[
     "Executor",
     "Keyring",
     "Rotation",
+    "Variables",
     "Scheduler",
     "*",
 ];

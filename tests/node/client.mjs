@@ -48,6 +48,8 @@ await call('getIntegrationUnknown', () => nango.getIntegration({ uniqueKey: 'nop
 await call('updateIntegration', () => nango.updateIntegration({ uniqueKey: 'tmp' }, { display_name: 'Renamed' }));
 await call('deleteIntegration', () => nango.deleteIntegration('tmp'));
 
+await call('getEnvironmentVariables', () => nango.getEnvironmentVariables());
+
 await call('listConnections', () => nango.listConnections());
 await call('listConnectionsFiltered', () => nango.listConnections({ integrationId: INTEGRATION, limit: 5 }));
 await call('getConnection', () => nango.getConnection(INTEGRATION, CONNECTION));

@@ -17,7 +17,7 @@ pub struct Audit {
     /// Only with this API key; its id, as `keys list` shows it
     #[arg(long, value_name = "ID")]
     api_key: Option<String>,
-    /// Only this type: connection, import or integration
+    /// Only this type: connection, import, integration or variables
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
     /// Only then or later: an ISO date-time, or an age such as 90s, 15m, 2h or 7d

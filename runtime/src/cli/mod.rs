@@ -14,6 +14,7 @@ pub mod dev;
 pub mod difference;
 pub mod dryrun;
 pub mod encryption_keys;
+pub mod env;
 pub mod exit;
 pub mod functions;
 pub mod input;
@@ -107,6 +108,9 @@ enum Command {
     Logs(logs::Logs),
     /// Who was shown credentials
     Audit(audit::Audit),
+    /// Environment variables, which all functions share
+    #[command(subcommand)]
+    Env(env::EnvCommand),
     /// API keys, their scopes and limits; encryption keys and their rotation
     #[command(subcommand, visible_alias = "key")]
     Keys(keys::KeysCommand),
@@ -141,6 +145,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Proxy(proxy) => block_on(proxy::run(proxy, &client()?)),
         Command::Logs(logs) => block_on(logs::run(logs, &client()?, output)),
         Command::Audit(audit) => block_on(audit::run(audit, &client()?, output)),
+        Command::Env(command) => block_on(env::run(command, &client()?, output)),
         Command::Keys(command) => block_on(keys::run(command, &client()?, output)),
         Command::Providers(command) => block_on(providers::run(command, &client()?, output)),
     }
@@ -208,6 +213,10 @@ mod tests {
         check(
             "nango-runtime keys create ci --scope environment:proxy --integration github --method GET --path /repos/",
         );
+        check("nango-runtime env list --values");
+        check("nango-runtime env set NAME @file");
+        check("nango-runtime env set NAME");
+        check("nango-runtime env unset NAME");
         check("nango-runtime keys revoke key_1 --json");
         check("nango-runtime keys rotate --key env:NEW_KEY --no-wait");
         check("nango-runtime keys status");

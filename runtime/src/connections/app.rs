@@ -44,7 +44,11 @@ pub(super) fn credentials(provider: &Provider, given: Option<Value>) -> Result<O
     };
     let mut fields = Vec::new();
     if mode.has_client() {
-        fields.extend(CLIENT_FIELDS);
+        // A public client has no secret (RFC 6749, section 2.1).
+        let is_public = provider.json.get("token_request_auth_method").and_then(Value::as_str) == Some("none");
+        let is_needed =
+            |(name, chars_max, required): Field| (name, chars_max, required && !(is_public && name == "client_secret"));
+        fields.extend(CLIENT_FIELDS.map(is_needed));
     }
     if mode.has_app() {
         fields.extend(APP_FIELDS);

@@ -69,6 +69,7 @@ fn is_refreshable(target: &Target, credentials: &Credentials) -> bool {
             refresh_token.is_some() && (has_url("refresh_url") || has_url("token_url"))
         }
         Credentials::OAuth2Cc { .. } => has_url("token_url"),
+        Credentials::AwsSigV4(aws) => aws.role_arn.is_some() && target.integration_config.contains_key("access_key_id"),
         Credentials::App { .. } => has("token_url") && target.connection_config.contains_key("installation_id"),
         Credentials::Session { kind, fields, .. } => {
             let described = match kind {
@@ -83,7 +84,6 @@ fn is_refreshable(target: &Target, credentials: &Credentials) -> bool {
         | Credentials::Basic { .. }
         | Credentials::OAuth1 { .. }
         | Credentials::Tba { .. }
-        | Credentials::AwsSigV4(_)
         | Credentials::None => false,
     }
 }

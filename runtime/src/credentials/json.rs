@@ -68,8 +68,10 @@ impl Credentials {
                 object.optional_text("role_arn", aws.role_arn.as_ref());
                 object.text("region", &aws.region);
                 object.text("service", &aws.service);
-                object.secret("access_key_id", &aws.access_key_id);
-                object.secret("secret_access_key", &aws.secret_access_key);
+                if !self.lacks_token() {
+                    object.secret("access_key_id", &aws.access_key_id);
+                    object.secret("secret_access_key", &aws.secret_access_key);
+                }
                 object.optional_secret("session_token", aws.session_token.as_ref());
                 object.time("expires_at", aws.expires_at_ms);
                 object.optional_text("external_id", aws.external_id.as_ref());

@@ -109,6 +109,7 @@ pub struct AwsCredentials {
     pub region: String,
     /// The name for signing: `s3`, `execute-api` …
     pub service: String,
+    /// Empty, as the secret one, until keys of the role were obtained.
     pub access_key_id: Secret<String>,
     pub secret_access_key: Secret<String>,
     pub session_token: Option<Secret<String>>,
@@ -184,12 +185,12 @@ impl Credentials {
         match self {
             Self::OAuth2Cc { token, .. } | Self::Session { token, .. } => token.is_none(),
             Self::App { access_token, .. } => access_token.is_none(),
+            Self::AwsSigV4(aws) => aws.access_key_id.expose().is_empty(),
             Self::OAuth2 { .. }
             | Self::ApiKey { .. }
             | Self::Basic { .. }
             | Self::OAuth1 { .. }
             | Self::Tba { .. }
-            | Self::AwsSigV4(_)
             | Self::None => false,
         }
     }

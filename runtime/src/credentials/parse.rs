@@ -168,14 +168,25 @@ impl Fields<'_> {
                 expected: "1 to 64 lower-case letters, digits and hyphens, as AWS writes them in signatures",
             })
         };
+        let role_arn = self.optional_text("role_arn", KEY_CHARS_MAX)?;
+        let is_given = |field| self.0.get(field).is_some_and(|value| !value.is_null());
+        // Those of a role can be obtained.
+        let none_yet = role_arn.is_some() && !is_given("access_key_id") && !is_given("secret_access_key");
+        let key = |field| {
+            if none_yet {
+                Ok(Secret::new(String::new()))
+            } else {
+                self.secret(field, KEY_CHARS_MAX)
+            }
+        };
         Ok(Credentials::AwsSigV4(Box::new(AwsCredentials {
             region: scope("region")?,
             service: scope("service")?,
-            access_key_id: self.secret("access_key_id", KEY_CHARS_MAX)?,
-            secret_access_key: self.secret("secret_access_key", KEY_CHARS_MAX)?,
+            access_key_id: key("access_key_id")?,
+            secret_access_key: key("secret_access_key")?,
             session_token: self.optional_secret("session_token", TOKEN_CHARS_MAX)?,
             expires_at_ms: self.optional_time_ms("expires_at")?,
-            role_arn: self.optional_text("role_arn", KEY_CHARS_MAX)?,
+            role_arn,
             external_id: self.optional_text("external_id", KEY_CHARS_MAX)?,
             raw: self.raw()?,
         })))

@@ -51,10 +51,10 @@ pub struct CredentialReadList {
 #[derive(Serialize, ToSchema)]
 pub struct CredentialReadItem {
     id: String,
-    /// connection, import (a connection's, in the answer to its import) or integration.
+    /// connection, import (a connection's, in the answer to its import), integration, or variables (of the environment).
     #[schema(value_type = String)]
     r#type: CredentialReadKind,
-    provider_config_key: String,
+    provider_config_key: Option<String>,
     connection_id: Option<String>,
     api_key: ApiKeyOfRead,
     /// The `X-Request-Id` of the answer.
@@ -77,7 +77,7 @@ pub struct ApiKeyOfRead {
 #[utoipa::path(
     get, path = "/audit", tag = "audit",
     params(
-        ("type" = Option<String>, Query, description = "connection, import or integration"),
+        ("type" = Option<String>, Query, description = "connection, import, integration or variables"),
         ("integration" = Option<String>, Query, description = "Its unique key"),
         ("connection" = Option<String>, Query, description = "Its connection id"),
         ("api_key" = Option<String>, Query, description = "Id of the key"),
@@ -113,7 +113,7 @@ fn read_query(query: Option<&str>, now_ms: i64) -> Result<CredentialReadQuery, A
         at_ms
     };
     let list = CredentialReadQuery {
-        kind: query.word("type", &["connection", "import", "integration"]),
+        kind: query.word("type", &["connection", "import", "integration", "variables"]),
         provider_config_key: query.optional("integration"),
         connection_id: query.optional("connection"),
         api_key_id: query.optional("api_key"),

@@ -178,7 +178,7 @@ pub async fn show(
         let credentials = runtime.integration_credentials(&integration)?.unwrap_or_default();
         let reading = Reading {
             kind: CredentialReadKind::Integration,
-            provider_config_key: &integration.unique_key,
+            provider_config_key: Some(&integration.unique_key),
             connection_id: None,
             request_id: request_id.as_str(),
             forced: false,

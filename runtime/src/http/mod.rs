@@ -15,6 +15,7 @@ mod creation;
 mod dry_run;
 mod edge;
 mod encryption_keys;
+mod environment_variables;
 mod error;
 mod fault;
 mod functions;
@@ -44,7 +45,7 @@ mod waiting_page;
 mod workers;
 
 use axum::Router;
-use axum::routing::{any, delete, get, patch, post};
+use axum::routing::{any, delete, get, patch, post, put};
 use http::{Method, StatusCode, Uri};
 
 use crate::clock::Entropy;
@@ -131,6 +132,9 @@ routes! {
     get    "/logs/operations/{id}"                              => logs::operation, Some(Scope::LogsRead);
     get    "/logs/messages"                                     => logs::messages, Some(Scope::LogsRead);
     get    "/audit"                                             => audit::list, Some(Scope::AuditRead);
+    get    "/environment-variables"                             => environment_variables::list, Some(Scope::VariablesRead);
+    put    "/environment-variables/{name}"                      => environment_variables::set, Some(Scope::VariablesWrite);
+    delete "/environment-variables/{name}"                      => environment_variables::unset, Some(Scope::VariablesWrite);
     get    "/api-keys"                                          => api_keys::list, Some(Scope::ApiKeysList);
     post   "/api-keys"                                          => api_keys::create, Some(Scope::ApiKeysCreate);
     delete "/api-keys/{id}"                                     => api_keys::revoke, Some(Scope::ApiKeysDelete);

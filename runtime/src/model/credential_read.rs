@@ -1,4 +1,4 @@
-//! That somebody was shown credentials: what the audit keeps.
+//! That somebody was shown credentials, or other secrets: what the audit keeps.
 
 use super::id::{ApiKeyId, CredentialReadId, EnvironmentId};
 
@@ -9,8 +9,9 @@ pub struct CredentialRead {
     pub environment_id: EnvironmentId,
     pub read_at_ms: i64,
     pub kind: CredentialReadKind,
-    pub provider_config_key: String,
-    /// None for those of an integration.
+    /// None for environment variables.
+    pub provider_config_key: Option<String>,
+    /// None for those of an integration, and for environment variables.
     pub connection_id: Option<String>,
     pub api_key_id: ApiKeyId,
     /// As the key was named then.
@@ -33,4 +34,6 @@ pub enum CredentialReadKind {
     Import,
     /// An integration's: the client secret and the like.
     Integration,
+    /// The environment variables, all of them.
+    Variables,
 }

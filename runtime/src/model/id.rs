@@ -54,6 +54,7 @@ id!(
     /// One time that credentials were shown.
     CredentialReadId, "crd"
 );
+id!(EnvironmentVariableId, "var");
 id!(
     /// Names a connection inside the store. What customers call connection-id is [`crate::model::Connection::connection_id`].
     ConnectionKey, "con"

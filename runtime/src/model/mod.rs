@@ -5,6 +5,7 @@ pub mod connect_session;
 pub mod connection;
 pub mod credential_read;
 pub mod encryption_key;
+pub mod environment_variable;
 pub mod execution;
 pub mod function;
 pub mod id;
@@ -19,11 +20,12 @@ pub use connect_session::{ConnectSession, IntegrationDefaults, IntegrationOverri
 pub use connection::{Connection, EndUser, Generation, Organization, RefreshFailure, RefreshState};
 pub use credential_read::{CredentialRead, CredentialReadKind};
 pub use encryption_key::{EncryptionKeyState, KeyHolder, StoredEncryptionKey};
+pub use environment_variable::StoredEnvironmentVariable;
 pub use execution::ExecutionContext;
 pub use function::{Deployment, Function, FunctionKind, FunctionManifest, MODELS_MAX, Manifest};
 pub use id::{
-    ApiKeyId, ConnectSessionId, ConnectionKey, CredentialReadId, DeploymentId, EnvironmentId, IntegrationId,
-    OperationId, RunId, SyncId,
+    ApiKeyId, ConnectSessionId, ConnectionKey, CredentialReadId, DeploymentId, EnvironmentId, EnvironmentVariableId,
+    IntegrationId, OperationId, RunId, SyncId,
 };
 pub use integration::{Environment, Integration};
 pub use log::{Level, Message, Operation, OperationKind, OperationState};

@@ -54,6 +54,9 @@ scopes! {
     Deploy = "environment:deploy",
     LogsRead = "environment:logs:read",
     AuditRead = "environment:audit:read",
+    /// To see the values of environment variables.
+    VariablesRead = "environment:variables:read",
+    VariablesWrite = "environment:variables:write",
     ProvidersRead = "environment:providers:read",
     MetricsRead = "environment:metrics:read",
     ApiKeysList = "environment:api_keys:list",

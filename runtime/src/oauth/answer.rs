@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use super::token_response::{self, End};
 use super::{RefreshError, values};
 use crate::connections::Target;
 use crate::credentials::{Credentials, Secret};
@@ -33,13 +34,16 @@ pub(super) fn credentials(
             ..
         } => {
             let token = alternate(target, object)?;
-            let access_token = text(token, "access_token").ok_or_else(|| refusal(object))?;
-            let kept = || refresh_token.as_ref().map(|token| token.expose().as_str());
-            let refresh_token = text(token, "refresh_token").or_else(kept);
+            let named = |key: &str, name: &str| {
+                token_response::text(target, object, key).or_else(|| text(token, name).map(str::to_owned))
+            };
+            let access_token = named("token", "access_token").ok_or_else(|| refusal(object))?;
+            let kept = || refresh_token.as_ref().map(|token| token.expose().clone());
+            let refresh_token = named("refresh_token", "refresh_token").or_else(kept);
             Credentials::OAuth2 {
-                access_token: Secret::new(access_token.to_owned()),
-                refresh_token: refresh_token.map(|token| Secret::new(token.to_owned())),
-                expires_at_ms: expires_at_ms(target, token, now_ms),
+                access_token: Secret::new(access_token),
+                refresh_token: refresh_token.map(Secret::new),
+                expires_at_ms: expires_at_ms(target, object, token, now_ms),
                 config_override: config_override.clone(),
                 raw: answer,
             }
@@ -51,11 +55,14 @@ pub(super) fn credentials(
             ..
         } => {
             let data = object.get("data").and_then(Value::as_object);
-            let token = text(object, "access_token")
+            let named = token_response::text(target, object, "token");
+            let token = named
+                .as_deref()
+                .or_else(|| text(object, "access_token"))
                 .or_else(|| data.and_then(|data| text(data, "token")))
                 .or_else(|| text(object, "jwt"))
                 .ok_or_else(|| refusal(object))?;
-            let expires_at_ms = expires_at_ms(target, object, now_ms);
+            let expires_at_ms = expires_at_ms(target, object, object, now_ms);
             Credentials::OAuth2Cc {
                 token: Some(Secret::new(token.to_owned())),
                 expires_at_ms: Some(expires_at_ms.unwrap_or(now_ms.saturating_add(CLIENT_CREDENTIALS_LIFETIME_MS))),
@@ -117,7 +124,7 @@ fn alternate<'a>(target: &Target, object: &'a JsonObject) -> Result<&'a JsonObje
     let Some(path) = path.and_then(Value::as_str) else {
         return Ok(object);
     };
-    if text(object, "access_token").is_some() {
+    if text(object, "access_token").is_some() || token_response::text(target, object, "token").is_some() {
         return Ok(object);
     }
     let mut found = object;
@@ -134,12 +141,19 @@ fn text<'a>(object: &'a JsonObject, name: &str) -> Option<&'a str> {
     object.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
-/// `expires_at`, else `expires_in`; none when neither says anything.
-fn expires_at_ms(target: &Target, token: &JsonObject, now_ms: i64) -> Option<i64> {
+/// What `token_response` names, else `expires_at`, else `expires_in`; the provider's fixed lifetime when none of them is there.
+fn expires_at_ms(target: &Target, object: &JsonObject, token: &JsonObject, now_ms: i64) -> Option<i64> {
+    match token_response::end(target, object, now_ms) {
+        End::At(at_ms) => return Some(at_ms),
+        End::Never => return None,
+        End::NotSaid => {}
+    }
     if let Some(at_ms) = token.get("expires_at").and_then(|value| moment_ms(value, now_ms)) {
         return Some(at_ms);
     }
-    let value = token.get("expires_in")?;
+    let Some(value) = token.get("expires_in").filter(|value| !value.is_null()) else {
+        return token_response::fixed_end_ms(target, now_ms);
+    };
     let in_milliseconds = target.provider.json.get("expires_in_unit") == Some(&json!("milliseconds"));
     let unit_ms = if in_milliseconds { 1.0 } else { 1_000.0 };
     let lifetime_ms = number(value)? * unit_ms;

@@ -41,6 +41,15 @@ pub(super) struct Answer {
     pub(super) headers: HeaderMap,
 }
 
+/// Whatever was answered.
+pub(super) struct RawAnswer {
+    pub(super) host: String,
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// It may hold secrets.
+    pub(super) body: Secret<Vec<u8>>,
+}
+
 pub(super) struct TokenClient {
     http: reqwest::Client,
     policy: Arc<EgressPolicy>,
@@ -93,6 +102,20 @@ impl TokenClient {
     }
 
     async fn send_for_bytes(&self, request: TokenRequest) -> Result<(Secret<Vec<u8>>, HeaderMap), RefreshError> {
+        let answer = self.send_raw(request).await?;
+        if answer.status.is_success() {
+            return Ok((answer.body, answer.headers));
+        }
+        let object = match serde_json::from_slice(answer.body.expose()) {
+            Ok(Value::Object(object)) => Some(object),
+            Ok(_) => None,
+            Err(_) => form(answer.body.expose()),
+        };
+        Err(refused(answer.host, answer.status, object.map(Secret::new).as_ref()))
+    }
+
+    /// Gives the answer with its status, whatever it is; not one that leads elsewhere.
+    pub(super) async fn send_raw(&self, request: TokenRequest) -> Result<RawAnswer, RefreshError> {
         let host = request.url.host_str().unwrap_or_default().to_owned();
         // An address is not resolved, so nobody else would look at it.
         let address = match request.url.host() {
@@ -126,16 +149,12 @@ impl TokenClient {
             }
             body.extend_from_slice(&piece);
         }
-        let body = Secret::new(body);
-        if status.is_success() {
-            return Ok((body, headers));
-        }
-        let object = match serde_json::from_slice(body.expose()) {
-            Ok(Value::Object(object)) => Some(object),
-            Ok(_) => None,
-            Err(_) => form(body.expose()),
-        };
-        Err(refused(host, status, object.map(Secret::new).as_ref()))
+        Ok(RawAnswer {
+            host,
+            status,
+            headers,
+            body: Secret::new(body),
+        })
     }
 }
 

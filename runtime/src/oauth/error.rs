@@ -46,6 +46,11 @@ pub enum RefreshError {
         "the integration {provider_config_key:?} has no `app_id` and `private_key`, which its app's tokens are signed with; set its `credentials`"
     )]
     NoApp { provider_config_key: String },
+    #[error(
+        "the integration {provider_config_key:?} has no `access_key_id` and `secret_access_key`, which roles of AWS are assumed with; set \
+         them in its `custom`"
+    )]
+    NoAwsKeys { provider_config_key: String },
     #[error("`token` of the provider {provider:?} cannot be signed")]
     Jwt {
         provider: String,
@@ -81,6 +86,8 @@ pub enum RefreshError {
         "the provider {provider:?} did not take note of where the customer is to come back to (`oauth_callback_confirmed` is not true)"
     )]
     NotConfirmed { provider: String },
+    #[error("the token endpoint at {host:?} did not answer with keys as AWS does")]
+    NotXml { host: String },
     #[error("the token endpoint gave no token{}", told(error.as_deref(), description.as_deref()))]
     NoToken {
         error: Option<String>,
@@ -184,6 +191,8 @@ impl NoCredentials {
             | RefreshError::Header { .. }
             | RefreshError::Unsupported { .. }
             | RefreshError::NoApp { .. }
+            | RefreshError::NoAwsKeys { .. }
+            | RefreshError::NotXml { .. }
             | RefreshError::Jwt { .. }
             | RefreshError::EgressDenied(_)
             | RefreshError::Timeout { .. }

@@ -10,6 +10,7 @@
 
 mod answer;
 mod app;
+mod aws;
 mod bill;
 mod client;
 mod client_assertion;
@@ -27,6 +28,7 @@ mod temporary;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod token_response;
 mod two_step;
 mod values;
 

@@ -4,7 +4,7 @@
 use super::client::TokenClient;
 use super::minted::{self, Minted};
 use super::values::Moment;
-use super::{Parts, RefreshError, answer, app, bill, request, two_step};
+use super::{Parts, RefreshError, answer, app, aws, bill, request, two_step};
 use crate::connections::{Fresh, Target};
 use crate::credentials::{Credentials, SessionKind};
 
@@ -60,13 +60,13 @@ pub(super) async fn credentials(parts: &Parts, target: &Target) -> Result<Creden
             SessionKind::TwoStep => two_step::obtain(client, target, moment).await?,
             SessionKind::Bill => bill::obtain(client, target, moment).await?,
         },
+        Credentials::AwsSigV4(_) => aws::obtain(client, target, moment).await?,
         Credentials::App { .. } => app::obtain(client, target, moment).await?,
         Credentials::OAuth2 { .. } | Credentials::OAuth2Cc { .. } => by_oauth2(parts, client, target, moment).await?,
         Credentials::ApiKey { .. }
         | Credentials::Basic { .. }
         | Credentials::OAuth1 { .. }
         | Credentials::Tba { .. }
-        | Credentials::AwsSigV4(_)
         | Credentials::None => return Err(request::unsupported(target, "a token for credentials that have none")),
     };
     answer::readable(&fresh)

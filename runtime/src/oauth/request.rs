@@ -47,6 +47,11 @@ enum ClientAuth {
     Password,
     /// A token signed with the client's own key (RFC 7523, section 2.2): `token_request_auth_method: private_key_jwt`.
     PrivateKeyJwt,
+    /// A public client, which has no secret (RFC 6749, section 2.1): `client_id` among the parameters, and no secret even where the
+    /// integration has one: `token_request_auth_method: none`.
+    Public,
+    /// HTTP Basic with the secret as user name and no password: `token_request_auth_method: secret_as_username`.
+    SecretAsUsername,
 }
 
 /// Builds the request as it is at `moment`.
@@ -141,7 +146,10 @@ pub(super) fn request(
     match auth {
         ClientAuth::Body | ClientAuth::Both => add(&mut parameters, ["client_id", "client_secret"]),
         ClientAuth::Password => add(&mut parameters, ["username", "password"]),
-        ClientAuth::Header => {}
+        ClientAuth::Public => {
+            parameters.insert("client_id".to_owned(), id.into());
+        }
+        ClientAuth::Header | ClientAuth::SecretAsUsername => {}
         ClientAuth::PrivateKeyJwt => client_assertion::add(values, &url, client, &mut parameters)?,
     }
     match auth {
@@ -149,8 +157,10 @@ pub(super) fn request(
         ClientAuth::Header => authorize(&mut headers, &form_encoded(id), &form_encoded(secret))?,
         // These providers take them as they are.
         ClientAuth::Both => authorize(&mut headers, id, secret)?,
-        ClientAuth::Body | ClientAuth::Password | ClientAuth::PrivateKeyJwt => {}
+        ClientAuth::SecretAsUsername => authorize(&mut headers, secret, "")?,
+        ClientAuth::Body | ClientAuth::Password | ClientAuth::PrivateKeyJwt | ClientAuth::Public => {}
     }
+    let parameters = renamed(target, parameters)?;
     let body = match body_format(target)? {
         BodyFormat::Form => {
             headers.entry(header::CONTENT_TYPE).or_insert(FORM);
@@ -177,6 +187,29 @@ pub(super) fn request(
     })
 }
 
+/// The parameters under the names that the provider has for them: `token_request_fields`, or those of a refresh
+/// (`refresh_request_fields`) where there are any. A name that stands for null is left out.
+fn renamed(target: &Target, parameters: JsonObject) -> Result<JsonObject, RefreshError> {
+    let is_refresh = parameters.get("grant_type").and_then(Value::as_str) == Some("refresh_token");
+    let of_refresh = is_refresh.then(|| target.provider.json.get("refresh_request_fields"));
+    let fields = of_refresh
+        .flatten()
+        .or_else(|| target.provider.json.get("token_request_fields"));
+    let Some(fields) = fields.and_then(Value::as_object) else {
+        return Ok(parameters);
+    };
+    let mut renamed = JsonObject::new();
+    for (name, value) in parameters {
+        match fields.get(&name) {
+            None => renamed.insert(name, value),
+            Some(Value::Null) => None,
+            Some(Value::String(other)) => renamed.insert(other.clone(), value),
+            Some(other) => return Err(unsupported(target, &format!("`token_request_fields.{name}: {other}`"))),
+        };
+    }
+    Ok(renamed)
+}
+
 fn authorize(headers: &mut HeaderMap, id: &str, secret: &str) -> Result<(), RefreshError> {
     let value = format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
     let mut value = HeaderValue::from_str(&value).map_err(|_| RefreshError::Header {
@@ -193,6 +226,8 @@ fn client_auth(target: &Target) -> Result<ClientAuth, RefreshError> {
         (Some("basic"), _) => Ok(ClientAuth::Both),
         (Some("custom"), _) => Ok(ClientAuth::Password),
         (Some("private_key_jwt"), _) => Ok(ClientAuth::PrivateKeyJwt),
+        (Some("none"), _) => Ok(ClientAuth::Public),
+        (Some("secret_as_username"), _) => Ok(ClientAuth::SecretAsUsername),
         (Some(other), _) => Err(unsupported(target, &format!("`token_request_auth_method: {other}`"))),
         (None, Some("header")) => Ok(ClientAuth::Header),
         (None, Some("body") | None) => Ok(ClientAuth::Body),

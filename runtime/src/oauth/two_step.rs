@@ -6,12 +6,13 @@ use http::header::{self, HeaderMap};
 use serde_json::Value;
 
 use super::RefreshError;
-use super::answer::{expires_at_ms_of_jwt, lifetime_ms, moment_ms, refusal};
+use super::answer::{expires_at_ms_of_jwt, refusal};
 use super::client::{Answer, TokenClient};
 use super::request::{FORM, JSON, TokenRequest, form, unsupported};
+use super::token_response::{self, End};
 use super::values::{Moment, TokenValues, header_map, text};
 use crate::connections::Target;
-use crate::credentials::{Credentials, Secret, SessionKind, lookup};
+use crate::credentials::{Credentials, Secret, SessionKind};
 use crate::model::JsonObject;
 
 /// Requests after the first.
@@ -133,24 +134,20 @@ fn credentials(target: &Target, answer: &Answer, moment: Moment) -> Result<Crede
     let Credentials::Session { fields, .. } = &target.credentials else {
         return Err(unsupported(target, "credentials of another mode"));
     };
-    let paths = target.provider.json.get("token_response").unwrap_or(&Value::Null);
     let object = answer.object.expose();
-    let at = |key: &str| {
-        let found = lookup(object, paths.get(key)?.as_str()?)?;
-        (!found.is_empty()).then(|| found.into_owned())
-    };
+    let at = |key: &str| token_response::text(target, object, key);
     let token = Secret::new(at("token").ok_or_else(|| refusal(object))?);
     let refresh_token = at("refresh_token");
     let mut fields = JsonObject::clone(fields.expose());
     if let Some(refresh_token) = &refresh_token {
         fields.insert("refresh_token".to_owned(), refresh_token.as_str().into());
     }
-    let expires_at_ms = match at("token_expiration") {
-        Some(text) if paths.get("token_expiration_strategy").and_then(Value::as_str) == Some("expireIn") => {
-            lifetime_ms(&text).map(|lifetime_ms| moment.now_ms.saturating_add(lifetime_ms))
+    let expires_at_ms = match token_response::end(target, object, moment.now_ms) {
+        End::At(at_ms) => Some(at_ms),
+        End::Never => None,
+        End::NotSaid => {
+            expires_at_ms_of_jwt(token.expose()).or_else(|| token_response::fixed_end_ms(target, moment.now_ms))
         }
-        Some(text) => moment_ms(&Value::String(text), moment.now_ms),
-        None => expires_at_ms_of_jwt(token.expose()).or_else(|| configured_end_ms(target, moment)),
     };
     let cookies = cookies(target, &answer.headers);
     if !cookies.is_empty() {
@@ -163,16 +160,6 @@ fn credentials(target: &Target, answer: &Answer, moment: Moment) -> Result<Crede
         expires_at_ms,
         fields: Secret::new(fields),
     })
-}
-
-/// `token_expires_in_ms`, of which 0 means that it does not end.
-fn configured_end_ms(target: &Target, moment: Moment) -> Option<i64> {
-    let lifetime_ms = target
-        .provider
-        .json
-        .get("token_expires_in_ms")
-        .and_then(Value::as_i64)?;
-    (lifetime_ms > 0).then(|| moment.now_ms.saturating_add(lifetime_ms))
 }
 
 /// What a browser would send back, where the provider wants it: `token_response_headers` with `set-cookie`.

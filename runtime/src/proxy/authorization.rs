@@ -6,7 +6,6 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::signing::aws_sigv4::{self, Payload};
 use super::signing::tba;
 use super::url::UpstreamUrl;
 use super::values::{self, Moment};
@@ -14,6 +13,7 @@ use super::{ProxyError, body_template};
 use crate::connections::Target;
 use crate::credentials::{Credentials, OAuthClient, SessionKind};
 use crate::provider::{ProxySpec, SignatureMethod};
+use crate::signing::aws_sigv4::{self, Payload};
 use crate::signing::oauth1::OAuth1;
 
 /// A request that a signature is made over, its headers apart.

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use http::Method;
 use sha2::{Digest as _, Sha256};
 
-use super::signing::aws_sigv4::{self, Signed, Signer};
 use super::url::UpstreamUrl;
 use super::{ProxyError, base_url, body_template};
 use crate::connections::Target;
 use crate::credentials::{self, Credentials};
 use crate::model::JsonObject;
 use crate::provider::template::{AwsScope, Template, TemplateError, Values};
+use crate::signing::aws_sigv4::{self, Signed, Signer};
 use crate::signing::query::{canonical, encode, encoded_pairs};
 
 /// What makes one attempt unlike any other: its time and its randomness. Templates see the same throughout an attempt.

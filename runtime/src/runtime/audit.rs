@@ -13,8 +13,9 @@ const DELETE_ROWS_MAX: i64 = 1_000;
 #[derive(Clone, Debug)]
 pub struct Reading<'a> {
     pub kind: CredentialReadKind,
-    pub provider_config_key: &'a str,
-    /// None for the credentials of an integration.
+    /// None for environment variables.
+    pub provider_config_key: Option<&'a str>,
+    /// None for the credentials of an integration, and for environment variables.
     pub connection_id: Option<&'a str>,
     /// The `X-Request-Id` of the answer.
     pub request_id: &'a str,
@@ -40,7 +41,7 @@ impl Runtime {
             environment_id: caller.0.environment.id.clone(),
             read_at_ms: now_ms,
             kind: reading.kind,
-            provider_config_key: reading.provider_config_key.to_owned(),
+            provider_config_key: reading.provider_config_key.map(str::to_owned),
             connection_id: reading.connection_id.map(str::to_owned),
             api_key_id: caller.key_id().clone(),
             api_key_name: caller.0.key.name.clone(),

@@ -14,6 +14,7 @@ mod offline;
 mod proxy_call;
 mod start;
 mod syncs;
+mod variables;
 
 use std::sync::Arc;
 
@@ -38,6 +39,7 @@ use crate::rotation::Rotation;
 use crate::scheduler::Scheduler;
 use crate::schema::SchemaCache;
 use crate::store::{ConnectionPatch, ConnectionQuery, RecordKey, RecordPage, Store, StoreError};
+use crate::variables::Variables;
 
 pub use crate::deploy::Deployed;
 pub use crate::rotation::{KeyStatus, RotationError, RotationStatus};
@@ -74,6 +76,7 @@ struct Parts {
     recordings: Recordings,
     metrics: Metrics,
     rotation: Rotation,
+    variables: Variables,
     scheduler: Scheduler,
     background: start::Background,
     clock: Clock,

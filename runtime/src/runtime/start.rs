@@ -32,6 +32,7 @@ use crate::rotation::{ROTATION_INTERVAL_MS, Rotation, RotationError};
 use crate::scheduler::{Scheduler, SchedulerParts};
 use crate::schema::SchemaCache;
 use crate::store::{Store, StoreError};
+use crate::variables::Variables;
 
 const COMPILED_DIR: &str = "compiled";
 const DATABASE_FILE: &str = "nango.sqlite";
@@ -128,6 +129,7 @@ impl Runtime {
         let keys = Keys::load(&store, &clock, &entropy, config.secret_key.as_ref()).await?;
 
         let recordings_keyring = keyring.clone();
+        let variables = Variables::new(store.clone(), keyring.clone(), clock.clone(), entropy.clone());
         let connections = Connections::new(
             store.clone(),
             catalogue,
@@ -251,6 +253,7 @@ impl Runtime {
             recordings,
             metrics,
             rotation,
+            variables,
             scheduler,
             clock,
             entropy,

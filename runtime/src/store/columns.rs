@@ -150,7 +150,9 @@ words!(RunState {
 });
 words!(SyncState { Started = "started", Paused = "paused" });
 words!(OperationState { Running = "running", Success = "success", Failed = "failed" });
-words!(CredentialReadKind { Connection = "connection", Import = "import", Integration = "integration" });
+words!(CredentialReadKind {
+    Connection = "connection", Import = "import", Integration = "integration", Variables = "variables",
+});
 words!(Level { Debug = "debug", Info = "info", Warn = "warn", Error = "error" });
 words!(Source { User = "user", Internal = "internal" });
 words!(EncryptionKeyState { Waiting = "waiting", Sealing = "sealing", Opening = "opening", Retired = "retired" });

@@ -28,6 +28,7 @@ mod connections;
 mod credential_reads;
 mod deployments;
 mod encryption_keys;
+mod environment_variables;
 mod error;
 mod integrations;
 mod log_queries;

@@ -56,6 +56,11 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         "encryption_keys",
         include_str!("../../migrations/0013_encryption_keys.sql"),
     ),
+    (
+        14,
+        "environment_variables",
+        include_str!("../../migrations/0014_environment_variables.sql"),
+    ),
 ];
 
 /// For each connection to SQLite. WAL with `synchronous = NORMAL`: what was committed survives `kill -9` of this

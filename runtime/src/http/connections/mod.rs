@@ -176,7 +176,7 @@ pub async fn show(
 fn reading<'a>(kind: CredentialReadKind, target: &'a Target, request_id: &'a RequestId) -> Reading<'a> {
     Reading {
         kind,
-        provider_config_key: &target.connection.provider_config_key,
+        provider_config_key: Some(&target.connection.provider_config_key),
         connection_id: Some(&target.connection.connection_id),
         request_id: request_id.as_str(),
         forced: false,

@@ -19,6 +19,7 @@ use crate::recordings::RecordingError;
 use crate::records::RecordsError;
 use crate::runtime::{Denied, DryRunError, InvokeError, KeysError, RecordsApiError, ReplayError, RotationError};
 use crate::store::StoreError;
+use crate::variables::VariablesError;
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
@@ -80,6 +81,24 @@ impl From<KeysError> for ApiError {
             KeysError::Unknown { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", message),
             KeysError::Own => Self::new(StatusCode::CONFLICT, "conflict", message),
             KeysError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<VariablesError> for ApiError {
+    fn from(error: VariablesError) -> Self {
+        let message = error.to_string();
+        match error {
+            VariablesError::Name { .. } => Self::faults(
+                "invalid_uri_params",
+                vec![Fault::new("invalid_format", message, "name")],
+            ),
+            VariablesError::Value { .. } => Self::faults("invalid_body", vec![Fault::new("custom", message, "value")]),
+            VariablesError::TooMany => Self::new(StatusCode::BAD_REQUEST, "resource_capped", message),
+            VariablesError::Unknown { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", message),
+            VariablesError::Stored { .. } => Self::internal(error),
+            VariablesError::Encryption(error) => error.into(),
+            VariablesError::Store(error) => error.into(),
         }
     }
 }
@@ -379,6 +398,10 @@ impl From<NotObtained> for ApiError {
         let code = match (NoCredentials::code_of(&error.error), error.mode) {
             ("server_error", _) => return Self::internal(error),
             (_, CredentialsType::OAuth2Cc) => "client_credentials_fetch_error",
+            ("refresh_token_external_error", CredentialsType::AwsSigV4) => {
+                let code = "aws_sigv4_sts_request_failed";
+                return Self::new(StatusCode::BAD_GATEWAY, code, message);
+            }
             (_, CredentialsType::TwoStep) => "two_step_credentials_fetch_error",
             (_, CredentialsType::Signature) => "signature_token_generation_error",
             _ => "request_token_external_error",

@@ -149,3 +149,50 @@ fn an_answer_without_a_token_is_a_refusal_in_the_providers_words() {
     let error = readable(&unusable).unwrap_err();
     assert!(matches!(error, RefreshError::Unusable(_)), "{error}");
 }
+
+#[test]
+fn providers_may_have_names_of_their_own() {
+    let paths =
+        json!({"token": "data.token", "refresh_token": "data.refreshToken", "token_expiration": "data.validUntil"});
+    let entry = json!({"token_response": paths, "token_expires_in_ms": 60_000});
+    let answer = json!({"data": {"token": "t", "refreshToken": "r", "validUntil": 1_800_000_120}});
+    let fresh = read(entry.clone(), &oauth2(), answer).unwrap();
+    let shown = public(&fresh);
+    assert_eq!(
+        (&shown["access_token"], &shown["refresh_token"]),
+        (&json!("t"), &json!("r"))
+    );
+    assert_eq!(fresh.expires_at_ms(), Some(NOW_MS + 120_000));
+    // What it does not name is where the standard has it, and the old refresh token stays.
+    let fresh = read(entry.clone(), &oauth2(), json!({"access_token": "t", "expires_in": 30})).unwrap();
+    assert_eq!(public(&fresh)["refresh_token"], "old-refresh");
+    assert_eq!(fresh.expires_at_ms(), Some(NOW_MS + 30_000));
+    let refused = read(entry, &oauth2(), json!({"data": {"error": "no"}}));
+    assert!(matches!(refused, Err(RefreshError::NoToken { .. })));
+    let lifetime = json!({"token_response": {"token_expiration": "ttl", "token_expiration_strategy": "expireIn"}});
+    let fresh = read(lifetime, &oauth2(), json!({"access_token": "t", "ttl": "2h"})).unwrap();
+    assert_eq!(fresh.expires_at_ms(), Some(NOW_MS + 7_200_000));
+}
+
+#[test]
+fn a_fixed_lifetime_is_for_answers_that_say_nothing() {
+    let entry = |lifetime_ms: i64| json!({"token_expires_in_ms": lifetime_ms});
+    for (lifetime_ms, answer, expected) in [
+        (3_600_000, json!({"access_token": "t"}), Some(NOW_MS + 3_600_000)),
+        (
+            3_600_000,
+            json!({"access_token": "t", "expires_in": null}),
+            Some(NOW_MS + 3_600_000),
+        ),
+        (
+            3_600_000,
+            json!({"access_token": "t", "expires_in": 60}),
+            Some(NOW_MS + 60_000),
+        ),
+        (3_600_000, json!({"access_token": "t", "expires_in": 0}), None),
+        (0, json!({"access_token": "t"}), None),
+    ] {
+        let fresh = read(entry(lifetime_ms), &oauth2(), answer.clone()).unwrap();
+        assert_eq!(fresh.expires_at_ms(), expected, "{answer}");
+    }
+}

@@ -196,3 +196,63 @@ fn debug_shows_no_secret() {
         "{shown}"
     );
 }
+
+#[test]
+fn a_public_client_sends_no_secret_and_some_send_it_as_a_user_name() {
+    let with = |method: &str| {
+        sent(&target(
+            json!({"token_url": URL, "token_request_auth_method": method}),
+            &oauth2(),
+        ))
+    };
+    let (_, authorization, _, body) = with("none");
+    assert_eq!(
+        (authorization.as_str(), body.as_str()),
+        ("", "client_id=my+id&grant_type=refresh_token&refresh_token=old-refresh")
+    );
+    let (_, authorization, _, body) = with("secret_as_username");
+    assert_eq!(authorization, format!("Basic {}", STANDARD.encode("s3cret+/:")));
+    assert_eq!(body, "grant_type=refresh_token&refresh_token=old-refresh");
+}
+
+#[test]
+fn parameters_have_the_names_that_the_provider_gave_them() {
+    let mut entry = json!({
+        "token_url": URL, "body_format": "json",
+        "token_request_fields": {
+            "client_id": "app_id", "client_secret": "secret", "code": "auth_code", "grant_type": null, "redirect_uri": null,
+        },
+    });
+    let code = |entry: &Value| {
+        let target = target(entry.clone(), &oauth2());
+        let mut parameters = JsonObject::new();
+        for (name, value) in [
+            ("grant_type", "authorization_code"),
+            ("code", "c0de"),
+            ("redirect_uri", "https://us.test"),
+        ] {
+            parameters.insert(name.to_owned(), value.into());
+        }
+        let client = target.client.clone().unwrap();
+        let request = request(&TokenValues::new(&target, moment()), "token_url", parameters, &client).unwrap();
+        serde_json::from_str::<Value>(request.body.expose()).unwrap()
+    };
+    assert_eq!(
+        code(&entry),
+        json!({"app_id": "my id", "secret": "s3cret+/", "auth_code": "c0de"})
+    );
+    let refresh = |entry: &Value| serde_json::from_str::<Value>(&body(entry.clone())).unwrap();
+    assert_eq!(
+        refresh(&entry),
+        json!({"app_id": "my id", "secret": "s3cret+/", "refresh_token": "old-refresh"})
+    );
+    entry["refresh_request_fields"] = json!({"client_secret": null, "refresh_token": "token"});
+    assert_eq!(
+        refresh(&entry),
+        json!({"client_id": "my id", "grant_type": "refresh_token", "token": "old-refresh"})
+    );
+    assert!(code(&entry).get("auth_code").is_some());
+    entry["refresh_request_fields"] = json!({"refresh_token": 1});
+    let malformed = build(&target(entry, &oauth2()));
+    assert!(matches!(malformed, Err(RefreshError::Unsupported { .. })));
+}

@@ -15,7 +15,7 @@ fn read(environment: &Environment, number: u8) -> CredentialRead {
         environment_id: environment.id.clone(),
         read_at_ms: NOW_MS + i64::from(number),
         kind: CredentialReadKind::Connection,
-        provider_config_key: "github".to_owned(),
+        provider_config_key: Some("github".to_owned()),
         connection_id: Some(format!("c{number}")),
         api_key_id: "key_1".into(),
         api_key_name: "ci".to_owned(),

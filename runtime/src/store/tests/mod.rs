@@ -9,6 +9,7 @@ mod connect_sessions;
 mod connections;
 mod credential_reads;
 mod deployments;
+mod environment_variables;
 mod integrations;
 mod logs;
 mod opening;

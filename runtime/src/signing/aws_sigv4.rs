@@ -9,8 +9,8 @@ use percent_encoding::{percent_decode_str, percent_encode};
 use sha2::{Digest as _, Sha256};
 
 use crate::credentials::AwsCredentials;
-use crate::signing::oauth1::hmac_sha256;
-use crate::signing::query::{VALUE, canonical, encoded_pairs};
+use super::oauth1::hmac_sha256;
+use super::query::{VALUE, canonical, encoded_pairs};
 
 /// What stands for the digest of a body that is not signed; only S3 knows it.
 const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
@@ -21,27 +21,27 @@ const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token
 
 /// The key and what it is for.
 #[derive(Clone, Copy)]
-pub(in crate::proxy) struct Signer<'a> {
-    pub(in crate::proxy) access_key_id: &'a str,
-    pub(in crate::proxy) secret_access_key: &'a str,
-    pub(in crate::proxy) region: &'a str,
-    pub(in crate::proxy) service: &'a str,
-    pub(in crate::proxy) now_ms: i64,
+pub(crate) struct Signer<'a> {
+    pub(crate) access_key_id: &'a str,
+    pub(crate) secret_access_key: &'a str,
+    pub(crate) region: &'a str,
+    pub(crate) service: &'a str,
+    pub(crate) now_ms: i64,
 }
 
 /// What is signed of a request.
-pub(in crate::proxy) struct Signed<'a> {
-    pub(in crate::proxy) method: &'a Method,
-    pub(in crate::proxy) uri: &'a Uri,
+pub(crate) struct Signed<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) uri: &'a Uri,
     /// Names in lower case, each once.
-    pub(in crate::proxy) headers: Vec<(&'a str, String)>,
+    pub(crate) headers: Vec<(&'a str, String)>,
     /// The body's digest.
-    pub(in crate::proxy) payload: String,
+    pub(crate) payload: String,
 }
 
 /// The body, as far as it can be signed.
 #[derive(Clone, Copy)]
-pub(in crate::proxy) enum Payload<'a> {
+pub(crate) enum Payload<'a> {
     Bytes(&'a [u8]),
     /// Not in memory.
     Stream,
@@ -49,11 +49,11 @@ pub(in crate::proxy) enum Payload<'a> {
 
 /// The body is a stream, and the service asks for its digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::proxy) struct PayloadNeeded;
+pub(crate) struct PayloadNeeded;
 
 /// Puts `x-amz-date`, `x-amz-content-sha256`, `x-amz-security-token` and `authorization` into the headers; gives the names
 /// of those that hold credentials. The request must not change afterwards.
-pub(in crate::proxy) fn sign(
+pub(crate) fn sign(
     aws: &AwsCredentials,
     now_ms: i64,
     method: &Method,
@@ -111,7 +111,7 @@ fn signed_headers<'h>(uri: &Uri, headers: &'h HeaderMap) -> Vec<(&'h str, String
 }
 
 /// As the client sends it: with the port unless it is the scheme's.
-pub(in crate::proxy) fn host(uri: &Uri) -> String {
+pub(crate) fn host(uri: &Uri) -> String {
     uri.authority().map(ToString::to_string).unwrap_or_default()
 }
 
@@ -124,7 +124,7 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 }
 
 impl Signer<'_> {
-    pub(in crate::proxy) fn authorization(&self, signed: &Signed<'_>) -> String {
+    pub(crate) fn authorization(&self, signed: &Signed<'_>) -> String {
         let date_time = amz_date(self.now_ms);
         let date = date_time.get(..8).unwrap_or_default();
         let scope = format!("{date}/{}/{}/aws4_request", self.region, self.service);
@@ -182,12 +182,12 @@ impl Signer<'_> {
 }
 
 /// `20150830T123600Z`
-pub(in crate::proxy) fn amz_date(now_ms: i64) -> String {
+pub(crate) fn amz_date(now_ms: i64) -> String {
     let now = Timestamp::from_millisecond(now_ms).unwrap_or_default();
     now.strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
-pub(in crate::proxy) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     let mut hex = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
         // Writing to a String does not fail.
