@@ -117,7 +117,7 @@ impl Connections {
         unique_key: &str,
     ) -> Result<(), ConnectionsError> {
         let inner = &self.0;
-        let deleted = inner.store.delete_integration(environment_id, unique_key).await;
+        let deleted = inner.store.delete_integration(environment_id, unique_key, inner.clock.now_ms()).await;
         inner.caches.forget_integration(environment_id, unique_key);
         if deleted? {
             Ok(())

@@ -171,7 +171,7 @@ impl Connections {
         let inner = &self.0;
         self.stored_integration(environment_id, provider_config_key).await?;
         let connection = self.stored(environment_id, provider_config_key, connection_id).await?;
-        let deleted = inner.store.delete_connection(&connection.key).await;
+        let deleted = inner.store.delete_connection(&connection.key, inner.clock.now_ms()).await;
         inner
             .caches
             .forget_connection(environment_id, provider_config_key, connection_id);

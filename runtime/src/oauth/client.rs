@@ -78,6 +78,25 @@ impl TokenClient {
     /// Gives a successful answer. It may hold secrets.
     pub(super) async fn send_for_json(&self, request: TokenRequest) -> Result<(Value, HeaderMap), RefreshError> {
         let host = request.url.host_str().unwrap_or_default().to_owned();
+        let (status, headers, body) = self.send_once(request).await?;
+        let json = serde_json::from_slice(body.expose()).ok();
+        if status.is_success() {
+            let json = json.ok_or(RefreshError::NotJson { host })?;
+            return Ok((json, headers));
+        }
+        let object = match json {
+            Some(Value::Object(object)) => Some(Secret::new(object)),
+            Some(_) | None => None,
+        };
+        Err(refused(host, status, object.as_ref()))
+    }
+
+    /// Gives whatever is answered, but no redirect. It may hold secrets.
+    pub(super) async fn send_once(
+        &self,
+        request: TokenRequest,
+    ) -> Result<(StatusCode, HeaderMap, Secret<Vec<u8>>), RefreshError> {
+        let host = request.url.host_str().unwrap_or_default().to_owned();
         // An address is not resolved, so nobody else would look at it.
         let address = match request.url.host() {
             Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
@@ -110,21 +129,11 @@ impl TokenClient {
             }
             body.extend_from_slice(&piece);
         }
-        let body = Secret::new(body);
-        let json = serde_json::from_slice(body.expose()).ok();
-        if status.is_success() {
-            let json = json.ok_or(RefreshError::NotJson { host })?;
-            return Ok((json, headers));
-        }
-        let object = match json {
-            Some(Value::Object(object)) => Some(Secret::new(object)),
-            Some(_) | None => None,
-        };
-        Err(refused(host, status, object.as_ref()))
+        Ok((status, headers, Secret::new(body)))
     }
 }
 
-fn refused(host: String, status: StatusCode, object: Option<&Secret<JsonObject>>) -> RefreshError {
+pub(super) fn refused(host: String, status: StatusCode, object: Option<&Secret<JsonObject>>) -> RefreshError {
     let (error, description) = match object.map(|object| refusal(object.expose())) {
         Some(RefreshError::NoToken { error, description }) => (error, description),
         Some(_) | None => (None, None),

@@ -22,6 +22,7 @@ mod minted;
 mod obtain;
 mod record;
 mod request;
+mod revocation;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub use code::{Authorization, CodeGrant};
 pub use error::{NoCredentials, NotObtained, OAuthError, RefreshError};
 pub use jwt::JwtError;
 pub(crate) use record::failing_days;
+pub use revocation::{NotRevoked, RevocationRequest};
 
 /// After a failure a refresh is not tried again for so long, unless it is forced. (Nango compatibility.)
 pub const BACKOFF_MS: i64 = 30_000;

@@ -172,7 +172,7 @@ pub(super) fn request(
     })
 }
 
-fn authorize(headers: &mut HeaderMap, id: &str, secret: &str) -> Result<(), RefreshError> {
+pub(super) fn authorize(headers: &mut HeaderMap, id: &str, secret: &str) -> Result<(), RefreshError> {
     let value = format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
     let mut value = HeaderValue::from_str(&value).map_err(|_| RefreshError::Header {
         name: header::AUTHORIZATION.to_string(),
@@ -222,7 +222,7 @@ pub(super) fn form(parameters: &JsonObject) -> String {
     form.finish()
 }
 
-fn form_encoded(value: &str) -> String {
+pub(super) fn form_encoded(value: &str) -> String {
     form_urlencoded::byte_serialize(value.as_bytes()).collect()
 }
 

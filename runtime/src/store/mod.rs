@@ -26,8 +26,10 @@ mod columns;
 mod connect_sessions;
 mod connections;
 mod credential_reads;
+mod deletions;
 mod deployments;
 mod encryption_keys;
+mod erasing;
 mod error;
 mod integrations;
 mod log_queries;
@@ -36,6 +38,7 @@ mod open;
 mod recordings;
 mod records;
 mod refreshes;
+mod revocations;
 mod runs;
 mod sealed;
 mod sql;
@@ -45,13 +48,14 @@ pub(crate) mod tests;
 mod verifications;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use sqlx::AnyPool;
 
 pub use connect_sessions::StoredConnectSession;
 pub use connections::{ConnectionPatch, ConnectionQuery};
 pub use credential_reads::CredentialReadQuery;
+pub use deletions::DeletedConnection;
 pub use deployments::NewDeployment;
 pub use error::StoreError;
 pub use log_queries::{MessageQuery, OperationQuery};
@@ -71,6 +75,8 @@ pub struct Store {
     writer: AnyPool,
     /// The last sequence number given to a log message by this process.
     message_sequence: Arc<AtomicI64>,
+    /// Whether something was removed that SQLite's log still holds. True at first: nobody knows what the process before did.
+    erased: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Store {

@@ -3,6 +3,7 @@
 use sqlx::query;
 
 use super::columns::Columns;
+use super::connections::lives;
 use super::{Store, StoreError};
 use crate::model::{ConnectionKey, EnvironmentId, RunId, Sealed};
 
@@ -20,13 +21,15 @@ pub struct StoredRecording {
 }
 
 impl Store {
-    /// Of two recordings of one run, which a process that died and its successor may have made, the last one stays.
+    /// Of two recordings of one run, which a process that died and its successor may have made, the last one stays. None is kept
+    /// of a connection that was deleted.
     pub async fn insert_recording(&self, recording: &StoredRecording) -> Result<(), StoreError> {
-        query(
+        query(concat!(
             "INSERT INTO recordings (run_id, environment_id, connection_key, sealed, created_at_ms) \
-             VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (run_id) DO UPDATE SET sealed = excluded.sealed, created_at_ms = excluded.created_at_ms",
-        )
+             SELECT $1, $2, $3, $4, $5 WHERE ",
+            lives!("$3"),
+            " ON CONFLICT (run_id) DO UPDATE SET sealed = excluded.sealed, created_at_ms = excluded.created_at_ms",
+        ))
         .bind(recording.run_id.as_str())
         .bind(recording.environment_id.as_str())
         .bind(recording.connection_key.as_str())
@@ -42,10 +45,11 @@ impl Store {
         environment_id: &EnvironmentId,
         run_id: &str,
     ) -> Result<Option<StoredRecording>, StoreError> {
-        let row = query(
+        let row = query(concat!(
             "SELECT run_id, environment_id, connection_key, sealed, created_at_ms FROM recordings \
-             WHERE environment_id = $1 AND run_id = $2",
-        )
+             WHERE environment_id = $1 AND run_id = $2 AND ",
+            lives!("recordings.connection_key")
+        ))
         .bind(environment_id.as_str())
         .bind(run_id)
         .fetch_optional(&self.reader)

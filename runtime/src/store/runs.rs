@@ -5,6 +5,7 @@
 use sqlx::{query, query_scalar};
 
 use super::columns::{Columns, Word, to_json};
+use super::connections::lives;
 use super::sql::{Row, Sql, chunks};
 use super::{Store, StoreError};
 use crate::model::{EnvironmentId, Run, RunId, RunState, SyncId};
@@ -108,7 +109,10 @@ impl Store {
         let row = RunRow::new(run)?;
         let mut transaction = self.begin().await?;
         // Not a foreign key: runs outlive their sync. Writing to the row keeps it from being deleted meanwhile.
-        let sync = query("UPDATE syncs SET state = state WHERE id = $1")
+        let sync = query(concat!(
+            "UPDATE syncs SET state = state WHERE id = $1 AND ",
+            lives!("syncs.connection_key")
+        ))
             .bind(run.sync_id.as_ref().map(SyncId::as_str))
             .execute(&mut *transaction)
             .await?;
