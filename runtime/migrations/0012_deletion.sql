@@ -27,6 +27,8 @@ CREATE TABLE revocations (
     requests BLOB NOT NULL,
     attempts BIGINT NOT NULL DEFAULT 0,
     due_at_ms BIGINT NOT NULL,
+    -- Somebody makes them until then; null when nobody does.
+    lease_until_ms BIGINT,
     created_at_ms BIGINT NOT NULL
 );
 CREATE INDEX revocations_due ON revocations (due_at_ms, id);

@@ -37,6 +37,7 @@ use futures_util::StreamExt as _;
 
 use crate::clock::{Clock, Entropy};
 use crate::connections::{Connections, ConnectionsError, RefreshRight, Target};
+use crate::credentials::Credentials;
 use crate::logs::Logs;
 use crate::model::{Connection, EnvironmentId, Generation};
 use crate::store::{DueQuery, Store};
@@ -358,8 +359,17 @@ impl OAuth {
                 let written = record.succeeded(right, &credentials).await.map_err(failed)?;
                 let target = match written {
                     Some(target) => target,
-                    // Imported anew meanwhile, or refreshed by somebody who came later: those are the newest.
-                    None => self.stored(connection).await.map_err(failed)?,
+                    // Imported anew meanwhile, or refreshed by somebody who came later: those are the newest. Or deleted: then
+                    // nobody but us knows these.
+                    None => match self.stored(connection).await {
+                        Ok(target) => target,
+                        Err(gone) => {
+                            if matches!(gone, ConnectionsError::UnknownConnection { .. } | ConnectionsError::UnknownIntegration { .. }) {
+                                self.give_up(&target, credentials).await;
+                            }
+                            return Err(failed(gone));
+                        }
+                    },
                 };
                 Ok(Refreshed { target, renewed: true })
             }
@@ -372,14 +382,39 @@ impl OAuth {
     }
 
     async fn stored(&self, connection: &Connection) -> Result<Arc<Target>, ConnectionsError> {
-        self.0
+        let (provider_config_key, connection_id) = (&connection.provider_config_key, &connection.connection_id);
+        let target = self
+            .0
             .connections
-            .target_now(
-                &connection.environment_id,
-                &connection.provider_config_key,
-                &connection.connection_id,
-            )
-            .await
+            .target_now(&connection.environment_id, provider_config_key, connection_id)
+            .await?;
+        if target.connection.key == connection.key {
+            return Ok(target);
+        }
+        // Deleted, and another one has its name.
+        Err(ConnectionsError::UnknownConnection {
+            provider_config_key: provider_config_key.clone(),
+            connection_id: connection_id.clone(),
+        })
+    }
+
+    /// Has tokens revoked that came for a connection that was deleted meanwhile.
+    async fn give_up(&self, target: &Target, credentials: Credentials) {
+        let connections = &self.0.connections;
+        let kept = async {
+            let target = connections
+                .with_credentials(target, credentials)
+                .map_err(|error| error.to_string())?;
+            let requests = self.revocation(&target).map_err(|error| error.to_string())?;
+            if let Some(requests) = RevocationRequest::seal_ready(&requests) {
+                let kept = connections.keep_revocation(&target.connection, &requests).await;
+                kept.map_err(|error| error.to_string())?;
+            }
+            Ok::<_, String>(())
+        };
+        if let Err(error) = kept.await {
+            tracing::error!(%error, "Tokens that came for a deleted connection will not be revoked: {error}");
+        }
     }
 }
 

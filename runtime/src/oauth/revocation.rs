@@ -253,6 +253,22 @@ fn header_value(name: &HeaderName, value: &str) -> Result<HeaderValue, RefreshEr
 }
 
 impl RevocationRequest {
+    /// Requests as JSON to be sealed; none when there are none.
+    #[must_use]
+    pub fn seal_ready(requests: &[Self]) -> Option<Secret<Value>> {
+        // Writing plain data as JSON does not fail.
+        let json = serde_json::to_value(requests).unwrap_or_default();
+        (!requests.is_empty()).then(|| Secret::new(json))
+    }
+
+    /// What [`RevocationRequest::seal_ready`] wrote.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn opened(json: &Secret<Value>) -> Result<Vec<Self>, serde_json::Error> {
+        Vec::deserialize(json.expose())
+    }
+
     fn to_send(&self) -> Result<TokenRequest, RefreshError> {
         let url = Url::parse(&self.url).map_err(|error| RefreshError::Url {
             provider: String::new(),

@@ -135,6 +135,12 @@ impl Provider {
     }
 }
 
+/// The provider of an entry, for tests of other parts.
+#[cfg(test)]
+pub(crate) fn of_entry(json: Value) -> Provider {
+    entry::provider("testing", json).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     /// An error with its causes, as the command line prints it.

@@ -7,6 +7,7 @@ use super::columns::Columns;
 use super::connections::{connection, connection_columns};
 use super::integrations::integration;
 use super::revocations::insert_revocation;
+use super::sql::Sql;
 use super::{Store, StoreError};
 use crate::model::{Connection, ConnectionKey, EnvironmentId, Integration, IntegrationId, Revocation};
 
@@ -98,17 +99,25 @@ impl Store {
         Ok(true)
     }
 
-    /// Deleted connections that still hold secrets, at most 100, by key.
-    pub async fn connections_to_wipe(&self, after: &str) -> Result<Vec<DeletedConnection>, StoreError> {
-        let rows = query(concat!(
-            connection_columns!("COALESCE(i.former_key, i.unique_key)", "c.former_id"),
-            "c.deleted_at_ms IS NOT NULL AND c.wiped_at_ms IS NULL WHERE c.connection_key > $1 \
-             ORDER BY c.connection_key LIMIT $2"
-        ))
-        .bind(after)
-        .bind(TO_WIPE_MAX)
-        .fetch_all(&self.reader)
-        .await?;
+    /// Deleted connections that still hold secrets, at most 100, by key: those after `after`, or `only` one.
+    pub async fn connections_to_wipe(
+        &self,
+        only: Option<&ConnectionKey>,
+        after: &str,
+    ) -> Result<Vec<DeletedConnection>, StoreError> {
+        let mut sql = Sql::new(
+            self.dialect,
+            concat!(
+                connection_columns!("COALESCE(i.former_key, i.unique_key)", "c.former_id"),
+                "c.deleted_at_ms IS NOT NULL AND c.wiped_at_ms IS NULL WHERE c.connection_key > "
+            ),
+        );
+        sql.bind(after);
+        if let Some(key) = only {
+            sql.push(" AND c.connection_key = ").bind(key.as_str());
+        }
+        sql.push(" ORDER BY c.connection_key LIMIT ").bind(TO_WIPE_MAX);
+        let rows = sql.fetch_all(&self.reader).await?;
         let mut found = Vec::with_capacity(rows.len());
         for row in &rows {
             let connection = connection(row)?;

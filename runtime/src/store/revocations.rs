@@ -17,8 +17,8 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// Takes up to `limit` (at most 100) that are due, those that are so for longest first; each counts a try and is due again at
-    /// `until_ms`, should its taker die.
+    /// Takes up to `limit` (at most 100) that are due, those that are so for longest first; each counts a try, and is anybody's again
+    /// at `until_ms`, should its taker die.
     pub async fn claim_revocations(
         &self,
         now_ms: i64,
@@ -26,8 +26,10 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<Revocation>, StoreError> {
         let rows = query(
-            "UPDATE revocations SET due_at_ms = $2, attempts = attempts + 1 WHERE due_at_ms <= $1 AND id IN \
-             (SELECT id FROM revocations WHERE due_at_ms <= $1 ORDER BY due_at_ms, id LIMIT $3) \
+            "UPDATE revocations SET lease_until_ms = $2, attempts = attempts + 1 \
+             WHERE (lease_until_ms IS NULL OR lease_until_ms <= $1) AND id IN \
+             (SELECT id FROM revocations WHERE due_at_ms <= $1 AND (lease_until_ms IS NULL OR lease_until_ms <= $1) \
+             ORDER BY due_at_ms, id LIMIT $3) \
              RETURNING id, environment_id, provider_config_key, connection_id, provider, requests, attempts, due_at_ms, \
              created_at_ms",
         )
@@ -49,7 +51,7 @@ impl Store {
         due_at_ms: i64,
     ) -> Result<(), StoreError> {
         let mut transaction = self.begin_erasing().await?;
-        query("UPDATE revocations SET requests = $2, due_at_ms = $3 WHERE id = $1")
+        query("UPDATE revocations SET requests = $2, due_at_ms = $3, lease_until_ms = NULL WHERE id = $1")
             .bind(id.as_str())
             .bind(left.0.as_slice())
             .bind(due_at_ms)
