@@ -27,7 +27,10 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 }
 
 async fn operations(client: &Client, kind: &str) -> Vec<Value> {
-    let list = client.get(&format!("/logs/operations?limit=100&type={kind}")).await.ok();
+    let list = client
+        .get(&format!("/logs/operations?limit=100&type={kind}"))
+        .await
+        .ok();
     list["data"].as_array().expect("a list of operations").clone()
 }
 
@@ -36,6 +39,18 @@ async fn status_of(oidc: &Oidc, access_token: &str) -> u16 {
     let client = Client::new(&oidc.url, None);
     let request = client.request(Method::GET, "/me").bearer_auth(access_token);
     send(request).await.status
+}
+
+/// What the OAuth server makes of a refresh token.
+async fn refreshed(oidc: &Oidc, refresh_token: &str) -> Value {
+    let form = format!(
+        "grant_type=refresh_token&refresh_token={refresh_token}&client_id={CLIENT_ID}&client_secret={CLIENT_SECRET}"
+    );
+    let request = Client::new(&oidc.url, None).request(Method::POST, "/token");
+    let request = request
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(form);
+    send(request).await.json()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,20 +65,20 @@ async fn tokens_are_revoked_at_a_real_oauth_server() {
     let _ = client.proxy_get("oidc", CONNECTION, "/me").await.ok();
     assert_eq!(status_of(&oidc, &tokens.access_token).await, 200);
 
-    let answered = node::run(&server, "delete.mjs", &[("INTEGRATION", "oidc"), ("CONNECTION", CONNECTION)]);
+    let answered = node::run(
+        &server,
+        "delete.mjs",
+        &[("INTEGRATION", "oidc"), ("CONNECTION", CONNECTION)],
+    );
     assert_eq!(answered, json!({"deleted": 200, "again": 400, "listed": 0}));
     assert_eq!(client.proxy_get("oidc", CONNECTION, "/me").await.status, 400);
 
-    until("the revocation", async || !operations(&client, "connection:revoke").await.is_empty()).await;
+    until("the revocation", async || {
+        !operations(&client, "connection:revoke").await.is_empty()
+    })
+    .await;
     assert_eq!(status_of(&oidc, &tokens.access_token).await, 401);
-    let form = [
-        ("grant_type", "refresh_token"),
-        ("refresh_token", &tokens.refresh_token),
-        ("client_id", CLIENT_ID),
-        ("client_secret", CLIENT_SECRET),
-    ];
-    let refresh = Client::new(&oidc.url, None).request(Method::POST, "/token").form(&form);
-    assert_eq!(send(refresh).await.json()["error"], "invalid_grant");
+    assert_eq!(refreshed(&oidc, &tokens.refresh_token).await["error"], "invalid_grant");
 
     let revoked = operations(&client, "connection:revoke").await;
     assert_eq!((revoked.len(), &revoked[0]["state"]), (1, &json!("success")));
@@ -83,7 +98,10 @@ async fn tokens_are_revoked_at_a_real_oauth_server() {
     let _ = client.proxy_get("oidc", CONNECTION, "/me").await.ok();
     assert_eq!(client.delete("/integrations/oidc").await.status, 200);
     assert_eq!(client.get("/connections").await.ok()["connections"], json!([]));
-    until("the revocation", async || operations(&client, "connection:revoke").await.len() == 2).await;
+    until("the revocation", async || {
+        operations(&client, "connection:revoke").await.len() == 2
+    })
+    .await;
     assert_eq!(status_of(&oidc, &tokens.access_token).await, 401);
 }
 
@@ -107,18 +125,17 @@ async fn a_refresh_that_races_with_the_deletion_brings_nothing_back() {
     assert_ne!(call.await.expect("the caller ends"), 200);
     assert_eq!(client.get(&path).await.status, 404);
     // The old refresh token was revoked before the server worked on the refresh, or the new one was after it.
-    until("the revocation", async || !operations(&client, "connection:revoke").await.is_empty()).await;
+    until("the revocation", async || {
+        !operations(&client, "connection:revoke").await.is_empty()
+    })
+    .await;
     oidc.hold(0, 0).await;
-    let newest = oidc.stats().await["newest_refresh_token"].as_str().expect("a token").to_owned();
+    let newest = oidc.stats().await["newest_refresh_token"]
+        .as_str()
+        .expect("a token")
+        .to_owned();
     until("the end of the newest token", async || {
-        let form = [
-            ("grant_type", "refresh_token"),
-            ("refresh_token", &newest),
-            ("client_id", CLIENT_ID),
-            ("client_secret", CLIENT_SECRET),
-        ];
-        let refresh = Client::new(&oidc.url, None).request(Method::POST, "/token").form(&form);
-        send(refresh).await.json()["error"] == "invalid_grant"
+        refreshed(&oidc, &newest).await["error"] == "invalid_grant"
     })
     .await;
 }
@@ -200,7 +217,10 @@ async fn where_no_request_may_go_no_token_goes() {
     let _ = client.import_connection("acme", CONNECTION, credentials).await.ok();
     let path = format!("/connections/{CONNECTION}?provider_config_key=acme");
     assert_eq!(client.delete(&path).await.status, 200);
-    until("the refusal", async || !operations(&client, "connection:revoke").await.is_empty()).await;
+    until("the refusal", async || {
+        !operations(&client, "connection:revoke").await.is_empty()
+    })
+    .await;
     let refused = operations(&client, "connection:revoke").await;
     assert_eq!(refused[0]["state"], "failed");
     assert!(client.logs().await.contains("egress_allow"), "{refused:?}");
@@ -221,10 +241,17 @@ async fn a_run_does_not_go_on_with_the_successor_of_its_connection() {
     let path = format!("/connections/{CONNECTION}?provider_config_key={INTEGRATION}");
     assert_eq!(client.delete(&path).await.status, 200);
     let credentials = json!({"type": "API_KEY", "apiKey": "somebody-elses-key"});
-    let _ = client.import_connection(INTEGRATION, CONNECTION, credentials).await.ok();
+    let _ = client
+        .import_connection(INTEGRATION, CONNECTION, credentials)
+        .await
+        .ok();
     let answer = run.await.expect("the run ends");
     assert!(!answer.text().contains("\"status\":500"), "{}", answer.text());
-    assert!(answer.text().contains("no connection") || answer.text().contains("unknown"), "{}", answer.text());
+    assert!(
+        answer.text().contains("no connection") || answer.text().contains("unknown"),
+        "{}",
+        answer.text()
+    );
     for request in upstream.received() {
         let shown = format!("{:?}", request.headers);
         assert!(shown.contains(API_KEY) && !shown.contains("somebody"), "{shown}");
@@ -252,16 +279,28 @@ async fn an_operator_purges_and_what_is_old_goes_by_itself() {
     for id in ["a", "b", "c"] {
         delete(&client, id).await;
     }
-    until("the revocations", async || operations(&client, "connection:revoke").await.len() == 3).await;
+    until("the revocations", async || {
+        operations(&client, "connection:revoke").await.len() == 3
+    })
+    .await;
 
     let nameless = client.post("/connections/purge", &json!({"connection_id": "a"})).await;
     assert_eq!((nameless.status, nameless.error_code().as_str()), (400, "invalid_body"));
     let one = Cli::of(&server, &["connection", "purge", "acme", "a", "--json"]).run();
     let purged: Value = serde_json::from_str(&one.stdout).expect("the answer is JSON");
-    assert_eq!((&purged["connections"], &purged["integrations"]), (&json!(1), &json!(0)));
-    assert!(operations(&client, "connection:delete").await.len() == 3, "that it was deleted is known");
+    assert_eq!(
+        (&purged["connections"], &purged["integrations"]),
+        (&json!(1), &json!(0))
+    );
+    assert!(
+        operations(&client, "connection:delete").await.len() == 3,
+        "that it was deleted is known"
+    );
     let again = Cli::of(&server, &["connection", "purge", "acme", "a"]).run();
-    assert_eq!(again.stdout.trim(), "Purged 0 connections with 0 rows, and 0 integrations");
+    assert_eq!(
+        again.stdout.trim(),
+        "Purged 0 connections with 0 rows, and 0 integrations"
+    );
     let limited = json!({"name": "limited", "limits": {"integrations": ["other"]}});
     let made = client.post("/api-keys", &limited).await.ok();
     let limited = client.with_key(made["data"]["key"].as_str());
@@ -282,8 +321,16 @@ async fn an_operator_purges_and_what_is_old_goes_by_itself() {
         let files = std::fs::read_dir(server.data()).expect("the folder can be read");
         let files = files.map(|file| std::fs::read(file.expect("an entry").path()).unwrap_or_default());
         let note = b"note-of-d";
-        files.flatten().collect::<Vec<u8>>().windows(note.len()).filter(|window| window == note).count()
+        files
+            .flatten()
+            .collect::<Vec<u8>>()
+            .windows(note.len())
+            .filter(|window| window == note)
+            .count()
     };
     until("the purge", async || left().await == 0).await;
-    assert_eq!(client.post("/connections/purge", &json!({})).await.ok()["connections"], 0);
+    assert_eq!(
+        client.post("/connections/purge", &json!({})).await.ok()["connections"],
+        0
+    );
 }

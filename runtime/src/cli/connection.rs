@@ -127,7 +127,11 @@ pub async fn run(command: ConnectionCommand, client: &Client, output: Output) ->
 async fn purge(client: &Client, integration: Option<&str>, connection: Option<&str>) -> anyhow::Result<Value> {
     let mut body = Map::new();
     let named = [("provider_config_key", integration), ("connection_id", connection)];
-    body.extend(named.iter().filter_map(|(name, value)| Some(((*name).to_owned(), (*value)?.into()))));
+    body.extend(
+        named
+            .iter()
+            .filter_map(|(name, value)| Some(((*name).to_owned(), (*value)?.into()))),
+    );
     let body = Value::Object(body);
     let mut all: [u64; 3] = [0; 3];
     loop {

@@ -192,7 +192,13 @@ impl Deletion {
                 "The connection was deleted; its tokens are to be revoked at the provider".to_owned(),
             ),
         };
-        self.log(OperationKind::ConnectionDelete, &names(&deleted.connection), OperationState::Success, level, text);
+        self.log(
+            OperationKind::ConnectionDelete,
+            &names(&deleted.connection),
+            OperationState::Success,
+            level,
+            text,
+        );
         Ok(())
     }
 

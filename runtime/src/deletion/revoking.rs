@@ -49,7 +49,8 @@ impl Deletion {
         let requests = match requests {
             Ok(requests) => requests,
             Err(error) => {
-                let text = format!("The tokens are not revoked: what is to be told the provider cannot be read: {error}");
+                let text =
+                    format!("The tokens are not revoked: what is to be told the provider cannot be read: {error}");
                 self.log_revocation(revocation, OperationState::Failed, Level::Error, text);
                 return Ok(parts.store.delete_revocation(&revocation.id).await?);
             }

@@ -102,7 +102,8 @@ impl Upstream {
         let bodies = std::mem::take(&mut *self.revoked.lock().unwrap());
         let token = |body: &String| {
             assert!(body.contains("client_secret=s3cret"), "{body}");
-            body.split(['=', '&']).nth(1).unwrap().to_owned()
+            let token = body.split('&').find_map(|parameter| parameter.strip_prefix("token="));
+            token.unwrap().to_owned()
         };
         bodies.iter().map(token).collect()
     }
@@ -137,7 +138,13 @@ impl Fixture {
         catalogue.providers.insert("testing".to_owned(), Arc::new(provider));
         let entropy = Entropy::seeded(1);
         let keyring = Keyring::new(Secret::new([7; 32]), entropy.clone());
-        let connections = Connections::new(store.clone(), Arc::new(catalogue), keyring, clock.clone(), entropy.clone());
+        let connections = Connections::new(
+            store.clone(),
+            Arc::new(catalogue),
+            keyring,
+            clock.clone(),
+            entropy.clone(),
+        );
         let logs = Logs::start(store.clone(), Clock::system(), &crate::logs::LogOptions::default());
         let oauth = OAuth::new(OAuthParts {
             connections: connections.clone(),
@@ -182,7 +189,10 @@ impl Fixture {
             custom: JsonObject::new(),
             forward_webhooks: true,
         };
-        self.connections.create_integration(&self.environment, new).await.unwrap();
+        self.connections
+            .create_integration(&self.environment, new)
+            .await
+            .unwrap();
     }
 
     async fn import(&self, connection_id: &str) -> ConnectionKey {
@@ -221,7 +231,7 @@ impl Fixture {
         self.deletion.tick(self.clock.now_ms()).await.unwrap();
     }
 
-    /// Kind and state of operations, oldest first.
+    /// Kind and state of operations, by kind.
     async fn operations(&self) -> Vec<(OperationKind, OperationState)> {
         self.logs.flush().await;
         let query = OperationQuery {
@@ -229,8 +239,11 @@ impl Fixture {
             ..OperationQuery::default()
         };
         let found = self.store.operations(&self.environment, &query).await.unwrap();
-        let mut found: Vec<_> = found.iter().map(|operation| (operation.kind, operation.state)).collect();
-        found.reverse();
+        let mut found: Vec<_> = found
+            .iter()
+            .map(|operation| (operation.kind, operation.state))
+            .collect();
+        found.sort_by_key(|(kind, _)| kind.as_str());
         found
     }
 
@@ -251,7 +264,11 @@ async fn a_delete_hides_wipes_and_revokes_and_the_name_is_free(store: Store) {
     fixture.delete("a").await;
     assert!(!fixture.is_there("a").await);
     assert!(!fixture.has_secrets().await);
-    assert_eq!(fixture.upstream.told(), [""; 0], "the answer does not wait for the provider");
+    assert_eq!(
+        fixture.upstream.told(),
+        [""; 0],
+        "the answer does not wait for the provider"
+    );
     let again = fixture
         .deletion
         .delete_connection(&fixture.environment, "testing", "a")
@@ -304,7 +321,9 @@ async fn a_provider_that_is_down_is_told_later(store: Store) {
     assert_eq!(told, 2 * usize::try_from(REVOCATION_ATTEMPTS_MAX).unwrap());
     assert!(!fixture.has_revocations().await, "given up: nothing secret is kept");
     let failed = (OperationKind::ConnectionRevoke, OperationState::Failed);
-    assert_eq!(fixture.operations().await.last(), Some(&failed));
+    let operations = fixture.operations().await;
+    let failures = operations.iter().filter(|operation| **operation == failed).count();
+    assert_eq!(failures, told / 2 + 1, "each try is told: {operations:?}");
 }
 
 async fn what_is_refused_is_not_tried_again(store: Store) {
@@ -334,21 +353,33 @@ async fn a_refresh_under_way_brings_nothing_back(store: Store) {
     let successor = fixture.import("a").await;
     fixture.upstream.held.store(false, Ordering::Release);
     assert!(refresh.await.unwrap().is_err());
-    let target = fixture.connections.target(&fixture.environment, "testing", "a").await.unwrap();
+    let target = fixture
+        .connections
+        .target(&fixture.environment, "testing", "a")
+        .await
+        .unwrap();
     assert_eq!(target.connection.key, successor);
     assert_eq!(target.credentials.access_token().unwrap().expose(), "access-a");
     assert!(!fixture.has_secrets().await);
     fixture.tick().await;
     let mut told = fixture.upstream.told();
     told.sort();
-    assert_eq!(told, ["access-a", "new-access", "new-refresh", "refresh-a"], "nobody else knows the new ones");
+    assert_eq!(
+        told,
+        ["access-a", "new-access", "new-refresh", "refresh-a"],
+        "nobody else knows the new ones"
+    );
 }
 
 async fn what_a_dead_process_left_is_done(store: Store) {
     let fixture = Fixture::new(&store).await;
     fixture.import("a").await;
     // It died after the first step.
-    fixture.connections.delete(&fixture.environment, "testing", "a").await.unwrap();
+    fixture
+        .connections
+        .delete(&fixture.environment, "testing", "a")
+        .await
+        .unwrap();
     assert!(fixture.has_secrets().await);
     fixture.tick().await;
     assert!(!fixture.has_secrets().await);
@@ -373,19 +404,42 @@ async fn an_integration_takes_its_connections_along(store: Store) {
         fixture.import(id).await;
     }
     let deletion = &fixture.deletion;
-    deletion.delete_integration(&fixture.environment, "testing").await.unwrap();
+    deletion
+        .delete_integration(&fixture.environment, "testing")
+        .await
+        .unwrap();
     let again = deletion.delete_integration(&fixture.environment, "testing").await;
     assert!(matches!(again, Err(ConnectionsError::UnknownIntegration { .. })));
     assert!(!fixture.has_secrets().await);
-    assert!(fixture.connections.integrations(&fixture.environment).await.unwrap().is_empty());
+    assert!(
+        fixture
+            .connections
+            .integrations(&fixture.environment)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     fixture.create().await;
     assert!(!fixture.is_there("a").await, "the new one has no connections");
     fixture.import("a").await;
     fixture.tick().await;
     let mut told = fixture.upstream.told();
     told.sort();
-    assert_eq!(told, ["access-a", "access-b", "access-c", "refresh-a", "refresh-b", "refresh-c"]);
-    let purged = deletion.purge(&fixture.environment, PurgeQuery::default()).await.unwrap();
+    assert_eq!(
+        told,
+        [
+            "access-a",
+            "access-b",
+            "access-c",
+            "refresh-a",
+            "refresh-b",
+            "refresh-c"
+        ]
+    );
+    let purged = deletion
+        .purge(&fixture.environment, PurgeQuery::default())
+        .await
+        .unwrap();
     assert_eq!((purged.connections, purged.integrations, purged.more), (3, 1, false));
     assert!(fixture.is_there("a").await);
 }
@@ -431,10 +485,23 @@ async fn an_operator_purges_what_he_names(store: Store) {
         provider_config_key: Some("other".to_owned()),
         ..Default::default()
     };
-    assert_eq!(deletion.purge(&fixture.environment, other).await.unwrap().connections, 0);
+    assert_eq!(
+        deletion.purge(&fixture.environment, other).await.unwrap().connections,
+        0
+    );
     let elsewhere = EnvironmentId::from("env_2");
-    assert_eq!(deletion.purge(&elsewhere, PurgeQuery::default()).await.unwrap().connections, 0);
-    let rest = deletion.purge(&fixture.environment, PurgeQuery::default()).await.unwrap();
+    assert_eq!(
+        deletion
+            .purge(&elsewhere, PurgeQuery::default())
+            .await
+            .unwrap()
+            .connections,
+        0
+    );
+    let rest = deletion
+        .purge(&fixture.environment, PurgeQuery::default())
+        .await
+        .unwrap();
     assert_eq!((rest.connections, rest.integrations), (2, 0));
 }
 

@@ -364,7 +364,11 @@ impl OAuth {
                     None => match self.stored(connection).await {
                         Ok(target) => target,
                         Err(gone) => {
-                            if matches!(gone, ConnectionsError::UnknownConnection { .. } | ConnectionsError::UnknownIntegration { .. }) {
+                            if matches!(
+                                gone,
+                                ConnectionsError::UnknownConnection { .. }
+                                    | ConnectionsError::UnknownIntegration { .. }
+                            ) {
                                 self.give_up(&target, credentials).await;
                             }
                             return Err(failed(gone));

@@ -52,7 +52,10 @@ impl NotRevoked {
         match &self.error {
             RefreshError::Timeout { .. } | RefreshError::Network { .. } => true,
             RefreshError::Status { status, .. } => {
-                *status >= 500 || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].map(|s| s.as_u16()).contains(status)
+                *status >= 500
+                    || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS]
+                        .map(|s| s.as_u16())
+                        .contains(status)
             }
             _ => false,
         }
@@ -118,9 +121,7 @@ fn token(target: &Target, kind: RevokedToken, now_ms: i64) -> Option<&Secret<Str
     let token = match (kind, &target.credentials) {
         (RevokedToken::RefreshToken, Credentials::OAuth2 { refresh_token, .. }) => refresh_token.as_ref(),
         (RevokedToken::RefreshToken, _) => None,
-        (RevokedToken::AccessToken, credentials) => {
-            credentials.access_token().filter(|_| !target.is_expired(now_ms))
-        }
+        (RevokedToken::AccessToken, credentials) => credentials.access_token().filter(|_| !target.is_expired(now_ms)),
     };
     token.filter(|token| !token.expose().is_empty())
 }
@@ -135,7 +136,10 @@ struct RevocationValues<'a> {
 
 impl RevocationValues<'_> {
     fn request(&self, spec: &RevocationSpec) -> Result<RevocationRequest, RefreshError> {
-        let filled = spec.url.render(self).map_err(|error| self.values.error("revocation.url", error))?;
+        let filled = spec
+            .url
+            .render(self)
+            .map_err(|error| self.values.error("revocation.url", error))?;
         let mut url = self.values.usable_url(&filled, "revocation.url")?;
         let params = spec.params.render(self);
         let mut params = params.map_err(|error| self.values.error("revocation.params", error))?;
@@ -312,7 +316,9 @@ impl RevocationRequest {
     }
 
     fn without_secrets(&self, text: String) -> String {
-        self.secrets.iter().fold(text, |text, secret| text.replace(secret, "REDACTED"))
+        self.secrets
+            .iter()
+            .fold(text, |text, secret| text.replace(secret, "REDACTED"))
     }
 }
 

@@ -162,7 +162,10 @@ mod tests {
     #[test]
     fn nothing_but_a_url_is_rfc_7009() {
         let plain = spec(json!({"revocation": {"url": "https://a.test/revoke"}}));
-        assert_eq!((plain.method, plain.client, plain.format), (Method::POST, ClientProof::Body, ParameterFormat::Form));
+        assert_eq!(
+            (plain.method, plain.client, plain.format),
+            (Method::POST, ClientProof::Body, ParameterFormat::Form)
+        );
         assert_eq!(plain.tokens, [RevokedToken::RefreshToken, RevokedToken::AccessToken]);
         assert_eq!((plain.gone, plain.success), (vec!["invalid_token".to_owned()], None));
         let basic = spec(json!({"authorization_method": "header", "revocation": {"url": "https://a.test/revoke"}}));
@@ -174,11 +177,23 @@ mod tests {
         for (revocation, message) in [
             (json!({}), "missing field `url`"),
             (json!({"url": "https://a.test/${"}), "`revocation.url` cannot be used"),
-            (json!({"url": "https://a.test", "method": "D L"}), "\"D L\" is no HTTP method"),
-            (json!({"url": "https://a.test", "tokens": ["id_token"]}), "`revocation.tokens[0]` is not as expected"),
+            (
+                json!({"url": "https://a.test", "method": "D L"}),
+                "\"D L\" is no HTTP method",
+            ),
+            (
+                json!({"url": "https://a.test", "tokens": ["id_token"]}),
+                "`revocation.tokens[0]` is not as expected",
+            ),
             (json!({"url": "https://a.test", "hint": true}), "unknown field `hint`"),
-            (json!({"url": "https://a.test", "headers": {"a b": "x"}}), "is no HTTP header name"),
-            (json!({"url": "https://a.test", "params": {"x": {"y": "${"}}}), "`revocation.params.x.y` cannot be used"),
+            (
+                json!({"url": "https://a.test", "headers": {"a b": "x"}}),
+                "is no HTTP header name",
+            ),
+            (
+                json!({"url": "https://a.test", "params": {"x": {"y": "${"}}}),
+                "`revocation.params.x.y` cannot be used",
+            ),
         ] {
             let error = provider("acme", json!({"auth_mode": "OAUTH2", "revocation": revocation})).unwrap_err();
             let error = crate::provider::tests::chain(&error);

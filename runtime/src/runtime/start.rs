@@ -277,9 +277,7 @@ impl Runtime {
             .background
             .add(tokio::spawn(async move { scheduler.run().await }));
         let deletion = self.0.deletion.clone();
-        self.0
-            .background
-            .add(tokio::spawn(async move { deletion.run().await }));
+        self.0.background.add(tokio::spawn(async move { deletion.run().await }));
         let (proxy, clock) = (self.0.proxy.clone(), self.0.clock.clone());
         self.0.background.add(tokio::spawn(async move {
             loop {

@@ -98,10 +98,11 @@ impl Store {
         let mut transaction = self.begin().await?;
         // Not only a foreign key: an integration that is deleted stays for a while. Writing to the row keeps it from being deleted
         // meanwhile.
-        let integration = query("UPDATE integrations SET updated_at_ms = updated_at_ms WHERE id = $1 AND deleted_at_ms IS NULL")
-            .bind(connection.integration_id.as_str())
-            .execute(&mut *transaction)
-            .await?;
+        let integration =
+            query("UPDATE integrations SET updated_at_ms = updated_at_ms WHERE id = $1 AND deleted_at_ms IS NULL")
+                .bind(connection.integration_id.as_str())
+                .execute(&mut *transaction)
+                .await?;
         if integration.rows_affected() == 0 {
             return Err(StoreError::ParentGone(sqlx::Error::RowNotFound));
         }

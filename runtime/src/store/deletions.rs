@@ -195,7 +195,9 @@ impl Store {
         let Some(row) = &row else {
             return Err(StoreError::ParentGone(sqlx::Error::RowNotFound));
         };
-        Columns::new(row, "connections").get::<&str>("connection_key").map(|_| ())
+        Columns::new(row, "connections")
+            .get::<&str>("connection_key")
+            .map(|_| ())
     }
 }
 

@@ -50,10 +50,11 @@ impl Store {
     pub async fn insert_deployment(&self, deployment: &NewDeployment<'_>) -> Result<Vec<Function>, StoreError> {
         let mut transaction = self.begin().await?;
         // Puts concurrent deployments to one integration in line: version numbers must not clash.
-        let integration = query("UPDATE integrations SET updated_at_ms = updated_at_ms WHERE id = $1 AND deleted_at_ms IS NULL")
-            .bind(deployment.integration_id.as_str())
-            .execute(&mut *transaction)
-            .await?;
+        let integration =
+            query("UPDATE integrations SET updated_at_ms = updated_at_ms WHERE id = $1 AND deleted_at_ms IS NULL")
+                .bind(deployment.integration_id.as_str())
+                .execute(&mut *transaction)
+                .await?;
         if integration.rows_affected() == 0 {
             return Err(StoreError::ParentGone(sqlx::Error::RowNotFound));
         }

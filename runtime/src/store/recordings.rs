@@ -21,10 +21,12 @@ pub struct StoredRecording {
 }
 
 impl Store {
-    /// Of two recordings of one run, which a process that died and its successor may have made, the last one stays. None is kept
-    /// of a connection that was deleted.
+    /// Of two recordings of one run, which a process that died and its successor may have made, the last one stays.
+    ///
+    /// # Errors
+    /// [`StoreError::ParentGone`] when the connection was deleted.
     pub async fn insert_recording(&self, recording: &StoredRecording) -> Result<(), StoreError> {
-        query(concat!(
+        let inserted = query(concat!(
             "INSERT INTO recordings (run_id, environment_id, connection_key, sealed, created_at_ms) \
              SELECT $1, $2, $3, $4, $5 WHERE ",
             lives!("$3"),
@@ -37,6 +39,9 @@ impl Store {
         .bind(recording.created_at_ms)
         .execute(&self.writer)
         .await?;
+        if inserted.rows_affected() == 0 {
+            return Err(StoreError::ParentGone(sqlx::Error::RowNotFound));
+        }
         Ok(())
     }
 

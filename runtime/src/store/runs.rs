@@ -113,9 +113,9 @@ impl Store {
             "UPDATE syncs SET state = state WHERE id = $1 AND ",
             lives!("syncs.connection_key")
         ))
-            .bind(run.sync_id.as_ref().map(SyncId::as_str))
-            .execute(&mut *transaction)
-            .await?;
+        .bind(run.sync_id.as_ref().map(SyncId::as_str))
+        .execute(&mut *transaction)
+        .await?;
         if sync.rows_affected() == 0 {
             return Ok(false);
         }

@@ -27,11 +27,20 @@ fn both_tokens_are_revoked_as_rfc_7009_says() {
         (
             "POST",
             "https://a.test/revoke",
-            "token=old-refresh&token_type_hint=refresh_token&client_id=my+id&client_secret=s3cret%2B%2F"
+            "client_id=my+id&client_secret=s3cret%2B%2F&token=old-refresh&token_type_hint=refresh_token"
         )
     );
-    assert_eq!(access.body, refresh.body.replace("old-refresh", "old-access").replace("=refresh_token", "=access_token"));
-    assert_eq!(header(refresh, "content-type"), Some("application/x-www-form-urlencoded"));
+    assert_eq!(
+        access.body,
+        refresh
+            .body
+            .replace("old-refresh", "old-access")
+            .replace("=refresh_token", "=access_token")
+    );
+    assert_eq!(
+        header(refresh, "content-type"),
+        Some("application/x-www-form-urlencoded")
+    );
     assert_eq!(header(refresh, "authorization"), None);
     assert!(requests(&json!({"url": "https://a.test/revoke", "tokens": ["access_token"]})).len() == 1);
 }
@@ -44,10 +53,17 @@ fn providers_have_it_otherwise() {
     }));
     assert_eq!(
         sent(&github[0]),
-        ("DELETE", "https://a.test/applications/my%20id/token", r#"{"access_token":"old-access"}"#)
+        (
+            "DELETE",
+            "https://a.test/applications/my%20id/token",
+            r#"{"access_token":"old-access"}"#
+        )
     );
     // RFC 6749, section 2.3.1: form-encoded first.
-    assert_eq!(header(&github[0], "authorization"), Some("Basic bXkraWQ6czNjcmV0JTJCJTJG"));
+    assert_eq!(
+        header(&github[0], "authorization"),
+        Some("Basic bXkraWQ6czNjcmV0JTJCJTJG")
+    );
     let slack = requests(&json!({
         "url": "https://a.test/auth.revoke", "tokens": ["access_token"], "client": "bearer", "params": {},
     }));
@@ -76,7 +92,10 @@ fn tokens_that_are_not_there_or_have_ended_are_left_alone() {
     assert!(build(&silent, moment()).unwrap().is_empty(), "nobody says how");
     let mut without_client = target(entry, &oauth2());
     without_client.client = None;
-    assert!(matches!(build(&without_client, moment()), Err(RefreshError::NoClient { .. })));
+    assert!(matches!(
+        build(&without_client, moment()),
+        Err(RefreshError::NoClient { .. })
+    ));
 }
 
 #[test]
@@ -85,10 +104,19 @@ fn answers_are_understood() {
     let verdict = |request: &RevocationRequest, status: u16, body: &str| {
         let status = StatusCode::from_u16(status).unwrap();
         let error = request.verdict("a.test".to_owned(), status, body.as_bytes()).err()?;
-        Some((NotRevoked { error: super::super::error::retold(error, |text| request.without_secrets(text)) }).is_transient())
+        Some(
+            (NotRevoked {
+                error: super::super::error::retold(error, |text| request.without_secrets(text)),
+            })
+            .is_transient(),
+        )
     };
     assert_eq!(verdict(plain, 200, ""), None);
-    assert_eq!(verdict(plain, 400, r#"{"error":"invalid_token"}"#), None, "it is void already");
+    assert_eq!(
+        verdict(plain, 400, r#"{"error":"invalid_token"}"#),
+        None,
+        "it is void already"
+    );
     assert_eq!(verdict(plain, 400, r#"{"error":"invalid_request"}"#), Some(false));
     assert_eq!(verdict(plain, 401, r#"{"error":"invalid_client"}"#), Some(false));
     for status in [408, 429, 500, 503] {
@@ -99,7 +127,10 @@ fn answers_are_understood() {
         "gone_status": [404],
     }))[1];
     assert_eq!(verdict(slack, 200, r#"{"ok":true,"revoked":true}"#), None);
-    assert_eq!(verdict(slack, 200, r#"{"ok":false,"error":"fatal_error"}"#), Some(false));
+    assert_eq!(
+        verdict(slack, 200, r#"{"ok":false,"error":"fatal_error"}"#),
+        Some(false)
+    );
     assert_eq!(verdict(slack, 200, r#"{"ok":false,"error":"token_revoked"}"#), None);
     assert_eq!(verdict(slack, 404, ""), None);
     assert_eq!(verdict(slack, 401, ""), None, "the bearer is void");
@@ -109,7 +140,9 @@ fn answers_are_understood() {
 fn what_a_provider_repeats_is_masked() {
     let request = &requests(&json!({"url": "https://a.test/revoke"}))[0];
     let body = r#"{"error":"odd","error_description":"old-refresh of s3cret+/"}"#;
-    let error = request.verdict("a.test".to_owned(), StatusCode::BAD_REQUEST, body.as_bytes()).unwrap_err();
+    let error = request
+        .verdict("a.test".to_owned(), StatusCode::BAD_REQUEST, body.as_bytes())
+        .unwrap_err();
     let error = NotRevoked {
         error: super::super::error::retold(error, |text| request.without_secrets(text)),
     };

@@ -362,7 +362,10 @@ fn templates_parse_and_name_only_what_is_declared() {
             Template::parse(template).unwrap_or_else(|error| panic!("{place}: {error}"));
             for name in variables(template) {
                 let of_revocation = place.contains("/revocation/") && REVOCATION_NAMES.contains(&name);
-                assert!(of_revocation || example(provider, name).is_some(), "{place}: {name} is declared nowhere");
+                assert!(
+                    of_revocation || example(provider, name).is_some(),
+                    "{place}: {name} is declared nowhere"
+                );
             }
         }
     }
@@ -392,7 +395,8 @@ fn addresses_are_https() {
             for alternative in template.split(" || ") {
                 let mut address = alternative.to_owned();
                 for name in variables(alternative) {
-                    let example = example(provider, name).or_else(|| REVOCATION_NAMES.contains(&name).then(|| "secret".to_owned()));
+                    let example = example(provider, name)
+                        .or_else(|| REVOCATION_NAMES.contains(&name).then(|| "secret".to_owned()));
                     address = address.replace(&format!("${{{name}}}"), &example.unwrap());
                 }
                 let url = url::Url::parse(&address).unwrap_or_else(|error| panic!("{address}: {error}"));

@@ -1,8 +1,8 @@
 //! What is deleted: hidden from everybody, emptied, purged; on both databases.
 
 use super::*;
-use crate::model::{Message, Operation, OperationKind, OperationState, RefreshFailure, Revocation};
 use crate::model::log::{Level, Source};
+use crate::model::{Message, Operation, OperationKind, OperationState, RefreshFailure, Revocation};
 use crate::store::{
     ConnectionPatch, ConnectionQuery, DueQuery, OperationQuery, PurgeScope, RecordKey, RecordWrite, RefreshWrite,
     StoreError, StoredRecording,
@@ -71,10 +71,17 @@ async fn what_is_deleted_is_found_and_written_by_nobody(store: Store) {
     let key = connection.key.clone();
     let sync = fixture.insert_sync(&key, "issues").await;
     save_records(&store, &key, 1).await.unwrap();
-    store.save_checkpoint(&key, "sync:issues:base", "{}", 0, NOW_MS).await.unwrap();
+    store
+        .save_checkpoint(&key, "sync:issues:base", "{}", 0, NOW_MS)
+        .await
+        .unwrap();
     store.insert_recording(&recording(&key)).await.unwrap();
     store.set_verification_due(&key, NOW_MS).await.unwrap();
-    let fence = store.acquire_refresh_lease(&key, "me", NOW_MS, NOW_MS + 1).await.unwrap().unwrap();
+    let fence = store
+        .acquire_refresh_lease(&key, "me", NOW_MS, NOW_MS + 1)
+        .await
+        .unwrap()
+        .unwrap();
 
     assert!(store.delete_connection(&key, NOW_MS + 1).await.unwrap());
     assert!(!store.delete_connection(&key, NOW_MS + 2).await.unwrap());
@@ -94,32 +101,70 @@ async fn what_is_deleted_is_found_and_written_by_nobody(store: Store) {
         limit: 10,
     };
     assert!(store.connections_due_for_refresh(due).await.unwrap().is_empty());
-    assert!(store.claim_verifications(NOW_MS * 2, NOW_MS * 3, 10).await.unwrap().is_empty());
+    assert!(
+        store
+            .claim_verifications(NOW_MS * 2, NOW_MS * 3, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert!(store.sync(&sync.id).await.unwrap().is_none());
     assert!(store.syncs(environment, "github", None).await.unwrap().is_empty());
     assert!(store.claim_due_syncs(NOW_MS * 2, 10).await.unwrap().is_empty());
     assert!(store.checkpoint(&key, "sync:issues:base").await.unwrap().is_none());
-    let recorded = store.recording(environment, recording(&key).run_id.as_str()).await.unwrap();
+    let recorded = store
+        .recording(environment, recording(&key).run_id.as_str())
+        .await
+        .unwrap();
     assert!(recorded.is_none());
 
     assert!(gone(save_records(&store, &key, 1).await));
-    assert!(gone(store.save_checkpoint(&key, "sync:issues:base", "{}", 0, NOW_MS).await));
-    assert!(gone(store.save_checkpoint(&key, "sync:issues:base", "{}", 1, NOW_MS).await));
+    assert!(gone(
+        store.save_checkpoint(&key, "sync:issues:base", "{}", 0, NOW_MS).await
+    ));
+    assert!(gone(
+        store.save_checkpoint(&key, "sync:issues:base", "{}", 1, NOW_MS).await
+    ));
     assert!(gone(store.ensure_sync(&fixture.sync(&key, "other")).await));
-    assert!(gone(store.acquire_refresh_lease(&key, "me", NOW_MS * 2, NOW_MS * 3).await));
+    assert!(gone(
+        store.acquire_refresh_lease(&key, "me", NOW_MS * 2, NOW_MS * 3).await
+    ));
     assert!(!store.enqueue_sync_run(&fixture.sync_run(&sync, 1)).await.unwrap());
-    store.insert_recording(&recording(&key)).await.unwrap();
+    assert!(gone(store.insert_recording(&recording(&key)).await));
     store.set_verification_due(&key, NOW_MS).await.unwrap();
-    assert!(store.claim_verifications(NOW_MS * 2, NOW_MS * 3, 10).await.unwrap().is_empty());
-    assert!(!store.patch_connection(&connection, &ConnectionPatch::default(), NOW_MS).await.unwrap());
-    assert_eq!(store.set_metadata(&[key.clone()], &object("{}"), false, NOW_MS).await.unwrap(), None);
+    assert!(
+        store
+            .claim_verifications(NOW_MS * 2, NOW_MS * 3, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert!(
+        !store
+            .patch_connection(&connection, &ConnectionPatch::default(), NOW_MS)
+            .await
+            .unwrap()
+    );
+    assert_eq!(
+        store
+            .set_metadata(&[key.clone()], &object("{}"), false, NOW_MS)
+            .await
+            .unwrap(),
+        None
+    );
     let write = RefreshWrite {
         key: key.clone(),
         epoch: connection.refresh.generation.epoch,
         fence,
     };
     let tokens = Sealed(vec![9; 9]);
-    assert!(store.write_refreshed(&write, &tokens, None, NOW_MS).await.unwrap().is_none());
+    assert!(
+        store
+            .write_refreshed(&write, &tokens, None, NOW_MS)
+            .await
+            .unwrap()
+            .is_none()
+    );
     let failure = RefreshFailure {
         failed_at_ms: NOW_MS,
         failing_days: 1,
@@ -138,7 +183,11 @@ async fn a_name_is_free_as_often_as_it_is_deleted(store: Store) {
         let mut connection = fixture.connection("a");
         connection.key = format!("con_{number}").as_str().into();
         keys.push(store.upsert_connection(&connection).await.unwrap().key);
-        let found = store.connection(&fixture.environment.id, "github", "a").await.unwrap().unwrap();
+        let found = store
+            .connection(&fixture.environment.id, "github", "a")
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(found.key, keys[number]);
         assert!(store.delete_connection(&found.key, NOW_MS).await.unwrap());
     }
@@ -155,7 +204,11 @@ async fn a_name_is_free_as_often_as_it_is_deleted(store: Store) {
     assert!(store.insert_integration(&next).await.unwrap());
     assert_eq!(store.integrations(environment).await.unwrap().len(), 1);
     let deleted = store.connections_to_wipe(None, "").await.unwrap();
-    assert!(deleted.iter().all(|deleted| deleted.connection.provider_config_key == "github"));
+    assert!(
+        deleted
+            .iter()
+            .all(|deleted| deleted.connection.provider_config_key == "github")
+    );
     assert!(deleted.iter().all(|deleted| deleted.integration.unique_key == "github"));
 }
 
@@ -163,10 +216,25 @@ async fn a_wipe_empties_once_and_keeps_what_is_to_be_told(store: Store) {
     let fixture = Fixture::new(&store).await;
     let key = fixture.insert_connection("a").await;
     let living = fixture.insert_connection("b").await;
-    assert!(!store.wipe_connection(&living, Some(&revocation("rvk_0", NOW_MS)), NOW_MS).await.unwrap());
+    assert!(
+        !store
+            .wipe_connection(&living, Some(&revocation("rvk_0", NOW_MS)), NOW_MS)
+            .await
+            .unwrap()
+    );
     store.delete_connection(&key, NOW_MS).await.unwrap();
-    assert!(store.wipe_connection(&key, Some(&revocation("rvk_1", NOW_MS)), NOW_MS).await.unwrap());
-    assert!(!store.wipe_connection(&key, Some(&revocation("rvk_2", NOW_MS)), NOW_MS).await.unwrap());
+    assert!(
+        store
+            .wipe_connection(&key, Some(&revocation("rvk_1", NOW_MS)), NOW_MS)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !store
+            .wipe_connection(&key, Some(&revocation("rvk_2", NOW_MS)), NOW_MS)
+            .await
+            .unwrap()
+    );
     assert!(store.connections_to_wipe(None, "").await.unwrap().is_empty());
     let found = store.claim_revocations(NOW_MS, NOW_MS + 1, 10).await.unwrap();
     assert_eq!(found.len(), 1);
@@ -195,18 +263,33 @@ async fn revocations_are_taken_by_one_at_a_time(store: Store) {
     for taker in takers.collect::<Vec<_>>() {
         taken.extend(taker.await.unwrap().into_iter().map(|revocation| revocation.id));
     }
-    taken.extend(store.claim_revocations(NOW_MS + 9, NOW_MS + 100, 10).await.unwrap().into_iter().map(|found| found.id));
+    taken.extend(
+        store
+            .claim_revocations(NOW_MS + 9, NOW_MS + 100, 10)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|found| found.id),
+    );
     taken.sort();
-    let expected: Vec<_> = (0..10).map(|number| format!("rvk_{number:02}").as_str().into()).collect();
+    let expected: Vec<_> = (0..10)
+        .map(|number| format!("rvk_{number:02}").as_str().into())
+        .collect();
     assert_eq!(taken, expected, "each once, those that are due");
     let id = &taken[0];
-    store.postpone_revocation(id, &Sealed(vec![9]), NOW_MS + 50).await.unwrap();
+    store
+        .postpone_revocation(id, &Sealed(vec![9]), NOW_MS + 50)
+        .await
+        .unwrap();
     let again = store.claim_revocations(NOW_MS + 49, NOW_MS + 200, 100).await.unwrap();
     assert_eq!(again.len(), 10, "those that nobody has");
     store.delete_revocation(&"rvk_10".into()).await.unwrap();
     let first = store.claim_revocations(NOW_MS + 50, NOW_MS + 200, 100).await.unwrap();
     assert_eq!(first.len(), 1);
-    assert_eq!((&first[0].id, first[0].requests.clone(), first[0].attempts), (id, Sealed(vec![9]), 2));
+    assert_eq!(
+        (&first[0].id, first[0].requests.clone(), first[0].attempts),
+        (id, Sealed(vec![9]), 2)
+    );
     store.release_leases().await.unwrap();
     let all = store.claim_revocations(NOW_MS + 50, NOW_MS + 200, 100).await.unwrap();
     assert_eq!(all.len(), 19, "of one that knows all others to be dead");
@@ -220,7 +303,10 @@ async fn a_purge_takes_some_rows_at_a_time_and_leaves_others_alone(store: Store)
         let key = fixture.insert_connection(id).await;
         let sync = fixture.insert_sync(&key, "issues").await;
         save_records(&store, &key, 25).await.unwrap();
-        store.save_checkpoint(&key, "sync:issues:base", "{}", 0, NOW_MS).await.unwrap();
+        store
+            .save_checkpoint(&key, "sync:issues:base", "{}", 0, NOW_MS)
+            .await
+            .unwrap();
         let run = Run {
             id: format!("run_sync_{id}").as_str().into(),
             ..fixture.sync_run(&sync, 1)
@@ -264,7 +350,10 @@ async fn a_purge_takes_some_rows_at_a_time_and_leaves_others_alone(store: Store)
         deleted_until_ms: NOW_MS + 5,
         ..Default::default()
     };
-    assert!(store.next_to_purge(&scope).await.unwrap().is_none(), "its secrets are still there");
+    assert!(
+        store.next_to_purge(&scope).await.unwrap().is_none(),
+        "its secrets are still there"
+    );
     store.wipe_connection(&keys[0], None, NOW_MS + 5).await.unwrap();
     let earlier = PurgeScope {
         deleted_until_ms: NOW_MS + 4,
@@ -280,7 +369,10 @@ async fn a_purge_takes_some_rows_at_a_time_and_leaves_others_alone(store: Store)
         if rows < 10 {
             break;
         }
-        assert!(store.next_to_purge(&scope).await.unwrap().is_some(), "its own row is the last");
+        assert!(
+            store.next_to_purge(&scope).await.unwrap().is_some(),
+            "its own row is the last"
+        );
     }
     // 25 records, their model, a checkpoint, two runs, a sync, an operation and its message.
     assert_eq!(all, 32);
@@ -301,8 +393,15 @@ async fn a_purge_takes_some_rows_at_a_time_and_leaves_others_alone(store: Store)
     assert!(store.checkpoint(&keys[1], "sync:issues:base").await.unwrap().is_some());
 
     assert_eq!(store.purge_integrations(&scope).await.unwrap(), 0);
-    store.delete_integration(environment, "github", NOW_MS + 5).await.unwrap();
-    assert_eq!(store.purge_integrations(&scope).await.unwrap(), 0, "it has a connection");
+    store
+        .delete_integration(environment, "github", NOW_MS + 5)
+        .await
+        .unwrap();
+    assert_eq!(
+        store.purge_integrations(&scope).await.unwrap(),
+        0,
+        "it has a connection"
+    );
     store.wipe_connection(&keys[1], None, NOW_MS + 5).await.unwrap();
     let found = store.next_to_purge(&scope).await.unwrap().unwrap();
     store.purge_connection(&found, false, 1_000).await.unwrap();
