@@ -8,6 +8,7 @@ pub mod connect;
 pub mod connections;
 pub mod credentials;
 mod data_dir;
+pub mod deletion;
 pub mod deploy;
 mod egress;
 pub mod encryption;

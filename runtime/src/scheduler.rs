@@ -193,6 +193,9 @@ impl Scheduler {
                 &connection.connection_id,
             )
             .await?;
+        if target.connection.key != run.connection_key {
+            return Err(NotRunnable::ConnectionGone);
+        }
         let function = self
             .0
             .store
@@ -207,6 +210,7 @@ impl Scheduler {
                 environment_id: run.environment_id.clone(),
                 provider_config_key: connection.provider_config_key.as_str().into(),
                 connection_id: connection.connection_id.as_str().into(),
+                connection_key: Some(run.connection_key.clone()),
                 run_id: Some(run.id.clone()),
                 operation_id: OperationId::new(self.0.clock.now_ms(), self.0.entropy.bytes()),
             },

@@ -63,6 +63,7 @@ async fn each_route_wants_a_key() {
         (Method::POST, "/connections"),
         (Method::GET, "/connections/x"),
         (Method::DELETE, "/connections/x"),
+        (Method::POST, "/connections/purge"),
         (Method::POST, "/connections/metadata"),
         (Method::PATCH, "/connections/metadata"),
         (Method::GET, "/integrations"),

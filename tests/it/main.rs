@@ -13,6 +13,7 @@ mod connections_compat;
 mod contract;
 mod creation;
 mod credential_types;
+mod deletion;
 mod dry_run;
 mod encryption_keys;
 mod environment_variables;

@@ -93,6 +93,19 @@ const WALLS: &[(&str, &[&str])] = &[
             "metrics",
         ],
     ),
+    (
+        "deletion",
+        &[
+            "store",
+            "connections",
+            "credentials",
+            "oauth",
+            "logs",
+            // Its tests make connections whose secrets are sealed, of providers of their own.
+            "encryption",
+            "provider",
+        ],
+    ),
     ("engine", &[]),
     (
         "host",

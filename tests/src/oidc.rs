@@ -117,6 +117,8 @@ oidc:
   token_url: {token_url}/token
   token_params:
     grant_type: authorization_code
+  revocation:
+    url: {token_url}/token/revocation
   proxy:
     base_url: {api_url}
 machine:

@@ -26,6 +26,13 @@ pub enum ConnectionCommand {
         integration: String,
         connection: String,
     },
+    /// Remove what was deleted for good, with its records, runs and log, instead of waiting until it is old
+    Purge {
+        /// Only connections of this integration, which may be deleted itself
+        integration: Option<String>,
+        /// Only those that had this id
+        connection: Option<String>,
+    },
     /// Show the metadata, or change it
     Metadata(Metadata),
 }
@@ -104,9 +111,52 @@ pub async fn run(command: ConnectionCommand, client: &Client, output: Output) ->
                 format!("Deleted the connection {connection} of {integration}")
             })?;
         }
+        ConnectionCommand::Purge {
+            integration,
+            connection,
+        } => {
+            let answer = purge(client, integration.as_deref(), connection.as_deref()).await?;
+            output.show(&answer, purged)?;
+        }
         ConnectionCommand::Metadata(command) => metadata(command, client).await?,
     }
     Ok(())
+}
+
+/// Calls until nothing is left; gives all that was purged.
+async fn purge(client: &Client, integration: Option<&str>, connection: Option<&str>) -> anyhow::Result<Value> {
+    let mut body = Map::new();
+    let named = [("provider_config_key", integration), ("connection_id", connection)];
+    body.extend(
+        named
+            .iter()
+            .filter_map(|(name, value)| Some(((*name).to_owned(), (*value)?.into()))),
+    );
+    let body = Value::Object(body);
+    let mut all: [u64; 3] = [0; 3];
+    loop {
+        let answer = client
+            .request(Method::POST, &["connections", "purge"])
+            .json(&body)
+            .answer()
+            .await?;
+        for (sum, name) in all.iter_mut().zip(["connections", "integrations", "rows"]) {
+            *sum += answer.get(name).and_then(Value::as_u64).unwrap_or(0);
+        }
+        if answer.get("more").and_then(Value::as_bool) != Some(true) {
+            let [connections, integrations, rows] = all;
+            return Ok(json!({"connections": connections, "integrations": integrations, "rows": rows}));
+        }
+    }
+}
+
+fn purged(answer: &Value) -> String {
+    format!(
+        "Purged {} connections with {} rows, and {} integrations",
+        text_at(answer, "/connections"),
+        text_at(answer, "/rows"),
+        text_at(answer, "/integrations")
+    )
 }
 
 async fn one(client: &Client, method: Method, integration: &str, connection: &str) -> anyhow::Result<Value> {

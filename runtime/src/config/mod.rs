@@ -82,6 +82,8 @@ pub struct Limits {
     /// Requests that wait in line for one connection's rate limit.
     pub proxy_rate_limit_queue: usize,
     pub log_retention_days: u32,
+    /// How long rows of deleted connections are kept.
+    pub deleted_retention_days: u32,
     /// How long the audit of credential reads is kept.
     pub audit_retention_days: u32,
     /// Messages of one operation, and their bytes together.

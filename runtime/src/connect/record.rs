@@ -82,6 +82,7 @@ impl<'a> Record<'a> {
             environment_id: self.operation.environment_id.clone(),
             provider_config_key: draft.integration.unique_key.as_str().into(),
             connection_id: draft.connection.connection_id.as_str().into(),
+            connection_key: None,
             run_id: None,
             operation_id: self.operation.id.clone(),
         }

@@ -1,4 +1,4 @@
-//! Integrations: looking up, creating, changing and deleting them.
+//! Integrations: looking up, creating and changing them.
 
 use std::sync::Arc;
 
@@ -110,22 +110,6 @@ impl Connections {
         }
     }
 
-    /// Deletes it with its connections, functions, syncs, checkpoints and records.
-    pub async fn delete_integration(
-        &self,
-        environment_id: &EnvironmentId,
-        unique_key: &str,
-    ) -> Result<(), ConnectionsError> {
-        let inner = &self.0;
-        let deleted = inner.store.delete_integration(environment_id, unique_key).await;
-        inner.caches.forget_integration(environment_id, unique_key);
-        if deleted? {
-            Ok(())
-        } else {
-            Err(unknown_integration(unique_key))
-        }
-    }
-
     /// The opened `credentials` JSON of an integration (client id, secret, scopes), for callers entitled to it.
     pub fn integration_credentials(&self, integration: &Integration) -> Result<Option<Value>, ConnectionsError> {
         Ok(self.0.integration_secrets(integration)?.credentials)
@@ -169,7 +153,7 @@ impl Connections {
     }
 }
 
-fn unknown_integration(unique_key: &str) -> ConnectionsError {
+pub(super) fn unknown_integration(unique_key: &str) -> ConnectionsError {
     ConnectionsError::UnknownIntegration {
         unique_key: unique_key.to_owned(),
     }

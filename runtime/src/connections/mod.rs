@@ -4,6 +4,7 @@
 mod app;
 mod applicant;
 mod cache;
+mod deletion;
 mod error;
 mod fields;
 mod freshness;
@@ -161,27 +162,6 @@ impl Connections {
             return Err(ConnectionsError::invalid("page", "must be 0 or more"));
         }
         Ok(self.0.store.connections(environment_id, query).await?)
-    }
-
-    /// Deletes it with its syncs, checkpoints and records.
-    pub async fn delete(
-        &self,
-        environment_id: &EnvironmentId,
-        provider_config_key: &str,
-        connection_id: &str,
-    ) -> Result<(), ConnectionsError> {
-        let inner = &self.0;
-        self.stored_integration(environment_id, provider_config_key).await?;
-        let connection = self.stored(environment_id, provider_config_key, connection_id).await?;
-        let deleted = inner.store.delete_connection(&connection.key).await;
-        inner
-            .caches
-            .forget_connection(environment_id, provider_config_key, connection_id);
-        if deleted? {
-            Ok(())
-        } else {
-            Err(unknown_connection(provider_config_key, connection_id))
-        }
     }
 
     /// Changes tags, end user and the URL of webhooks; credentials and configuration change by importing anew. A patch that names nothing changes

@@ -113,7 +113,7 @@ impl Inner {
         }
     }
 
-    fn open_json(&self, place: &str, sealed: &Sealed) -> Result<Secret<Value>, ConnectionsError> {
+    pub(super) fn open_json(&self, place: &str, sealed: &Sealed) -> Result<Secret<Value>, ConnectionsError> {
         let opened = self.keyring.open(place, sealed)?;
         match serde_json::from_slice(opened.expose()) {
             Ok(json) => Ok(Secret::new(json)),
@@ -124,7 +124,7 @@ impl Inner {
         }
     }
 
-    fn seal_json(&self, place: &str, json: &Secret<Value>) -> Sealed {
+    pub(super) fn seal_json(&self, place: &str, json: &Secret<Value>) -> Sealed {
         let text = Secret::new(json.expose().to_string());
         self.keyring.seal(place, text.expose().as_bytes())
     }

@@ -28,6 +28,10 @@ pub(crate) fn integration(unique_key: &str) -> Arc<Integration> {
 pub(crate) fn provider(entry: serde_json::Value) -> Provider {
     let catalogue = Catalogue::shipped().unwrap();
     let mut provider = Provider::clone(catalogue.get("github").unwrap());
+    let revocation = entry.get("revocation").cloned();
+    let revocation =
+        revocation.map(|said| crate::provider::of_entry(json!({"auth_mode": "OAUTH2", "revocation": said})));
+    provider.revocation = revocation.and_then(|provider| provider.revocation);
     provider.json = entry;
     provider
 }

@@ -253,6 +253,7 @@ impl Room {
             operation_id: OperationId::from(""),
             provider_config_key: subject.provider_config_key.as_str().into(),
             connection_id: subject.connection_id.as_str().into(),
+            connection_key: None,
             run_id: None,
         };
         let kind = function.kind;

@@ -9,7 +9,7 @@ use super::bindings::nango::functions::connection::Host;
 use super::fault::Fault;
 use super::kept::Kept;
 use super::state::{GuestState, Services};
-use crate::connections::Target;
+use crate::connections::{ConnectionsError, Target};
 use crate::model::{ExecutionContext, JsonObject};
 use crate::recording::import;
 
@@ -25,6 +25,7 @@ impl GuestState {
         let ctx = run.ctx();
         let live = async |services: &Services| {
             let ids = [ctx.connection_id.as_ref().to_owned()];
+            target(services, ctx).await?;
             let connections = &services.connections;
             connections
                 .set_metadata(&ctx.environment_id, &ctx.provider_config_key, &ids, &metadata, merge)
@@ -43,9 +44,17 @@ impl GuestState {
 /// The connection as it is now.
 pub(super) async fn target(services: &Services, ctx: &ExecutionContext) -> Result<Arc<Target>, Fault> {
     let connections = &services.connections;
-    Ok(connections
+    let target = connections
         .target(&ctx.environment_id, &ctx.provider_config_key, &ctx.connection_id)
-        .await?)
+        .await?;
+    if ctx.means(&target.connection.key) {
+        return Ok(target);
+    }
+    // Deleted, and another one has its name.
+    Err(Fault::from(ConnectionsError::UnknownConnection {
+        provider_config_key: ctx.provider_config_key.as_ref().to_owned(),
+        connection_id: ctx.connection_id.as_ref().to_owned(),
+    }))
 }
 
 impl Host for GuestState {

@@ -92,6 +92,7 @@ routes! {
     get    "/connections"                                       => connections::list, Some(Scope::ConnectionsList);
     post   "/connections"                                       => connections::import, Some(Scope::ConnectionsCreate);
     post   "/connection"                                        => connections::import_legacy, Some(Scope::ConnectionsCreate);
+    post   "/connections/purge"                                 => connections::purge, Some(Scope::ConnectionsDelete);
     post   "/connections/metadata"                              => connection_metadata::replace, Some(Scope::ConnectionsUpdate);
     patch  "/connections/metadata"                              => connection_metadata::merge, Some(Scope::ConnectionsUpdate);
     get    "/connections/{connection_id}"                       => connections::show, Some(Scope::ConnectionsRead);

@@ -126,6 +126,7 @@ mod tests {
             display_name: "GitHub (User OAuth)".into(),
             auth_mode: AuthMode::OAuth2,
             signature_method: SignatureMethod::default(),
+            revocation: None,
             proxy: None,
             json: serde_json::json!({"display_name": "GitHub (User OAuth)"}),
         };

@@ -72,6 +72,10 @@ id!(
     SyncId, "syn"
 );
 id!(
+    /// Tokens of one deleted connection that its provider has still to be told of.
+    RevocationId, "rvk"
+);
+id!(
     /// One unit of work in the log.
     OperationId, "op"
 );

@@ -53,6 +53,10 @@ operation_kinds! {
     ConnectionTest = "auth:connection_test",
     /// Not one of Nango's: somebody changed the end user or the tags of a connection.
     ConnectionPatch = "connection:patch",
+    /// Not one of Nango's: somebody deleted a connection.
+    ConnectionDelete = "connection:delete",
+    /// Not one of Nango's: its provider was told that the tokens of a deleted connection are not to work any more.
+    ConnectionRevoke = "connection:revoke",
     /// Not one of Nango's: says that, and how much, is missing in the log.
     LogsLost = "logs:lost",
 }

@@ -12,6 +12,7 @@ pub mod id;
 pub mod integration;
 pub mod log;
 pub mod record;
+pub mod revocation;
 pub mod run;
 pub mod scope;
 
@@ -25,11 +26,12 @@ pub use execution::ExecutionContext;
 pub use function::{Deployment, Function, FunctionKind, FunctionManifest, MODELS_MAX, Manifest};
 pub use id::{
     ApiKeyId, ConnectSessionId, ConnectionKey, CredentialReadId, DeploymentId, EnvironmentId, EnvironmentVariableId,
-    IntegrationId, OperationId, RunId, SyncId,
+    IntegrationId, OperationId, RevocationId, RunId, SyncId,
 };
 pub use integration::{Environment, Integration};
 pub use log::{Level, Message, Operation, OperationKind, OperationState};
 pub use record::{Checkpoint, Counts, Record, RecordAction, RecordFilter};
+pub use revocation::Revocation;
 pub use run::{Run, RunError, RunState, Sync, SyncState, Trigger};
 pub use scope::{Scope, Scopes};
 

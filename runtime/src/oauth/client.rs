@@ -181,7 +181,7 @@ fn form(body: &[u8]) -> Option<JsonObject> {
     Some(pairs.map(|(name, value)| (name, value.into())).collect())
 }
 
-fn refused(host: String, status: StatusCode, object: Option<&Secret<JsonObject>>) -> RefreshError {
+pub(super) fn refused(host: String, status: StatusCode, object: Option<&Secret<JsonObject>>) -> RefreshError {
     let (error, description) = match object.map(|object| refusal(object.expose())) {
         Some(RefreshError::NoToken { error, description }) => (error, description),
         Some(_) | None => (None, None),

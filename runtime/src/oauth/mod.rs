@@ -23,6 +23,7 @@ mod minted;
 mod obtain;
 mod record;
 mod request;
+mod revocation;
 mod temporary;
 #[cfg(test)]
 mod testing;
@@ -39,6 +40,7 @@ use futures_util::StreamExt as _;
 
 use crate::clock::{Clock, Entropy};
 use crate::connections::{Connections, ConnectionsError, RefreshRight, Target};
+use crate::credentials::Credentials;
 use crate::logs::Logs;
 use crate::model::{Connection, EnvironmentId, Generation};
 use crate::store::{DueQuery, Store};
@@ -51,6 +53,7 @@ pub use code::{Authorization, CodeGrant};
 pub use error::{NoCredentials, NotObtained, OAuthError, RefreshError};
 pub use jwt::JwtError;
 pub(crate) use record::failing_days;
+pub use revocation::{NotRevoked, RevocationRequest};
 pub use temporary::{Temporary, TemporaryGrant};
 
 /// After a failure a refresh is not tried again for so long, unless it is forced. (Nango compatibility.)
@@ -360,8 +363,21 @@ impl OAuth {
                 let written = record.succeeded(right, &obtained).await.map_err(failed)?;
                 let target = match written {
                     Some(target) => target,
-                    // Imported anew meanwhile, or refreshed by somebody who came later: those are the newest.
-                    None => self.stored(connection).await.map_err(failed)?,
+                    // Imported anew meanwhile, or refreshed by somebody who came later: those are the newest. Or deleted: then
+                    // nobody but us knows these.
+                    None => match self.stored(connection).await {
+                        Ok(target) => target,
+                        Err(gone) => {
+                            if matches!(
+                                gone,
+                                ConnectionsError::UnknownConnection { .. }
+                                    | ConnectionsError::UnknownIntegration { .. }
+                            ) {
+                                self.give_up(&target, obtained.fresh.credentials).await;
+                            }
+                            return Err(failed(gone));
+                        }
+                    },
                 };
                 Ok(Refreshed { target, renewed: true })
             }
@@ -374,14 +390,39 @@ impl OAuth {
     }
 
     async fn stored(&self, connection: &Connection) -> Result<Arc<Target>, ConnectionsError> {
-        self.0
+        let (provider_config_key, connection_id) = (&connection.provider_config_key, &connection.connection_id);
+        let target = self
+            .0
             .connections
-            .target_now(
-                &connection.environment_id,
-                &connection.provider_config_key,
-                &connection.connection_id,
-            )
-            .await
+            .target_now(&connection.environment_id, provider_config_key, connection_id)
+            .await?;
+        if target.connection.key == connection.key {
+            return Ok(target);
+        }
+        // Deleted, and another one has its name.
+        Err(ConnectionsError::UnknownConnection {
+            provider_config_key: provider_config_key.clone(),
+            connection_id: connection_id.clone(),
+        })
+    }
+
+    /// Has tokens revoked that came for a connection that was deleted meanwhile.
+    async fn give_up(&self, target: &Target, credentials: Credentials) {
+        let connections = &self.0.connections;
+        let kept = async {
+            let target = connections
+                .with_credentials(target, credentials)
+                .map_err(|error| error.to_string())?;
+            let requests = self.revocation(&target).map_err(|error| error.to_string())?;
+            if let Some(requests) = RevocationRequest::seal_ready(&requests) {
+                let kept = connections.keep_revocation(&target.connection, &requests).await;
+                kept.map_err(|error| error.to_string())?;
+            }
+            Ok::<_, String>(())
+        };
+        if let Err(error) = kept.await {
+            tracing::error!(%error, "Tokens that came for a deleted connection will not be revoked: {error}");
+        }
     }
 }
 

@@ -210,7 +210,7 @@ fn renamed(target: &Target, parameters: JsonObject) -> Result<JsonObject, Refres
     Ok(renamed)
 }
 
-fn authorize(headers: &mut HeaderMap, id: &str, secret: &str) -> Result<(), RefreshError> {
+pub(super) fn authorize(headers: &mut HeaderMap, id: &str, secret: &str) -> Result<(), RefreshError> {
     let value = format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
     let mut value = HeaderValue::from_str(&value).map_err(|_| RefreshError::Header {
         name: header::AUTHORIZATION.to_string(),
@@ -262,7 +262,7 @@ pub(super) fn form(parameters: &JsonObject) -> String {
     form.finish()
 }
 
-fn form_encoded(value: &str) -> String {
+pub(super) fn form_encoded(value: &str) -> String {
     form_urlencoded::byte_serialize(value.as_bytes()).collect()
 }
 

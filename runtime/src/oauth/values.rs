@@ -72,6 +72,11 @@ impl<'t> TokenValues<'t> {
         let template = entry.get(key).and_then(Value::as_str).unwrap_or_default();
         let template = UrlTemplate::parse(template).map_err(|error| self.error(key, error))?;
         let filled = template.render(self).map_err(|error| self.error(key, error))?;
+        self.usable_url(&filled, key)
+    }
+
+    /// A URL that a request with secrets may go to.
+    pub(super) fn usable_url(&self, filled: &str, key: &'static str) -> Result<Url, RefreshError> {
         let malformed = |reason: String| RefreshError::Url {
             provider: self.target.provider.name.clone(),
             key,
@@ -94,7 +99,7 @@ impl<'t> TokenValues<'t> {
         header_map(&filled)
     }
 
-    fn error(&self, key: &'static str, error: TemplateError) -> RefreshError {
+    pub(super) fn error(&self, key: &'static str, error: TemplateError) -> RefreshError {
         let provider = self.target.provider.name.clone();
         match error {
             TemplateError::Missing { name } => RefreshError::MissingValue { provider, key, name },

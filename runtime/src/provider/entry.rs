@@ -8,6 +8,7 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::header::HeaderTemplate;
+use super::revocation::{Revocation, revocation};
 use super::template::{BodyTemplate, Template, TemplateError, UrlTemplate};
 use super::{
     AuthMode, InBody, PaginateSpec, Provider, ProxySpec, RateLimitScope, RetrySpec, SignatureMethod, VerificationSpec,
@@ -38,6 +39,8 @@ pub enum EntryError {
     StatusRule { value: String },
     #[error("`proxy.verification.method`: {value:?} is no HTTP method")]
     Method { value: String },
+    #[error("`revocation.method`: {value:?} is no HTTP method")]
+    RevocationMethod { value: String },
     #[error("`proxy.retry.in_body.value`: {value:?} is no pattern; write it as /retry after (.+)/")]
     Pattern {
         value: String,
@@ -52,6 +55,7 @@ pub(super) fn provider(name: &str, mut json: Value) -> Result<Provider, EntryErr
         key: error.path().to_string(),
         source: error.into_inner(),
     })?;
+    let by_header = json.get("authorization_method").and_then(Value::as_str) == Some("header");
     if let Value::Object(object) = &mut json {
         object.insert("name".to_owned(), Value::String(name.to_owned()));
     }
@@ -61,6 +65,10 @@ pub(super) fn provider(name: &str, mut json: Value) -> Result<Provider, EntryErr
         auth_mode: entry.auth_mode,
         signature_method: entry.signature_method,
         proxy: entry.proxy.map(proxy).transpose()?,
+        revocation: match entry.revocation {
+            Some(given) => Some(revocation(given, by_header)?),
+            None => None,
+        },
         json,
     })
 }
@@ -72,6 +80,7 @@ struct Entry {
     #[serde(default)]
     signature_method: SignatureMethod,
     proxy: Option<Proxy>,
+    revocation: Option<Revocation>,
 }
 
 #[derive(Deserialize)]

@@ -1,6 +1,6 @@
 //! The catalogue of providers, as data in the schema of Nango's `providers.yaml`. Differences between providers are data:
-//! nothing here or elsewhere asks for a provider's name. What a key means is up to whom it concerns: here only `auth_mode`
-//! and `proxy` are understood, everything else is kept as it is.
+//! nothing here or elsewhere asks for a provider's name. What a key means is up to whom it concerns: here only `auth_mode`,
+//! `proxy` and `revocation` are understood, everything else is kept as it is.
 
 mod auth_mode;
 mod entry;
@@ -8,6 +8,7 @@ mod header;
 mod in_body;
 mod load;
 mod paginate;
+mod revocation;
 mod shipped;
 pub mod template;
 mod verification;
@@ -24,6 +25,7 @@ pub use header::HeaderTemplate;
 pub use in_body::{InBody, WaitStrategy};
 pub use load::{CatalogueError, FILE_BYTES_MAX};
 pub use paginate::{OffsetCalculation, PaginateKind, PaginateSpec};
+pub use revocation::{ClientProof, ParameterFormat, RevocationSpec, RevokedToken};
 pub use verification::VerificationSpec;
 
 /// All providers known to this installation, by name.
@@ -42,6 +44,8 @@ pub struct Provider {
     pub signature_method: SignatureMethod,
     /// How requests to its API are made; none for providers without an API of their own.
     pub proxy: Option<ProxySpec>,
+    /// How tokens are revoked; none where nobody says.
+    pub revocation: Option<RevocationSpec>,
     /// The whole entry as JSON with its `name`, aliases resolved, for `GET /providers/:provider`.
     pub json: Value,
 }
@@ -129,6 +133,12 @@ impl Provider {
         let scopes = self.json.get("default_scopes").and_then(Value::as_array);
         scopes.into_iter().flatten().filter_map(Value::as_str).collect()
     }
+}
+
+/// The provider of an entry, for tests of other parts.
+#[cfg(test)]
+pub(crate) fn of_entry(json: Value) -> Provider {
+    entry::provider("testing", json).unwrap()
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::clock::{Clock, Entropy};
+use crate::connections::ConnectionsError;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::model::ExecutionContext;
@@ -198,10 +199,21 @@ impl Proxy {
                 .oauth
                 .target(&ctx.environment_id, &ctx.provider_config_key, &ctx.connection_id)
                 .await?;
+            if !ctx.means(&target.connection.key) {
+                return Err(gone(ctx).into());
+            }
             if let Some(outcome) = call.attempt(&target).await {
                 return outcome;
             }
         }
+    }
+}
+
+/// Of a run whose connection was deleted, though another one has its name.
+fn gone(ctx: &ExecutionContext) -> ConnectionsError {
+    ConnectionsError::UnknownConnection {
+        provider_config_key: ctx.provider_config_key.as_ref().to_owned(),
+        connection_id: ctx.connection_id.as_ref().to_owned(),
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) fn provider(base_url: &str) -> Provider {
         display_name: "Testing".into(),
         auth_mode: AuthMode::ApiKey,
         signature_method: SignatureMethod::default(),
+        revocation: None,
         proxy: Some(ProxySpec {
             base_url: Some(UrlTemplate::parse(base_url).unwrap()),
             ..ProxySpec::default()

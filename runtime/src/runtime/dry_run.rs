@@ -115,6 +115,7 @@ impl Runtime {
                     environment_id: environment.clone(),
                     provider_config_key: new.provider_config_key.as_str().into(),
                     connection_id: new.connection_id.as_str().into(),
+                    connection_key: Some(target.connection.key.clone()),
                     // It has no row: nothing of it is to be found later but its operation.
                     run_id: None,
                     operation_id: OperationId::new(now_ms, parts.entropy.bytes()),

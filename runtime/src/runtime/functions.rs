@@ -216,6 +216,7 @@ impl Runtime {
                     environment_id: environment.clone(),
                     provider_config_key: provider_config_key.into(),
                     connection_id: connection_id.into(),
+                    connection_key: Some(target.connection.key.clone()),
                     run_id: Some(RunId::new(now_ms, parts.entropy.bytes())),
                     operation_id: OperationId::new(now_ms, parts.entropy.bytes()),
                 },

@@ -25,6 +25,7 @@ use crate::connect::{Connect, CreateError, Creator};
 use crate::connections::{Connections, ConnectionsError, IntegrationPatch, NewConnection, NewIntegration, Target};
 use crate::credentials::Secret;
 use crate::data_dir::DataDir;
+use crate::deletion::Deletion;
 use crate::deploy::{Deploy, DeployError};
 use crate::executor::Executor;
 use crate::logs::Logs;
@@ -41,6 +42,7 @@ use crate::schema::SchemaCache;
 use crate::store::{ConnectionPatch, ConnectionQuery, RecordKey, RecordPage, Store, StoreError};
 use crate::variables::Variables;
 
+pub use crate::deletion::{PurgeQuery, Purged};
 pub use crate::deploy::Deployed;
 pub use crate::rotation::{KeyStatus, RotationError, RotationStatus};
 pub use audit::{Noted, Reading};
@@ -66,6 +68,7 @@ struct Parts {
     connections: Connections,
     connect: Connect,
     authorize: Authorize,
+    deletion: Deletion,
     oauth: OAuth,
     proxy: Proxy,
     executor: Executor,
@@ -219,7 +222,7 @@ impl Runtime {
         Ok(integration)
     }
 
-    /// Deletes it with its connections, functions and records.
+    /// Deletes it with its connections and functions, each connection as [`Runtime::delete_connection`].
     ///
     /// # Errors
     /// [`ConnectionsError::UnknownIntegration`], or when the database fails.
@@ -228,7 +231,7 @@ impl Runtime {
         environment: &EnvironmentId,
         unique_key: &str,
     ) -> Result<(), ConnectionsError> {
-        self.0.connections.delete_integration(environment, unique_key).await?;
+        self.0.deletion.delete_integration(environment, unique_key).await?;
         self.0.functions.forget_all();
         Ok(())
     }
@@ -321,7 +324,8 @@ impl Runtime {
         Ok(())
     }
 
-    /// Deletes it with its records.
+    /// Deletes it: nobody finds it any more, its credentials are emptied and its name is free. Soon after, its tokens are revoked
+    /// where the provider's data says how; its rows are purged after `limits.deleted_retention_days`.
     ///
     /// # Errors
     /// [`ConnectionsError`]: an unknown integration or connection.
@@ -332,9 +336,21 @@ impl Runtime {
         connection_id: &str,
     ) -> Result<(), ConnectionsError> {
         self.0
-            .connections
-            .delete(environment, provider_config_key, connection_id)
+            .deletion
+            .delete_connection(environment, provider_config_key, connection_id)
             .await
+    }
+
+    /// Purges what was deleted, now; see [`PurgeQuery`].
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn purge_deleted(
+        &self,
+        environment: &EnvironmentId,
+        query: PurgeQuery,
+    ) -> Result<Purged, ConnectionsError> {
+        self.0.deletion.purge(environment, query).await
     }
 
     /// Replaces (or merges into) the metadata of all the connections, or of none. Gives the new metadata in order.

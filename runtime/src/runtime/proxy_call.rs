@@ -82,6 +82,7 @@ impl Runtime {
                 environment_id: environment.clone(),
                 provider_config_key: provider_config_key.into(),
                 connection_id: connection_id.into(),
+                connection_key: None,
                 run_id: None,
                 operation_id: joined.unwrap_or_else(|| OperationId::new(started_at_ms, self.0.entropy.bytes())),
             },

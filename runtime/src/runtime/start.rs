@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::connect::{Connect, ConnectParts};
 use crate::connections::Connections;
 use crate::data_dir::{DataDir, DataDirError};
+use crate::deletion::{Deletion, DeletionParts};
 use crate::deploy::Deploy;
 use crate::encryption::{KeyError, KeySource, Keyring};
 use crate::engine::{CodeCache, Engine, EngineError, EngineOptions};
@@ -155,6 +156,16 @@ impl Runtime {
             entropy: entropy.clone(),
             egress_allow: config.egress_allow.clone(),
         })?;
+        let deletion = Deletion::new(DeletionParts {
+            connections: connections.clone(),
+            oauth: oauth.clone(),
+            store: store.clone(),
+            logs: logs.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            retention_days: config.limits.deleted_retention_days,
+            log_retention_days: config.limits.log_retention_days,
+        });
         let proxy = Proxy::new(
             oauth.clone(),
             logs.clone(),
@@ -245,6 +256,7 @@ impl Runtime {
             connections,
             connect,
             authorize,
+            deletion,
             oauth,
             proxy,
             executor,
@@ -268,6 +280,8 @@ impl Runtime {
         self.0
             .background
             .add(tokio::spawn(async move { scheduler.run().await }));
+        let deletion = self.0.deletion.clone();
+        self.0.background.add(tokio::spawn(async move { deletion.run().await }));
         let (proxy, clock) = (self.0.proxy.clone(), self.0.clock.clone());
         self.0.background.add(tokio::spawn(async move {
             loop {

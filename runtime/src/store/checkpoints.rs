@@ -3,6 +3,7 @@
 use sqlx::{query, query_scalar};
 
 use super::columns::Columns;
+use super::connections::lives;
 use super::{Store, StoreError};
 use crate::model::{Checkpoint, ConnectionKey};
 
@@ -13,10 +14,11 @@ impl Store {
         connection_key: &ConnectionKey,
         key: &str,
     ) -> Result<Option<Checkpoint>, StoreError> {
-        let row = query(
+        let row = query(concat!(
             "SELECT json, version FROM checkpoints \
-             WHERE connection_key = $1 AND checkpoint_key = $2 AND json IS NOT NULL",
-        )
+             WHERE connection_key = $1 AND checkpoint_key = $2 AND json IS NOT NULL AND ",
+            lives!("$1")
+        ))
         .bind(connection_key.as_str())
         .bind(key)
         .fetch_optional(&self.reader)
@@ -31,6 +33,9 @@ impl Store {
 
     /// Saves if the stored version is `seen_version` (0: none seen, none or a cleared one stored). Gives the new
     /// version, none on conflict.
+    ///
+    /// # Errors
+    /// [`StoreError::ParentGone`] when the connection was deleted.
     pub async fn save_checkpoint(
         &self,
         connection_key: &ConnectionKey,
@@ -40,18 +45,21 @@ impl Store {
         now_ms: i64,
     ) -> Result<Option<i64>, StoreError> {
         let save = if seen_version == 0 {
-            query_scalar(
+            query_scalar(concat!(
                 "INSERT INTO checkpoints (connection_key, checkpoint_key, json, updated_at_ms, version) \
-                 VALUES ($1, $2, $3, $4, 1) \
-                 ON CONFLICT (connection_key, checkpoint_key) DO UPDATE SET json = excluded.json, \
+                 SELECT $1, $2, $3, $4, 1 WHERE ",
+                lives!("$1"),
+                " ON CONFLICT (connection_key, checkpoint_key) DO UPDATE SET json = excluded.json, \
                  updated_at_ms = excluded.updated_at_ms, version = checkpoints.version + 1 \
                  WHERE checkpoints.json IS NULL RETURNING version",
-            )
+            ))
         } else {
-            query_scalar(
+            query_scalar(concat!(
                 "UPDATE checkpoints SET json = $3, updated_at_ms = $4, version = version + 1 \
-                 WHERE connection_key = $1 AND checkpoint_key = $2 AND version = $5 RETURNING version",
-            )
+                 WHERE connection_key = $1 AND checkpoint_key = $2 AND version = $5 AND ",
+                lives!("$1"),
+                " RETURNING version",
+            ))
         };
         let save = save.bind(connection_key.as_str()).bind(key).bind(json).bind(now_ms);
         let save = if seen_version == 0 {
@@ -59,7 +67,11 @@ impl Store {
         } else {
             save.bind(seen_version)
         };
-        Ok(save.fetch_optional(&self.writer).await?)
+        let version = save.fetch_optional(&self.writer).await?;
+        if version.is_none() {
+            self.require_living(connection_key).await?;
+        }
+        Ok(version)
     }
 
     /// Clears it; the version goes on counting.

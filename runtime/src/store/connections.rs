@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use sqlx::any::AnyRow;
-use sqlx::{Any, Transaction, query, query_scalar};
+use sqlx::{Any, Transaction, query};
 
 use super::columns::{Columns, to_json};
 use super::sql::{Sql, chunks};
@@ -45,17 +45,46 @@ pub struct ConnectionPatch {
     pub webhook_url_override: Option<Option<String>>,
 }
 
-/// The columns of [`connection`], from `connections` as `c` and `integrations` as `i`.
+/// The columns of [`connection`], from `connections` as `c` and `integrations` as `i`, with these two for the names of both. A
+/// condition on `c` has to follow.
+macro_rules! connection_columns {
+    ($unique_key:literal, $connection_id:literal) => {
+        concat!(
+            "SELECT c.connection_key, c.environment_id, c.integration_id, ",
+            $unique_key,
+            ", i.provider, ",
+            $connection_id,
+            ", c.credentials, c.connection_config, c.metadata, c.tags, c.end_user, c.webhook_url_override, c.created_at_ms, \
+             c.updated_at_ms, c.credentials_epoch, c.credentials_fence, c.refresh_due_at_ms, c.refreshed_at_ms, \
+             c.refresh_failed_at_ms, c.refresh_failing_days, c.refresh_operation_id \
+             FROM connections c JOIN integrations i ON i.id = c.integration_id AND "
+        )
+    };
+}
+pub(super) use connection_columns;
+
+/// Those that live: nobody but `deletions` and `purge` sees others.
 macro_rules! select_connection {
     () => {
-        "SELECT c.connection_key, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id, \
-         c.credentials, c.connection_config, c.metadata, c.tags, c.end_user, c.webhook_url_override, c.created_at_ms, c.updated_at_ms, \
-         c.credentials_epoch, c.credentials_fence, c.refresh_due_at_ms, c.refreshed_at_ms, c.refresh_failed_at_ms, \
-         c.refresh_failing_days, c.refresh_operation_id \
-         FROM connections c JOIN integrations i ON i.id = c.integration_id"
+        concat!(
+            connection_columns!("i.unique_key", "c.connection_id"),
+            "c.deleted_at_ms IS NULL"
+        )
     };
 }
 pub(super) use select_connection;
+
+/// That the connection whose key is this parameter lives.
+macro_rules! lives {
+    ($key:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM connections living WHERE living.connection_key = ",
+            $key,
+            " AND living.deleted_at_ms IS NULL)"
+        )
+    };
+}
+pub(super) use lives;
 
 impl Store {
     /// Inserts or replaces by (environment, provider config key, connection id); an existing one keeps its key and
@@ -66,6 +95,17 @@ impl Store {
     /// [`StoreError::ParentGone`] when the integration was deleted.
     pub async fn upsert_connection(&self, connection: &Connection) -> Result<Connection, StoreError> {
         let end_user = connection.end_user.as_ref();
+        let mut transaction = self.begin().await?;
+        // Not only a foreign key: an integration that is deleted stays for a while. Writing to the row keeps it from being deleted
+        // meanwhile.
+        let integration =
+            query("UPDATE integrations SET updated_at_ms = updated_at_ms WHERE id = $1 AND deleted_at_ms IS NULL")
+                .bind(connection.integration_id.as_str())
+                .execute(&mut *transaction)
+                .await?;
+        if integration.rows_affected() == 0 {
+            return Err(StoreError::ParentGone(sqlx::Error::RowNotFound));
+        }
         let row = query(
             "INSERT INTO connections (connection_key, environment_id, integration_id, connection_id, credentials, \
              connection_config, metadata, tags, end_user, end_user_id, search_text, created_at_ms, updated_at_ms, \
@@ -95,8 +135,9 @@ impl Store {
         .bind(connection.updated_at_ms)
         .bind(connection.refresh.due_at_ms)
         .bind(&connection.webhook_url_override)
-        .fetch_one(&self.writer)
+        .fetch_one(&mut *transaction)
         .await?;
+        transaction.commit().await?;
         let mut columns = Columns::new(&row, "connections");
         Ok(Connection {
             key: columns.id("connection_key")?,
@@ -206,32 +247,10 @@ impl Store {
         if let Some(url) = &patch.webhook_url_override {
             sql.push(", webhook_url_override = ").bind(url.clone());
         }
-        sql.push(" WHERE connection_key = ").bind(connection.key.as_str());
+        sql.push(" WHERE deleted_at_ms IS NULL AND connection_key = ")
+            .bind(connection.key.as_str());
         sql.push(" RETURNING connection_key");
         Ok(!sql.fetch_all(&self.writer).await?.is_empty())
-    }
-
-    /// Deletes it with its syncs, checkpoints and records, and cancels runs that wait or are under way. False when
-    /// there is none.
-    pub async fn delete_connection(&self, key: &ConnectionKey) -> Result<bool, StoreError> {
-        let mut transaction = self.begin().await?;
-        let deleted: Option<String> =
-            query_scalar("DELETE FROM connections WHERE connection_key = $1 RETURNING connection_key")
-                .bind(key.as_str())
-                .fetch_optional(&mut *transaction)
-                .await?;
-        if deleted.is_none() {
-            return Ok(false);
-        }
-        query(
-            "UPDATE runs SET state = 'cancelled', fence = fence + 1, lease_until_ms = NULL \
-             WHERE connection_key = $1 AND sync_id IS NOT NULL AND state IN ('queued', 'running')",
-        )
-        .bind(key.as_str())
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        Ok(true)
     }
 
     /// Sets the metadata of all of them in one transaction; with `merge`, top-level keys are merged. Gives the
@@ -285,7 +304,9 @@ impl Store {
         let mut by_key = HashMap::with_capacity(keys.len());
         for chunk in chunks(keys) {
             let mut sql = Sql::new(self.dialect, "UPDATE connections SET updated_at_ms = ");
-            sql.bind(now_ms).push(" WHERE connection_key IN ").list(chunk);
+            sql.bind(now_ms)
+                .push(" WHERE deleted_at_ms IS NULL AND connection_key IN ")
+                .list(chunk);
             sql.push(" RETURNING connection_key, metadata");
             for row in &sql.fetch_all(&mut **transaction).await? {
                 let mut columns = Columns::new(row, "connections");

@@ -29,7 +29,7 @@ macro_rules! select_function {
     () => {
         "SELECT v.name, i.environment_id, f.integration_id, i.unique_key, v.version, f.active_version, v.deployment_id, \
          v.digest, v.manifest, v.deployed_at_ms FROM functions f \
-         JOIN integrations i ON i.id = f.integration_id \
+         JOIN integrations i ON i.id = f.integration_id AND i.deleted_at_ms IS NULL \
          JOIN function_versions v ON v.integration_id = f.integration_id AND v.name = f.name"
     };
 }
@@ -50,10 +50,14 @@ impl Store {
     pub async fn insert_deployment(&self, deployment: &NewDeployment<'_>) -> Result<Vec<Function>, StoreError> {
         let mut transaction = self.begin().await?;
         // Puts concurrent deployments to one integration in line: version numbers must not clash.
-        query("UPDATE integrations SET updated_at_ms = updated_at_ms WHERE id = $1")
-            .bind(deployment.integration_id.as_str())
-            .execute(&mut *transaction)
-            .await?;
+        let integration =
+            query("UPDATE integrations SET updated_at_ms = updated_at_ms WHERE id = $1 AND deleted_at_ms IS NULL")
+                .bind(deployment.integration_id.as_str())
+                .execute(&mut *transaction)
+                .await?;
+        if integration.rows_affected() == 0 {
+            return Err(StoreError::ParentGone(sqlx::Error::RowNotFound));
+        }
         let latest = latest_versions(&mut transaction, &deployment.integration_id).await?;
         let changed: Vec<(&FunctionManifest, i64)> = deployment
             .functions
@@ -211,7 +215,8 @@ impl Store {
         let mut transaction = self.begin().await?;
         query(
             "UPDATE functions SET active_version = $4 WHERE name = $3 \
-             AND integration_id = (SELECT id FROM integrations WHERE environment_id = $1 AND unique_key = $2) \
+             AND integration_id = (SELECT id FROM integrations WHERE environment_id = $1 AND unique_key = $2 \
+             AND deleted_at_ms IS NULL) \
              AND EXISTS (SELECT 1 FROM function_versions v WHERE v.integration_id = functions.integration_id \
              AND v.name = functions.name AND v.version = $4)",
         )

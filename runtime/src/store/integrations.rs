@@ -101,7 +101,7 @@ impl Store {
     pub async fn update_integration(&self, integration: &Integration) -> Result<bool, StoreError> {
         let updated = query(
             "UPDATE integrations SET unique_key = $2, provider = $3, display_name = $4, secrets = $5, \
-             forward_webhooks = $6, updated_at_ms = $7 WHERE id = $1",
+             forward_webhooks = $6, updated_at_ms = $7 WHERE id = $1 AND deleted_at_ms IS NULL",
         )
         .bind(integration.id.as_str())
         .bind(&integration.unique_key)
@@ -130,7 +130,7 @@ impl Store {
         let row = query(concat!(
             "SELECT ",
             integration_columns!(),
-            " FROM integrations WHERE environment_id = $1 AND unique_key = $2"
+            " FROM integrations WHERE environment_id = $1 AND unique_key = $2 AND deleted_at_ms IS NULL"
         ))
         .bind(environment_id.as_str())
         .bind(unique_key)
@@ -144,38 +144,12 @@ impl Store {
         let rows = query(concat!(
             "SELECT ",
             integration_columns!(),
-            " FROM integrations WHERE environment_id = $1 ORDER BY created_at_ms DESC, id DESC"
+            " FROM integrations WHERE environment_id = $1 AND deleted_at_ms IS NULL ORDER BY created_at_ms DESC, id DESC"
         ))
         .bind(environment_id.as_str())
         .fetch_all(&self.reader)
         .await?;
         rows.iter().map(integration).collect()
-    }
-
-    /// Deletes it with its connections, functions, syncs, checkpoints and records, and cancels runs that wait or are
-    /// under way. False when there is none.
-    pub async fn delete_integration(
-        &self,
-        environment_id: &EnvironmentId,
-        unique_key: &str,
-    ) -> Result<bool, StoreError> {
-        let mut transaction = self.begin().await?;
-        let id: Option<String> =
-            query_scalar("DELETE FROM integrations WHERE environment_id = $1 AND unique_key = $2 RETURNING id")
-                .bind(environment_id.as_str())
-                .bind(unique_key)
-                .fetch_optional(&mut *transaction)
-                .await?;
-        let Some(id) = id else { return Ok(false) };
-        query(
-            "UPDATE runs SET state = 'cancelled', fence = fence + 1, lease_until_ms = NULL \
-             WHERE integration_id = $1 AND sync_id IS NOT NULL AND state IN ('queued', 'running')",
-        )
-        .bind(id)
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        Ok(true)
     }
 }
 
@@ -188,7 +162,7 @@ fn environment(row: &AnyRow) -> Result<Environment, StoreError> {
     })
 }
 
-fn integration(row: &AnyRow) -> Result<Integration, StoreError> {
+pub(super) fn integration(row: &AnyRow) -> Result<Integration, StoreError> {
     let mut columns = Columns::new(row, "integrations");
     Ok(Integration {
         id: columns.id("id")?,

@@ -26,17 +26,21 @@ mod columns;
 mod connect_sessions;
 mod connections;
 mod credential_reads;
+mod deletions;
 mod deployments;
 mod encryption_keys;
 mod environment_variables;
+mod erasing;
 mod error;
 mod integrations;
 mod log_queries;
 mod logs;
 mod open;
+mod purge;
 mod recordings;
 mod records;
 mod refreshes;
+mod revocations;
 mod runs;
 mod sealed;
 mod sql;
@@ -46,16 +50,18 @@ pub(crate) mod tests;
 mod verifications;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use sqlx::AnyPool;
 
 pub use connect_sessions::StoredConnectSession;
 pub use connections::{ConnectionPatch, ConnectionQuery};
 pub use credential_reads::CredentialReadQuery;
+pub use deletions::DeletedConnection;
 pub use deployments::NewDeployment;
 pub use error::StoreError;
 pub use log_queries::{MessageQuery, OperationQuery};
+pub use purge::{PurgeScope, Purgeable};
 pub use recordings::StoredRecording;
 pub use records::{RecordKey, RecordPage, RecordWrite};
 pub use refreshes::{DueQuery, RefreshWrite, UsersOwn};
@@ -72,6 +78,8 @@ pub struct Store {
     writer: AnyPool,
     /// The last sequence number given to a log message by this process.
     message_sequence: Arc<AtomicI64>,
+    /// Whether something was removed that SQLite's log still holds. True at first: nobody knows what the process before did.
+    erased: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Store {

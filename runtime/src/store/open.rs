@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -51,6 +51,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     ),
     (8, "secrets", include_str!("../../migrations/0008_secrets.sql")),
     (11, "recordings", include_str!("../../migrations/0011_recordings.sql")),
+    (12, "deletion", include_str!("../../migrations/0012_deletion.sql")),
     (
         13,
         "encryption_keys",
@@ -119,6 +120,7 @@ impl Store {
             reader,
             writer,
             message_sequence: Arc::new(AtomicI64::new(0)),
+            erased: Arc::new(AtomicBool::new(true)),
         }
     }
 }

@@ -3,6 +3,7 @@
 use sqlx::query;
 
 use super::columns::Columns;
+use super::connections::lives;
 use super::{Store, StoreError};
 use crate::model::{ConnectionKey, EnvironmentId, RunId, Sealed};
 
@@ -21,12 +22,16 @@ pub struct StoredRecording {
 
 impl Store {
     /// Of two recordings of one run, which a process that died and its successor may have made, the last one stays.
+    ///
+    /// # Errors
+    /// [`StoreError::ParentGone`] when the connection was deleted.
     pub async fn insert_recording(&self, recording: &StoredRecording) -> Result<(), StoreError> {
-        query(
+        let inserted = query(concat!(
             "INSERT INTO recordings (run_id, environment_id, connection_key, sealed, created_at_ms) \
-             VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (run_id) DO UPDATE SET sealed = excluded.sealed, created_at_ms = excluded.created_at_ms",
-        )
+             SELECT $1, $2, $3, $4, $5 WHERE ",
+            lives!("$3"),
+            " ON CONFLICT (run_id) DO UPDATE SET sealed = excluded.sealed, created_at_ms = excluded.created_at_ms",
+        ))
         .bind(recording.run_id.as_str())
         .bind(recording.environment_id.as_str())
         .bind(recording.connection_key.as_str())
@@ -34,6 +39,9 @@ impl Store {
         .bind(recording.created_at_ms)
         .execute(&self.writer)
         .await?;
+        if inserted.rows_affected() == 0 {
+            return Err(StoreError::ParentGone(sqlx::Error::RowNotFound));
+        }
         Ok(())
     }
 
@@ -42,10 +50,11 @@ impl Store {
         environment_id: &EnvironmentId,
         run_id: &str,
     ) -> Result<Option<StoredRecording>, StoreError> {
-        let row = query(
+        let row = query(concat!(
             "SELECT run_id, environment_id, connection_key, sealed, created_at_ms FROM recordings \
-             WHERE environment_id = $1 AND run_id = $2",
-        )
+             WHERE environment_id = $1 AND run_id = $2 AND ",
+            lives!("recordings.connection_key")
+        ))
         .bind(environment_id.as_str())
         .bind(run_id)
         .fetch_optional(&self.reader)

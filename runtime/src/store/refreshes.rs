@@ -4,7 +4,7 @@
 
 use sqlx::{query, query_scalar};
 
-use super::connections::{connection, select_connection};
+use super::connections::{connection, connection_columns, lives, select_connection};
 use super::{Store, StoreError};
 use crate::model::{Connection, ConnectionKey, Generation, RefreshFailure, Sealed};
 
@@ -52,17 +52,22 @@ impl Store {
         now_ms: i64,
         until_ms: i64,
     ) -> Result<Option<i64>, StoreError> {
-        Ok(query_scalar(
-            "INSERT INTO refresh_leases (connection_key, owner, fence, until_ms) VALUES ($1, $2, 1, $4) \
-             ON CONFLICT (connection_key) DO UPDATE SET owner = excluded.owner, fence = refresh_leases.fence + 1, \
+        let fence = query_scalar(concat!(
+            "INSERT INTO refresh_leases (connection_key, owner, fence, until_ms) SELECT $1, $2, 1, $4 WHERE ",
+            lives!("$1"),
+            " ON CONFLICT (connection_key) DO UPDATE SET owner = excluded.owner, fence = refresh_leases.fence + 1, \
              until_ms = excluded.until_ms WHERE refresh_leases.until_ms <= $3 RETURNING fence",
-        )
+        ))
         .bind(key.as_str())
         .bind(owner)
         .bind(now_ms)
         .bind(until_ms)
         .fetch_optional(&self.writer)
-        .await?)
+        .await?;
+        if fence.is_none() {
+            self.require_living(key).await?;
+        }
+        Ok(fence)
     }
 
     /// Gives the right back. Does nothing when it is somebody else's by now.

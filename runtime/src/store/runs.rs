@@ -5,6 +5,7 @@
 use sqlx::{query, query_scalar};
 
 use super::columns::{Columns, Word, to_json};
+use super::connections::lives;
 use super::sql::{Row, Sql, chunks};
 use super::{Store, StoreError};
 use crate::model::{EnvironmentId, Run, RunId, RunState, SyncId};
@@ -108,10 +109,13 @@ impl Store {
         let row = RunRow::new(run)?;
         let mut transaction = self.begin().await?;
         // Not a foreign key: runs outlive their sync. Writing to the row keeps it from being deleted meanwhile.
-        let sync = query("UPDATE syncs SET state = state WHERE id = $1")
-            .bind(run.sync_id.as_ref().map(SyncId::as_str))
-            .execute(&mut *transaction)
-            .await?;
+        let sync = query(concat!(
+            "UPDATE syncs SET state = state WHERE id = $1 AND ",
+            lives!("syncs.connection_key")
+        ))
+        .bind(run.sync_id.as_ref().map(SyncId::as_str))
+        .execute(&mut *transaction)
+        .await?;
         if sync.rows_affected() == 0 {
             return Ok(false);
         }
@@ -160,7 +164,7 @@ impl Store {
         Ok(claimed)
     }
 
-    /// Ends the leases of all claimed runs and of all refreshes, so that they are claimed again at once. Only for whoever
+    /// Ends the leases of all claimed runs, refreshes and revocations, so that they are claimed again at once. Only for whoever
     /// knows that all former holders are dead, as the holder of a SQLite installation's data folder does.
     pub async fn release_leases(&self) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
@@ -168,6 +172,9 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         query("UPDATE refresh_leases SET until_ms = 0")
+            .execute(&mut *transaction)
+            .await?;
+        query("UPDATE revocations SET lease_until_ms = NULL")
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;

@@ -48,12 +48,13 @@ sealed_columns! {
     "settings"."value" by "name" for "'setting:' || name" only "name = 'encryption_check'";
     "integrations"."secrets" by "id" for "'integration:' || id || ':secrets'";
     "connections"."credentials" by "connection_key"
-        for "'connection:' || environment_id || ':' || integration_id || ':' || connection_id || ':credentials'";
+        for "'connection:' || environment_id || ':' || integration_id || ':' || COALESCE(former_id, connection_id) || ':credentials'";
     "connections"."connection_config" by "connection_key"
-        for "'connection:' || environment_id || ':' || integration_id || ':' || connection_id || ':connection_config'";
+        for "'connection:' || environment_id || ':' || integration_id || ':' || COALESCE(former_id, connection_id) || ':connection_config'";
     "connect_sessions"."details" by "id" for "'connect_session:' || id || ':details'";
     "authorizations"."details" by "state_hash" for "'authorization:' || state_hash || ':details'";
     "environment_variables"."value" by "id" for "'environment_variable:' || environment_id || ':' || name";
+    "revocations"."requests" by "id" for "'revocation:' || id || ':requests'";
     "recordings"."sealed" by "run_id" for "'recording:' || environment_id || ':' || run_id";
 }
 

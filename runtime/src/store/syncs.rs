@@ -4,6 +4,7 @@ use sqlx::any::AnyRow;
 use sqlx::query;
 
 use super::columns::{Columns, Word};
+use super::connections::lives;
 use super::runs::{run, run_columns};
 use super::sql::{Sql, chunks};
 use super::{Store, StoreError};
@@ -19,7 +20,7 @@ macro_rules! select_sync {
             "SELECT s.id, s.environment_id, s.integration_id, s.connection_key, c.connection_id, s.function, s.variant, \
              s.state, s.frequency_ms, s.next_due_at_ms, ",
             run_columns!("r"),
-            " FROM syncs s JOIN connections c ON c.connection_key = s.connection_key \
+            " FROM syncs s JOIN connections c ON c.connection_key = s.connection_key AND c.deleted_at_ms IS NULL \
              LEFT JOIN runs r ON r.id = (SELECT MAX(newest.id) FROM runs newest WHERE newest.sync_id = s.id)"
         )
     };
@@ -31,11 +32,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::ParentGone`] when the connection or integration was deleted.
     pub async fn ensure_sync(&self, wanted: &Sync) -> Result<Sync, StoreError> {
-        query(
+        query(concat!(
             "INSERT INTO syncs (id, environment_id, integration_id, connection_key, function, variant, state, \
-             frequency_ms, next_due_at_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
-             ON CONFLICT (connection_key, function, variant) DO NOTHING",
-        )
+             frequency_ms, next_due_at_ms) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 WHERE ",
+            lives!("$4"),
+            " ON CONFLICT (connection_key, function, variant) DO NOTHING",
+        ))
         .bind(wanted.id.as_str())
         .bind(wanted.environment_id.as_str())
         .bind(wanted.integration_id.as_str())

@@ -9,7 +9,7 @@ use crate::model::{ConnectionKey, RefreshFailure};
 impl Store {
     /// From when on the credentials are tried again.
     pub async fn set_verification_due(&self, key: &ConnectionKey, due_at_ms: i64) -> Result<(), StoreError> {
-        query("UPDATE connections SET verify_due_at_ms = $2 WHERE connection_key = $1")
+        query("UPDATE connections SET verify_due_at_ms = $2 WHERE connection_key = $1 AND deleted_at_ms IS NULL")
             .bind(key.as_str())
             .bind(due_at_ms)
             .execute(&self.writer)

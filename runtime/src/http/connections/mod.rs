@@ -5,6 +5,7 @@ mod import;
 mod legacy;
 mod list;
 mod patch;
+mod purge;
 mod view;
 
 use axum::extract::{Request, State};
@@ -28,6 +29,7 @@ use crate::runtime::{Caller, Reading, Runtime};
 use import::ImportConnection;
 use legacy::LegacyImport;
 use patch::PatchConnection;
+pub use purge::{__path_purge, purge};
 pub use view::EndUserItem;
 use view::{ConnectionItem, FullConnection, Shown};
 
@@ -246,7 +248,8 @@ pub async fn update(
     Ok(json_response(StatusCode::OK, &Success { success: true }))
 }
 
-/// Delete a connection with its records and checkpoints.
+/// Delete a connection: it is hidden and its credentials are emptied at once, its tokens are revoked at the provider soon after
+/// where the provider's data says how, and its records and checkpoints are purged later.
 #[utoipa::path(
     delete, path = "/connections/{connection_id}", tag = "connections",
     params(("connection_id" = String, Path), ("provider_config_key" = String, Query)),

@@ -44,6 +44,7 @@ const KEYS: &[&str] = &[
     "token_expires_in_ms",
     "signature",
     "token",
+    "revocation",
     "after_connect",
     "proxy",
     "connection_config",
@@ -55,6 +56,21 @@ const KEYS: &[&str] = &[
 const INNER_KEYS: &[(&str, &[&str])] = &[
     ("/signature", &["protocol", "hmac_secret_encoding"]),
     ("/token", &["signing_key", "expires_in_ms", "header", "payload"]),
+    (
+        "/revocation",
+        &[
+            "url",
+            "method",
+            "tokens",
+            "client",
+            "headers",
+            "body_format",
+            "params",
+            "success",
+            "gone",
+            "gone_status",
+        ],
+    ),
     (
         "/proxy",
         &[
@@ -202,6 +218,9 @@ const MODES: &[(&str, &[&str], &[&str])] = &[
     ),
 ];
 
+/// What templates of `revocation` find besides.
+const REVOCATION_NAMES: &[&str] = &["token", "tokenType", "clientId"];
+
 /// Sections whose fields users or the runtime fill in.
 const SECTIONS: &[&str] = &["connection_config", "integration_config", "credentials"];
 
@@ -340,7 +359,11 @@ fn templates_parse_and_name_only_what_is_declared() {
             let place = format!("{}{place}", provider.name);
             Template::parse(template).unwrap_or_else(|error| panic!("{place}: {error}"));
             for name in variables(template) {
-                assert!(example(provider, name).is_some(), "{place}: {name} is declared nowhere");
+                let of_revocation = place.contains("/revocation/") && REVOCATION_NAMES.contains(&name);
+                assert!(
+                    of_revocation || example(provider, name).is_some(),
+                    "{place}: {name} is declared nowhere"
+                );
             }
         }
     }
@@ -359,6 +382,7 @@ fn addresses_are_https() {
         "/refresh_url",
         "/request_url",
         "/registration_url",
+        "/revocation/url",
         "/proxy/base_url",
     ];
     for provider in Catalogue::shipped().unwrap().providers.values() {
@@ -369,7 +393,9 @@ fn addresses_are_https() {
             for alternative in template.split(" || ") {
                 let mut address = alternative.to_owned();
                 for name in variables(alternative) {
-                    address = address.replace(&format!("${{{name}}}"), &example(provider, name).unwrap());
+                    let example = example(provider, name)
+                        .or_else(|| REVOCATION_NAMES.contains(&name).then(|| "secret".to_owned()));
+                    address = address.replace(&format!("${{{name}}}"), &example.unwrap());
                 }
                 let url = url::Url::parse(&address).unwrap_or_else(|error| panic!("{address}: {error}"));
                 assert_eq!(url.scheme(), "https", "{}{place}", provider.name);

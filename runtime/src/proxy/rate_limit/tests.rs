@@ -317,6 +317,7 @@ fn ctx() -> ExecutionContext {
         environment_id: "env_1".into(),
         provider_config_key: "testing".into(),
         connection_id: "customer-1".into(),
+        connection_key: None,
         run_id: None,
         operation_id: "op_1".into(),
     }

@@ -8,6 +8,7 @@ use super::cursor::Position;
 use super::{RecordKey, RecordPage};
 use crate::model::{ConnectionKey, Record, RecordAction, RecordFilter};
 use crate::store::columns::Columns;
+use crate::store::connections::lives;
 use crate::store::sql::{Sql, chunks};
 use crate::store::{Store, StoreError};
 
@@ -70,10 +71,12 @@ impl Store {
 
     /// Undeleted records of each model of a connection, by model.
     pub async fn record_counts(&self, connection_key: &ConnectionKey) -> Result<Vec<(String, i64)>, StoreError> {
-        let rows = query(
+        let rows = query(concat!(
             "SELECT model, CAST(COUNT(*) AS BIGINT) FROM records \
-             WHERE connection_key = $1 AND deleted_at_us IS NULL GROUP BY model",
-        )
+             WHERE connection_key = $1 AND deleted_at_us IS NULL AND ",
+            lives!("$1"),
+            " GROUP BY model",
+        ))
         .bind(connection_key.as_str())
         .fetch_all(&self.reader)
         .await?;
@@ -92,6 +95,10 @@ fn select(store: &Store, key: &RecordKey) -> Sql {
     sql.bind(key.connection_key.as_str())
         .push(" AND model = ")
         .bind(key.model.as_str());
+    // Looked up once: it is about the parameter and no row.
+    sql.push(" AND EXISTS (SELECT 1 FROM connections living WHERE living.connection_key = ")
+        .bind(key.connection_key.as_str())
+        .push(" AND living.deleted_at_ms IS NULL)");
     sql
 }
 

@@ -9,6 +9,7 @@ use super::merge::merge;
 use super::{RecordKey, RecordWrite};
 use crate::model::{Counts, JsonObject};
 use crate::store::columns::{Columns, to_json};
+use crate::store::connections::lives;
 use crate::store::sql::{Sql, chunks};
 use crate::store::{Store, StoreError};
 
@@ -202,17 +203,19 @@ async fn begin_change(
     key: &RecordKey,
     now_us: i64,
 ) -> Result<i64, StoreError> {
-    Ok(query_scalar(
-        "INSERT INTO record_models (connection_key, model, modified_at_us) VALUES ($1, $2, $3) \
-         ON CONFLICT (connection_key, model) DO UPDATE SET modified_at_us = CASE \
+    query_scalar(concat!(
+        "INSERT INTO record_models (connection_key, model, modified_at_us) SELECT $1, $2, $3 WHERE ",
+        lives!("$1"),
+        " ON CONFLICT (connection_key, model) DO UPDATE SET modified_at_us = CASE \
          WHEN excluded.modified_at_us > record_models.modified_at_us THEN excluded.modified_at_us \
          ELSE record_models.modified_at_us + 1 END RETURNING modified_at_us",
-    )
+    ))
     .bind(key.connection_key.as_str())
     .bind(&key.model)
     .bind(now_us)
-    .fetch_one(&mut **transaction)
-    .await?)
+    .fetch_optional(&mut **transaction)
+    .await?
+    .ok_or(StoreError::ParentGone(sqlx::Error::RowNotFound))
 }
 
 /// How many records the write of this moment added.

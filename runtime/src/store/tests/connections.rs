@@ -116,7 +116,7 @@ async fn a_patch_changes_what_it_names_and_what_is_searched(store: Store) {
     assert!(found(by_user).await.is_none());
     assert!(found(search("jörg")).await.is_none());
 
-    assert!(store.delete_connection(&first.key).await.unwrap());
+    assert!(store.delete_connection(&first.key, NOW_MS).await.unwrap());
     assert!(!store.patch_connection(&first, &named, NOW_MS + 7).await.unwrap());
 }
 
@@ -317,13 +317,13 @@ async fn deletions_cascade_and_cancel_open_runs(store: Store) {
             store.save_records(&record_key(key), &records, NOW_US).await.unwrap();
         }
         if way == "connection" {
-            assert!(store.delete_connection(&key).await.unwrap());
-            assert!(!store.delete_connection(&key).await.unwrap());
+            assert!(store.delete_connection(&key, NOW_MS).await.unwrap());
+            assert!(!store.delete_connection(&key, NOW_MS).await.unwrap());
             assert_eq!(left(&store, &other).await, (1, 1, 1), "others stay");
         } else {
             assert!(
                 store
-                    .delete_integration(&fixture.environment.id, "github")
+                    .delete_integration(&fixture.environment.id, "github", NOW_MS)
                     .await
                     .unwrap()
             );

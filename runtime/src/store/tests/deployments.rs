@@ -121,7 +121,12 @@ async fn versions_count_for_each_function(store: Store) {
     assert_eq!(versions(&all), expect(&[("a", 3), ("a", 2), ("a", 1)]));
     assert!(all.iter().all(|function| function.active_version == 3));
 
-    assert!(store.delete_integration(environment_id, "github").await.unwrap());
+    assert!(
+        store
+            .delete_integration(environment_id, "github", NOW_MS)
+            .await
+            .unwrap()
+    );
     assert_eq!(store.functions(environment_id, None).await.unwrap().len(), 0);
 }
 

@@ -60,7 +60,7 @@ async fn integrations_keep_blobs_and_nulls(store: Store) {
     let taken = store.update_integration(&slack).await.unwrap_err();
     assert!(matches!(taken, StoreError::Taken { .. }), "{taken}");
 
-    assert!(store.delete_integration(&environment.id, "hub").await.unwrap());
-    assert!(!store.delete_integration(&environment.id, "hub").await.unwrap());
+    assert!(store.delete_integration(&environment.id, "hub", NOW_MS).await.unwrap());
+    assert!(!store.delete_integration(&environment.id, "hub", NOW_MS).await.unwrap());
     assert!(!store.update_integration(&github).await.unwrap());
 }

@@ -8,6 +8,7 @@ mod checkpoints;
 mod connect_sessions;
 mod connections;
 mod credential_reads;
+mod deletions;
 mod deployments;
 mod environment_variables;
 mod integrations;

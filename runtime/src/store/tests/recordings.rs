@@ -45,7 +45,7 @@ async fn a_recording_goes_with_its_connection(store: Store) {
     );
     let kept = recording(&fixture, "run_1", key.clone(), NOW_MS);
     store.insert_recording(&kept).await.unwrap();
-    assert!(store.delete_connection(&key).await.unwrap());
+    assert!(store.delete_connection(&key, NOW_MS).await.unwrap());
     assert!(
         store
             .recording(&fixture.environment.id, "run_1")

@@ -60,7 +60,7 @@ async fn one_holds_the_lease_and_fences_grow(store: Store) {
     store.release_leases().await.unwrap();
     assert_eq!(acquire("three", NOW_MS + LEASE_MS).await, Some(4));
 
-    assert!(store.delete_connection(&key).await.unwrap());
+    assert!(store.delete_connection(&key, NOW_MS).await.unwrap());
     let gone = store.acquire_refresh_lease(&key, "one", NOW_MS, NOW_MS).await;
     assert!(matches!(gone, Err(StoreError::ParentGone(_))), "{gone:?}");
 }
