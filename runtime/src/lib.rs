@@ -31,5 +31,6 @@ mod scheduler;
 pub mod schema;
 pub mod store;
 pub mod telemetry;
+pub mod webhooks;
 
 pub use runtime::Runtime;

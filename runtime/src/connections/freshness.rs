@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Connections, ConnectionsError, Target, fields};
 use crate::credentials::{Credentials, Secret, SessionKind};
-use crate::model::{Connection, EnvironmentId, RefreshFailure};
+use crate::model::{Connection, EnvironmentId, RefreshFailure, Webhook};
 use crate::provider::Provider;
 use crate::store::{DueQuery, RefreshWrite};
 
@@ -150,17 +150,18 @@ impl Connections {
         Ok(Some(Arc::new(target)))
     }
 
-    /// Writes that fresh credentials could not be obtained.
+    /// Writes that fresh credentials could not be obtained, and the webhooks that say so; neither, when they are there by now.
     pub async fn write_refresh_failure(
         &self,
         target: &Target,
         right: RefreshRight,
         failure: &RefreshFailure,
+        webhooks: &[Webhook],
     ) -> Result<(), ConnectionsError> {
         let connection = &target.connection;
         self.0
             .store
-            .write_refresh_failure(&write(connection, right), failure)
+            .write_refresh_failure(&write(connection, right), failure, webhooks)
             .await?;
         self.forget(connection);
         Ok(())

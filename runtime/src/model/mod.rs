@@ -13,6 +13,7 @@ pub mod log;
 pub mod record;
 pub mod run;
 pub mod scope;
+pub mod webhook;
 
 pub use api_key::{ApiKey, KeyLimits, is_plain_path};
 pub use connect_session::{ConnectSession, IntegrationDefaults, IntegrationOverrides, Reconnect};
@@ -23,13 +24,16 @@ pub use execution::ExecutionContext;
 pub use function::{Deployment, Function, FunctionKind, FunctionManifest, MODELS_MAX, Manifest};
 pub use id::{
     ApiKeyId, ConnectSessionId, ConnectionKey, CredentialReadId, DeploymentId, EnvironmentId, IntegrationId,
-    OperationId, RunId, SyncId,
+    OperationId, RunId, SyncId, WebhookEventId, WebhookId,
 };
 pub use integration::{Environment, Integration};
 pub use log::{Level, Message, Operation, OperationKind, OperationState};
 pub use record::{Checkpoint, Counts, Record, RecordAction, RecordFilter};
 pub use run::{Run, RunError, RunState, Sync, SyncState, Trigger};
 pub use scope::{Scope, Scopes};
+pub use webhook::{
+    Webhook, WebhookKind, WebhookKinds, WebhookSettings, WebhookSettingsPatch, WebhookSlot, WebhookState,
+};
 
 /// Bytes that only the holder of the encryption key can read. The layout is that of [`crate::encryption`].
 #[derive(Clone, PartialEq, Eq)]

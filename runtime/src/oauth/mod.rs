@@ -39,6 +39,7 @@ use crate::connections::{Connections, ConnectionsError, RefreshRight, Target};
 use crate::logs::Logs;
 use crate::model::{Connection, EnvironmentId, Generation};
 use crate::store::{DueQuery, Store};
+use crate::webhooks::Webhooks;
 
 use client::TokenClient;
 use flight::{Flight, Flights};
@@ -82,6 +83,7 @@ struct Parts {
     connections: Connections,
     store: Store,
     logs: Logs,
+    webhooks: Webhooks,
     client: TokenClient,
     flights: Flights,
     clock: Clock,
@@ -95,6 +97,7 @@ pub struct OAuthParts {
     pub connections: Connections,
     pub store: Store,
     pub logs: Logs,
+    pub webhooks: Webhooks,
     pub clock: Clock,
     pub entropy: Entropy,
     /// CIDRs that may be reached although they are private or loopback.
@@ -146,6 +149,7 @@ impl OAuth {
             connections: parts.connections,
             store: parts.store,
             logs: parts.logs,
+            webhooks: parts.webhooks,
             clock: parts.clock,
             entropy: parts.entropy,
         })))

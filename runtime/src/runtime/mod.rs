@@ -37,6 +37,7 @@ use crate::records::{Records, RecordsError};
 use crate::rotation::Rotation;
 use crate::scheduler::Scheduler;
 use crate::schema::SchemaCache;
+use crate::webhooks::Webhooks;
 use crate::store::{ConnectionPatch, ConnectionQuery, RecordKey, RecordPage, Store, StoreError};
 
 pub use crate::deploy::Deployed;
@@ -75,6 +76,7 @@ struct Parts {
     metrics: Metrics,
     rotation: Rotation,
     scheduler: Scheduler,
+    webhooks: Webhooks,
     background: start::Background,
     clock: Clock,
     entropy: Entropy,

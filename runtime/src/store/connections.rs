@@ -10,6 +10,7 @@ use super::sql::{Sql, chunks};
 use super::{Store, StoreError};
 use crate::model::{
     Connection, ConnectionKey, EndUser, EnvironmentId, Generation, JsonObject, RefreshFailure, RefreshState, Sealed,
+    Webhook,
 };
 
 /// Connections listed at once.
@@ -65,6 +66,20 @@ impl Store {
     /// # Errors
     /// [`StoreError::ParentGone`] when the integration was deleted.
     pub async fn upsert_connection(&self, connection: &Connection) -> Result<Connection, StoreError> {
+        self.upsert_and_announce(connection, |_| Vec::new()).await
+    }
+
+    /// As [`Store::upsert_connection`]; in the same transaction it writes the webhooks that `announce` makes of the connection as
+    /// stored.
+    ///
+    /// # Errors
+    /// As [`Store::upsert_connection`].
+    pub async fn upsert_and_announce(
+        &self,
+        connection: &Connection,
+        announce: impl FnOnce(&Connection) -> Vec<Webhook> + Send,
+    ) -> Result<Connection, StoreError> {
+        let mut transaction = self.begin().await?;
         let end_user = connection.end_user.as_ref();
         let row = query(
             "INSERT INTO connections (connection_key, environment_id, integration_id, connection_id, credentials, \
@@ -95,10 +110,10 @@ impl Store {
         .bind(connection.updated_at_ms)
         .bind(connection.refresh.due_at_ms)
         .bind(&connection.webhook_url_override)
-        .fetch_one(&self.writer)
+        .fetch_one(&mut *transaction)
         .await?;
         let mut columns = Columns::new(&row, "connections");
-        Ok(Connection {
+        let stored = Connection {
             key: columns.id("connection_key")?,
             created_at_ms: columns.get("created_at_ms")?,
             refresh: RefreshState {
@@ -107,7 +122,10 @@ impl Store {
                 ..RefreshState::default()
             },
             ..connection.clone()
-        })
+        };
+        self.add_webhooks(&mut transaction, &announce(&stored)).await?;
+        transaction.commit().await?;
+        Ok(stored)
     }
 
     pub async fn connection(

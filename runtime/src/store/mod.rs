@@ -43,6 +43,7 @@ mod syncs;
 #[cfg(test)]
 pub(crate) mod tests;
 mod verifications;
+mod webhooks;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -60,6 +61,7 @@ pub use records::{RecordKey, RecordPage, RecordWrite};
 pub use refreshes::{DueQuery, RefreshWrite};
 pub use runs::ClaimedRun;
 pub use sealed::{SEALED_COLUMNS, SealedColumn, SealedValue};
+pub use webhooks::{ClaimedWebhook, TargetNote, WebhookAttempt, WebhookClaim, WebhookQuery, WebhookResend};
 
 /// The database. Cheap to clone.
 #[derive(Clone)]

@@ -54,6 +54,8 @@ sealed_columns! {
     "connect_sessions"."details" by "id" for "'connect_session:' || id || ':details'";
     "authorizations"."details" by "state_hash" for "'authorization:' || state_hash || ':details'";
     "recordings"."sealed" by "run_id" for "'recording:' || environment_id || ':' || run_id";
+    "webhook_settings"."signing_keys" by "environment_id" for "'environment:' || environment_id || ':signing_keys'";
+    "webhooks"."content" by "id" for "'webhook:' || id || ':content'";
 }
 
 /// A value and where it is.
