@@ -42,6 +42,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "credentials",
             "egress",
             "logs",
+            "webhooks",
             // Its tests make connections whose secrets are sealed.
             "encryption",
         ],
@@ -70,6 +71,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "oauth",
             "proxy",
             "logs",
+            "webhooks",
             // Its tests make a proxy, which counts.
             "metrics",
         ],
@@ -128,7 +130,12 @@ const WALLS: &[(&str, &[&str])] = &[
     ("data_dir", &[]),
     // `credentials` for the one type that a key is.
     ("rotation", &["store", "encryption", "credentials"]),
-    ("scheduler", &["executor", "store", "connections", "config", "logs"]),
+    // `credentials` for the one type that a key is.
+    ("webhooks", &["store", "egress", "encryption", "credentials", "logs"]),
+    (
+        "scheduler",
+        &["executor", "store", "connections", "config", "logs", "webhooks"],
+    ),
     // `records` for the one form in which a record is shown.
     ("http", &["runtime", "config", "records"]),
     ("cli", &["runtime", "http", "config", "credentials", "telemetry"]),
@@ -141,7 +148,7 @@ const ROOT: &[&str] = &["runtime", "lib", "main"];
 const OWNERS: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("wasmtime", &["engine", "host", "executor"]),
-    ("reqwest", &["oauth", "cli"]),
+    ("reqwest", &["oauth", "webhooks", "cli"]),
     ("axum", &["http"]),
     ("clap", &["cli", "main"]),
     ("anyhow", &["cli", "main"]),
@@ -162,6 +169,7 @@ const DOERS: &[&str] = &[
     "Keyring",
     "Rotation",
     "Scheduler",
+    "Webhooks",
     "*",
 ];
 

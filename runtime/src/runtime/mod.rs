@@ -14,6 +14,7 @@ mod offline;
 mod proxy_call;
 mod start;
 mod syncs;
+mod webhooks;
 
 use std::sync::Arc;
 
