@@ -106,7 +106,9 @@ pub async fn run(command: WebhooksCommand, client: &Client, output: Output) -> a
         }
         WebhooksCommand::Resend { id: None, .. } => {
             let answer = client.request(Method::POST, &["webhooks", "resend"]).answer().await?;
-            output.show(&answer, |answer| format!("{} dead letters are sent again", answer["count"]))?;
+            output.show(&answer, |answer| {
+                format!("Dead letters that are sent again: {}", answer["count"])
+            })?;
         }
         WebhooksCommand::Settings(settings) => {
             let patch = settings.into_patch();

@@ -97,7 +97,11 @@ impl Connect {
             parts.proxy.verify(&record.context(&draft), &draft).await?;
             record.verified(&draft);
         }
-        let plan = parts.webhooks.plan(environment_id).await.map_err(ConnectionsError::from)?;
+        let plan = parts
+            .webhooks
+            .plan(environment_id)
+            .await
+            .map_err(ConnectionsError::from)?;
         let announce = |stored: &Connection| {
             let operation = match Operation::of(stored) {
                 Operation::Creation => AuthOperation::Creation,

@@ -86,7 +86,9 @@ impl Connect {
                 };
                 let webhooks = plan.credentials_failed(&target.connection, target.provider.auth_mode_name(), &told);
                 let connections = &parts.connections;
-                connections.write_verification(&target, Some(&failure), &webhooks).await?;
+                connections
+                    .write_verification(&target, Some(&failure), &webhooks)
+                    .await?;
                 parts.webhooks.wake();
                 Ok(())
             }

@@ -18,8 +18,8 @@ use crate::oauth::OAuthParts;
 use crate::provider::template::UrlTemplate;
 use crate::provider::{Catalogue, Provider, ProxySpec, VerificationSpec};
 use crate::proxy::ProxyOptions;
-use crate::webhooks::tests::webhooks;
 use crate::store::ConnectionQuery;
+use crate::webhooks::tests::webhooks;
 
 struct Fixture {
     folder: tempfile::TempDir,

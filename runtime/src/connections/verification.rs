@@ -63,7 +63,9 @@ impl Connections {
         let connection = &target.connection;
         let epoch = connection.refresh.generation.epoch;
         let store = &self.0.store;
-        store.write_verification(&connection.key, epoch, failure, webhooks).await?;
+        store
+            .write_verification(&connection.key, epoch, failure, webhooks)
+            .await?;
         self.0.caches.forget_connection(
             &connection.environment_id,
             &connection.provider_config_key,

@@ -92,7 +92,11 @@ impl<'a> Record<'a> {
     ) -> Result<(), ConnectionsError> {
         let parts = self.parts;
         let connection = &self.target.connection;
-        let days_before = connection.refresh.failure.as_ref().map_or(0, |before| before.failing_days);
+        let days_before = connection
+            .refresh
+            .failure
+            .as_ref()
+            .map_or(0, |before| before.failing_days);
         let webhooks = if failure.failing_days > days_before {
             let told = Failure {
                 kind: NoCredentials::code_of(error).to_owned(),

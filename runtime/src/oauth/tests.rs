@@ -11,9 +11,9 @@ use crate::credentials::{Credentials, Secret};
 use crate::encryption::Keyring;
 use crate::model::{Environment, JsonObject, OperationKind, OperationState};
 use crate::provider::{Catalogue, Provider};
-use crate::webhooks::tests::webhooks;
 use crate::store::OperationQuery;
 use crate::store::tests::for_each_db;
+use crate::webhooks::tests::webhooks;
 use testing::TokenEndpoint;
 
 const NOW_MS: i64 = 1_800_000_000_000;

@@ -38,8 +38,8 @@ use crate::records::{Records, RecordsError};
 use crate::rotation::Rotation;
 use crate::scheduler::Scheduler;
 use crate::schema::SchemaCache;
-use crate::webhooks::Webhooks;
 use crate::store::{ConnectionPatch, ConnectionQuery, RecordKey, RecordPage, Store, StoreError};
+use crate::webhooks::Webhooks;
 
 pub use crate::deploy::Deployed;
 pub use crate::rotation::{KeyStatus, RotationError, RotationStatus};

@@ -67,7 +67,13 @@ pub(super) fn judge(answer: Answer, webhook: &Webhook, options: &WebhookOptions,
                 Some(reason) => format!("the receiver answered {status}, a redirect that is not followed: {reason}"),
                 None => format!("the receiver answered {status}, which trying again would not change"),
             };
-            return attempt(WebhookState::Dead, moment.now_ms, moment, Some(problem), TargetNote::Well);
+            return attempt(
+                WebhookState::Dead,
+                moment.now_ms,
+                moment,
+                Some(problem),
+                TargetNote::Well,
+            );
         }
         Answer::NoAnswer(problem) => (problem, None, failed(moment.now_ms)),
         Answer::Refused(problem) => {
@@ -204,7 +210,10 @@ mod tests {
             assert_eq!(attempt.target, TargetNote::Well, "it answers");
         }
         let refused = judged(Answer::Refused("no".to_owned()), 0);
-        assert_eq!((refused.state, refused.target), (WebhookState::Dead, TargetNote::Unknown));
+        assert_eq!(
+            (refused.state, refused.target),
+            (WebhookState::Dead, TargetNote::Unknown)
+        );
     }
 
     #[test]
@@ -220,7 +229,10 @@ mod tests {
             now_ms: NOW_MS,
             fraction: 0.0,
         };
-        assert_eq!(judge(status(503, None), &old, &OPTIONS, moment).state, WebhookState::Dead);
+        assert_eq!(
+            judge(status(503, None), &old, &OPTIONS, moment).state,
+            WebhookState::Dead
+        );
     }
 
     #[test]

@@ -129,7 +129,10 @@ pub(super) fn sync_success(end: &SyncEnd<'_>, all: bool) -> Vec<Value> {
 pub(super) fn sync_failure(end: &SyncEnd<'_>, error: &RunError) -> Value {
     let mut body = sync_base(end, &end.models.join(","));
     let mut shown = json!({ "type": error.code, "description": error.message });
-    let payload = error.payload.as_ref().map(|payload| serde_json::from_str::<Value>(payload.get()));
+    let payload = error
+        .payload
+        .as_ref()
+        .map(|payload| serde_json::from_str::<Value>(payload.get()));
     if let Some(Ok(payload)) = payload {
         put(&mut shown, "payload", payload);
     }

@@ -54,7 +54,14 @@ impl Sender {
     }
 
     /// `id` is that of the announcement.
-    pub(super) async fn send(&self, url: &str, id: &str, key: &Secret<String>, content: &Content, now_ms: i64) -> Answer {
+    pub(super) async fn send(
+        &self,
+        url: &str,
+        id: &str,
+        key: &Secret<String>,
+        content: &Content,
+        now_ms: i64,
+    ) -> Answer {
         let Ok(url) = Url::parse(url) else {
             return Answer::Refused("the address is no URL".to_owned());
         };
@@ -160,8 +167,8 @@ fn permitted(policy: &EgressPolicy, url: &Url) -> Result<(), String> {
 }
 
 fn follow(policy: &EgressPolicy, attempt: Attempt<'_>) -> Action {
-    let is_downgrade = attempt.previous().last().is_some_and(|from| from.scheme() == "https")
-        && attempt.url().scheme() != "https";
+    let is_downgrade =
+        attempt.previous().last().is_some_and(|from| from.scheme() == "https") && attempt.url().scheme() != "https";
     let is_followed = matches!(
         attempt.status(),
         StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT

@@ -93,7 +93,9 @@ impl Parts {
             }
             let keys = self.seal_keys(environment_id, &[(generated(self.entropy.bytes()), 0)]);
             let now_ms = self.clock.now_ms();
-            self.store.ensure_webhook_settings(environment_id, &keys, now_ms).await?;
+            self.store
+                .ensure_webhook_settings(environment_id, &keys, now_ms)
+                .await?;
         }
         Err(WebhooksError::EnvironmentGone)
     }
@@ -106,8 +108,8 @@ impl Parts {
     ) -> Result<SigningKeys, WebhooksError> {
         let place = place(environment_id);
         let opened = self.keyring.open(&place, &settings.signing_keys)?;
-        let stored: Vec<StoredKey> = serde_json::from_slice(opened.expose())
-            .map_err(|source| WebhooksError::Stored { place, source })?;
+        let stored: Vec<StoredKey> =
+            serde_json::from_slice(opened.expose()).map_err(|source| WebhooksError::Stored { place, source })?;
         let mut keys = SigningKeys {
             current: Secret::new(String::new()),
             next: None,

@@ -21,7 +21,8 @@ pub(super) fn write(parts: &Parts, webhook: &Webhook, attempt: &WebhookAttempt, 
         ),
         WebhookState::Pending => {
             let wait_s = attempt.due_at_ms.saturating_sub(attempt.attempted_at_ms) / 1_000;
-            let text = format!("The webhook was not delivered to {address}: {problem}; it is tried again in {wait_s} s");
+            let text =
+                format!("The webhook was not delivered to {address}: {problem}; it is tried again in {wait_s} s");
             (OperationState::Running, Level::Warn, text)
         }
         WebhookState::Dead => (
@@ -95,6 +96,9 @@ mod tests {
 
     #[test]
     fn queries_are_not_shown() {
-        assert_eq!(shown("https://a.test:8443/hook?token=secret#x"), "https://a.test:8443/hook");
+        assert_eq!(
+            shown("https://a.test:8443/hook?token=secret#x"),
+            "https://a.test:8443/hook"
+        );
     }
 }

@@ -118,7 +118,9 @@ impl Webhooks {
             }
         }
         let queued_before_ms = now_ms.saturating_sub(answer::AGE_MS_MAX + LEASE_MS);
-        rows += store.give_up_webhooks_before(queued_before_ms, now_ms, TIDY_CHUNK).await?;
+        rows += store
+            .give_up_webhooks_before(queued_before_ms, now_ms, TIDY_CHUNK)
+            .await?;
         let queue_max = i64::from(options.queue_max);
         for environment in store.environments().await? {
             for _ in 0..TIDY_CHUNKS_MAX {

@@ -32,7 +32,10 @@ impl Webhooks {
         let parts = &self.0;
         parts.settings(environment_id).await?;
         let now_ms = parts.clock.now_ms();
-        parts.store.patch_webhook_settings(environment_id, patch, now_ms).await?;
+        parts
+            .store
+            .patch_webhook_settings(environment_id, patch, now_ms)
+            .await?;
         self.wake();
         parts.settings(environment_id).await
     }
@@ -50,8 +53,6 @@ fn check_url(field: &'static str, url: Option<&Option<String>>) -> Result<(), We
     match Url::parse(url) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && is_plain(&url) => Ok(()),
         // Not repeated: it may hold a secret.
-        Ok(_) | Err(_) => {
-            invalid("must be a URL that begins with https:// or http:// and names no user".to_owned())
-        }
+        Ok(_) | Err(_) => invalid("must be a URL that begins with https:// or http:// and names no user".to_owned()),
     }
 }

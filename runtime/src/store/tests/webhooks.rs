@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Fixture, NOW_MS, for_each_db};
-use crate::model::{
-    RefreshFailure, Sealed, Webhook, WebhookKind, WebhookSettingsPatch, WebhookSlot, WebhookState,
-};
+use crate::model::{RefreshFailure, Sealed, Webhook, WebhookKind, WebhookSettingsPatch, WebhookSlot, WebhookState};
 use crate::store::{
     ClaimedWebhook, RefreshWrite, Store, TargetNote, WebhookAttempt, WebhookClaim, WebhookQuery, WebhookResend,
 };
@@ -104,7 +102,10 @@ fn list(state: Option<WebhookState>) -> WebhookQuery {
 }
 
 async fn listed(fixture: &Fixture, state: WebhookState) -> Vec<String> {
-    let found = fixture.store.webhooks(&fixture.environment.id, &list(Some(state))).await;
+    let found = fixture
+        .store
+        .webhooks(&fixture.environment.id, &list(Some(state)))
+        .await;
     found.unwrap().iter().map(|webhook| webhook.id.to_string()).collect()
 }
 
@@ -140,27 +141,60 @@ async fn an_announcement_is_written_with_what_it_announces(store: Store) {
     };
     let webhooks = [webhook("whk_2", "c", URL)];
     assert!(!store.write_refresh_failure(&write, &failure, &webhooks).await.unwrap());
-    assert!(!store.write_verification(&stored.key, 7, Some(&failure), &webhooks).await.unwrap());
+    assert!(
+        !store
+            .write_verification(&stored.key, 7, Some(&failure), &webhooks)
+            .await
+            .unwrap()
+    );
     let sync = fixture.insert_sync(&stored.key, "issues").await;
     let run = fixture.sync_run(&sync, 1);
     assert!(store.enqueue_sync_run(&run).await.unwrap());
     let taken = store.claim_sync_runs(NOW_MS, NOW_MS + LEASE_MS, 1).await.unwrap();
-    assert!(!store.finish_sync_run(&run, taken[0].fence + 1, &webhooks).await.unwrap());
-    assert_eq!(store.webhooks(&fixture.environment.id, &list(None)).await.unwrap().len(), 1);
+    assert!(
+        !store
+            .finish_sync_run(&run, taken[0].fence + 1, &webhooks)
+            .await
+            .unwrap()
+    );
+    assert_eq!(
+        store
+            .webhooks(&fixture.environment.id, &list(None))
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 
     let right = RefreshWrite { epoch: 0, ..write };
     assert!(store.write_refresh_failure(&right, &failure, &webhooks).await.unwrap());
     let webhooks = [webhook("whk_3", "c", URL)];
-    assert!(store.write_verification(&stored.key, 0, Some(&failure), &webhooks).await.unwrap());
+    assert!(
+        store
+            .write_verification(&stored.key, 0, Some(&failure), &webhooks)
+            .await
+            .unwrap()
+    );
     let webhooks = [webhook("whk_4", "c", URL), webhook("whk_5", "c", URL)];
     assert!(store.finish_sync_run(&run, taken[0].fence, &webhooks).await.unwrap());
-    assert_eq!(store.webhooks(&fixture.environment.id, &list(None)).await.unwrap().len(), 5);
+    assert_eq!(
+        store
+            .webhooks(&fixture.environment.id, &list(None))
+            .await
+            .unwrap()
+            .len(),
+        5
+    );
 }
 
 async fn each_is_claimed_once(store: Store) {
     let fixture = Fixture::new(&store).await;
     for number in 0..20 {
-        let webhook = webhook(&format!("whk_{number:02}"), &format!("con_{number}"), &format!("{URL}/{number}"));
+        let webhook = webhook(
+            &format!("whk_{number:02}"),
+            &format!("con_{number}"),
+            &format!("{URL}/{number}"),
+        );
         store.insert_webhooks(&[webhook]).await.unwrap();
     }
     let (claim_1, claim_2) = (claim(NOW_MS), claim(NOW_MS));
@@ -173,7 +207,10 @@ async fn each_is_claimed_once(store: Store) {
     let later = NOW_MS + LEASE_MS;
     let anew = claimed(&store, later).await;
     assert_eq!(anew.len(), 20, "leases have an end");
-    assert!(!store.end_webhook_attempt(&of_first, &delivered(later)).await.unwrap(), "the fence is stale");
+    assert!(
+        !store.end_webhook_attempt(&of_first, &delivered(later)).await.unwrap(),
+        "the fence is stale"
+    );
     for claimed in &anew {
         assert!(store.end_webhook_attempt(claimed, &delivered(later)).await.unwrap());
     }
@@ -195,12 +232,19 @@ async fn a_line_is_kept_until_it_is_held_up_for_too_long(store: Store) {
     let again = TargetNote::Unknown;
     let once = attempt(NOW_MS, WebhookState::Pending, NOW_MS + 1_000, again);
     assert!(store.end_webhook_attempt(&first[0], &once).await.unwrap());
-    assert!(claimed(&store, NOW_MS).await.is_empty(), "and goes on waiting for the retry");
+    assert!(
+        claimed(&store, NOW_MS).await.is_empty(),
+        "and goes on waiting for the retry"
+    );
     let retried = claimed(&store, NOW_MS + 1_000).await;
     assert_eq!(ids(&retried), ["whk_1"]);
     let twice = attempt(NOW_MS, WebhookState::Pending, NOW_MS + 9_000, again);
     assert!(store.end_webhook_attempt(&retried[0], &twice).await.unwrap());
-    assert_eq!(ids(&claimed(&store, NOW_MS + 1_000).await), ["whk_2"], "but not for ever");
+    assert_eq!(
+        ids(&claimed(&store, NOW_MS + 1_000).await),
+        ["whk_2"],
+        "but not for ever"
+    );
 }
 
 async fn an_address_that_fails_is_left_alone_and_then_tried_with_one(store: Store) {
@@ -248,7 +292,11 @@ async fn an_address_that_asks_for_time_gets_it(store: Store) {
     let limited = attempt(NOW_MS, WebhookState::Pending, NOW_MS + 30_000, busy);
     assert!(store.end_webhook_attempt(&first[0], &limited).await.unwrap());
     assert!(claimed(&store, NOW_MS + 29_999).await.is_empty());
-    assert_eq!(claimed(&store, NOW_MS + 30_000).await.len(), 2, "all at once then: it did not fail");
+    assert_eq!(
+        claimed(&store, NOW_MS + 30_000).await.len(),
+        2,
+        "all at once then: it did not fail"
+    );
 }
 
 async fn a_slow_address_leaves_room_for_others(store: Store) {
@@ -281,7 +329,11 @@ async fn dead_letters_are_listed_and_sent_again(store: Store) {
     let fixture = Fixture::new(&store).await;
     let environment = &fixture.environment.id;
     for number in 1..=4 {
-        let webhook = webhook(&format!("whk_{number}"), &format!("con_{number}"), &format!("{URL}/{number}"));
+        let webhook = webhook(
+            &format!("whk_{number}"),
+            &format!("con_{number}"),
+            &format!("{URL}/{number}"),
+        );
         store.insert_webhooks(&[webhook]).await.unwrap();
     }
     for claimed in claimed(&store, NOW_MS).await.iter().take(3) {
@@ -312,7 +364,10 @@ async fn dead_letters_are_listed_and_sent_again(store: Store) {
     let anew = claimed(&store, later).await;
     assert_eq!(ids(&anew), ["whk_1"]);
     let webhook = &anew[0].webhook;
-    assert_eq!((webhook.attempts, webhook.queued_at_ms, webhook.created_at_ms), (0, later, NOW_MS));
+    assert_eq!(
+        (webhook.attempts, webhook.queued_at_ms, webhook.created_at_ms),
+        (0, later, NOW_MS)
+    );
     assert_eq!(webhook.content, Sealed(vec![1, 2, 3]), "the same as before");
 
     assert_eq!(store.resend_dead_webhooks(environment, later).await.unwrap(), 2);
@@ -333,12 +388,19 @@ async fn what_is_kept_is_bounded(store: Store) {
     };
     assert_eq!(bound(6, 6).await, 0);
     assert_eq!(bound(4, 6).await, 2);
-    assert_eq!(listed(&fixture, WebhookState::Dead).await, ["whk_2", "whk_1"], "the oldest are given up");
+    assert_eq!(
+        listed(&fixture, WebhookState::Dead).await,
+        ["whk_2", "whk_1"],
+        "the oldest are given up"
+    );
     assert_eq!(bound(4, 1).await, 1);
     assert_eq!(listed(&fixture, WebhookState::Dead).await, ["whk_2"]);
 
     assert_eq!(store.give_up_webhooks_before(NOW_MS, NOW_MS + 2, 100).await.unwrap(), 0);
-    assert_eq!(store.give_up_webhooks_before(NOW_MS + 1, NOW_MS + 2, 3).await.unwrap(), 3);
+    assert_eq!(
+        store.give_up_webhooks_before(NOW_MS + 1, NOW_MS + 2, 3).await.unwrap(),
+        3
+    );
     let delete = async |before_ms| {
         let deleted = store.delete_webhooks_before(WebhookState::Dead, before_ms, 100);
         deleted.await.unwrap()
@@ -359,13 +421,32 @@ async fn settings_move_what_waits(store: Store) {
     };
     let (_, none) = store.webhook_settings(environment).await.unwrap().unwrap();
     assert_eq!(none, None);
-    assert!(!store.patch_webhook_settings(environment, &patch(Some(URL)), NOW_MS).await.unwrap());
-    store.ensure_webhook_settings(environment, &Sealed(vec![7]), NOW_MS).await.unwrap();
-    store.ensure_webhook_settings(environment, &Sealed(vec![8]), NOW_MS).await.unwrap();
-    assert!(store.patch_webhook_settings(environment, &patch(Some(URL)), NOW_MS).await.unwrap());
+    assert!(
+        !store
+            .patch_webhook_settings(environment, &patch(Some(URL)), NOW_MS)
+            .await
+            .unwrap()
+    );
+    store
+        .ensure_webhook_settings(environment, &Sealed(vec![7]), NOW_MS)
+        .await
+        .unwrap();
+    store
+        .ensure_webhook_settings(environment, &Sealed(vec![8]), NOW_MS)
+        .await
+        .unwrap();
+    assert!(
+        store
+            .patch_webhook_settings(environment, &patch(Some(URL)), NOW_MS)
+            .await
+            .unwrap()
+    );
     let (_, settings) = store.webhook_settings(environment).await.unwrap().unwrap();
     let settings = settings.unwrap();
-    assert_eq!((settings.primary_url.as_deref(), &settings.signing_keys), (Some(URL), &Sealed(vec![7])));
+    assert_eq!(
+        (settings.primary_url.as_deref(), &settings.signing_keys),
+        (Some(URL), &Sealed(vec![7]))
+    );
     assert!(!settings.kinds.on_sync_error && settings.kinds.on_auth_creation);
 
     let late = Webhook {
@@ -378,13 +459,23 @@ async fn settings_move_what_waits(store: Store) {
     };
     store.insert_webhooks(&[late, own]).await.unwrap();
     let new_url = "https://new.test/hook";
-    assert!(store.patch_webhook_settings(environment, &patch(Some(new_url)), NOW_MS).await.unwrap());
+    assert!(
+        store
+            .patch_webhook_settings(environment, &patch(Some(new_url)), NOW_MS)
+            .await
+            .unwrap()
+    );
     let moved = store.webhook(environment, &"whk_1".into()).await.unwrap().unwrap();
     assert_eq!((moved.url.as_str(), moved.due_at_ms), (new_url, NOW_MS));
     let own = store.webhook(environment, &"whk_2".into()).await.unwrap().unwrap();
     assert_eq!(own.url, URL, "a connection's own address is not the environment's");
 
-    assert!(store.patch_webhook_settings(environment, &patch(None), NOW_MS).await.unwrap());
+    assert!(
+        store
+            .patch_webhook_settings(environment, &patch(None), NOW_MS)
+            .await
+            .unwrap()
+    );
     assert_eq!(listed(&fixture, WebhookState::Dead).await, ["whk_1"]);
     assert_eq!(listed(&fixture, WebhookState::Pending).await, ["whk_2"]);
 }
@@ -392,10 +483,16 @@ async fn settings_move_what_waits(store: Store) {
 async fn keys_are_replaced_by_compare_and_set(store: Store) {
     let fixture = Fixture::new(&store).await;
     let environment = &fixture.environment.id;
-    store.ensure_webhook_settings(environment, &Sealed(vec![7]), NOW_MS).await.unwrap();
+    store
+        .ensure_webhook_settings(environment, &Sealed(vec![7]), NOW_MS)
+        .await
+        .unwrap();
     let replace = async |old: u8, new: u8| {
         let (old, new) = (Sealed(vec![old]), Sealed(vec![new]));
-        store.replace_signing_keys(environment, &old, &new, NOW_MS).await.unwrap()
+        store
+            .replace_signing_keys(environment, &old, &new, NOW_MS)
+            .await
+            .unwrap()
     };
     assert!(replace(7, 8).await);
     assert!(!replace(7, 9).await);

@@ -56,17 +56,14 @@ impl Store {
         if let Some(before) = &query.before {
             sql.push(" AND id < ").bind(before.as_str());
         }
-        sql.push(" ORDER BY id DESC LIMIT ").bind(query.limit.clamp(1, PAGE_MAX));
+        sql.push(" ORDER BY id DESC LIMIT ")
+            .bind(query.limit.clamp(1, PAGE_MAX));
         let rows = sql.fetch_all(&self.reader).await?;
         let webhooks = rows.iter().map(|row| webhook(&mut Columns::new(row, "webhooks")));
         webhooks.collect()
     }
 
-    pub async fn webhook(
-        &self,
-        environment_id: &EnvironmentId,
-        id: &WebhookId,
-    ) -> Result<Option<Webhook>, StoreError> {
+    pub async fn webhook(&self, environment_id: &EnvironmentId, id: &WebhookId) -> Result<Option<Webhook>, StoreError> {
         let row = query(concat!(
             "SELECT ",
             webhook_columns!(),

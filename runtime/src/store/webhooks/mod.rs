@@ -98,7 +98,11 @@ impl Store {
         for chunk in chunks(webhooks) {
             let mut sql = Sql::new(
                 self.dialect,
-                concat!("INSERT INTO webhooks (", webhook_columns!(), ", target, lease_until_ms, fence) "),
+                concat!(
+                    "INSERT INTO webhooks (",
+                    webhook_columns!(),
+                    ", target, lease_until_ms, fence) "
+                ),
             );
             sql.values(chunk, |row, webhook| {
                 row.bind(webhook.id.as_str())

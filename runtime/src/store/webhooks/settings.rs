@@ -5,7 +5,9 @@ use sqlx::query;
 use super::super::columns::{Columns, to_json};
 use super::super::{Store, StoreError};
 use super::target;
-use crate::model::{Environment, EnvironmentId, Sealed, WebhookKinds, WebhookSettings, WebhookSettingsPatch, WebhookSlot};
+use crate::model::{
+    Environment, EnvironmentId, Sealed, WebhookKinds, WebhookSettings, WebhookSettingsPatch, WebhookSlot,
+};
 use crate::store::columns::Word as _;
 
 /// Why what was to be sent to an address is a dead letter.

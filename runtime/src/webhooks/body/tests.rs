@@ -21,7 +21,10 @@ fn connection() -> Connection {
         credentials: Sealed(Vec::new()),
         connection_config: Sealed(Vec::new()),
         metadata: JsonObject::new(),
-        tags: BTreeMap::from([("plan".to_owned(), "pro".to_owned()), ("end_user_id".to_owned(), "u9".to_owned())]),
+        tags: BTreeMap::from([
+            ("plan".to_owned(), "pro".to_owned()),
+            ("end_user_id".to_owned(), "u9".to_owned()),
+        ]),
         end_user: None,
         webhook_url_override: None,
         created_at_ms: 0,
@@ -86,7 +89,10 @@ fn an_end_user_and_a_failure() {
     let body = auth(&connection, "OAUTH2", "dev", AuthOperation::Refresh, Some(&failure));
     let end_user = json!({"endUserId": "u1", "endUserEmail": "a@b.co", "organizationId": "o1", "tags": {"a": "b"}});
     assert_eq!(body["endUser"], end_user);
-    assert_eq!((&body["success"], &body["operation"]), (&json!(false), &json!("refresh")));
+    assert_eq!(
+        (&body["success"], &body["operation"]),
+        (&json!(false), &json!("refresh"))
+    );
     let error = json!({"type": "refresh_token_external_error", "description": "the provider says no"});
     assert_eq!(body["error"], error);
 }
@@ -109,7 +115,9 @@ fn models_that_did_not_change_are_told_of_only_when_wanted() {
     let (connection, counts) = (connection(), added("Item", 0));
     let models = |end: &SyncEnd<'_>, all| {
         let bodies = sync_success(end, all);
-        let models = bodies.iter().map(|body| body["model"].as_str().unwrap_or_default().to_owned());
+        let models = bodies
+            .iter()
+            .map(|body| body["model"].as_str().unwrap_or_default().to_owned());
         models.collect::<Vec<_>>()
     };
     let mut end = end(&connection, &counts);

@@ -1,5 +1,9 @@
 //! What the tests of this part share.
 
+mod planning;
+mod receiver;
+mod sending;
+
 use super::{WebhookOptions, WebhookParts, Webhooks};
 use crate::clock::{Clock, Entropy};
 use crate::encryption::Keyring;
