@@ -34,5 +34,6 @@ mod signing;
 pub mod store;
 pub mod telemetry;
 pub mod variables;
+pub mod webhooks;
 
 pub use runtime::Runtime;

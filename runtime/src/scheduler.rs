@@ -2,6 +2,8 @@
 //! lease ends, somebody claims the run again, it goes on from its checkpoint) and a process that was thought dead cannot write over
 //! its successor.
 
+mod announcement;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use crate::model::{
     RunState, Sync,
 };
 use crate::store::{ClaimedRun, Store, StoreError};
+use crate::webhooks::Webhooks;
+use announcement::Before;
 
 /// A claimed run that is not renewed for so long is somebody else's.
 pub const LEASE_MS: i64 = 30_000;
@@ -36,6 +40,7 @@ struct Parts {
     executor: Executor,
     connections: Connections,
     logs: Logs,
+    webhooks: Webhooks,
     clock: Clock,
     entropy: Entropy,
     environment_name: Arc<str>,
@@ -51,6 +56,7 @@ pub struct SchedulerParts {
     pub executor: Executor,
     pub connections: Connections,
     pub logs: Logs,
+    pub webhooks: Webhooks,
     pub clock: Clock,
     pub entropy: Entropy,
     pub environment_name: Arc<str>,
@@ -66,6 +72,7 @@ impl Scheduler {
             executor: parts.executor,
             connections: parts.connections,
             logs: parts.logs,
+            webhooks: parts.webhooks,
             clock: parts.clock,
             entropy: parts.entropy,
             environment_name: parts.environment_name,
@@ -126,6 +133,7 @@ impl Scheduler {
 
     async fn execute(&self, claimed: ClaimedRun) {
         let ClaimedRun { mut run, fence } = claimed;
+        let before = self.before(&run, fence).await;
         let outcome = tokio::select! {
             outcome = self.outcome(&run) => outcome,
             () = self.lease_lost(&run, fence) => {
@@ -143,7 +151,7 @@ impl Scheduler {
             RunState::Failed
         };
         run.error = outcome.output.err();
-        self.finish(&run, fence).await;
+        self.finish(&run, fence, &before).await;
     }
 
     /// Runs the function, or says why it cannot be run.
@@ -260,10 +268,13 @@ impl Scheduler {
         }
     }
 
-    async fn finish(&self, run: &Run, fence: i64) {
+    async fn finish(&self, run: &Run, fence: i64, before: &Before) {
         for attempt in 1..=FINISH_TRIES_MAX {
-            match self.0.store.finish_sync_run(run, fence).await {
-                Ok(true) => return,
+            match self.try_finish(run, fence, before).await {
+                Ok(true) => {
+                    self.0.webhooks.wake();
+                    return;
+                }
                 Ok(false) => {
                     tracing::warn!(run.id = %run.id, "Run {} was taken over by another process; its end is not recorded here", run.id);
                     return;
@@ -274,6 +285,11 @@ impl Scheduler {
                 }
             }
         }
+    }
+
+    async fn try_finish(&self, run: &Run, fence: i64, before: &Before) -> Result<bool, StoreError> {
+        let webhooks = self.announcement(run, before).await?;
+        self.0.store.finish_sync_run(run, fence, &webhooks).await
     }
 }
 

@@ -58,3 +58,4 @@ mod tidy;
 mod token_modes;
 mod token_words;
 mod torture;
+mod webhooks;

@@ -43,6 +43,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "egress",
             "logs",
             "signing",
+            "webhooks",
             // Its tests make connections whose secrets are sealed.
             "encryption",
         ],
@@ -73,6 +74,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "oauth",
             "proxy",
             "logs",
+            "webhooks",
             // Its tests make a proxy, which counts.
             "metrics",
         ],
@@ -145,7 +147,12 @@ const WALLS: &[(&str, &[&str])] = &[
     // `credentials` for the one type that a key is.
     ("rotation", &["store", "encryption", "credentials"]),
     ("variables", &["store", "encryption", "credentials"]),
-    ("scheduler", &["executor", "store", "connections", "config", "logs"]),
+    // `credentials` for the one type that a key is.
+    ("webhooks", &["store", "egress", "encryption", "credentials", "logs"]),
+    (
+        "scheduler",
+        &["executor", "store", "connections", "config", "logs", "webhooks"],
+    ),
     // `records` for the one form in which a record is shown.
     ("http", &["runtime", "config", "records"]),
     ("cli", &["runtime", "http", "config", "credentials", "telemetry"]),
@@ -158,7 +165,7 @@ const ROOT: &[&str] = &["runtime", "lib", "main"];
 const OWNERS: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("wasmtime", &["engine", "host", "executor"]),
-    ("reqwest", &["oauth", "cli"]),
+    ("reqwest", &["oauth", "webhooks", "cli"]),
     ("axum", &["http"]),
     ("clap", &["cli", "main"]),
     ("anyhow", &["cli", "main"]),
@@ -180,6 +187,7 @@ const DOERS: &[&str] = &[
     "Rotation",
     "Variables",
     "Scheduler",
+    "Webhooks",
     "*",
 ];
 

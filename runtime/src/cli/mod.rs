@@ -33,6 +33,7 @@ pub mod serve;
 pub mod sync;
 pub mod test;
 pub mod waterfall;
+pub mod webhooks;
 
 use clap::{Parser, Subcommand};
 
@@ -114,6 +115,9 @@ enum Command {
     /// API keys, their scopes and limits; encryption keys and their rotation
     #[command(subcommand, visible_alias = "key")]
     Keys(keys::KeysCommand),
+    /// Webhooks to your application: where they go, dead letters, the key that signs them
+    #[command(subcommand, visible_alias = "webhook")]
+    Webhooks(webhooks::WebhooksCommand),
     /// The catalogue of providers
     #[command(subcommand, visible_alias = "provider")]
     Providers(providers::Providers),
@@ -147,6 +151,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Audit(audit) => block_on(audit::run(audit, &client()?, output)),
         Command::Env(command) => block_on(env::run(command, &client()?, output)),
         Command::Keys(command) => block_on(keys::run(command, &client()?, output)),
+        Command::Webhooks(command) => block_on(webhooks::run(command, &client()?, output)),
         Command::Providers(command) => block_on(providers::run(command, &client()?, output)),
     }
 }
@@ -222,6 +227,13 @@ mod tests {
         check("nango-runtime keys status");
         check("nango-runtime keys retire 1");
         check("nango-runtime audit --integration github --connection c --api-key key_1 --since 7d --type connection");
+        check("nango-runtime webhooks list --state dead --connection c --limit 5 --json");
+        check("nango-runtime webhooks show whk_1");
+        check("nango-runtime webhooks resend whk_1");
+        check("nango-runtime webhooks resend --dead");
+        check("nango-runtime webhooks settings --primary-url https://app.test/hook --on-sync-error false");
+        check("nango-runtime webhook signing-key");
+        check("nango-runtime webhooks rotate-key --key env:NEW_KEY --activate-in 3600");
         check("nango-runtime providers show github");
     }
 
@@ -236,6 +248,8 @@ mod tests {
         check("nango-runtime logs --operation op_1 --state failed");
         check("nango-runtime logs --level warn");
         check("nango-runtime keys create ci");
+        check("nango-runtime webhooks resend");
+        check("nango-runtime webhooks resend whk_1 --dead");
         check("nango-runtime connect-session create --reconnect c");
         check("nango-runtime logs --follow --cursor op_1");
     }

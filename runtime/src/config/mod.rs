@@ -91,6 +91,14 @@ pub struct Limits {
     pub log_operation_bytes: usize,
     /// Messages that wait to be written, in bytes.
     pub log_queue_bytes: usize,
+    /// One attempt to send a webhook to the application.
+    pub webhook_timeout_ms: u64,
+    /// Before it becomes a dead letter.
+    pub webhook_attempts: u32,
+    /// Those of one environment that wait, and as many dead letters.
+    pub webhook_queue: u32,
+    /// Of dead letters.
+    pub webhook_retention_days: u32,
     /// Recording of one run; a longer one is not kept.
     pub recording_bytes: usize,
     pub recording_retention_days: u32,

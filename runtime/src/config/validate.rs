@@ -19,6 +19,8 @@ const RUN_MEMORY_BYTES_MIN: u64 = 1 << 20;
 const RUN_MEMORY_BYTES_MAX: u64 = 1 << 32;
 const CONCURRENT_RUNS_MAX: u64 = 10_000;
 /// A week; longer waits are schedules.
+/// Less than the lease under which a webhook is sent, which ends some time after it.
+const WEBHOOK_TIMEOUT_MS_MAX: u64 = 60_000;
 const TIMEOUT_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1_000;
 const BYTES_MAX: u64 = 1 << 34;
 /// Each waiting request takes a few kilobytes, its body not counted.
@@ -153,6 +155,8 @@ fn range_of(name: &str) -> (u64, u64, &'static str) {
         ),
         "proxy_rate_limit_retries" => (0, 10, "a number from 0 to 10"),
         "proxy_rate_limit_queue" => (1, RATE_LIMIT_QUEUE_MAX, "a number from 1 to 1000000"),
+        "webhook_timeout_ms" => (1, WEBHOOK_TIMEOUT_MS_MAX, "milliseconds from 1 to 60000 (a minute)"),
+        "webhook_attempts" => (1, 100, "a number from 1 to 100"),
         name if name.ends_with("_ms") => (1, TIMEOUT_MS_MAX, "milliseconds from 1 to 604800000 (a week)"),
         name if name.ends_with("_bytes") => (1, BYTES_MAX, "bytes from 1 to 17179869184 (16 GiB)"),
         _ => (1, COUNT_MAX, "a number from 1 to 4294967295"),

@@ -7,8 +7,9 @@ use super::record::Record;
 use super::{Connect, CreateError};
 use crate::connections::{ConnectionsError, NewConnection, Target, check_typed, complete_config};
 use crate::credentials::Credentials;
-use crate::model::{ConnectSession, EnvironmentId, JsonObject};
+use crate::model::{ConnectSession, Connection, EnvironmentId, JsonObject};
 use crate::provider::Provider;
+use crate::webhooks::AuthOperation;
 
 /// In whose name a connection is made.
 #[derive(Debug)]
@@ -31,6 +32,15 @@ pub struct Created {
 pub enum Operation {
     Creation,
     Override,
+}
+
+impl Operation {
+    fn of(stored: &Connection) -> Self {
+        match stored.refresh.generation.epoch {
+            0 => Self::Creation,
+            _ => Self::Override,
+        }
+    }
 }
 
 impl Creator {
@@ -87,11 +97,21 @@ impl Connect {
             parts.proxy.verify(&record.context(&draft), &draft).await?;
             record.verified(&draft);
         }
-        let target = parts.connections.keep(&draft, obtained_at_ms).await?;
-        let operation = match target.connection.refresh.generation.epoch {
-            0 => Operation::Creation,
-            _ => Operation::Override,
+        let plan = parts
+            .webhooks
+            .plan(environment_id)
+            .await
+            .map_err(ConnectionsError::from)?;
+        let announce = |stored: &Connection| {
+            let operation = match Operation::of(stored) {
+                Operation::Creation => AuthOperation::Creation,
+                Operation::Override => AuthOperation::Override,
+            };
+            plan.connection_made(stored, draft.provider.auth_mode_name(), operation)
         };
+        let target = parts.connections.keep(&draft, obtained_at_ms, announce).await?;
+        parts.webhooks.wake();
+        let operation = Operation::of(&target.connection);
         Ok(Created { target, operation })
     }
 

@@ -11,6 +11,7 @@ use crate::connections::{ConnectionsError, Target};
 use crate::model::{Connection, RefreshFailure};
 use crate::oauth::failing_days;
 use crate::proxy::VerificationError;
+use crate::webhooks::Failure;
 
 /// Connections that one tick tries.
 const TICK_CONNECTIONS_MAX: i64 = 100;
@@ -67,7 +68,7 @@ impl Connect {
             Ok(()) => {
                 record.tried(Ok(()));
                 if failed_before.is_some() {
-                    parts.connections.write_verification(&target, None).await?;
+                    parts.connections.write_verification(&target, None, &[]).await?;
                 }
                 Ok(())
             }
@@ -78,7 +79,18 @@ impl Connect {
                     failing_days: failing_days(failed_before, failed_at_ms),
                     operation_id: record.tried(Err(&error)),
                 };
-                parts.connections.write_verification(&target, Some(&failure)).await
+                let plan = parts.webhooks.plan(&connection.environment_id).await?;
+                let told = Failure {
+                    kind: "connection_test_failed".to_owned(),
+                    description: error.to_string(),
+                };
+                let webhooks = plan.credentials_failed(&target.connection, target.provider.auth_mode_name(), &told);
+                let connections = &parts.connections;
+                connections
+                    .write_verification(&target, Some(&failure), &webhooks)
+                    .await?;
+                parts.webhooks.wake();
+                Ok(())
             }
             Err(error) => {
                 record.unknown(&error);

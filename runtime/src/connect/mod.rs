@@ -21,6 +21,7 @@ use crate::logs::Logs;
 use crate::oauth::OAuth;
 use crate::proxy::Proxy;
 use crate::store::Store;
+use crate::webhooks::Webhooks;
 
 pub use create::{Created, Creator, Operation};
 pub use error::{CreateError, SessionError};
@@ -37,6 +38,7 @@ struct Parts {
     proxy: Proxy,
     logs: Logs,
     store: Store,
+    webhooks: Webhooks,
     verify: bool,
     keyring: Keyring,
     clock: Clock,
@@ -50,6 +52,7 @@ pub struct ConnectParts {
     pub proxy: Proxy,
     pub logs: Logs,
     pub store: Store,
+    pub webhooks: Webhooks,
     /// Whether credentials are tried before a connection is stored.
     pub verify: bool,
     pub keyring: Keyring,
@@ -66,6 +69,7 @@ impl Connect {
             proxy: parts.proxy,
             logs: parts.logs,
             store: parts.store,
+            webhooks: parts.webhooks,
             verify: parts.verify,
             keyring: parts.keyring,
             clock: parts.clock,

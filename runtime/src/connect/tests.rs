@@ -19,6 +19,7 @@ use crate::provider::template::UrlTemplate;
 use crate::provider::{Catalogue, Provider, ProxySpec, VerificationSpec};
 use crate::proxy::ProxyOptions;
 use crate::store::ConnectionQuery;
+use crate::webhooks::tests::webhooks;
 
 struct Fixture {
     folder: tempfile::TempDir,
@@ -63,7 +64,9 @@ impl Fixture {
         };
         connections.create_integration(&environment, new).await.unwrap();
         let logs = Logs::start(store.clone(), Clock::system(), &LogOptions::default());
+        let webhooks = webhooks(&store, &keyring, &logs, &clock, &entropy);
         let oauth = OAuth::new(OAuthParts {
+            webhooks: webhooks.clone(),
             connections: connections.clone(),
             store: store.clone(),
             logs: logs.clone(),
@@ -93,6 +96,7 @@ impl Fixture {
                 proxy,
                 logs,
                 store,
+                webhooks,
                 verify: true,
                 keyring,
                 clock,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::users_own::WRITES_MAX;
 use super::{Connections, ConnectionsError, Target, fields};
 use crate::credentials::{Credentials, Secret, SessionKind};
-use crate::model::{Connection, EnvironmentId, RefreshFailure};
+use crate::model::{Connection, EnvironmentId, RefreshFailure, Webhook};
 use crate::provider::Provider;
 use crate::store::{DueQuery, RefreshWrite};
 
@@ -237,17 +237,18 @@ impl Connections {
         Ok(None)
     }
 
-    /// Writes that fresh credentials could not be obtained.
+    /// Writes that fresh credentials could not be obtained, and the webhooks that say so; neither, when they are there by now.
     pub async fn write_refresh_failure(
         &self,
         target: &Target,
         right: RefreshRight,
         failure: &RefreshFailure,
+        webhooks: &[Webhook],
     ) -> Result<(), ConnectionsError> {
         let connection = &target.connection;
         self.0
             .store
-            .write_refresh_failure(&write(connection, right), failure)
+            .write_refresh_failure(&write(connection, right), failure, webhooks)
             .await?;
         self.forget(connection);
         Ok(())

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::validation::{self, CONFIG_BYTES_MAX, METADATA_BYTES_MAX};
 use super::{Connections, ConnectionsError, NewConnection, Target, VERIFICATION_INTERVAL_MS, fields, freshness};
 use crate::credentials::{Credentials, CredentialsError, CredentialsType};
-use crate::model::{Connection, ConnectionKey, EnvironmentId, RefreshState, Sealed};
+use crate::model::{Connection, ConnectionKey, EnvironmentId, RefreshState, Sealed, Webhook};
 use crate::provider::Provider;
 
 impl Connections {
@@ -20,7 +20,7 @@ impl Connections {
         new: NewConnection,
     ) -> Result<Arc<Target>, ConnectionsError> {
         let draft = self.draft(environment_id, new).await?;
-        self.keep(&draft, None).await
+        self.keep(&draft, None, |_| Vec::new()).await
     }
 
     /// Checks what is given and makes of it what a request can be built from; nothing is stored. Credentials may be without
@@ -82,8 +82,14 @@ impl Connections {
         inner.target(integration, connection, credentials, new.connection_config)
     }
 
-    /// Stores a draft. `obtained_at_ms` is when its credentials were obtained, if they were not given.
-    pub async fn keep(&self, draft: &Target, obtained_at_ms: Option<i64>) -> Result<Arc<Target>, ConnectionsError> {
+    /// Stores a draft. `obtained_at_ms` is when its credentials were obtained, if they were not given. The webhooks that
+    /// `announce` makes of the connection as stored are written with it.
+    pub async fn keep(
+        &self,
+        draft: &Target,
+        obtained_at_ms: Option<i64>,
+        announce: impl FnOnce(&Connection) -> Vec<Webhook> + Send,
+    ) -> Result<Arc<Target>, ConnectionsError> {
         let inner = &self.0;
         let mut connection = Connection::clone(&draft.connection);
         connection.refresh = RefreshState {
@@ -91,7 +97,7 @@ impl Connections {
             ..RefreshState::default()
         };
         inner.seal_connection(&mut connection, &draft.credentials, draft.connection_config.clone());
-        let stored = inner.store.upsert_connection(&connection).await;
+        let stored = inner.store.upsert_and_announce(&connection, announce).await;
         let integration = Arc::clone(&draft.integration);
         inner.caches.forget_connection(
             &connection.environment_id,

@@ -2,7 +2,7 @@
 
 use super::{Connections, ConnectionsError, Target};
 use crate::credentials::Credentials;
-use crate::model::{Connection, RefreshFailure};
+use crate::model::{Connection, RefreshFailure, Webhook};
 
 /// How often credentials that nothing refreshes are tried. (Nango compatibility.)
 pub const VERIFICATION_INTERVAL_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -53,15 +53,19 @@ impl Connections {
             .await?)
     }
 
-    /// Writes that the provider refused the credentials, or, without a failure, that it took them.
+    /// Writes that the provider refused the credentials, with the webhooks that say so, or, without a failure, that it took them.
     pub async fn write_verification(
         &self,
         target: &Target,
         failure: Option<&RefreshFailure>,
+        webhooks: &[Webhook],
     ) -> Result<(), ConnectionsError> {
         let connection = &target.connection;
         let epoch = connection.refresh.generation.epoch;
-        self.0.store.write_verification(&connection.key, epoch, failure).await?;
+        let store = &self.0.store;
+        store
+            .write_verification(&connection.key, epoch, failure, webhooks)
+            .await?;
         self.0.caches.forget_connection(
             &connection.environment_id,
             &connection.provider_config_key,

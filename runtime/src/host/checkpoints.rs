@@ -7,7 +7,7 @@ use super::checkpoint_rules;
 use super::fault::Fault;
 use super::kept::Kept;
 use super::state::{GuestState, RunFacts, Services};
-use crate::model::FunctionKind;
+use crate::model::Checkpoint;
 use crate::recording::{Position, import};
 
 impl Host for GuestState {
@@ -98,12 +98,8 @@ impl Host for GuestState {
     }
 }
 
-/// `<kind>:<function>[:<variant>]`.
 fn key(run: &RunFacts) -> String {
     let manifest = &run.manifest;
-    let kind = manifest.kind.as_str();
-    match manifest.kind {
-        FunctionKind::Action => format!("{kind}:{}", manifest.name),
-        FunctionKind::Sync => format!("{kind}:{}:{}", manifest.name, run.variant.as_deref().unwrap_or("base")),
-    }
+    let variant = run.variant.as_deref().unwrap_or("base");
+    Checkpoint::key(manifest.kind, &manifest.name, variant)
 }

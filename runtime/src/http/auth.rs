@@ -38,6 +38,7 @@ needs! {
     IntegrationsList IntegrationsListFunctions IntegrationsRead IntegrationsCreate IntegrationsUpdate IntegrationsDelete
     FunctionsRead FunctionsDryRun RunsReplay Deploy LogsRead AuditRead VariablesRead VariablesWrite ProvidersRead MetricsRead
     ApiKeysList ApiKeysCreate ApiKeysDelete EncryptionKeysRead EncryptionKeysRotate
+    WebhooksRead WebhooksUpdate WebhooksResend WebhookSigningKeyRead WebhookSigningKeyRotate
 }
 
 /// A request with a valid key that has the scope `N`.

@@ -42,6 +42,8 @@ mod sync_trigger;
 mod target;
 mod timestamp;
 mod waiting_page;
+mod webhook_settings;
+mod webhooks;
 mod workers;
 
 use axum::Router;
@@ -139,6 +141,14 @@ routes! {
     get    "/api-keys"                                          => api_keys::list, Some(Scope::ApiKeysList);
     post   "/api-keys"                                          => api_keys::create, Some(Scope::ApiKeysCreate);
     delete "/api-keys/{id}"                                     => api_keys::revoke, Some(Scope::ApiKeysDelete);
+    get    "/environment/webhooks"                              => webhook_settings::show, Some(Scope::WebhooksRead);
+    patch  "/environment/webhooks"                              => webhook_settings::update, Some(Scope::WebhooksUpdate);
+    get    "/environment/webhook-signing-key"                   => webhook_settings::signing_key, Some(Scope::WebhookSigningKeyRead);
+    post   "/environment/webhook-signing-key/rotate"            => webhook_settings::rotate, Some(Scope::WebhookSigningKeyRotate);
+    get    "/webhooks"                                          => webhooks::list, Some(Scope::WebhooksRead);
+    post   "/webhooks/resend"                                   => webhooks::resend_dead, Some(Scope::WebhooksResend);
+    get    "/webhooks/{id}"                                     => webhooks::show, Some(Scope::WebhooksRead);
+    post   "/webhooks/{id}/resend"                              => webhooks::resend, Some(Scope::WebhooksResend);
     get    "/encryption-keys"                                   => encryption_keys::list, Some(Scope::EncryptionKeysRead);
     post   "/encryption-keys/rotate"                            => encryption_keys::rotate, Some(Scope::EncryptionKeysRotate);
     delete "/encryption-keys/{version}"                         => encryption_keys::retire, Some(Scope::EncryptionKeysRotate);

@@ -79,3 +79,11 @@ id!(
     /// One unit of work in the log.
     OperationId, "op"
 );
+id!(
+    /// One message to one address.
+    WebhookId, "whk"
+);
+id!(
+    /// What one announcement is called at all its addresses.
+    WebhookEventId, "evt"
+);

@@ -51,6 +51,11 @@ operation_kinds! {
     RefreshToken = "auth:refresh_token",
     CreateConnection = "auth:create_connection",
     ConnectionTest = "auth:connection_test",
+    WebhookConnectionCreate = "webhook:connection_create",
+    WebhookConnectionRefresh = "webhook:connection_refresh",
+    WebhookSync = "webhook:sync",
+    WebhookAsyncAction = "webhook:async_action",
+    WebhookForward = "webhook:forward",
     /// Not one of Nango's: somebody changed the end user or the tags of a connection.
     ConnectionPatch = "connection:patch",
     /// Not one of Nango's: somebody deleted a connection.

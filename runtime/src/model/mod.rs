@@ -15,6 +15,7 @@ pub mod record;
 pub mod revocation;
 pub mod run;
 pub mod scope;
+pub mod webhook;
 
 pub use api_key::{ApiKey, KeyLimits, is_plain_path};
 pub use connect_session::{ConnectSession, IntegrationDefaults, IntegrationOverrides, Reconnect};
@@ -26,7 +27,7 @@ pub use execution::ExecutionContext;
 pub use function::{Deployment, Function, FunctionKind, FunctionManifest, MODELS_MAX, Manifest};
 pub use id::{
     ApiKeyId, ConnectSessionId, ConnectionKey, CredentialReadId, DeploymentId, EnvironmentId, EnvironmentVariableId,
-    IntegrationId, OperationId, RevocationId, RunId, SyncId,
+    IntegrationId, OperationId, RevocationId, RunId, SyncId, WebhookEventId, WebhookId,
 };
 pub use integration::{Environment, Integration};
 pub use log::{Level, Message, Operation, OperationKind, OperationState};
@@ -34,6 +35,9 @@ pub use record::{Checkpoint, Counts, Record, RecordAction, RecordFilter};
 pub use revocation::Revocation;
 pub use run::{Run, RunError, RunState, Sync, SyncState, Trigger};
 pub use scope::{Scope, Scopes};
+pub use webhook::{
+    Webhook, WebhookKind, WebhookKinds, WebhookSettings, WebhookSettingsPatch, WebhookSlot, WebhookState,
+};
 
 /// Bytes that only the holder of the encryption key can read. The layout is that of [`crate::encryption`].
 #[derive(Clone, PartialEq, Eq)]

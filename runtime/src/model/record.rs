@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::FunctionKind;
+
 /// One record of one model of one connection.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -55,6 +57,17 @@ impl std::ops::AddAssign for Counts {
         self.updated += other.updated;
         self.deleted += other.deleted;
         self.unchanged += other.unchanged;
+    }
+}
+
+impl Checkpoint {
+    /// What the positions of a function are kept under: `<kind>:<function>[:<variant>]`. Actions have no variants.
+    #[must_use]
+    pub fn key(kind: FunctionKind, function: &str, variant: &str) -> String {
+        match kind {
+            FunctionKind::Action => format!("{}:{function}", kind.as_str()),
+            FunctionKind::Sync => format!("{}:{function}:{variant}", kind.as_str()),
+        }
     }
 }
 

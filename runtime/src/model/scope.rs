@@ -62,6 +62,12 @@ scopes! {
     ApiKeysList = "environment:api_keys:list",
     ApiKeysCreate = "environment:api_keys:create",
     ApiKeysDelete = "environment:api_keys:delete",
+    /// Settings of webhooks, and webhooks with their bodies.
+    WebhooksRead = "environment:webhooks:read",
+    WebhooksUpdate = "environment:webhooks:update",
+    WebhooksResend = "environment:webhooks:resend",
+    WebhookSigningKeyRead = "environment:webhook_signing_key:read",
+    WebhookSigningKeyRotate = "environment:webhook_signing_key:rotate",
     EncryptionKeysRead = "environment:encryption_keys:read",
     /// To begin with a new encryption key and to let go of an old one, for the whole installation.
     EncryptionKeysRotate = "environment:encryption_keys:rotate",

@@ -44,6 +44,7 @@ use crate::credentials::Credentials;
 use crate::logs::Logs;
 use crate::model::{Connection, EnvironmentId, Generation};
 use crate::store::{DueQuery, Store};
+use crate::webhooks::Webhooks;
 
 use client::TokenClient;
 use flight::{Flight, Flights};
@@ -89,6 +90,7 @@ struct Parts {
     connections: Connections,
     store: Store,
     logs: Logs,
+    webhooks: Webhooks,
     client: TokenClient,
     flights: Flights,
     clock: Clock,
@@ -102,6 +104,7 @@ pub struct OAuthParts {
     pub connections: Connections,
     pub store: Store,
     pub logs: Logs,
+    pub webhooks: Webhooks,
     pub clock: Clock,
     pub entropy: Entropy,
     /// CIDRs that may be reached although they are private or loopback.
@@ -153,6 +156,7 @@ impl OAuth {
             connections: parts.connections,
             store: parts.store,
             logs: parts.logs,
+            webhooks: parts.webhooks,
             clock: parts.clock,
             entropy: parts.entropy,
         })))

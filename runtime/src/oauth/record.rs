@@ -11,6 +11,7 @@ use super::{NoCredentials, Parts, RefreshError};
 use crate::connections::{ConnectionsError, Fresh, RefreshRight, Target};
 use crate::model::log::Source;
 use crate::model::{Level, Message, Operation, OperationId, OperationKind, OperationState, RefreshFailure};
+use crate::webhooks::Failure;
 
 /// Waits before new credentials are written again after the database failed: the provider has given them, and may have made
 /// the ones before void. Together less than what a lease leaves after the token endpoint.
@@ -83,10 +84,41 @@ impl<'a> Record<'a> {
             failing_days: failing_days(self.target.connection.refresh.failure.as_ref(), failed_at_ms),
             operation_id: self.operation_id.clone(),
         };
-        let connections = &self.parts.connections;
-        if let Err(error) = connections.write_refresh_failure(self.target, right, &failure).await {
+        if let Err(error) = self.write_failure(right, &failure, error).await {
             tracing::error!(%error, "That a refresh failed could not be stored: {error}");
         }
+    }
+
+    /// The application hears of it once for each day with a failure, and not with each of the attempts that follow.
+    async fn write_failure(
+        &self,
+        right: RefreshRight,
+        failure: &RefreshFailure,
+        error: &RefreshError,
+    ) -> Result<(), ConnectionsError> {
+        let parts = self.parts;
+        let connection = &self.target.connection;
+        let days_before = connection
+            .refresh
+            .failure
+            .as_ref()
+            .map_or(0, |before| before.failing_days);
+        let webhooks = if failure.failing_days > days_before {
+            let told = Failure {
+                kind: NoCredentials::code_of(error).to_owned(),
+                description: chain(error),
+            };
+            let plan = parts.webhooks.plan(&connection.environment_id).await?;
+            plan.credentials_failed(connection, self.target.provider.auth_mode_name(), &told)
+        } else {
+            Vec::new()
+        };
+        let connections = &parts.connections;
+        connections
+            .write_refresh_failure(self.target, right, failure, &webhooks)
+            .await?;
+        parts.webhooks.wake();
+        Ok(())
     }
 
     async fn write(&self, right: RefreshRight, fresh: &Fresh) -> Result<Option<Arc<Target>>, ConnectionsError> {

@@ -13,6 +13,7 @@ use crate::model::{Environment, JsonObject, OperationKind, OperationState};
 use crate::provider::{Catalogue, Provider};
 use crate::store::OperationQuery;
 use crate::store::tests::for_each_db;
+use crate::webhooks::tests::webhooks;
 use testing::TokenEndpoint;
 
 const NOW_MS: i64 = 1_800_000_000_000;
@@ -45,7 +46,7 @@ async fn node(store: &Store, endpoint: &TokenEndpoint, clock: &Clock, seed: u64)
     let connections = Connections::new(
         store.clone(),
         Arc::new(catalogue),
-        keyring,
+        keyring.clone(),
         clock.clone(),
         entropy.clone(),
     );
@@ -53,6 +54,7 @@ async fn node(store: &Store, endpoint: &TokenEndpoint, clock: &Clock, seed: u64)
     let oauth = OAuth::new(OAuthParts {
         connections: connections.clone(),
         store: store.clone(),
+        webhooks: webhooks(store, &keyring, &logs, clock, &entropy),
         logs: logs.clone(),
         clock: clock.clone(),
         entropy,

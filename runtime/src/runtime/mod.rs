@@ -15,6 +15,7 @@ mod proxy_call;
 mod start;
 mod syncs;
 mod variables;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -41,6 +42,7 @@ use crate::scheduler::Scheduler;
 use crate::schema::SchemaCache;
 use crate::store::{ConnectionPatch, ConnectionQuery, RecordKey, RecordPage, Store, StoreError};
 use crate::variables::Variables;
+use crate::webhooks::Webhooks;
 
 pub use crate::deletion::{PurgeQuery, Purged};
 pub use crate::deploy::Deployed;
@@ -81,6 +83,7 @@ struct Parts {
     rotation: Rotation,
     variables: Variables,
     scheduler: Scheduler,
+    webhooks: Webhooks,
     background: start::Background,
     clock: Clock,
     entropy: Entropy,

@@ -34,6 +34,7 @@ use crate::scheduler::{Scheduler, SchedulerParts};
 use crate::schema::SchemaCache;
 use crate::store::{Store, StoreError};
 use crate::variables::Variables;
+use crate::webhooks::{self, WebhookOptions, WebhookParts, Webhooks};
 
 const COMPILED_DIR: &str = "compiled";
 const DATABASE_FILE: &str = "nango.sqlite";
@@ -41,6 +42,8 @@ const DATABASE_FILE: &str = "nango.sqlite";
 const SHUTDOWN_WAIT_MS: u64 = 10_000;
 /// How long it then waits for what else runs.
 const EXECUTOR_WAIT_MS: u64 = 1_000;
+/// How long it waits for answers to webhooks.
+const WEBHOOKS_WAIT_MS: u64 = 2_000;
 const RETENTION_INTERVAL_MS: u64 = 600_000;
 /// How often rate limits that nobody hears of any more are looked for.
 const RATE_LIMITS_INTERVAL_MS: u64 = 60_000;
@@ -68,6 +71,8 @@ pub enum StartError {
     Executor(#[from] ExecutorError),
     #[error(transparent)]
     OAuth(#[from] SetupError),
+    #[error(transparent)]
+    Webhooks(#[from] webhooks::SetupError),
     #[error(transparent)]
     Proxy(#[from] ProxyError),
 }
@@ -148,10 +153,20 @@ impl Runtime {
             );
         }
         let records = Records::new(store.clone(), clock.clone());
+        let webhooks = Webhooks::new(WebhookParts {
+            store: store.clone(),
+            keyring: keyring.clone(),
+            logs: logs.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            egress_allow: config.egress_allow.clone(),
+            options: webhook_options(&config),
+        })?;
         let oauth = OAuth::new(OAuthParts {
             connections: connections.clone(),
             store: store.clone(),
             logs: logs.clone(),
+            webhooks: webhooks.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
             egress_allow: config.egress_allow.clone(),
@@ -180,6 +195,7 @@ impl Runtime {
             proxy: proxy.clone(),
             logs: logs.clone(),
             store: store.clone(),
+            webhooks: webhooks.clone(),
             verify: config.verify_connections,
             keyring: keyring.clone(),
             clock: clock.clone(),
@@ -228,6 +244,7 @@ impl Runtime {
             executor: executor.clone(),
             connections: connections.clone(),
             logs: logs.clone(),
+            webhooks: webhooks.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
             environment_name: Arc::clone(&environment_name),
@@ -267,6 +284,7 @@ impl Runtime {
             rotation,
             variables,
             scheduler,
+            webhooks,
             clock,
             entropy,
             _data_dir: data_dir,
@@ -282,6 +300,7 @@ impl Runtime {
             .add(tokio::spawn(async move { scheduler.run().await }));
         let deletion = self.0.deletion.clone();
         self.0.background.add(tokio::spawn(async move { deletion.run().await }));
+        self.start_webhooks();
         let (proxy, clock) = (self.0.proxy.clone(), self.0.clock.clone());
         self.0.background.add(tokio::spawn(async move {
             loop {
@@ -362,6 +381,20 @@ impl Runtime {
         }));
     }
 
+    fn start_webhooks(&self) {
+        let webhooks = self.0.webhooks.clone();
+        self.0.background.add(tokio::spawn(async move { webhooks.run().await }));
+        let (webhooks, clock) = (self.0.webhooks.clone(), self.0.clock.clone());
+        self.0.background.add(tokio::spawn(async move {
+            loop {
+                if let Err(error) = webhooks.tidy(clock.now_ms()).await {
+                    tracing::warn!(%error, "Old webhooks were not deleted: {error}");
+                }
+                clock.sleep(Duration::from_millis(RETENTION_INTERVAL_MS)).await;
+            }
+        }));
+    }
+
     fn start_audit(&self) {
         let (store, clock) = (self.0.store.clone(), self.0.clock.clone());
         let kept_days = self.0.config.limits.audit_retention_days;
@@ -410,6 +443,8 @@ impl Runtime {
             tracing::warn!("Some syncs did not end within {SHUTDOWN_WAIT_MS} ms; they are resumed at the next start");
         }
         self.0.executor.shutdown(EXECUTOR_WAIT_MS).await;
+        // What is on its way is sent again when its lease ends, should it not have an answer by then.
+        self.0.webhooks.drain(WEBHOOKS_WAIT_MS).await;
         self.0.recordings.close().await;
         if let Err(error) = self.0.keys.write_uses(0).await {
             tracing::warn!(%error, "When API keys were last used was not written down: {error}");
@@ -434,6 +469,15 @@ fn recording_options(config: &Config) -> RecordingOptions {
         record_runs: config.record_runs,
         run_bytes_max: config.limits.recording_bytes,
         retention_days: config.limits.recording_retention_days,
+    }
+}
+
+fn webhook_options(config: &Config) -> WebhookOptions {
+    WebhookOptions {
+        attempts_max: config.limits.webhook_attempts,
+        timeout_ms: config.limits.webhook_timeout_ms,
+        queue_max: config.limits.webhook_queue,
+        retention_days: config.limits.webhook_retention_days,
     }
 }
 

@@ -10,7 +10,7 @@ use super::StoreError;
 use crate::model::log::Source;
 use crate::model::{
     CredentialReadKind, EncryptionKeyState, FunctionKind, Level, OperationKind, OperationState, RunState, SyncState,
-    Trigger,
+    Trigger, WebhookKind, WebhookSlot, WebhookState,
 };
 
 /// The columns of one row, read from left to right.
@@ -139,6 +139,16 @@ impl Word for OperationKind {
     }
 }
 
+impl Word for WebhookKind {
+    fn word(self) -> &'static str {
+        self.as_str()
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.as_str() == word)
+    }
+}
+
 words!(FunctionKind { Action = "action", Sync = "sync" });
 words!(Trigger { Api = "api", Schedule = "schedule" });
 words!(RunState {
@@ -156,3 +166,5 @@ words!(CredentialReadKind {
 words!(Level { Debug = "debug", Info = "info", Warn = "warn", Error = "error" });
 words!(Source { User = "user", Internal = "internal" });
 words!(EncryptionKeyState { Waiting = "waiting", Sealing = "sealing", Opening = "opening", Retired = "retired" });
+words!(WebhookSlot { Primary = "primary", Secondary = "secondary", Override = "override" });
+words!(WebhookState { Pending = "pending", Delivered = "delivered", Dead = "dead" });

@@ -10,6 +10,7 @@ use super::sql::{Sql, chunks};
 use super::{Store, StoreError};
 use crate::model::{
     Connection, ConnectionKey, EndUser, EnvironmentId, Generation, JsonObject, RefreshFailure, RefreshState, Sealed,
+    Webhook,
 };
 
 /// Connections listed at once.
@@ -94,6 +95,20 @@ impl Store {
     /// # Errors
     /// [`StoreError::ParentGone`] when the integration was deleted.
     pub async fn upsert_connection(&self, connection: &Connection) -> Result<Connection, StoreError> {
+        self.upsert_and_announce(connection, |_| Vec::new()).await
+    }
+
+    /// As [`Store::upsert_connection`]; in the same transaction it writes the webhooks that `announce` makes of the connection as
+    /// stored.
+    ///
+    /// # Errors
+    /// As [`Store::upsert_connection`].
+    pub async fn upsert_and_announce(
+        &self,
+        connection: &Connection,
+        announce: impl FnOnce(&Connection) -> Vec<Webhook> + Send,
+    ) -> Result<Connection, StoreError> {
+        let mut transaction = self.begin().await?;
         let end_user = connection.end_user.as_ref();
         let mut transaction = self.begin().await?;
         // Not only a foreign key: an integration that is deleted stays for a while. Writing to the row keeps it from being deleted
@@ -139,7 +154,7 @@ impl Store {
         .await?;
         transaction.commit().await?;
         let mut columns = Columns::new(&row, "connections");
-        Ok(Connection {
+        let stored = Connection {
             key: columns.id("connection_key")?,
             created_at_ms: columns.get("created_at_ms")?,
             refresh: RefreshState {
@@ -148,7 +163,10 @@ impl Store {
                 ..RefreshState::default()
             },
             ..connection.clone()
-        })
+        };
+        self.add_webhooks(&mut transaction, &announce(&stored)).await?;
+        transaction.commit().await?;
+        Ok(stored)
     }
 
     pub async fn connection(

@@ -48,6 +48,7 @@ mod syncs;
 #[cfg(test)]
 pub(crate) mod tests;
 mod verifications;
+mod webhooks;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
@@ -67,6 +68,7 @@ pub use records::{RecordKey, RecordPage, RecordWrite};
 pub use refreshes::{DueQuery, RefreshWrite, UsersOwn};
 pub use runs::ClaimedRun;
 pub use sealed::{SEALED_COLUMNS, SealedColumn, SealedValue};
+pub use webhooks::{ClaimedWebhook, TargetNote, WebhookAttempt, WebhookClaim, WebhookQuery, WebhookResend};
 
 /// The database. Cheap to clone.
 #[derive(Clone)]

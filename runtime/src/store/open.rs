@@ -49,6 +49,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         "authorizations",
         include_str!("../../migrations/0006_authorizations.sql"),
     ),
+    (7, "webhooks", include_str!("../../migrations/0007_webhooks.sql")),
     (8, "secrets", include_str!("../../migrations/0008_secrets.sql")),
     (11, "recordings", include_str!("../../migrations/0011_recordings.sql")),
     (12, "deletion", include_str!("../../migrations/0012_deletion.sql")),

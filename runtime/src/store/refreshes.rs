@@ -6,7 +6,7 @@ use sqlx::{query, query_scalar};
 
 use super::connections::{connection, connection_columns, lives, select_connection};
 use super::{Store, StoreError};
-use crate::model::{Connection, ConnectionKey, Generation, RefreshFailure, Sealed};
+use crate::model::{Connection, ConnectionKey, Generation, RefreshFailure, Sealed, Webhook};
 
 /// Connections that one look for due ones gives, at most.
 const DUE_MAX: i64 = 1_000;
@@ -114,12 +114,15 @@ impl Store {
         }))
     }
 
-    /// Writes that a refresh failed. False when a later one succeeded or an import came first: then it does not matter.
+    /// Writes that a refresh failed, and the webhooks that say so. False, and nothing is written, when a later one succeeded or
+    /// an import came first: then it does not matter.
     pub async fn write_refresh_failure(
         &self,
         write: &RefreshWrite,
         failure: &RefreshFailure,
+        webhooks: &[Webhook],
     ) -> Result<bool, StoreError> {
+        let mut transaction = self.begin().await?;
         let written = query(
             "UPDATE connections SET refresh_failed_at_ms = $4, refresh_failing_days = $5, refresh_operation_id = $6 \
              WHERE connection_key = $1 AND credentials_epoch = $2 AND credentials_fence < $3",
@@ -130,9 +133,14 @@ impl Store {
         .bind(failure.failed_at_ms)
         .bind(failure.failing_days)
         .bind(failure.operation_id.as_str())
-        .execute(&self.writer)
+        .execute(&mut *transaction)
         .await?;
-        Ok(written.rows_affected() == 1)
+        if written.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.add_webhooks(&mut transaction, webhooks).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 
     /// Connections whose credentials are due, those that are so for longest first, of all environments.

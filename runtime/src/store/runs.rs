@@ -8,7 +8,7 @@ use super::columns::{Columns, Word, to_json};
 use super::connections::lives;
 use super::sql::{Row, Sql, chunks};
 use super::{Store, StoreError};
-use crate::model::{EnvironmentId, Run, RunId, RunState, SyncId};
+use crate::model::{EnvironmentId, Run, RunId, RunState, SyncId, Webhook};
 
 /// Runs claimed at once.
 const CLAIM_MAX: i64 = 256;
@@ -164,7 +164,7 @@ impl Store {
         Ok(claimed)
     }
 
-    /// Ends the leases of all claimed runs, refreshes and revocations, so that they are claimed again at once. Only for whoever
+    /// Ends the leases of all claimed runs, refreshes, revocations and webhooks on their way, so that they are claimed again at once. Only for whoever
     /// knows that all former holders are dead, as the holder of a SQLite installation's data folder does.
     pub async fn release_leases(&self) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
@@ -175,6 +175,9 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         query("UPDATE revocations SET lease_until_ms = NULL")
+            .execute(&mut *transaction)
+            .await?;
+        query("UPDATE webhooks SET lease_until_ms = 0 WHERE state = 'pending' AND lease_until_ms > 0")
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
@@ -192,9 +195,10 @@ impl Store {
         Ok(renewed.rows_affected() == 1)
     }
 
-    /// Writes the end of a claimed run. False when the fence is stale.
-    pub async fn finish_sync_run(&self, run: &Run, fence: i64) -> Result<bool, StoreError> {
+    /// Writes the end of a claimed run, and the webhooks that say so. False, and nothing is written, when the fence is stale.
+    pub async fn finish_sync_run(&self, run: &Run, fence: i64, webhooks: &[Webhook]) -> Result<bool, StoreError> {
         let row = RunRow::new(run)?;
+        let mut transaction = self.begin().await?;
         let finished = query(
             "UPDATE runs SET state = $3, error = $4, result = $5, started_at_ms = COALESCE($6, started_at_ms), \
              ended_at_ms = $7, duration_us = $8, lease_until_ms = NULL \
@@ -208,9 +212,14 @@ impl Store {
         .bind(run.started_at_ms)
         .bind(run.ended_at_ms)
         .bind(run.duration_us)
-        .execute(&self.writer)
+        .execute(&mut *transaction)
         .await?;
-        Ok(finished.rows_affected() == 1)
+        if finished.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.add_webhooks(&mut transaction, webhooks).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 
     /// The newest run of a sync in one of `states` (all when empty).

@@ -56,6 +56,8 @@ sealed_columns! {
     "environment_variables"."value" by "id" for "'environment_variable:' || environment_id || ':' || name";
     "revocations"."requests" by "id" for "'revocation:' || id || ':requests'";
     "recordings"."sealed" by "run_id" for "'recording:' || environment_id || ':' || run_id";
+    "webhook_settings"."signing_keys" by "environment_id" for "'environment:' || environment_id || ':signing_keys'";
+    "webhooks"."content" by "id" for "'webhook:' || id || ':content'";
 }
 
 /// A value and where it is.

@@ -4,7 +4,7 @@ use sqlx::query;
 
 use super::columns::Columns;
 use super::{Store, StoreError};
-use crate::model::{ConnectionKey, RefreshFailure};
+use crate::model::{ConnectionKey, RefreshFailure, Webhook};
 
 impl Store {
     /// From when on the credentials are tried again.
@@ -39,14 +39,16 @@ impl Store {
         rows.iter().map(key).collect()
     }
 
-    /// Writes that credentials of the `epoch` were refused, or, without a failure, that they were taken. False when others were
-    /// imported meanwhile, or the connection is gone.
+    /// Writes that credentials of the `epoch` were refused, with the webhooks that say so, or, without a failure, that they were
+    /// taken. False, and nothing is written, when others were imported meanwhile, or the connection is gone.
     pub async fn write_verification(
         &self,
         key: &ConnectionKey,
         epoch: i64,
         failure: Option<&RefreshFailure>,
+        webhooks: &[Webhook],
     ) -> Result<bool, StoreError> {
+        let mut transaction = self.begin().await?;
         let written = query(
             "UPDATE connections SET refresh_failed_at_ms = $3, refresh_failing_days = $4, refresh_operation_id = $5 \
              WHERE connection_key = $1 AND credentials_epoch = $2",
@@ -56,8 +58,13 @@ impl Store {
         .bind(failure.map(|failure| failure.failed_at_ms))
         .bind(failure.map_or(0, |failure| failure.failing_days))
         .bind(failure.map(|failure| failure.operation_id.as_str()))
-        .execute(&self.writer)
+        .execute(&mut *transaction)
         .await?;
-        Ok(written.rows_affected() == 1)
+        if written.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.add_webhooks(&mut transaction, webhooks).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 }

@@ -20,6 +20,7 @@ use crate::records::RecordsError;
 use crate::runtime::{Denied, DryRunError, InvokeError, KeysError, RecordsApiError, ReplayError, RotationError};
 use crate::store::StoreError;
 use crate::variables::VariablesError;
+use crate::webhooks::WebhooksError;
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
@@ -121,6 +122,26 @@ impl From<RotationError> for ApiError {
             RotationError::Missing { .. } | RotationError::Key(_) => Self::internal(error),
             RotationError::Encryption(error) => error.into(),
             RotationError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<WebhooksError> for ApiError {
+    fn from(error: WebhooksError) -> Self {
+        let message = error.to_string();
+        match error {
+            WebhooksError::Invalid { field, message } => {
+                Self::faults("invalid_body", vec![Fault::new("invalid_string", message, field)])
+            }
+            WebhooksError::Unknown { .. } | WebhooksError::EnvironmentGone => {
+                Self::new(StatusCode::NOT_FOUND, "not_found", message)
+            }
+            WebhooksError::UnderWay { .. } | WebhooksError::KeysChanged => {
+                Self::new(StatusCode::CONFLICT, "conflict", message)
+            }
+            WebhooksError::Stored { .. } => Self::internal(error),
+            WebhooksError::Encryption(error) => error.into(),
+            WebhooksError::Store(error) => error.into(),
         }
     }
 }

@@ -20,6 +20,7 @@ mod refreshes;
 mod runs;
 mod syncs;
 mod verifications;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::future::Future;

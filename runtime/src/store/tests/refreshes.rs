@@ -123,7 +123,7 @@ async fn an_import_is_not_undone(store: Store) {
     let key = fixture.insert_connection("a").await;
     assert!(
         store
-            .write_refresh_failure(&write(&key, 0, 1), &failure(NOW_MS, 1))
+            .write_refresh_failure(&write(&key, 0, 1), &failure(NOW_MS, 1), &[])
             .await
             .unwrap()
     );
@@ -148,7 +148,12 @@ async fn an_import_is_not_undone(store: Store) {
             .unwrap(),
         None
     );
-    assert!(!store.write_refresh_failure(&late, &failure(NOW_MS, 1)).await.unwrap());
+    assert!(
+        !store
+            .write_refresh_failure(&late, &failure(NOW_MS, 1), &[])
+            .await
+            .unwrap()
+    );
     assert_eq!(stored(&store, &key).await.credentials, Sealed(vec![7]));
 }
 
@@ -186,7 +191,12 @@ async fn failures_are_kept_until_a_success(store: Store) {
     let fixture = Fixture::new(&store).await;
     let key = fixture.insert_connection("a").await;
     let failed = failure(NOW_MS, 3);
-    assert!(store.write_refresh_failure(&write(&key, 0, 1), &failed).await.unwrap());
+    assert!(
+        store
+            .write_refresh_failure(&write(&key, 0, 1), &failed, &[])
+            .await
+            .unwrap()
+    );
     assert_eq!(stored(&store, &key).await.refresh.failure, Some(failed));
     assert!(
         store
@@ -198,7 +208,7 @@ async fn failures_are_kept_until_a_success(store: Store) {
     assert_eq!(stored(&store, &key).await.refresh.failure, None);
     assert!(
         !store
-            .write_refresh_failure(&write(&key, 0, 1), &failure(NOW_MS, 4))
+            .write_refresh_failure(&write(&key, 0, 1), &failure(NOW_MS, 4), &[])
             .await
             .unwrap(),
         "a failure that comes late does not hide a success"
@@ -223,7 +233,12 @@ async fn due_connections_come_in_order_and_without_hopeless_ones(store: Store) {
             "exhausted" => failure(NOW_MS - 10_000, 4),
             _ => continue,
         };
-        assert!(store.write_refresh_failure(&write(&key, 0, 1), &failed).await.unwrap());
+        assert!(
+            store
+                .write_refresh_failure(&write(&key, 0, 1), &failed, &[])
+                .await
+                .unwrap()
+        );
     }
     let due = async |failed_before_ms: i64, limit: i64| -> Vec<String> {
         let query = DueQuery {

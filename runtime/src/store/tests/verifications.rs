@@ -50,11 +50,11 @@ async fn a_failure_is_that_of_the_credentials_it_was_about(store: Store) {
         operation_id: "op_1".into(),
     };
     let stored = || async { store.connection_by_key(&key).await.unwrap().unwrap().refresh };
-    assert!(store.write_verification(&key, 0, Some(&failure)).await.unwrap());
+    assert!(store.write_verification(&key, 0, Some(&failure), &[]).await.unwrap());
     assert_eq!(stored().await.failure, Some(failure.clone()));
-    assert!(store.write_verification(&key, 0, None).await.unwrap());
+    assert!(store.write_verification(&key, 0, None, &[]).await.unwrap());
     assert_eq!(stored().await.failure, None);
     store.upsert_connection(&fixture.connection("a")).await.unwrap();
-    assert!(!store.write_verification(&key, 0, Some(&failure)).await.unwrap());
+    assert!(!store.write_verification(&key, 0, Some(&failure), &[]).await.unwrap());
     assert_eq!(stored().await.failure, None);
 }
