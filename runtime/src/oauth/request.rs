@@ -8,6 +8,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
+use super::mcp::{self, ClientAuth as RegisteredAuth};
 use super::values::{Moment, TokenValues, text};
 use super::{RefreshError, client_assertion};
 use crate::connections::Target;
@@ -59,7 +60,8 @@ pub(super) fn build(target: &Target, moment: Moment) -> Result<TokenRequest, Ref
             config_override,
             ..
         } => {
-            let client = config_override.as_ref().or(target.client.as_ref());
+            let brought = mcp::client_info(target);
+            let client = config_override.as_ref().or(brought.as_ref()).or(target.client.as_ref());
             let client = client.ok_or_else(|| RefreshError::NoClient {
                 provider_config_key: target.integration.unique_key.clone(),
             })?;
@@ -121,7 +123,13 @@ pub(super) fn request(
     client: &OAuthClient,
 ) -> Result<TokenRequest, RefreshError> {
     let target = values.target;
-    let mut url = values.url(&target.provider.json, url)?;
+    let mut url = match mcp::endpoint(target, "token_endpoint")? {
+        Some(url) => url,
+        None => values.url(&target.provider.json, url)?,
+    };
+    if let Some(resource) = mcp::resource(target) {
+        parameters.insert("resource".to_owned(), resource.into());
+    }
     let mut headers = values.headers()?;
     let (id, secret) = (client.client_id.as_str(), client.client_secret.expose().as_str());
     let add = |parameters: &mut JsonObject, names: [&str; 2]| {
@@ -183,6 +191,12 @@ fn authorize(headers: &mut HeaderMap, id: &str, secret: &str) -> Result<(), Refr
 }
 
 fn client_auth(target: &Target) -> Result<ClientAuth, RefreshError> {
+    match mcp::client_auth(target) {
+        // Without a secret only its id is sent.
+        Some(RegisteredAuth::None | RegisteredAuth::Post) => return Ok(ClientAuth::Body),
+        Some(RegisteredAuth::Basic) => return Ok(ClientAuth::Header),
+        None => {}
+    }
     let word = |key: &str| target.provider.json.get(key).and_then(Value::as_str);
     match (word("token_request_auth_method"), word("authorization_method")) {
         (Some("basic"), _) => Ok(ClientAuth::Both),

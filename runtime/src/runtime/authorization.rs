@@ -1,8 +1,8 @@
 //! Authorizations by a provider, as the API of an embedding program offers them.
 
 use super::Runtime;
-use crate::authorize::{Begin, Begun, Failure, Finished, Returned};
-use crate::model::ConnectSession;
+use crate::authorize::{Begin, Begun, Failure, Finished, FlowError, Returned};
+use crate::model::{ConnectSession, EnvironmentId, JsonObject};
 
 impl Runtime {
     /// Begins an authorization: gives where to send the browser. See [`crate::authorize::Authorize::start`].
@@ -19,5 +19,22 @@ impl Runtime {
     /// [`Failure`]: no connection is made then.
     pub async fn finish_authorization(&self, returned: &Returned<'_>) -> Result<Finished, Failure> {
         self.0.authorize.finish(returned).await
+    }
+
+    /// What an integration's OAuth client says of itself, for authorization servers that read it. See
+    /// [`crate::authorize::Authorize::client_metadata`].
+    ///
+    /// # Errors
+    /// When the integration cannot be read.
+    pub async fn client_metadata(
+        &self,
+        environment_id: &str,
+        provider_config_key: &str,
+    ) -> Result<Option<JsonObject>, FlowError> {
+        let environment_id = EnvironmentId::from(environment_id);
+        self.0
+            .authorize
+            .client_metadata(&environment_id, provider_config_key)
+            .await
     }
 }

@@ -181,6 +181,7 @@ impl Runtime {
             keyring,
             clock: clock.clone(),
             entropy: entropy.clone(),
+            public_url: config.public_base_url(),
             callback_url: config.oauth_callback_url(),
             bind_browser: config.oauth_bind_browser,
         });

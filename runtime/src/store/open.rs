@@ -56,6 +56,11 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         "encryption_keys",
         include_str!("../../migrations/0013_encryption_keys.sql"),
     ),
+    (
+        15,
+        "oauth_clients",
+        include_str!("../../migrations/0015_oauth_clients.sql"),
+    ),
 ];
 
 /// For each connection to SQLite. WAL with `synchronous = NORMAL`: what was committed survives `kill -9` of this

@@ -53,6 +53,7 @@ sealed_columns! {
         for "'connection:' || environment_id || ':' || integration_id || ':' || connection_id || ':connection_config'";
     "connect_sessions"."details" by "id" for "'connect_session:' || id || ':details'";
     "authorizations"."details" by "state_hash" for "'authorization:' || state_hash || ':details'";
+    "oauth_clients"."details" by "client_key" for "'oauth_client:' || client_key || ':details'";
     "recordings"."sealed" by "run_id" for "'recording:' || environment_id || ':' || run_id";
 }
 

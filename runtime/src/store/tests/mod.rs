@@ -11,6 +11,7 @@ mod credential_reads;
 mod deployments;
 mod integrations;
 mod logs;
+mod oauth_clients;
 mod opening;
 mod recordings;
 mod records;
