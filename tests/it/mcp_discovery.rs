@@ -113,7 +113,7 @@ async fn hostile_servers_are_refused() {
         ("http://mcp.example.com/mcp", "it must be https"),
         ("https://127.0.0.2.nip.invalid/mcp", "nothing says how to log in"),
         ("https://[::ffff:10.0.0.1]/mcp", "a private address"),
-        ("https://user:pw@mcp.example.com/", "user name or password"),
+        ("https://user:pw@mcp.example.com/", "it holds a user name or password"),
     ] {
         let page = begin(&client, address).await;
         assert_eq!(

@@ -136,6 +136,7 @@ mcp-any:
     mcp_server_url:
       type: string
       title: Server
+      example: {url}/mcp
       format: uri
 "
     )

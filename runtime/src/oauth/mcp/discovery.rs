@@ -10,7 +10,7 @@ use url::Url;
 
 use super::challenge::Challenge;
 use super::metadata::{AuthorizationServer, ProtectedResource};
-use super::places::{of_issuer, of_resource, secure};
+use super::places::{of_issuer, of_resource, secure, shown};
 use super::{DISCOVERY_TIMEOUT_MS, DiscoveryError, METADATA_BYTES_MAX, REQUEST_TIMEOUT_MS};
 use crate::credentials::Secret;
 use crate::model::JsonObject;
@@ -73,7 +73,7 @@ impl OAuth {
             .await?;
         let Some((url, document)) = found else {
             return Err(DiscoveryError::NotFound {
-                server: server.to_string(),
+                server: shown(&server),
                 tried: tried.0.join("; "),
             });
         };
@@ -116,7 +116,7 @@ impl OAuth {
         match self.document(&places, tried).await? {
             Some((url, document)) => ProtectedResource::read(&url, &document, server).map(Some),
             None if challenge.resource_metadata.is_some() => Err(DiscoveryError::NotFound {
-                server: server.to_string(),
+                server: shown(server),
                 tried: tried.0.join("; "),
             }),
             None => Ok(None),
@@ -135,7 +135,7 @@ impl OAuth {
                 Err(FetchError::EgressDenied(denied)) => return Err(DiscoveryError::EgressDenied(denied)),
                 Err(source @ FetchError::TooLarge { .. }) => {
                     return Err(DiscoveryError::Fetch {
-                        url: url.to_string(),
+                        url: shown(url),
                         source,
                     });
                 }
@@ -162,7 +162,7 @@ impl OAuth {
 
 impl Tried {
     fn add(&mut self, url: &Url, what: &str) {
-        self.0.push(format!("{url} ({what})"));
+        self.0.push(format!("{} ({what})", shown(url)));
     }
 }
 

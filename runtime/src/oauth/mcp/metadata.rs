@@ -3,7 +3,7 @@
 use serde_json::Value;
 use url::Url;
 
-use super::places::{covers, is_same_issuer, secure};
+use super::places::{covers, is_same_issuer, secure, shown};
 use super::{DiscoveryError, told};
 use crate::egress::EgressPolicy;
 use crate::model::JsonObject;
@@ -46,9 +46,9 @@ impl ProtectedResource {
         let parsed = Url::parse(resource).map_err(|_| malformed(url, "`resource` is no URL"))?;
         if !covers(&parsed, server) {
             return Err(DiscoveryError::Resource {
-                url: url.to_string(),
+                url: shown(url),
                 given: told(resource),
-                server: server.to_string(),
+                server: shown(server),
             });
         }
         Ok(Self {
@@ -70,7 +70,7 @@ impl AuthorizationServer {
         let given = text(document, "issuer").ok_or_else(|| malformed(url, "`issuer` is missing"))?;
         if !is_same_issuer(given, issuer) {
             return Err(DiscoveryError::Issuer {
-                url: url.to_string(),
+                url: shown(url),
                 given: told(given),
                 expected: told(issuer),
             });
@@ -103,7 +103,7 @@ impl AuthorizationServer {
 
 fn malformed(url: &Url, reason: &str) -> DiscoveryError {
     DiscoveryError::Malformed {
-        url: url.to_string(),
+        url: shown(url),
         reason: reason.to_owned(),
     }
 }

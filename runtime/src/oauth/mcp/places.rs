@@ -11,7 +11,10 @@ use crate::egress::EgressPolicy;
 pub(super) fn secure(what: &'static str, given: &str, policy: &EgressPolicy) -> Result<Url, DiscoveryError> {
     let unusable = |reason| DiscoveryError::Address {
         what,
-        given: told(given),
+        given: match Url::parse(given.trim()) {
+            Ok(url) => told(&shown(&url)),
+            Err(_) => told(given.split(['?', '@']).next().unwrap_or_default()),
+        },
         reason,
     };
     if given.len() > URL_BYTES_MAX {
@@ -46,6 +49,16 @@ pub(super) fn secure(what: &'static str, given: &str, policy: &EgressPolicy) -> 
         )),
         _ => Err(unusable("it must be https")),
     }
+}
+
+/// An address as it is told: what in it may be a secret is left out.
+pub(super) fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    // Only of addresses that have no host, and so neither a name nor a password.
+    let _ = (url.set_username(""), url.set_password(None));
+    url.into()
 }
 
 /// RFC 9728, section 3.1: the well-known path before that of the server, then the root's.
@@ -161,7 +174,13 @@ mod tests {
         ] {
             let error = fault(text, &none).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
+            assert!(!error.contains("pw"), "{error}");
         }
+        let with_key = fault("http://mcp.test/sse?key=s3cret", &none).unwrap_err();
+        assert!(
+            with_key.contains("\"http://mcp.test/sse\"") && !with_key.contains("s3cret"),
+            "{with_key}"
+        );
         assert!(fault("http://127.0.0.1:1/", &loopback).is_ok());
         assert!(fault("http://localhost:1/", &loopback).is_ok());
         assert!(
