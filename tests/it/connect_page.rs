@@ -16,7 +16,8 @@ async fn serving() -> (Server, Client, Oidc, Upstream) {
     .await;
     let oidc = Oidc::start();
     let url = upstream.url();
-    let yaml = format!("{}{}", oidc::providers(&oidc.url, &oidc.url), providers(&url));
+    let (plain, mcp) = (oidc::providers(&oidc.url, &oidc.url), oidc::mcp_providers(&oidc.url));
+    let yaml = format!("{plain}{mcp}{}", providers(&url));
     let server = TestRuntime::new().egress_loopback().provider_yaml(&yaml).start();
     let client = server.client();
     let callback = format!("{}/oauth/callback", server.base_url());
@@ -28,6 +29,7 @@ async fn serving() -> (Server, Client, Oidc, Upstream) {
         json!({"unique_key": "open", "provider": "open", "display_name": "Open data"}),
         json!({"unique_key": "every-field", "provider": "every-field", "display_name": "Every field"}),
         json!({"unique_key": "oidc", "provider": "oidc", "display_name": "OIDC", "credentials": app}),
+        json!({"unique_key": "mcp-any", "provider": "mcp-any", "display_name": "Any server"}),
         json!({"unique_key": "long", "provider": "open",
             "display_name": "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"}),
     ] {
@@ -210,6 +212,27 @@ async fn a_customer_goes_through_the_pages_of_the_provider() {
         ])
     );
     assert_eq!(oidc.stats().await["authorization_code"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_names_the_server() {
+    let (server, client, oidc, _upstream) = serving().await;
+    let seen = chromium::connect_page(&server, "oauth_named");
+    assert_eq!(seen["browserFaults"], json!([]));
+    assert_eq!(seen["missing"], json!(["Fill in “Server”."]));
+    let refusal = seen["refusal"].as_str().expect("text");
+    assert!(refusal.starts_with("This server cannot be connected."), "{refusal}");
+    let types: Vec<&Value> = seen["events"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|event| &event["type"])
+        .collect();
+    assert_eq!(types, ["ready", "error", "connect"]);
+    // The other client is that of the integration `oidc`.
+    assert_eq!(oidc.stats().await["registrations"], 2);
+    let listed = connections(&client).await;
+    assert_eq!(listed[0]["provider_config_key"], "mcp-any");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,6 +24,8 @@ mod limits;
 mod logs;
 mod logs_follow;
 mod logs_outage;
+mod mcp_discovery;
+mod mcp_flow;
 mod nango_providers;
 mod node_client;
 mod node_proxy;

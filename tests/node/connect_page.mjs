@@ -103,6 +103,30 @@ const scenarios = {
         return { events: said };
     },
 
+    // A server that the customer names: none, one that is not safe, and one that is.
+    async oauth_named(browser) {
+        const { token } = await session('mcp-any');
+        const { page, frame, events, app } = await framed(browser, token);
+        await arrived(frame, 'Connect Any server');
+        await press(frame, 'Continue to Any server');
+        const missing = await frame.locator('.error:visible').allTextContents();
+        const example = await frame.getByLabel('Server', { exact: true }).getAttribute('placeholder');
+        const [address] = example.match(/http\S+/);
+        await fill(frame, 'Server', 'http://mcp.example.com/mcp');
+        const [first] = await Promise.all([page.waitForEvent('popup'), press(frame, 'Continue to Any server')]);
+        await frame.getByRole('alert').waitFor();
+        const refusal = await frame.getByRole('alert').locator('> p').textContent();
+        await shot(page, 'named-refused');
+        if (!first.isClosed()) await first.waitForEvent('close');
+        await fill(frame, 'Server', address);
+        const [popup] = await Promise.all([page.waitForEvent('popup'), press(frame, 'Continue to Any server')]);
+        await consent(popup);
+        await arrived(frame, 'Any server is connected');
+        const said = await events();
+        app.close();
+        return { missing, refusal, events: said };
+    },
+
     // The provider says no; its message does not reach an opener of another origin; the window says why to who opens it alone.
     async oauth_refused(browser) {
         const { token } = await session('oidc');

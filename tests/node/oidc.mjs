@@ -3,10 +3,12 @@
 // Besides the server's own routes (POST /token, GET /me …) there are, for tests:
 //   POST /grants           a new refresh token and an access token of one user
 //   GET  /stats            what the token endpoint granted and refused, how many wait for it, and the newest refresh token
+//   ANY  /mcp              an MCP server as far as logging in goes: takes only tokens for itself (RFC 8707)
+//   POST /forget           the clients that registered themselves are unknown from now on
 //   POST /hold?before_ms=&after_ms=   how long the next requests to /token wait before and after they are worked on
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import Provider from 'oidc-provider';
+import Provider, { errors } from 'oidc-provider';
 
 const CLIENT = 'client-5c1f';
 const SECRET = 'client-secret-93b2';
@@ -42,6 +44,13 @@ const provider = new Provider(issuer, {
         registration: { enabled: true },
         clientCredentials: { enabled: true },
         revocation: { enabled: true },
+        resourceIndicators: {
+            enabled: true,
+            getResourceServerInfo: (_, resource) => {
+                if (resource !== `${issuer}/mcp`) throw new errors.InvalidTarget();
+                return { scope: 'mcp:read', audience: resource, accessTokenFormat: 'opaque', accessTokenTTL: 60 };
+            },
+        },
     },
     pkce: { required: () => true },
     rotateRefreshToken: true,
@@ -49,10 +58,15 @@ const provider = new Provider(issuer, {
     findAccount: async (_, id) => ({ accountId: id, claims: async () => ({ sub: id }) }),
 });
 
-const stats = { authorization_code: 0, refresh_token: 0, client_credentials: 0, errors: 0, waiting: 0, newest_refresh_token: null };
+const stats = { registrations: 0, authorization_code: 0, refresh_token: 0, client_credentials: 0, errors: 0, waiting: 0, newest_refresh_token: null };
 const hold = { before_ms: 0, after_ms: 0 };
 provider.on('grant.success', (ctx) => {
     stats[ctx.oidc.params.grant_type] += 1;
+});
+const registered = [];
+provider.on('registration_create.success', (_, client) => {
+    stats.registrations += 1;
+    registered.push(client.clientId);
 });
 provider.on('grant.error', () => {
     stats.errors += 1;
@@ -78,8 +92,19 @@ provider.use(async (ctx, next) => {
         hold.before_ms = Number(ctx.query.before_ms ?? 0);
         hold.after_ms = Number(ctx.query.after_ms ?? 0);
         ctx.body = {};
-    } else if (ctx.path === '/.well-known/oauth-protected-resource') {
-        ctx.body = { resource: `${issuer}/mcp`, authorization_servers: [issuer] };
+    } else if (ctx.path === '/forget') {
+        for (const id of registered.splice(0)) await provider.Client.adapter.destroy(id);
+        ctx.body = {};
+    } else if (ctx.path === '/.well-known/oauth-protected-resource/mcp') {
+        ctx.body = { resource: `${issuer}/mcp`, authorization_servers: [issuer], scopes_supported: ['mcp:read'] };
+    } else if (ctx.path === '/mcp' || ctx.path.startsWith('/mcp/')) {
+        const token = await provider.AccessToken.find(ctx.get('authorization').replace(/^Bearer /, '') || 'none');
+        if (token?.aud === `${issuer}/mcp`) {
+            ctx.body = { user: token.accountId, scope: token.scope };
+        } else {
+            ctx.status = 401;
+            ctx.set('www-authenticate', `Bearer resource_metadata="${issuer}/.well-known/oauth-protected-resource/mcp"`);
+        }
     } else if (ctx.path === '/token') {
         stats.waiting += 1;
         await sleep(hold.before_ms);

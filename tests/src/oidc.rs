@@ -71,6 +71,11 @@ impl Oidc {
         (text("client_id"), text("client_secret"))
     }
 
+    /// Clients that registered themselves are unknown from now on.
+    pub async fn forget_clients(&self) {
+        let _ = send(self.client.request(Method::POST, "/forget")).await.ok();
+    }
+
     /// Lets the token endpoint wait before and after it works on a request.
     pub async fn hold(&self, before_ms: u64, after_ms: u64) {
         let path = format!("/hold?before_ms={before_ms}&after_ms={after_ms}");
@@ -99,6 +104,42 @@ impl Tokens {
 pub fn now_ms() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     i64::try_from(now.expect("the clock is past 1970").as_millis()).expect("it is not the year 292 million yet")
+}
+
+/// Catalogue entries of MCP servers: `mcp-fixed`, whose data says where to log in and where clients register themselves, with a
+/// secret; and `mcp-any`, which is asked.
+#[must_use]
+pub fn mcp_providers(url: &str) -> String {
+    format!(
+        r"
+mcp-fixed:
+  display_name: Fixed
+  auth_mode: MCP_OAUTH2
+  client_registration: dynamic
+  authorization_url: {url}/auth
+  token_url: {url}/token
+  registration_url: {url}/reg
+  default_scopes: [offline_access, mcp:read]
+  authorization_params:
+    prompt: consent
+    resource: {url}/mcp
+  registration_params:
+    token_endpoint_auth_method: client_secret_basic
+  proxy:
+    base_url: {url}
+mcp-any:
+  display_name: Any server
+  auth_mode: MCP_OAUTH2_GENERIC
+  proxy:
+    base_url: ${{connectionConfig.mcp_server_url}}
+  connection_config:
+    mcp_server_url:
+      type: string
+      title: Server
+      example: {url}/mcp
+      format: uri
+"
+    )
 }
 
 /// A catalogue entry `oidc` whose tokens come from the server and whose API is `api_url`, and `machine` and `machine-basic`

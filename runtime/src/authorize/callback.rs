@@ -9,7 +9,7 @@ use super::{Authorize, AuthorizeParts, Failure, FlowError, after, record};
 use crate::connect::{Created, Creator};
 use crate::connections::{Applicant, NewConnection, Target, keep_users_own};
 use crate::model::JsonObject;
-use crate::oauth::{CodeGrant, TemporaryGrant};
+use crate::oauth::{CodeGrant, NotObtained, TemporaryGrant};
 use crate::provider::AuthMode;
 
 /// What a provider said, in characters.
@@ -122,6 +122,14 @@ impl Authorize {
                 expected: expected.clone(),
             });
         }
+        if pending.tells_issuer
+            && returned.value("iss").is_none()
+            && let Some(expected) = &pending.issuer
+        {
+            return Err(FlowError::NoIssuer {
+                expected: expected.clone(),
+            });
+        }
         let display_name = applicant.target.integration.display_name.clone();
         let credentials = match applicant.target.provider.auth_mode {
             AuthMode::App | AuthMode::Custom => {
@@ -195,6 +203,9 @@ impl Authorize {
             .get("authorization_code_param_in_callback")
             .and_then(Value::as_str);
         let Some(code) = returned.value(name.unwrap_or("code")) else {
+            if returned.value("error") == Some("invalid_client") {
+                self.forget_client(applicant, pending).await?;
+            }
             let told = returned
                 .told()
                 .unwrap_or_else(|| "it gave neither a code nor a reason".to_owned());
@@ -207,7 +218,21 @@ impl Authorize {
             client: pending.client.as_ref().map(pending::Client::as_oauth),
             refresh_token: pending.refresh_token.as_deref(),
         };
-        self.0.oauth.exchange(&mut applicant.target, &grant).await?;
+        let exchanged = self.0.oauth.exchange(&mut applicant.target, &grant).await;
+        if let Err(NotObtained { error, .. }) = &exchanged
+            && error.is_unknown_client()
+        {
+            self.forget_client(applicant, pending).await?;
+        }
+        Ok(exchanged?)
+    }
+
+    /// The provider does not know the client: if it had registered itself, who begins again gets another.
+    async fn forget_client(&self, applicant: &Applicant, pending: &Pending) -> Result<(), FlowError> {
+        if let Some(client) = &pending.client {
+            let integration_id = &applicant.target.integration.id;
+            self.0.oauth.forget_registered(integration_id, &client.id).await?;
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use crate::connect::CreateError;
 use crate::connections::ConnectionsError;
 use crate::encryption::EncryptionError;
-use crate::oauth::NotObtained;
+use crate::oauth::{DiscoveryError, NotObtained, RegistrationError};
 use crate::store::StoreError;
 
 /// Why an authorization came to nothing. Holds no secret; what a provider said is bounded.
@@ -51,6 +51,22 @@ pub enum FlowError {
     OtherToken,
     #[error("the answer came from {given:?}, and the authorization was asked for at {expected:?}")]
     Issuer { given: String, expected: String },
+    #[error("the answer does not say where it comes from, and {expected:?} promised that it would")]
+    NoIssuer { expected: String },
+    #[error(transparent)]
+    Discovery(Box<DiscoveryError>),
+    #[error(transparent)]
+    Registration(Box<RegistrationError>),
+    #[error(
+        "the authorization server {issuer:?} registers no clients by itself; register one there with the redirect URI \
+         {redirect_uri:?}, and set its id as `client_id` in the integration's `credentials`"
+    )]
+    NoRegistration { issuer: String, redirect_uri: String },
+    #[error(
+        "the provider reads about its clients at {document:?}, which it cannot reach; set `public_url` to the https address \
+         at which this server is found"
+    )]
+    Unreachable { document: String },
     #[error(transparent)]
     NoToken(Box<NotObtained>),
     #[error("what the provider's data asks for after the authorization failed: {reason}")]
@@ -82,6 +98,18 @@ impl From<NotObtained> for FlowError {
     }
 }
 
+impl From<DiscoveryError> for FlowError {
+    fn from(error: DiscoveryError) -> Self {
+        Self::Discovery(Box::new(error))
+    }
+}
+
+impl From<RegistrationError> for FlowError {
+    fn from(error: RegistrationError) -> Self {
+        Self::Registration(Box::new(error))
+    }
+}
+
 impl From<CreateError> for FlowError {
     fn from(error: CreateError) -> Self {
         Self::Create(Box::new(error))
@@ -96,13 +124,17 @@ impl FlowError {
             Self::IdGiven => "missing_connection_id",
             Self::NotAllowed { .. } => "integration_not_allowed",
             Self::Mode { .. } => "auth_mode_err",
-            Self::NotConfigured { .. } | Self::IntegrationChanged { .. } => "provider_config_err",
+            Self::NotConfigured { .. } | Self::IntegrationChanged { .. } | Self::Unreachable { .. } => {
+                "provider_config_err"
+            }
             Self::GrantType { .. } => "grant_type_err",
             Self::Url { .. } => "url_param_err",
             Self::NoState | Self::UnknownState | Self::Stored(_) => "state_err",
             Self::OtherBrowser { .. } => "state_cookie_err",
-            Self::Refused { .. } | Self::OtherToken | Self::Issuer { .. } => "callback_err",
+            Self::Refused { .. } | Self::OtherToken | Self::Issuer { .. } | Self::NoIssuer { .. } => "callback_err",
             Self::NoToken(_) => "token_err",
+            Self::Discovery(_) => "discovery_err",
+            Self::Registration(_) | Self::NoRegistration { .. } => "client_registration_err",
             Self::After { .. } => "connection_validation_failed",
             Self::Create(error) => match &**error {
                 CreateError::NotVerified(_) => "connection_validation_failed",

@@ -1,5 +1,6 @@
 //! Sends customers to a provider and receives them when they come back: OAuth 2 authorization codes (RFC 6749, section 4.1) with
-//! PKCE (RFC 7636), installations of apps and of plugins.
+//! PKCE (RFC 7636), installations of apps and of plugins. MCP servers are asked first how they are logged in to, and clients of
+//! theirs register themselves.
 //!
 //! An authorization is begun with a connect session. What its end needs is kept sealed in the database under the hash of its
 //! `state`, can be taken once, and is bound to the browser by a cookie: whoever is lured into finishing somebody else's
@@ -8,9 +9,12 @@
 
 mod after;
 mod callback;
+mod client_metadata;
 mod error;
+mod mcp;
 mod pending;
 mod record;
+mod registered;
 mod start;
 mod url;
 mod waiting;
@@ -49,6 +53,8 @@ pub struct AuthorizeParts {
     pub entropy: Entropy,
     /// Pages that opened popups.
     pub waiting: Waiting,
+    /// Where browsers find this server, without a slash at the end.
+    pub public_url: String,
     /// Where providers send customers back to.
     pub callback_url: String,
     /// Whether the end must come from the browser that began.

@@ -32,6 +32,9 @@ pub(super) struct Pending {
     pub(super) popup_id: Option<String>,
     /// RFC 9207.
     pub(super) issuer: Option<String>,
+    /// Whether the answer must say that it comes from there.
+    #[serde(default)]
+    pub(super) tells_issuer: bool,
 }
 
 /// Temporary credentials that the customer was sent to authorize.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::mcp::Prepared;
 use super::pending::{self, Client, Pending};
 use super::url::{Ask, Grant};
 use super::{Authorize, AuthorizeParts, Failure, FlowError, record};
@@ -70,7 +71,15 @@ impl Authorize {
             .applicant(&session.environment_id, &provider_config_key, given)
             .await?;
         complete_config(&applicant.target.provider, &mut applicant.target.connection_config)?;
-        let client = own_client(&begin.credentials)?;
+        let mut prepared = Prepared {
+            client: own_client(&begin.credentials)?,
+            issuer: word(&applicant.target.provider.json, "issuer").map(str::to_owned),
+            tells_issuer: false,
+        };
+        if applicant.target.provider.auth_mode.is_mcp() {
+            prepared = self.prepare(&mut applicant, prepared.client).await?;
+        }
+        let client = prepared.client;
         let state = pending::secret(parts.entropy.bytes());
         let verifier = needs_proof(&applicant).then(|| pending::secret(parts.entropy.bytes()));
         let mut authorization_params = begin.authorization_params;
@@ -83,7 +92,7 @@ impl Authorize {
                 temporary = Some(given.into());
                 location
             }
-            AuthMode::OAuth2 => by_code(
+            AuthMode::OAuth2 | AuthMode::McpOAuth2 | AuthMode::McpOAuth2Generic => by_code(
                 parts,
                 &applicant,
                 &CodeAsk {
@@ -120,7 +129,8 @@ impl Authorize {
             client,
             temporary,
             popup_id: begin.popup_id,
-            issuer: word(&applicant.target.provider.json, "issuer").map(str::to_owned),
+            issuer: prepared.issuer,
+            tells_issuer: prepared.tells_issuer,
             session,
         };
         kept.keep(parts, &state).await?;
@@ -183,6 +193,12 @@ fn by_code(parts: &AuthorizeParts, applicant: &Applicant, ask: &CodeAsk<'_>) -> 
     let challenge = ask.verifier.map(pending::challenge);
     let separator = word(entry, "scope_separator").unwrap_or(" ");
     let scopes = overridden_scopes(ask.defaults).unwrap_or_else(|| applicant.scopes.clone());
+    let mut provider_params = authorization.params;
+    let is_offline = scopes.iter().any(|scope| scope == "offline_access");
+    if target.provider.auth_mode == AuthMode::McpOAuth2Generic && is_offline {
+        // Without it servers of OpenID Connect give no refresh token (Core 1.0, section 11). Other providers' data says so.
+        provider_params.insert("prompt".to_owned(), "consent".into());
+    }
     Ask {
         entry,
         base: authorization.url,
@@ -193,7 +209,7 @@ fn by_code(parts: &AuthorizeParts, applicant: &Applicant, ask: &CodeAsk<'_>) -> 
             challenge: challenge.as_deref(),
         },
         scope: &scopes.join(separator),
-        provider_params: authorization.params,
+        provider_params,
         params: ask.params,
         user_scope: ask.user_scope,
     }
@@ -265,7 +281,10 @@ fn app_page(link: &str) -> Result<::url::Url, FlowError> {
     })
 }
 
-fn authorization(parts: &AuthorizeParts, applicant: &Applicant) -> Result<crate::oauth::Authorization, FlowError> {
+pub(super) fn authorization(
+    parts: &AuthorizeParts,
+    applicant: &Applicant,
+) -> Result<crate::oauth::Authorization, FlowError> {
     parts
         .oauth
         .authorization(&applicant.target)
@@ -283,7 +302,9 @@ fn not_configured(applicant: &Applicant, what: &'static str) -> FlowError {
 
 /// Whether the code is bound to who asked for it (RFC 7636).
 fn needs_proof(applicant: &Applicant) -> bool {
-    applicant.target.provider.json.get("disable_pkce") != Some(&Value::Bool(true))
+    let provider = &applicant.target.provider;
+    // A server that was discovered said that it knows it.
+    provider.auth_mode == AuthMode::McpOAuth2Generic || provider.json.get("disable_pkce") != Some(&Value::Bool(true))
 }
 
 /// Scopes that the customer's back end decided, as a list or with commas between. Not the browser's to choose.

@@ -8,6 +8,7 @@ use super::{Connect, CreateError};
 use crate::connections::{ConnectionsError, NewConnection, Target, check_typed, complete_config};
 use crate::credentials::Credentials;
 use crate::model::{ConnectSession, Connection, EnvironmentId, JsonObject};
+use crate::oauth::DISCOVERED_FIELDS;
 use crate::provider::Provider;
 use crate::webhooks::AuthOperation;
 
@@ -185,7 +186,8 @@ impl Connect {
 fn keep_own_config(provider: &Provider, replaced: &Target, config: &mut JsonObject) {
     for (name, value) in &replaced.connection_config {
         let is_declared = provider.fields("connection_config").any(|(field, _)| field == name);
-        if !is_declared && !config.contains_key(name) {
+        let is_discovered = DISCOVERED_FIELDS.contains(&name.as_str());
+        if !is_declared && !is_discovered && !config.contains_key(name) {
             config.insert(name.clone(), value.clone());
         }
     }

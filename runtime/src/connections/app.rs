@@ -23,6 +23,17 @@ const CLIENT_FIELDS: [Field; 4] = [
     ("webhook_secret", CLIENT_SECRET_CHARS_MAX, false),
 ];
 
+/// Clients of MCP servers may register themselves; what they say of themselves then is here too.
+const MCP_CLIENT_FIELDS: [Field; 7] = [
+    ("client_id", CLIENT_ID_CHARS_MAX, false),
+    ("client_secret", CLIENT_SECRET_CHARS_MAX, false),
+    ("scopes", SCOPES_CHARS_MAX, false),
+    ("webhook_secret", CLIENT_SECRET_CHARS_MAX, false),
+    ("client_name", CLIENT_ID_CHARS_MAX, false),
+    ("client_uri", URL_CHARS_MAX, false),
+    ("client_logo_uri", URL_CHARS_MAX, false),
+];
+
 const APP_FIELDS: [Field; 3] = [
     ("app_id", CLIENT_ID_CHARS_MAX, true),
     ("app_link", URL_CHARS_MAX, true),
@@ -43,7 +54,9 @@ pub(super) fn credentials(provider: &Provider, given: Option<Value>) -> Result<O
         return Ok(None);
     };
     let mut fields = Vec::new();
-    if mode.has_client() {
+    if mode.is_mcp() {
+        fields.extend(MCP_CLIENT_FIELDS);
+    } else if mode.has_client() {
         // A public client has no secret (RFC 6749, section 2.1).
         let is_public = provider.json.get("token_request_auth_method").and_then(Value::as_str) == Some("none");
         let is_needed =
@@ -186,6 +199,24 @@ mod tests {
             let error = check("github", given).unwrap_err();
             assert!(error.starts_with(message), "{error}");
         }
+    }
+
+    #[test]
+    fn a_client_of_an_mcp_server_may_register_itself() {
+        let app = json!({"type": "MCP_OAUTH2", "client_name": "Acme", "client_uri": "https://acme.test"});
+        let checked = check("linear-mcp", Some(app)).unwrap().unwrap();
+        assert_eq!(
+            (&checked["client_name"], &checked["scopes"]),
+            (&json!("Acme"), &json!(""))
+        );
+        assert!(client(&checked).is_none());
+        let app = json!({"type": "MCP_OAUTH2", "client_id": "public"});
+        assert_eq!(
+            client(&check("linear-mcp", Some(app)).unwrap().unwrap())
+                .unwrap()
+                .client_id,
+            "public"
+        );
     }
 
     #[test]

@@ -17,6 +17,16 @@ pub struct Applicant {
     pub scopes: Vec<String>,
     /// Where the integration's app is installed.
     pub app_link: Option<String>,
+    /// What the client says of itself where it registers itself.
+    pub about: AboutClient,
+}
+
+/// What people read of a client at the provider.
+#[derive(Clone, Debug, Default)]
+pub struct AboutClient {
+    pub name: Option<String>,
+    pub uri: Option<String>,
+    pub logo_uri: Option<String>,
 }
 
 impl Connections {
@@ -42,7 +52,13 @@ impl Connections {
         };
         let scopes = text("scopes").unwrap_or_default().split(',').map(str::trim);
         let scopes = scopes.filter(|scope| !scope.is_empty()).map(str::to_owned).collect();
-        let app_link = text("app_link").map(str::to_owned);
+        let owned = |name: &str| text(name).map(str::to_owned);
+        let app_link = owned("app_link");
+        let about = AboutClient {
+            name: owned("client_name"),
+            uri: owned("client_uri"),
+            logo_uri: owned("client_logo_uri"),
+        };
         let now_ms = inner.clock.now_ms();
         let connection = Connection {
             key: ConnectionKey::new(now_ms, inner.entropy.bytes()),
@@ -66,6 +82,7 @@ impl Connections {
             target,
             scopes,
             app_link,
+            about,
         })
     }
 }

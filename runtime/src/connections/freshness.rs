@@ -7,14 +7,18 @@ use serde_json::Value;
 
 use super::users_own::WRITES_MAX;
 use super::{Connections, ConnectionsError, Target, fields};
-use crate::credentials::{Credentials, Secret, SessionKind};
+use crate::credentials::{Credentials, Secret, SessionKind, lookup};
 use crate::model::{Connection, EnvironmentId, RefreshFailure, Webhook};
-use crate::provider::Provider;
+use crate::provider::{AuthMode, Provider};
 use crate::store::{DueQuery, RefreshWrite};
 
 /// How long before their end credentials are refreshed, unless the provider's data has a `token_expiration_buffer`. (Nango
 /// compatibility.)
 pub const REFRESH_MARGIN_MS: i64 = 15 * 60 * 1_000;
+
+/// Where the connection_config of a connection whose server was discovered has the address that its tokens come from. (Nango
+/// compatibility.)
+pub(crate) const DISCOVERED_TOKEN_ENDPOINT: &str = "oauth_metadata.token_endpoint";
 
 /// Where the right to refresh a connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +70,9 @@ fn is_refreshable(target: &Target, credentials: &Credentials) -> bool {
     let has_url = |key: &str| provider.json.get(key).is_some_and(Value::is_string);
     match credentials {
         Credentials::OAuth2 { refresh_token, .. } => {
-            refresh_token.is_some() && (has_url("refresh_url") || has_url("token_url"))
+            let is_discovered = provider.auth_mode == AuthMode::McpOAuth2Generic
+                && lookup(&target.connection_config, DISCOVERED_TOKEN_ENDPOINT).is_some();
+            refresh_token.is_some() && (has_url("refresh_url") || has_url("token_url") || is_discovered)
         }
         Credentials::OAuth2Cc { .. } => has_url("token_url"),
         Credentials::AwsSigV4(aws) => aws.role_arn.is_some() && target.integration_config.contains_key("access_key_id"),

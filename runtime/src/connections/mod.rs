@@ -22,10 +22,11 @@ mod verification;
 use std::sync::{Arc, OnceLock};
 
 pub use app::{CLIENT_ID_CHARS_MAX, CLIENT_SECRET_CHARS_MAX};
-pub use applicant::Applicant;
+pub use applicant::{AboutClient, Applicant};
 pub use cache::{CACHE_TTL_MS, INTEGRATIONS_MAX, TARGETS_MAX};
 pub use error::ConnectionsError;
 pub(crate) use fields::{check_typed, complete_config, connection_config as check_config};
+pub(crate) use freshness::DISCOVERED_TOKEN_ENDPOINT;
 pub use freshness::{Fresh, REFRESH_MARGIN_MS, RefreshRight};
 pub use input::{IntegrationPatch, NewConnection, NewIntegration};
 pub use masking::{Masking, RunMasker};

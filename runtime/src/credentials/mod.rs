@@ -12,7 +12,7 @@ mod secret;
 #[cfg(test)]
 mod tests;
 
-pub use fields::{CredentialsError, KEY_CHARS_MAX, PEM_CHARS_MAX, TOKEN_CHARS_MAX};
+pub use fields::{CLIENT_CHARS_MAX, CredentialsError, KEY_CHARS_MAX, PEM_CHARS_MAX, TOKEN_CHARS_MAX};
 pub use lookup::lookup;
 pub use mode::CredentialsType;
 pub use pem::pem_der;

@@ -13,14 +13,17 @@ pub const SECRET_BYTES_MIN: usize = 4;
 const LONG_BYTES_MIN: usize = 16;
 
 /// Fields that say what a credential is, for whom, where and until when: masking `us-east-1` would hide half a log.
-const NOT_SECRET: [&str; 15] = [
+const NOT_SECRET: [&str; 18] = [
     "type",
     "token_type",
+    "token_endpoint",
+    "token_endpoint_auth_method",
     "scope",
     "scopes",
     "expires_at",
     "expires_in",
     "client_id",
+    "client_name",
     "app_id",
     "organization_id",
     "user_id",

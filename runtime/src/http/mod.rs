@@ -103,6 +103,7 @@ routes! {
     get    "/connect"                                           => connect_page::show, OPEN;
     get    "/oauth/connect/{provider_config_key}"               => oauth::start, OPEN;
     get    "/oauth/callback"                                    => oauth::callback, OPEN;
+    get    "/oauth/client-metadata/{environment_id}/{provider_config_key}" => oauth::client_metadata, OPEN;
     post   "/connect/sessions"                                  => connect_sessions::create, Some(Scope::ConnectSessionsWrite);
     post   "/connect/sessions/reconnect"                        => connect_sessions::create_reconnect, Some(Scope::ConnectSessionsWrite);
     get    "/connect/session"                                   => connect_sessions::show, OPEN;

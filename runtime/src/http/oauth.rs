@@ -1,6 +1,7 @@
 //! The popup of an authorization: where it begins, and where providers send customers back to. Both are opened by browsers, so what
 //! goes wrong is a page.
 
+use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -114,6 +115,31 @@ pub async fn callback(State(runtime): State<Runtime>, RawQuery(query): RawQuery,
             })
         }
         Err(failure) => came_to_nothing(&runtime, &failure),
+    }
+}
+
+/// What the OAuth client of an integration says of itself.
+///
+/// An authorization server that takes the URL of this document as the client's id reads it here.
+#[utoipa::path(
+    get, path = "/oauth/client-metadata/{environment_id}/{provider_config_key}", tag = "connect", security(()),
+    params(("environment_id" = String, Path), ("provider_config_key" = String, Path)),
+    responses(
+        (status = 200, description = "Client metadata (RFC 7591)", body = Value),
+        (status = 404, description = "No integration with an MCP server's client"),
+    ),
+)]
+pub async fn client_metadata(
+    State(runtime): State<Runtime>,
+    PathParams((environment_id, provider_config_key)): PathParams<(String, String)>,
+) -> Response {
+    match runtime.client_metadata(&environment_id, &provider_config_key).await {
+        Ok(Some(metadata)) => Json(metadata).into_response(),
+        Ok(None) => StatusCode::NOT_FOUND.into_response(),
+        Err(error) => {
+            tracing::warn!(%error, "The metadata of a client could not be given: {error}");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
     }
 }
 

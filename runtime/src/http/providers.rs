@@ -117,7 +117,7 @@ fn entry(provider: &Provider) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::{AuthMode, SignatureMethod};
+    use crate::provider::{AuthMode, ClientRegistration, SignatureMethod};
 
     #[test]
     fn entries_have_names_and_are_found_by_them() {
@@ -127,6 +127,7 @@ mod tests {
             auth_mode: AuthMode::OAuth2,
             signature_method: SignatureMethod::default(),
             revocation: None,
+            client_registration: ClientRegistration::default(),
             proxy: None,
             json: serde_json::json!({"display_name": "GitHub (User OAuth)"}),
         };

@@ -15,7 +15,7 @@ use super::RefreshError;
 use super::answer::refusal;
 use super::request::TokenRequest;
 use crate::credentials::Secret;
-use crate::egress::{EgressPolicy, EgressResolver, ResolveError, tls_config};
+use crate::egress::{EgressDenied, EgressPolicy, EgressResolver, ResolveError, tls_config};
 use crate::model::JsonObject;
 
 /// From the first attempt to connect to the last byte of the answer. Much shorter than a lease.
@@ -67,7 +67,6 @@ impl TokenClient {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .connect_timeout(Duration::from_millis(CONNECT_TIMEOUT_MS))
-            .timeout(Duration::from_millis(TOKEN_TIMEOUT_MS))
             .build()?;
         Ok(Self { http, policy })
     }
@@ -117,6 +116,31 @@ impl TokenClient {
     /// Gives the answer with its status, whatever it is; not one that leads elsewhere.
     pub(super) async fn send_raw(&self, request: TokenRequest) -> Result<RawAnswer, RefreshError> {
         let host = request.url.host_str().unwrap_or_default().to_owned();
+        let limits = Limits {
+            timeout_ms: TOKEN_TIMEOUT_MS,
+            bytes_max: Some(TOKEN_ANSWER_BYTES_MAX),
+        };
+        let answer = self.fetch(request, limits).await;
+        let answer = answer.map_err(|error| of_token_endpoint(error, &host))?;
+        if answer.status.is_redirection() {
+            return Err(RefreshError::Redirect { host });
+        }
+        Ok(RawAnswer {
+            host,
+            status: answer.status,
+            headers: answer.headers,
+            body: answer.body,
+        })
+    }
+
+    /// Which addresses it connects to.
+    pub(super) fn policy(&self) -> &EgressPolicy {
+        &self.policy
+    }
+
+    /// Gives whatever is answered; redirects are answers. It may hold secrets.
+    pub(super) async fn fetch(&self, request: TokenRequest, limits: Limits) -> Result<Fetched, FetchError> {
+        let host = request.url.host_str().unwrap_or_default();
         // An address is not resolved, so nobody else would look at it.
         let address = match request.url.host() {
             Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
@@ -124,37 +148,72 @@ impl TokenClient {
             Some(Host::Domain(_)) | None => None,
         };
         if let Some(address) = address {
-            self.policy.check(&host, address).map_err(RefreshError::EgressDenied)?;
+            self.policy.check(host, address).map_err(FetchError::EgressDenied)?;
         }
+        let classify = |error| classify(error, limits.timeout_ms);
         let sent = self
             .http
             .request(request.method, request.url)
             .headers(request.headers)
             .body(request.body.expose().clone())
+            .timeout(Duration::from_millis(limits.timeout_ms))
             .send()
             .await;
-        let mut answer = sent.map_err(|error| classify(error, &host))?;
-        let status = answer.status();
-        if status.is_redirection() {
-            return Err(RefreshError::Redirect { host });
-        }
-        let headers = answer.headers().clone();
+        let mut answer = sent.map_err(classify)?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
         let mut body = Vec::new();
-        while let Some(piece) = answer.chunk().await.map_err(|error| classify(error, &host))? {
-            if body.len() + piece.len() > TOKEN_ANSWER_BYTES_MAX {
-                return Err(RefreshError::TooLarge {
-                    host,
-                    bytes_max: TOKEN_ANSWER_BYTES_MAX,
-                });
+        let bytes_max = limits.bytes_max.filter(|_| !status.is_redirection());
+        if let Some(bytes_max) = bytes_max {
+            while let Some(piece) = answer.chunk().await.map_err(classify)? {
+                if body.len() + piece.len() > bytes_max {
+                    return Err(FetchError::TooLarge { bytes_max });
+                }
+                body.extend_from_slice(&piece);
             }
-            body.extend_from_slice(&piece);
         }
-        Ok(RawAnswer {
-            host,
+        Ok(Fetched {
             status,
             headers,
             body: Secret::new(body),
         })
+    }
+}
+
+/// How long one request may take, and how much of the answer is read; of the body nothing when none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) timeout_ms: u64,
+    pub(super) bytes_max: Option<usize>,
+}
+
+/// What was answered.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Secret<Vec<u8>>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    #[error(transparent)]
+    EgressDenied(EgressDenied),
+    #[error("no answer within {timeout_ms} ms")]
+    Timeout { timeout_ms: u64 },
+    #[error("no answer")]
+    Network(#[source] reqwest::Error),
+    #[error("the answer is larger than {bytes_max} bytes")]
+    TooLarge { bytes_max: usize },
+}
+
+fn of_token_endpoint(error: FetchError, host: &str) -> RefreshError {
+    let host = host.to_owned();
+    match error {
+        FetchError::EgressDenied(denied) => RefreshError::EgressDenied(denied),
+        FetchError::Timeout { timeout_ms } => RefreshError::Timeout { host, timeout_ms },
+        FetchError::Network(source) => RefreshError::Network { host, source },
+        FetchError::TooLarge { bytes_max } => RefreshError::TooLarge { host, bytes_max },
     }
 }
 
@@ -194,25 +253,19 @@ pub(super) fn refused(host: String, status: StatusCode, object: Option<&Secret<J
     }
 }
 
-fn classify(error: reqwest::Error, host: &str) -> RefreshError {
+fn classify(error: reqwest::Error, timeout_ms: u64) -> FetchError {
     let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
     while let Some(found) = cause {
         if let Some(ResolveError::Denied(denied)) = found.downcast_ref() {
-            return RefreshError::EgressDenied(denied.clone());
+            return FetchError::EgressDenied(denied.clone());
         }
         cause = found.source();
     }
     if error.is_timeout() {
-        return RefreshError::Timeout {
-            host: host.to_owned(),
-            timeout_ms: TOKEN_TIMEOUT_MS,
-        };
+        return FetchError::Timeout { timeout_ms };
     }
-    RefreshError::Network {
-        host: host.to_owned(),
-        // Some providers take secrets in the query.
-        source: error.without_url(),
-    }
+    // Some providers take secrets in the query.
+    FetchError::Network(error.without_url())
 }
 
 /// Gives reqwest only the addresses that the policy permits.

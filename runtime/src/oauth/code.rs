@@ -6,7 +6,7 @@ use url::Url;
 
 use super::request::{self, TokenRequest};
 use super::values::{Moment, TokenValues};
-use super::{NotObtained, OAuth, RefreshError, answer, error};
+use super::{NotObtained, OAuth, RefreshError, answer, error, mcp};
 use crate::connections::Target;
 use crate::credentials::{Credentials, CredentialsType, OAuthClient, Secret};
 use crate::model::JsonObject;
@@ -116,6 +116,12 @@ impl OAuth {
         let entry = &applicant.provider.json;
         let mut params = Map::new();
         values.add("authorization_params", &mut params)?;
+        if let Some(resource) = mcp::resource(applicant) {
+            params.insert("resource".to_owned(), resource.into());
+        }
+        if let Some(url) = mcp::endpoint(applicant, "authorization_endpoint")? {
+            return Ok(Authorization { url, params });
+        }
         if entry.get("token_url").is_some_and(Value::is_string) {
             values.url(entry, "token_url")?;
             values.add("token_params", &mut Map::new())?;

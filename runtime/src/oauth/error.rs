@@ -113,6 +113,17 @@ pub enum RefreshError {
     Store(#[from] StoreError),
 }
 
+impl RefreshError {
+    /// Whether the provider says that it does not know the client (RFC 6749, section 5.2).
+    #[must_use]
+    pub fn is_unknown_client(&self) -> bool {
+        let (Self::Status { error, .. } | Self::NoToken { error, .. }) = self else {
+            return false;
+        };
+        error.as_deref() == Some("invalid_client")
+    }
+}
+
 /// `: invalid_grant (…)`
 fn told(error: Option<&str>, description: Option<&str>) -> String {
     match (error, description) {

@@ -19,6 +19,7 @@ mod error;
 mod flight;
 mod jwt;
 mod learn;
+mod mcp;
 mod minted;
 mod obtain;
 mod record;
@@ -36,14 +37,17 @@ mod values;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::StreamExt as _;
+use sha2::{Digest as _, Sha256};
 
 use crate::clock::{Clock, Entropy};
 use crate::connections::{Connections, ConnectionsError, RefreshRight, Target};
 use crate::credentials::Credentials;
 use crate::logs::Logs;
-use crate::model::{Connection, EnvironmentId, Generation};
-use crate::store::{DueQuery, Store};
+use crate::model::{Connection, EnvironmentId, Generation, IntegrationId};
+use crate::store::{DueQuery, Store, StoreError};
 use crate::webhooks::Webhooks;
 
 use client::TokenClient;
@@ -53,6 +57,10 @@ pub use client::{SetupError, TOKEN_ANSWER_BYTES_MAX, TOKEN_TIMEOUT_MS};
 pub use code::{Authorization, CodeGrant};
 pub use error::{NoCredentials, NotObtained, OAuthError, RefreshError};
 pub use jwt::JwtError;
+pub use mcp::{
+    AuthorizationServer, ClientAuth, DISCOVERED_FIELDS, Discovered, DiscoveryError, RegisteredClient, Registration,
+    RegistrationError, SERVER_FIELD,
+};
 pub(crate) use record::failing_days;
 pub use revocation::{NotRevoked, RevocationRequest};
 pub use temporary::{Temporary, TemporaryGrant};
@@ -387,10 +395,39 @@ impl OAuth {
             }
             Err(error) => {
                 let error = error::without_secrets(&target, error);
+                if error.is_unknown_client() {
+                    self.forget_client(&target).await;
+                }
                 record.failed(right, &error).await;
                 Err(failed(error))
             }
         }
+    }
+
+    /// The provider does not know the connection's client any more: if it had registered itself, the next authorization
+    /// registers another.
+    async fn forget_client(&self, target: &Target) {
+        let Credentials::OAuth2 {
+            config_override: Some(client),
+            ..
+        } = &target.credentials
+        else {
+            return;
+        };
+        let forgotten = self.forget_registered(&target.integration.id, &client.client_id).await;
+        if let Err(error) = forgotten {
+            tracing::warn!(%error, "A client that its provider does not know any more was not forgotten: {error}");
+        }
+    }
+
+    /// Forgets a client that registered itself, by its id. Does nothing when it is another's.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_registered(&self, integration_id: &IntegrationId, client_id: &str) -> Result<(), StoreError> {
+        let hash = client_id_hash(client_id);
+        self.0.store.forget_oauth_client(integration_id, &hash).await?;
+        Ok(())
     }
 
     async fn stored(&self, connection: &Connection) -> Result<Arc<Target>, ConnectionsError> {
@@ -428,6 +465,12 @@ impl OAuth {
             tracing::error!(%error, "Tokens that came for a deleted connection will not be revoked: {error}");
         }
     }
+}
+
+/// What a client that registered itself is found by.
+#[must_use]
+pub fn client_id_hash(client_id: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(client_id.as_bytes()))
 }
 
 /// Whether a refresh may be tried now, as far as former failures go.

@@ -8,6 +8,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use serde_json::{Map, Value, json};
 use url::{Url, form_urlencoded};
 
+use super::mcp::{self, ClientAuth as RegisteredAuth};
 use super::values::{Moment, TokenValues, text};
 use super::{RefreshError, client_assertion};
 use crate::connections::Target;
@@ -64,7 +65,8 @@ pub(super) fn build(target: &Target, moment: Moment) -> Result<TokenRequest, Ref
             config_override,
             ..
         } => {
-            let client = config_override.as_ref().or(target.client.as_ref());
+            let brought = mcp::client_info(target);
+            let client = config_override.as_ref().or(brought.as_ref()).or(target.client.as_ref());
             let client = client.ok_or_else(|| RefreshError::NoClient {
                 provider_config_key: target.integration.unique_key.clone(),
             })?;
@@ -128,10 +130,15 @@ pub(super) fn request(
     let target = values.target;
     let entry = &target.provider.json;
     // A provider of apps that has users' tokens as well names both.
-    let mut url = match entry.get(url).and_then(|urls| urls.get("OAUTH2")) {
-        Some(given) => values.url(&json!({ (url): given }), url)?,
-        None => values.url(entry, url)?,
+    let of_users = entry.get(url).and_then(|urls| urls.get("OAUTH2"));
+    let mut url = match (mcp::endpoint(target, "token_endpoint")?, of_users) {
+        (Some(url), _) => url,
+        (None, Some(given)) => values.url(&json!({ (url): given }), url)?,
+        (None, None) => values.url(entry, url)?,
     };
+    if let Some(resource) = mcp::resource(target) {
+        parameters.insert("resource".to_owned(), resource.into());
+    }
     let mut headers = values.headers()?;
     let (id, secret) = (client.client_id.as_str(), client.client_secret.expose().as_str());
     let add = |parameters: &mut JsonObject, names: [&str; 2]| {
@@ -221,6 +228,12 @@ pub(super) fn authorize(headers: &mut HeaderMap, id: &str, secret: &str) -> Resu
 }
 
 fn client_auth(target: &Target) -> Result<ClientAuth, RefreshError> {
+    match mcp::client_auth(target) {
+        // Without a secret only its id is sent.
+        Some(RegisteredAuth::None | RegisteredAuth::Post) => return Ok(ClientAuth::Body),
+        Some(RegisteredAuth::Basic) => return Ok(ClientAuth::Header),
+        None => {}
+    }
     let word = |key: &str| target.provider.json.get(key).and_then(Value::as_str);
     match (word("token_request_auth_method"), word("authorization_method")) {
         (Some("basic"), _) => Ok(ClientAuth::Both),

@@ -13,7 +13,8 @@ use crate::credentials::{Secret, lookup};
 use crate::model::JsonObject;
 use crate::provider::template::{AwsScope, BodyTemplate, Template, TemplateError, UrlTemplate, Values};
 
-const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("nango-runtime/", env!("CARGO_PKG_VERSION")));
+pub(super) const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("nango-runtime/", env!("CARGO_PKG_VERSION")));
 
 /// What makes one request unlike any other: its time and its randomness.
 #[derive(Clone, Copy, Debug)]

@@ -79,11 +79,30 @@ impl AuthMode {
         }
     }
 
+    /// Whether it is that of MCP servers, whose clients may register themselves.
+    #[must_use]
+    pub fn is_mcp(self) -> bool {
+        matches!(self, Self::McpOAuth2 | Self::McpOAuth2Generic)
+    }
+
     /// Whether an integration of this mode is an app with a private key.
     #[must_use]
     pub fn has_app(self) -> bool {
         matches!(self, Self::App | Self::Custom)
     }
+}
+
+/// How a provider gets to know a client.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientRegistration {
+    /// The client registers itself (RFC 7591) at the provider's `registration_url`.
+    Dynamic,
+    /// Somebody registers it, and gives it to the integration.
+    #[default]
+    Static,
+    /// Its id is the URL of a document that says all about it (Client ID Metadata Document).
+    Cimd,
 }
 
 /// How a provider signs OAuth 1.0a requests (RFC 5849, 3.4).

@@ -11,8 +11,8 @@ use super::header::HeaderTemplate;
 use super::revocation::{Revocation, revocation};
 use super::template::{BodyTemplate, Template, TemplateError, UrlTemplate};
 use super::{
-    AuthMode, InBody, PaginateSpec, Provider, ProxySpec, RateLimitScope, RetrySpec, SignatureMethod, VerificationSpec,
-    WaitStrategy,
+    AuthMode, ClientRegistration, InBody, PaginateSpec, Provider, ProxySpec, RateLimitScope, RetrySpec,
+    SignatureMethod, VerificationSpec, WaitStrategy,
 };
 use crate::model::JsonObject;
 
@@ -64,6 +64,13 @@ pub(super) fn provider(name: &str, mut json: Value) -> Result<Provider, EntryErr
         display_name: entry.display_name.unwrap_or_else(|| name.to_owned()),
         auth_mode: entry.auth_mode,
         signature_method: entry.signature_method,
+        client_registration: entry.client_registration.unwrap_or({
+            // Who says where clients register themselves means that they do.
+            match entry.registration_url {
+                Some(_) => ClientRegistration::Dynamic,
+                None => ClientRegistration::Static,
+            }
+        }),
         proxy: entry.proxy.map(proxy).transpose()?,
         revocation: match entry.revocation {
             Some(given) => Some(revocation(given, by_header)?),
@@ -79,6 +86,8 @@ struct Entry {
     auth_mode: AuthMode,
     #[serde(default)]
     signature_method: SignatureMethod,
+    client_registration: Option<ClientRegistration>,
+    registration_url: Option<String>,
     proxy: Option<Proxy>,
     revocation: Option<Revocation>,
 }
@@ -422,6 +431,16 @@ mod tests {
     }
 
     #[test]
+    fn clients_register_themselves_where_the_data_says_so() {
+        let of = |entry| provider("p", entry).unwrap().client_registration;
+        assert_eq!(of(json!({"auth_mode": "MCP_OAUTH2"})), ClientRegistration::Static);
+        let with_url = json!({"auth_mode": "MCP_OAUTH2", "registration_url": "https://acme.test/register"});
+        assert_eq!(of(with_url), ClientRegistration::Dynamic);
+        let cimd = json!({"auth_mode": "MCP_OAUTH2", "client_registration": "cimd"});
+        assert_eq!(of(cimd), ClientRegistration::Cimd);
+    }
+
+    #[test]
     fn malformed_entries_name_the_key() {
         for (json, message) in [
             (
@@ -472,6 +491,10 @@ mod tests {
             (
                 json!({"auth_mode": "OAUTH1", "signature_method": "ROT13"}),
                 "`signature_method` is not as expected: unknown variant `ROT13`",
+            ),
+            (
+                json!({"auth_mode": "MCP_OAUTH2", "client_registration": "magic"}),
+                "`client_registration` is not as expected: unknown variant `magic`",
             ),
             (
                 json!({"auth_mode": "NONE", "proxy": {"retry": {"error_code": ["6xx"]}}}),

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use template::{BodyTemplate, Template, UrlTemplate};
 
-pub use auth_mode::{AuthMode, SignatureMethod};
+pub use auth_mode::{AuthMode, ClientRegistration, SignatureMethod};
 pub use header::HeaderTemplate;
 pub use in_body::{InBody, WaitStrategy};
 pub use load::{CatalogueError, FILE_BYTES_MAX};
@@ -42,6 +42,8 @@ pub struct Provider {
     pub auth_mode: AuthMode,
     /// How OAuth 1.0a requests are signed.
     pub signature_method: SignatureMethod,
+    /// How it gets to know clients of the mode MCP_OAUTH2.
+    pub client_registration: ClientRegistration,
     /// How requests to its API are made; none for providers without an API of their own.
     pub proxy: Option<ProxySpec>,
     /// How tokens are revoked; none where nobody says.

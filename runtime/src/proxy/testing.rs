@@ -11,7 +11,7 @@ use crate::connections::{Masking, Target};
 use crate::credentials::{Credentials, Secret};
 use crate::model::{Connection, Integration, JsonObject, Sealed};
 use crate::provider::template::{Template, UrlTemplate};
-use crate::provider::{AuthMode, HeaderTemplate, Provider, ProxySpec, SignatureMethod};
+use crate::provider::{AuthMode, ClientRegistration, HeaderTemplate, Provider, ProxySpec, SignatureMethod};
 
 pub(super) fn options() -> ProxyOptions {
     ProxyOptions::default()
@@ -24,6 +24,7 @@ pub(super) fn provider(base_url: &str) -> Provider {
         auth_mode: AuthMode::ApiKey,
         signature_method: SignatureMethod::default(),
         revocation: None,
+        client_registration: ClientRegistration::default(),
         proxy: Some(ProxySpec {
             base_url: Some(UrlTemplate::parse(base_url).unwrap()),
             ..ProxySpec::default()

@@ -1,8 +1,8 @@
 //! Authorizations by a provider, as the API of an embedding program offers them.
 
 use super::Runtime;
-use crate::authorize::{Begin, Begun, Failure, Finished, Outcome, Returned, Waiter};
-use crate::model::ConnectSession;
+use crate::authorize::{Begin, Begun, Failure, Finished, FlowError, Outcome, Returned, Waiter};
+use crate::model::{ConnectSession, EnvironmentId, JsonObject};
 
 impl Runtime {
     /// Begins an authorization: gives where to send the browser. See [`crate::authorize::Authorize::start`].
@@ -30,5 +30,22 @@ impl Runtime {
     /// Tells the page that waits under that id how its popup ended. Whoever waits is told once; nobody else hears of it.
     pub fn tell_outcome(&self, popup_id: &str, outcome: Outcome) {
         self.0.authorize.tell(popup_id, outcome);
+    }
+
+    /// What an integration's OAuth client says of itself, for authorization servers that read it. See
+    /// [`crate::authorize::Authorize::client_metadata`].
+    ///
+    /// # Errors
+    /// When the integration cannot be read.
+    pub async fn client_metadata(
+        &self,
+        environment_id: &str,
+        provider_config_key: &str,
+    ) -> Result<Option<JsonObject>, FlowError> {
+        let environment_id = EnvironmentId::from(environment_id);
+        self.0
+            .authorize
+            .client_metadata(&environment_id, provider_config_key)
+            .await
     }
 }

@@ -211,6 +211,7 @@ impl Runtime {
             clock: clock.clone(),
             entropy: entropy.clone(),
             waiting: Waiting::default(),
+            public_url: config.public_base_url(),
             callback_url: config.oauth_callback_url(),
             bind_browser: config.oauth_bind_browser,
         });

@@ -63,6 +63,11 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         "environment_variables",
         include_str!("../../migrations/0014_environment_variables.sql"),
     ),
+    (
+        15,
+        "oauth_clients",
+        include_str!("../../migrations/0015_oauth_clients.sql"),
+    ),
 ];
 
 /// For each connection to SQLite. WAL with `synchronous = NORMAL`: what was committed survives `kill -9` of this

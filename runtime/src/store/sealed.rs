@@ -55,6 +55,7 @@ sealed_columns! {
     "authorizations"."details" by "state_hash" for "'authorization:' || state_hash || ':details'";
     "environment_variables"."value" by "id" for "'environment_variable:' || environment_id || ':' || name";
     "revocations"."requests" by "id" for "'revocation:' || id || ':requests'";
+    "oauth_clients"."details" by "client_key" for "'oauth_client:' || client_key || ':details'";
     "recordings"."sealed" by "run_id" for "'recording:' || environment_id || ':' || run_id";
     "webhook_settings"."signing_keys" by "environment_id" for "'environment:' || environment_id || ':signing_keys'";
     "webhooks"."content" by "id" for "'webhook:' || id || ':content'";

@@ -15,6 +15,14 @@ pub fn explanation(error_type: &str) -> (&'static str, &'static str) {
             "The sign-in could not be completed",
             "The service did not accept the last step. Try again; if it fails again, tell whoever sent you here.",
         ),
+        "discovery_err" => (
+            "This server cannot be connected",
+            "It did not say in a safe way how to log in to it. Close this window and check the address that was entered; if it is right, whoever runs that server can help with the details below.",
+        ),
+        "client_registration_err" => (
+            "The service does not accept this application",
+            "It refused to register the application that wants access. Tell whoever sent you here, with the details below.",
+        ),
         "url_param_err" => (
             "Something is missing",
             "The service cannot be reached with what was filled in. Close this window, check your entries and try again.",

@@ -13,6 +13,7 @@ mod deployments;
 mod environment_variables;
 mod integrations;
 mod logs;
+mod oauth_clients;
 mod opening;
 mod recordings;
 mod records;
