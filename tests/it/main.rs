@@ -50,3 +50,4 @@ mod syncs;
 mod tidy;
 mod token_modes;
 mod torture;
+mod validation;

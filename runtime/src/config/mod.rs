@@ -15,6 +15,7 @@ use url::Url;
 use crate::credentials::Secret;
 
 pub use crate::recording::RecordRuns;
+pub use crate::schema::Validation;
 pub use layers::Flag;
 
 /// Validated settings of one runtime. `config.default.toml` documents each.
@@ -45,6 +46,8 @@ pub struct Config {
     pub override_hosts: Vec<String>,
     /// Which runs are recorded, so that they can be replayed.
     pub record_runs: RecordRuns,
+    /// Whether what functions take and give is checked against the schemas they declare.
+    pub validation: Validation,
     pub limits: Limits,
 }
 

@@ -55,6 +55,7 @@ pub(super) fn validate(layers: &Layers) -> Result<(Config, LogSettings), ConfigE
             "a list of hosts such as [\"api.example.com\", \".example.com\"]",
         )?,
         record_runs: typed(layers, "record_runs", "\"off\", \"failed\" or \"all\"")?,
+        validation: typed(layers, "validation", "\"on\" or \"off\"")?,
         limits: limits(layers)?,
     };
     let log = LogSettings {

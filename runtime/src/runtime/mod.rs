@@ -36,7 +36,7 @@ use crate::recordings::Recordings;
 use crate::records::{Records, RecordsError};
 use crate::rotation::Rotation;
 use crate::scheduler::Scheduler;
-use crate::schema::SchemaCache;
+use crate::schema::Schemas;
 use crate::store::{ConnectionPatch, ConnectionQuery, RecordKey, RecordPage, Store, StoreError};
 
 pub use crate::deploy::Deployed;
@@ -68,7 +68,7 @@ struct Parts {
     proxy: Proxy,
     executor: Executor,
     deploy: Deploy,
-    schemas: SchemaCache,
+    schemas: Schemas,
     records: Records,
     logs: Logs,
     recordings: Recordings,
