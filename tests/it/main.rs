@@ -12,6 +12,7 @@ mod connections_compat;
 mod contract;
 mod creation;
 mod credential_types;
+mod deployments;
 mod dry_run;
 mod encryption_keys;
 mod fixture;

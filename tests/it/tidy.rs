@@ -125,7 +125,15 @@ const WALLS: &[(&str, &[&str])] = &[
     ),
     (
         "deploy",
-        &["engine", "executor", "store", "connections", "schema", "config"],
+        &[
+            "engine",
+            "executor",
+            "store",
+            "connections",
+            "credentials",
+            "schema",
+            "config",
+        ],
     ),
     ("data_dir", &[]),
     // `credentials` for the one type that a key is.

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use url::Url;
 
 use crate::credentials::Secret;
+use crate::model::DeployKey;
 
 pub use crate::recording::RecordRuns;
 pub use crate::schema::Validation;
@@ -44,6 +45,8 @@ pub struct Config {
     pub egress_allow: Vec<ipnet::IpNet>,
     /// Public hosts that `Base-Url-Override` may name besides the provider's own.
     pub override_hosts: Vec<String>,
+    /// Whose signature components need; none: nobody's.
+    pub deploy_keys: Vec<DeployKey>,
     /// Which runs are recorded, so that they can be replayed.
     pub record_runs: RecordRuns,
     /// Whether what functions take and give is checked against the schemas they declare.

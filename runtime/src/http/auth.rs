@@ -36,7 +36,7 @@ needs! {
     ConnectionsList ConnectionsRead ConnectionsCreate ConnectionsUpdate ConnectionsDelete
     ConnectSessionsWrite
     IntegrationsList IntegrationsListFunctions IntegrationsRead IntegrationsCreate IntegrationsUpdate IntegrationsDelete
-    FunctionsRead FunctionsDryRun RunsReplay Deploy LogsRead AuditRead ProvidersRead MetricsRead
+    FunctionsList FunctionsRead FunctionsDryRun RunsReplay Deploy LogsRead AuditRead ProvidersRead MetricsRead
     ApiKeysList ApiKeysCreate ApiKeysDelete EncryptionKeysRead EncryptionKeysRotate
 }
 

@@ -5,6 +5,7 @@ mod audit;
 mod authorization;
 mod caller;
 mod connect;
+mod deploy;
 mod dry_run;
 mod encryption;
 mod functions;
@@ -24,7 +25,7 @@ use crate::connect::{Connect, CreateError, Creator};
 use crate::connections::{Connections, ConnectionsError, IntegrationPatch, NewConnection, NewIntegration, Target};
 use crate::credentials::Secret;
 use crate::data_dir::DataDir;
-use crate::deploy::{Deploy, DeployError};
+use crate::deploy::Deploy;
 use crate::executor::Executor;
 use crate::logs::Logs;
 use crate::metrics::{self, Metrics};
@@ -39,7 +40,9 @@ use crate::scheduler::Scheduler;
 use crate::schema::Schemas;
 use crate::store::{ConnectionPatch, ConnectionQuery, RecordKey, RecordPage, Store, StoreError};
 
-pub use crate::deploy::Deployed;
+pub use crate::deploy::{
+    Allow, Capability, Consent, Deployed, FunctionPlan, IntegrationPlan, NewComponent, Plan, sentences, sign,
+};
 pub use crate::rotation::{KeyStatus, RotationError, RotationStatus};
 pub use audit::{Noted, Reading};
 pub use caller::{Caller, Denied};
@@ -355,28 +358,6 @@ impl Runtime {
 
 /// Functions, records and requests.
 impl Runtime {
-    /// Checks a component, records a version of each of its functions and makes it active. A bad component changes nothing.
-    ///
-    /// # Errors
-    /// [`DeployError`]: what is wrong with the component.
-    pub async fn deploy(
-        &self,
-        environment: &EnvironmentId,
-        provider_config_key: &str,
-        component: &[u8],
-    ) -> Result<Deployed, DeployError> {
-        let started = self.started();
-        let deployed = self.0.deploy.deploy(environment, provider_config_key, component).await;
-        self.log_deploy(environment, provider_config_key, &started, &deployed);
-        let deployed = deployed?;
-        for function in &deployed.functions {
-            self.0
-                .functions
-                .forget(environment, provider_config_key, &function.name);
-        }
-        Ok(deployed)
-    }
-
     /// # Errors
     /// [`RecordsApiError`]: an unknown connection, a cursor that is none of ours.
     pub async fn records(

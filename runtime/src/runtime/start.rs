@@ -238,6 +238,7 @@ impl Runtime {
                 clock: clock.clone(),
                 entropy: entropy.clone(),
                 component_bytes_max: config.limits.component_bytes,
+                keys: config.deploy_keys.clone(),
             },
             functions: Functions::new(store.clone()),
             schemas,

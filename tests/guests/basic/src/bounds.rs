@@ -3,7 +3,7 @@
 use nango_guest_sdk::prelude::*;
 
 #[derive(Serialize, JsonSchema)]
-struct Bounded {
+pub struct Bounded {
     #[schemars(range(max = 10))]
     n: u64,
 }
