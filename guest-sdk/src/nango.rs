@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::log::{self, Level};
 use crate::pagination::Paginate;
 use crate::records::Records;
-use crate::request::{Origin, Pending, Request};
+use crate::request::{self, Origin, Pending, Request};
 use crate::response::{Response, answered};
 
 /// What a function can do: call the provider's API, read its connection, keep records, log.
@@ -42,32 +42,32 @@ impl Nango {
 
     /// A GET request to a path below the provider's base URL, as in `/user/repos`.
     pub fn get(&self, path: impl Into<String>) -> Request {
-        Request::new("GET", path)
+        Request::new("GET", request::GET, path)
     }
 
     /// A POST request.
     pub fn post(&self, path: impl Into<String>) -> Request {
-        Request::new("POST", path)
+        Request::new("POST", request::POST, path)
     }
 
     /// A PUT request.
     pub fn put(&self, path: impl Into<String>) -> Request {
-        Request::new("PUT", path)
+        Request::new("PUT", request::PUT, path)
     }
 
     /// A PATCH request.
     pub fn patch(&self, path: impl Into<String>) -> Request {
-        Request::new("PATCH", path)
+        Request::new("PATCH", request::PATCH, path)
     }
 
     /// A DELETE request.
     pub fn delete(&self, path: impl Into<String>) -> Request {
-        Request::new("DELETE", path)
+        Request::new("DELETE", request::DELETE, path)
     }
 
     /// A request with any other method, for example `HEAD` or `PROPFIND`.
     pub fn request(&self, method: impl Into<String>, path: impl Into<String>) -> Request {
-        Request::new(method, path)
+        Request::new(method, host::nango::proxy, path)
     }
 
     /// Sends all requests, at most `max_in_flight` at once (the host may lower it), and answers in their order. Each

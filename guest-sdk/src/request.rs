@@ -6,22 +6,33 @@ use std::fmt::Display;
 
 use serde::Serialize;
 
-use crate::bindings::nango::functions::{nango as wire, random};
+use crate::bindings::nango::functions::{nango as wire, random, types};
 use crate::error::{Error, Place};
 use crate::form;
 use crate::multipart::{self, Multipart};
 use crate::response::{Response, answered};
+
+/// The import that sends a request of a method. Each verb brings its own, so that a component imports those only that it uses: what it
+/// imports is what it can do.
+pub(crate) type Call = fn(&str, &wire::Request) -> Result<wire::Response, types::Error>;
+
+pub(crate) const GET: Call = |_, request| wire::get(request);
+pub(crate) const POST: Call = |_, request| wire::post(request);
+pub(crate) const PUT: Call = |_, request| wire::put(request);
+pub(crate) const PATCH: Call = |_, request| wire::patch(request);
+pub(crate) const DELETE: Call = |_, request| wire::delete(request);
 
 /// A request that has not been sent yet; made by [`Nango::get`](crate::Nango::get) and its like.
 #[derive(Clone, Debug)]
 #[must_use = "a request does nothing until it is sent"]
 pub struct Request {
     pub(crate) method: String,
+    call: Call,
     pub(crate) inner: wire::Request,
 }
 
 impl Request {
-    pub(crate) fn new(method: impl Into<String>, path: impl Into<String>) -> Self {
+    pub(crate) fn new(method: impl Into<String>, call: Call, path: impl Into<String>) -> Self {
         let inner = wire::Request {
             path: path.into(),
             query: Vec::new(),
@@ -31,6 +42,7 @@ impl Request {
         };
         Self {
             method: method.into(),
+            call,
             inner,
         }
     }
@@ -185,16 +197,10 @@ impl Request {
 
     /// Sends a request that an earlier call, at `place`, is about.
     pub(crate) fn send_any_at(self, place: Place) -> Result<Response, Error> {
+        let call = self.call;
         let (mut origin, inner) = self.split();
         origin.place = place;
-        let result = match origin.method.as_str() {
-            "GET" => wire::get(&inner),
-            "POST" => wire::post(&inner),
-            "PUT" => wire::put(&inner),
-            "PATCH" => wire::patch(&inner),
-            "DELETE" => wire::delete(&inner),
-            method => wire::proxy(method, &inner),
-        };
+        let result = call(&origin.method, &inner);
         answered(origin, result)
     }
 
@@ -267,7 +273,7 @@ mod tests {
 
     #[test]
     fn builds_what_the_host_is_asked() -> Result<(), Error> {
-        let request = Request::new("POST", "/issues")
+        let request = Request::new("POST", POST, "/issues")
             .query("page", 2)
             .header("accept", "application/json")
             .retries(3)
@@ -300,7 +306,7 @@ mod tests {
 
     #[test]
     fn keeps_a_content_type_of_the_caller() -> Result<(), Error> {
-        let request = Request::new("POST", "/")
+        let request = Request::new("POST", POST, "/")
             .header("Content-Type", "application/vnd.api+json")
             .json(&1)?;
         assert_eq!(request.inner.headers.len(), 1);
@@ -309,7 +315,7 @@ mod tests {
 
     #[test]
     fn writes_queries_and_forms() {
-        let request = Request::new("POST", "/x?a=1")
+        let request = Request::new("POST", POST, "/x?a=1")
             .query_string("b=2&c=%20")
             .query_string("?d")
             .query_list("ids", [1, 2])
@@ -320,12 +326,12 @@ mod tests {
         assert_eq!(query, ["1,2", "3"]);
         assert_eq!(request.inner.body.as_deref(), Some(b"q=a+b&q=c".as_slice()));
         assert_eq!(request.content_type(), Some("application/x-www-form-urlencoded"));
-        assert_eq!(Request::new("GET", "/x").query_string("a").inner.path, "/x?a");
+        assert_eq!(Request::new("GET", GET, "/x").query_string("a").inner.path, "/x?a");
     }
 
     #[test]
     fn remembers_where_it_was_sent() {
-        let (origin, _) = Request::new("GET", "/user").split();
+        let (origin, _) = Request::new("GET", GET, "/user").split();
         assert_eq!(origin.place.to_string(), format!("{}:{}", file!(), line!() - 1));
     }
 }

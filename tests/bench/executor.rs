@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use nango_runtime::Runtime;
 use nango_runtime::connections::{NewConnection, NewIntegration};
+use nango_runtime::deploy::{Consent, NewComponent};
 use nango_runtime::model::EnvironmentId;
 use nango_runtime_tests::{embedded, guest};
 use serde_json::json;
@@ -95,8 +96,14 @@ async fn prepare(runtime: &Runtime) -> EnvironmentId {
         .import_connection(&environment, connection)
         .await
         .expect("the connection can be imported");
+    let bytes = guest::component("noop");
+    let component = NewComponent {
+        provider_config_key: "bench",
+        bytes: &bytes,
+        signature: None,
+    };
     runtime
-        .deploy(&environment, "bench", &guest::component("noop"))
+        .deploy(&environment, &[component], &Consent::default())
         .await
         .expect("the guest can be deployed");
     environment

@@ -13,7 +13,12 @@ mod connections_compat;
 mod contract;
 mod creation;
 mod credential_types;
+<<<<<<< HEAD
 mod deletion;
+||||||| 8ee0469
+=======
+mod deployments;
+>>>>>>> validate
 mod dry_run;
 mod encryption_keys;
 mod environment_variables;
@@ -60,4 +65,9 @@ mod tidy;
 mod token_modes;
 mod token_words;
 mod torture;
+<<<<<<< HEAD
 mod webhooks;
+||||||| 8ee0469
+=======
+mod validation;
+>>>>>>> validate

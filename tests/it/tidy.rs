@@ -17,8 +17,8 @@ const WALLS: &[(&str, &[&str])] = &[
     ("encryption", &["credentials"]),
     ("provider", &["credentials"]),
     ("credentials", &[]),
-    // `recording` for the plain word that says which runs get one.
-    ("config", &["credentials", "recording"]),
+    // `recording` and `schema` for the plain words that say which runs get one, and what is checked.
+    ("config", &["credentials", "recording", "schema"]),
     ("telemetry", &["config"]),
     ("metrics", &[]),
     ("store", &[]),
@@ -120,6 +120,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "logs",
             "store",
             "config",
+            "schema",
         ],
     ),
     // It hands proxy and records to the host and calls neither.
@@ -137,11 +138,20 @@ const WALLS: &[(&str, &[&str])] = &[
             "recording",
             "recordings",
             "metrics",
+            "schema",
         ],
     ),
     (
         "deploy",
-        &["engine", "executor", "store", "connections", "schema", "config"],
+        &[
+            "engine",
+            "executor",
+            "store",
+            "connections",
+            "credentials",
+            "schema",
+            "config",
+        ],
     ),
     ("data_dir", &[]),
     // `credentials` for the one type that a key is.

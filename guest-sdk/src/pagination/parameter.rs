@@ -124,6 +124,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::request;
 
     fn body(request: &Request) -> String {
         String::from_utf8_lossy(request.inner.body.as_deref().unwrap_or_default()).into_owned()
@@ -143,7 +144,7 @@ mod tests {
 
     #[test]
     fn takes_the_place_of_the_same_name_in_the_query() -> Result<(), PaginationError> {
-        let mut request = Request::new("GET", "/x?page=1&a=b").query("page", 2).query("c", 3);
+        let mut request = Request::new("GET", request::GET, "/x?page=1&a=b").query("page", 2).query("c", 3);
         Parameter::from(4).set(&mut request, "page", false)?;
         assert_eq!(request.inner.path, "/x?a=b");
         let query: Vec<_> = request
@@ -153,7 +154,7 @@ mod tests {
             .map(|(n, v)| (n.as_str(), v.as_str()))
             .collect();
         assert_eq!(query, [("c", "3"), ("page", "4")]);
-        let mut request = Request::new("GET", "/x?page=1");
+        let mut request = Request::new("GET", request::GET, "/x?page=1");
         Parameter::from(2).set(&mut request, "page", false)?;
         assert_eq!(request.inner.path, "/x");
         Ok(())
@@ -162,18 +163,18 @@ mod tests {
     #[test]
     fn goes_into_json_and_forms() -> Result<(), Box<dyn std::error::Error>> {
         let cursor = Parameter::Text("a b".to_owned());
-        let mut request = Request::new("POST", "/graphql").json(&json!({"query": "q", "x.y": 1, "variables": null}))?;
+        let mut request = Request::new("POST", request::POST, "/graphql").json(&json!({"query": "q", "x.y": 1, "variables": null}))?;
         cursor.set(&mut request, "variables.after", true)?;
         Parameter::from(50).set(&mut request, "variables.first", true)?;
         let sent: Value = serde_json::from_str(&body(&request))?;
         let expected = json!({"query": "q", "x.y": 1, "variables": {"after": "a b", "first": 50}});
         assert_eq!(sent, expected);
 
-        let mut request = Request::new("POST", "/list").form([("cursor", "old"), ("types", "a,b")]);
+        let mut request = Request::new("POST", request::POST, "/list").form([("cursor", "old"), ("types", "a,b")]);
         cursor.set(&mut request, "cursor", true)?;
         assert_eq!(body(&request), "types=a%2Cb&cursor=a+b");
 
-        let mut request = Request::new("POST", "/list");
+        let mut request = Request::new("POST", request::POST, "/list");
         cursor.set(&mut request, "cursor", true)?;
         assert_eq!(body(&request), r#"{"cursor":"a b"}"#);
         assert_eq!(request.content_type(), Some("application/json"));
@@ -188,11 +189,11 @@ mod tests {
             Ok(()) => "no error".to_owned(),
         };
         assert_eq!(
-            reason(Request::new("POST", "/").json(&[1])?, "n"),
+            reason(Request::new("POST", request::POST, "/").json(&[1])?, "n"),
             "the parameter `n` has no place in the body of the request: it is JSON, but no object"
         );
-        assert!(reason(Request::new("POST", "/").body("<xml/>"), "n").contains("neither JSON nor a form"));
-        assert!(reason(Request::new("POST", "/").json(&json!({"a": 1}))?, "a.b").contains("something else"));
+        assert!(reason(Request::new("POST", request::POST, "/").body("<xml/>"), "n").contains("neither JSON nor a form"));
+        assert!(reason(Request::new("POST", request::POST, "/").json(&json!({"a": 1}))?, "a.b").contains("something else"));
         Ok(())
     }
 }

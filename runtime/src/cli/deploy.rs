@@ -1,93 +1,256 @@
-//! `nango-runtime deploy`: sends a component to the server, which checks it and makes its functions active.
+//! `nango-runtime deploy`: sends components to the server, which checks them and makes their functions active, all at once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use http::{HeaderValue, Method};
-use serde_json::Value;
+use anyhow::{Context as _, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::Method;
+use serde_json::{Value, json};
 
 use super::input::InputError;
-use super::output::{self, Output, text_at};
+use super::output::{self, Output, list_at, text_at};
 use super::{block_on, build, client};
+use crate::credentials::Secret;
+use crate::runtime::sign;
 
-/// A component that the server refuses changes nothing.
+/// What the server refuses changes nothing.
 #[derive(Debug, clap::Args)]
 pub struct Deploy {
-    /// A component (.wasm), or the folder of a crate of functions, which is built first
+    /// A component (.wasm), or the folder of a crate of functions, which is built first; without --integration a folder with one
+    /// folder for each integration, named as it is and holding components or a crate
     path: PathBuf,
     /// The integration whose functions they are
     #[arg(long, value_name = "KEY")]
+    integration: Option<String>,
+    /// Only show what would change
+    #[arg(long)]
+    plan: bool,
+    /// What functions that are deployed may be able to do from now on, such as requests:POST; `all` for everything
+    #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
+    allow: Vec<String>,
+    /// Go on when functions, models or the like are lost
+    #[arg(long)]
+    allow_destructive: bool,
+    /// Remove the functions of the same integrations that are in none of the components
+    #[arg(long)]
+    prune: bool,
+    /// Sign with this Ed25519 private key (PEM), for servers that have `deploy_keys`
+    #[arg(long, value_name = "FILE", env = "NANGO_SIGNING_KEY_FILE")]
+    signing_key: Option<PathBuf>,
+}
+
+/// A file and where its functions belong.
+struct Found {
     integration: String,
+    path: PathBuf,
 }
 
 pub fn run(deploy: &Deploy, output: Output) -> anyhow::Result<()> {
     // Before a build that may take minutes.
     let client = client()?;
-    let path = if deploy.path.is_dir() {
-        build::build_crate(&deploy.path, None, output)?
-    } else {
-        deploy.path.clone()
+    let key = deploy.signing_key.as_deref().map(signing_key).transpose()?;
+    let found = match &deploy.integration {
+        Some(integration) => vec![Found {
+            integration: integration.clone(),
+            path: component_at(&deploy.path, output)?,
+        }],
+        None => of_folder(&deploy.path, output)?,
     };
-    let component = std::fs::read(&path).map_err(|source| InputError::File {
-        what: "the component",
-        path,
-        source,
-    })?;
-    let request = client
-        .request(Method::POST, &["integrations", &deploy.integration, "functions"])
-        .body(component, HeaderValue::from_static("application/wasm"));
+    let mut components = Vec::with_capacity(found.len());
+    for Found { integration, path } in found {
+        let bytes = std::fs::read(&path).map_err(|source| InputError::File {
+            what: "the component",
+            path,
+            source,
+        })?;
+        let mut component = json!({"integration": integration, "component": STANDARD.encode(&bytes)});
+        if let (Some(key), Some(component)) = (&key, component.as_object_mut()) {
+            let signature = sign(key, &bytes).context(
+                "the signing key is no Ed25519 private key in PEM\nhint: `openssl genpkey -algorithm ed25519 -out deploy.pem` makes one",
+            )?;
+            component.insert("signature".to_owned(), STANDARD.encode(signature).into());
+        }
+        components.push(component);
+    }
+    let request = client.request(Method::POST, &["deployments"]).json(&json!({
+        "components": components, "plan": deploy.plan, "allow": deploy.allow,
+        "allow_destructive": deploy.allow_destructive, "prune": deploy.prune,
+    }));
     let answer = block_on(async { Ok(request.answer().await?) })?;
-    output.show(&answer, |answer| report(answer, &deploy.integration))?;
+    output.show(&answer, if deploy.plan { plan } else { report })?;
     Ok(())
 }
 
-fn report(answer: &Value, integration: &str) -> String {
-    let functions = output::list_at(answer, "/functions");
-    let rows: Vec<[String; 3]> = functions
-        .iter()
-        .map(|function| ["/name", "/type", "/version"].map(|at| text_at(function, at)))
-        .collect();
-    let imports: Vec<&str> = output::list_at(answer, "/imports")
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
-    format!(
-        "Deployed to {integration}: {} (sha256 {})\n\n{}\nCan use: {}\n",
-        if rows.len() == 1 {
-            "1 function".to_owned()
-        } else {
-            format!("{} functions", rows.len())
-        },
-        text_at(answer, "/digest"),
-        output::table(["function", "type", "version"], &rows, "No functions"),
-        if imports.is_empty() {
-            "nothing".to_owned()
-        } else {
-            imports.join(", ")
-        },
-    )
+fn signing_key(path: &Path) -> anyhow::Result<Secret<String>> {
+    let text = std::fs::read_to_string(path).map_err(|source| InputError::File {
+        what: "the signing key",
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(Secret::new(text))
+}
+
+fn component_at(path: &Path, output: Output) -> anyhow::Result<PathBuf> {
+    if path.is_dir() {
+        build::build_crate(path, None, output)
+    } else {
+        Ok(path.to_owned())
+    }
+}
+
+/// What the folders of a folder hold, by name.
+fn of_folder(folder: &Path, output: Output) -> anyhow::Result<Vec<Found>> {
+    let mut found = Vec::new();
+    for integration in entries(folder)?.into_iter().filter(|path| path.is_dir()) {
+        let name = integration.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if integration.join("Cargo.toml").is_file() {
+            found.push(Found {
+                path: build::build_crate(&integration, None, output)?,
+                integration: name,
+            });
+            continue;
+        }
+        let components = entries(&integration)?.into_iter();
+        let components = components.filter(|path| path.extension().is_some_and(|it| it == "wasm"));
+        found.extend(components.map(|path| Found {
+            integration: name.clone(),
+            path,
+        }));
+    }
+    if found.is_empty() {
+        bail!(
+            "{} holds no folder with components or a crate\nhint: name the integration with --integration to deploy one component or \
+             crate; a folder of several has a folder for each integration, such as github/issues.wasm",
+            folder.display()
+        );
+    }
+    Ok(found)
+}
+
+fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let unreadable = || format!("the folder {} cannot be read", folder.display());
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(unreadable)? {
+        entries.push(entry.with_context(unreadable)?.path());
+    }
+    entries.sort();
+    Ok(entries)
+}
+
+fn report(answer: &Value) -> String {
+    let deployments = list_at(answer, "/deployments").iter().map(|deployment| {
+        let functions = list_at(deployment, "/functions");
+        let rows: Vec<[String; 3]> = functions
+            .iter()
+            .map(|function| ["/name", "/type", "/version"].map(|at| text_at(function, at)))
+            .collect();
+        format!(
+            "Deployed to {}: {} (sha256 {})\n\n{}\n{}",
+            text_at(deployment, "/integration"),
+            count(rows.len(), "function"),
+            text_at(deployment, "/digest"),
+            output::table(["function", "type", "version"], &rows, "No functions"),
+            manifest(deployment),
+        )
+    });
+    deployments.collect::<Vec<_>>().join("\n")
+}
+
+fn plan(answer: &Value) -> String {
+    let mut text = String::new();
+    let mut changes = 0;
+    for integration in list_at(answer, "/integrations") {
+        let functions = list_at(integration, "/functions");
+        changes += functions.iter().filter(|it| text_at(it, "/change") != "keep").count();
+        let rows: Vec<[String; 4]> = functions
+            .iter()
+            .map(|function| {
+                let about = ["/losses", "/differences"].into_iter().flat_map(|at| list_at(function, at));
+                let about: Vec<&str> = about.filter_map(Value::as_str).collect();
+                let [name, kind, change] = ["/name", "/type", "/change"].map(|at| text_at(function, at));
+                [name, kind, change, about.join("; ")]
+            })
+            .collect();
+        text.push_str(&format!(
+            "{}\n\n{}\n{}",
+            text_at(integration, "/integration"),
+            output::table(["function", "type", "change", "what"], &rows, "No functions"),
+            manifest(integration),
+        ));
+        let gained: Vec<&str> = list_at(integration, "/gained").iter().filter_map(Value::as_str).collect();
+        if !gained.is_empty() {
+            text.push_str(&format!("Gained by functions that are there: --allow {}\n", gained.join(",")));
+        }
+        let is_destructive = functions.iter().any(|function| !list_at(function, "/losses").is_empty());
+        if is_destructive {
+            text.push_str("Something is lost: --allow-destructive\n");
+        }
+        text.push('\n');
+    }
+    text.push_str(&match changes {
+        0 => "Nothing would change.\n".to_owned(),
+        changes => format!("{} would change; nothing was changed.\n", count(changes, "function")),
+    });
+    text
+}
+
+fn manifest(about: &Value) -> String {
+    let sentences: Vec<&str> = list_at(about, "/manifest").iter().filter_map(Value::as_str).collect();
+    format!("The code {}.\n", sentences.join("; "))
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
-    fn a_deploy_says_what_is_active_and_what_it_can_use() {
-        let answer = json!({
+    fn a_deploy_says_what_is_active_and_what_it_can_do() {
+        let answer = json!({"deployments": [{
+            "integration": "github",
             "digest": "abc",
             "functions": [{"name": "whoami", "type": "action", "version": 2}],
-            "imports": ["nango:functions/nango@1.0.0"],
-        });
+            "manifest": ["may GET through github", "cannot read tokens"],
+        }]});
         let expected = "\
 Deployed to github: 1 function (sha256 abc)
 
 FUNCTION  TYPE    VERSION
 whoami    action  2
 
-Can use: nango:functions/nango@1.0.0
+The code may GET through github; cannot read tokens.
 ";
-        assert_eq!(report(&answer, "github"), expected);
+        assert_eq!(report(&answer), expected);
+    }
+
+    #[test]
+    fn a_plan_says_what_would_change_and_what_it_takes() {
+        let answer = json!({"integrations": [{
+            "integration": "github",
+            "functions": [
+                {"name": "issues", "type": "sync", "change": "update", "differences": ["its output is another"], "losses": ["the model A is removed"]},
+                {"name": "whoami", "type": "action", "change": "keep", "differences": [], "losses": []},
+            ],
+            "manifest": ["may GET and POST through github"],
+            "gained": ["requests:POST"],
+        }]});
+        let expected = "\
+github
+
+FUNCTION  TYPE    CHANGE  WHAT
+issues    sync    update  the model A is removed; its output is another
+whoami    action  keep    -
+
+The code may GET and POST through github.
+Gained by functions that are there: --allow requests:POST
+Something is lost: --allow-destructive
+
+1 function would change; nothing was changed.
+";
+        assert_eq!(plan(&answer), expected);
     }
 }

@@ -13,8 +13,10 @@ use std::path::PathBuf;
 use url::Url;
 
 use crate::credentials::Secret;
+use crate::model::DeployKey;
 
 pub use crate::recording::RecordRuns;
+pub use crate::schema::Validation;
 pub use layers::Flag;
 
 /// Validated settings of one runtime. `config.default.toml` documents each.
@@ -45,8 +47,12 @@ pub struct Config {
     pub egress_allow: Vec<ipnet::IpNet>,
     /// Public hosts that `Base-Url-Override` may name besides the provider's own.
     pub override_hosts: Vec<String>,
+    /// Whose signature components need; none: nobody's.
+    pub deploy_keys: Vec<DeployKey>,
     /// Which runs are recorded, so that they can be replayed.
     pub record_runs: RecordRuns,
+    /// Whether what functions take and give is checked against the schemas they declare.
+    pub validation: Validation,
     pub limits: Limits,
 }
 

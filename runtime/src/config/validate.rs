@@ -12,6 +12,7 @@ use url::Url;
 use super::layers::Layers;
 use super::{Config, ConfigError, Limits, LogSettings};
 use crate::credentials::Secret;
+use crate::model::DeployKey;
 
 const ENCRYPTION_KEY_BYTES: usize = 32;
 const RUN_MEMORY_BYTES_MIN: u64 = 1 << 20;
@@ -57,7 +58,9 @@ pub(super) fn validate(layers: &Layers) -> Result<(Config, LogSettings), ConfigE
             "override_hosts",
             "a list of hosts such as [\"api.example.com\", \".example.com\"]",
         )?,
+        deploy_keys: deploy_keys(layers)?,
         record_runs: typed(layers, "record_runs", "\"off\", \"failed\" or \"all\"")?,
+        validation: typed(layers, "validation", "\"on\" or \"off\"")?,
         limits: limits(layers)?,
     };
     let log = LogSettings {
@@ -126,6 +129,15 @@ fn origins(layers: &Layers, key: &str) -> Result<Vec<String>, ConfigError> {
     } else {
         Err(invalid(layers, key, EXPECTED))
     }
+}
+
+fn deploy_keys(layers: &Layers) -> Result<Vec<DeployKey>, ConfigError> {
+    const KEY: &str = "deploy_keys";
+    const EXPECTED: &str = "a list of Ed25519 public keys in base64: the line between those of `openssl pkey -in deploy.pem -pubout`";
+    let texts: Vec<String> = typed(layers, KEY, EXPECTED)?;
+    let keys = texts.iter().map(|text| DeployKey::parse(text));
+    let keys: Option<Vec<DeployKey>> = keys.collect();
+    keys.ok_or_else(|| invalid(layers, KEY, EXPECTED))
 }
 
 fn limits(layers: &Layers) -> Result<Limits, ConfigError> {

@@ -1,19 +1,33 @@
-//! Takes a component in: checks, describes, records, activates. A component that is refused changes nothing.
+//! Takes components in: checks signatures and bytes, describes, plans, asks for consent, records, activates, all of it at once or nothing.
 //!
 //! What a function is called and how often it may run is decided here and in [`frequency`]; running `describe` is the executor's
 //! work, versions and activation are the store's.
 
+mod capability;
+mod error;
 pub mod frequency;
 mod manifest;
+mod plan;
+mod signature;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
 use crate::clock::{Clock, Entropy};
-use crate::connections::{Connections, ConnectionsError};
-use crate::engine::{check, hex};
-use crate::executor::{ComponentError, Executor};
-use crate::model::{DeploymentId, EnvironmentId, Function, Manifest};
+use crate::connections::Connections;
+use crate::engine::{check, hex, imported_functions};
+use crate::executor::Executor;
+use crate::model::{DeployKey, DeploymentId, EnvironmentId, Function, Integration, Manifest};
 use crate::store::{NewDeployment, Store, StoreError};
+
+pub use capability::{Capability, sentences};
+pub use error::DeployError;
+pub use plan::{Change, FunctionPlan, IntegrationPlan, Plan};
+pub use signature::{SignatureError, sign};
+
+/// Components of one deploy.
+pub const COMPONENTS_MAX: usize = 64;
 
 /// Deploys components. Cheap to clone.
 #[derive(Clone)]
@@ -24,76 +38,140 @@ pub struct Deploy {
     pub clock: Clock,
     pub entropy: Entropy,
     pub component_bytes_max: usize,
+    /// Who may deploy; everybody with an API key for it when there are none.
+    pub keys: Vec<DeployKey>,
 }
 
-/// What a deploy did.
+/// A component for an integration.
+#[derive(Clone, Copy, Debug)]
+pub struct NewComponent<'a> {
+    pub provider_config_key: &'a str,
+    pub bytes: &'a [u8],
+    /// Ed25519, over the bytes.
+    pub signature: Option<&'a [u8]>,
+}
+
+/// What whoever deploys agrees to.
+#[derive(Clone, Debug, Default)]
+pub struct Consent {
+    /// Capabilities that functions which are there may gain.
+    pub allow: Allow,
+    /// Losses: see [`Plan::losses`].
+    pub destructive: bool,
+    /// Functions of the same integrations that are in none of the components are removed.
+    pub prune: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Allow {
+    All,
+    Only(BTreeSet<String>),
+}
+
+impl Default for Allow {
+    fn default() -> Self {
+        Self::Only(BTreeSet::new())
+    }
+}
+
+/// What a deploy did with one component.
 #[derive(Debug)]
 pub struct Deployed {
+    pub provider_config_key: String,
     /// SHA-256 of the component's bytes, in lower-case hex.
     pub digest: String,
     /// The functions of the component, in the versions that are active now.
     pub functions: Vec<Function>,
-    /// What the component imports: all it can do.
+    /// The interfaces the component imports.
     pub imports: Vec<String>,
+    /// What it can do.
+    pub capabilities: BTreeSet<Capability>,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum DeployError {
-    #[error(transparent)]
-    Component(#[from] ComponentError),
-    #[error("{function}: {message}")]
-    Manifest { function: String, message: String },
-    #[error(transparent)]
-    Connections(#[from] ConnectionsError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
+/// A component that passed all checks.
+struct Checked<'a> {
+    integration: Integration,
+    bytes: &'a [u8],
+    digest: String,
+    manifest: Manifest,
+    imports: Vec<String>,
+    capabilities: BTreeSet<Capability>,
+}
+
+/// A plan, and what was there when it was made.
+struct Planned {
+    plan: Plan,
+    /// Active digests by function, for each integration of the plan.
+    seen: Vec<(Integration, BTreeMap<String, String>)>,
 }
 
 impl Deploy {
-    /// Checks a component, records a version of each of its functions and makes it active, all at once. A function whose active
+    /// What [`Deploy::deploy`] would do; changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such integration, or a component or what it says of itself is refused.
+    pub async fn plan(
+        &self,
+        environment_id: &EnvironmentId,
+        components: &[NewComponent<'_>],
+        prune: bool,
+    ) -> Result<Plan, DeployError> {
+        let checked = self.check_all(environment_id, components).await?;
+        Ok(self.planned(environment_id, &checked, prune).await?.plan)
+    }
+
+    /// Checks the components, records a version of each of their functions and makes it active, all at once. A function whose active
     /// version is of the same component stays as it is.
     ///
     /// # Errors
     ///
-    /// When there is no such integration, or the component or what it says of itself is refused.
+    /// When there is no such integration, a component or what it says of itself is refused, or what it would gain or what would be lost
+    /// is not consented to. Then nothing is changed.
     pub async fn deploy(
         &self,
         environment_id: &EnvironmentId,
-        provider_config_key: &str,
-        component: &[u8],
-    ) -> Result<Deployed, DeployError> {
-        let integration = self
-            .connections
-            .integration(environment_id, provider_config_key)
-            .await?;
-        let surface = check(component, self.component_bytes_max)?;
-        let described = self.describe(component).await?;
-        let digest = hex(&Sha256::digest(component));
+        components: &[NewComponent<'_>],
+        consent: &Consent,
+    ) -> Result<Vec<Deployed>, DeployError> {
+        let checked = self.check_all(environment_id, components).await?;
+        let Planned { plan, seen } = self.planned(environment_id, &checked, consent.prune).await?;
+        consent.covers(&plan)?;
         let now_ms = self.clock.now_ms();
-        let functions = self
-            .store
-            .insert_deployment(&NewDeployment {
+        let deployments: Vec<NewDeployment<'_>> = checked
+            .iter()
+            .map(|component| NewDeployment {
                 id: DeploymentId::new(now_ms, self.entropy.bytes()),
                 environment_id: environment_id.clone(),
-                integration_id: integration.id.clone(),
-                provider_config_key,
-                digest: &digest,
-                component,
-                functions: &described.functions,
+                integration_id: component.integration.id.clone(),
+                provider_config_key: &component.integration.unique_key,
+                digest: &component.digest,
+                component: component.bytes,
+                functions: &component.manifest.functions,
                 now_ms,
             })
-            .await?;
-        tracing::info!(
-            digest,
-            integration = provider_config_key,
-            "Deployed {} functions to {provider_config_key}",
-            functions.len()
-        );
-        Ok(Deployed {
-            digest,
-            functions,
-            imports: surface.imports,
-        })
+            .collect();
+        let removed = removed(&plan, &seen);
+        let seen: Vec<_> = seen.iter().map(|(integration, active)| (&integration.id, active)).collect();
+        let functions = self.store.insert_deployments(&deployments, &seen, &removed).await?;
+        let functions = functions.ok_or(DeployError::Concurrent)?;
+        let deployed = checked.into_iter().zip(functions).map(|(component, functions)| {
+            let provider_config_key = component.integration.unique_key;
+            tracing::info!(
+                digest = component.digest,
+                integration = provider_config_key,
+                "Deployed {} functions to {provider_config_key}",
+                functions.len()
+            );
+            Deployed {
+                provider_config_key,
+                digest: component.digest,
+                functions,
+                imports: component.imports,
+                capabilities: component.capabilities,
+            }
+        });
+        Ok(deployed.collect())
     }
 
     /// What a component says of itself, if that could be deployed.
@@ -106,4 +184,146 @@ impl Deploy {
         manifest::check(&described)?;
         Ok(described)
     }
+
+    async fn check_all<'a>(
+        &self,
+        environment_id: &EnvironmentId,
+        components: &[NewComponent<'a>],
+    ) -> Result<Vec<Checked<'a>>, DeployError> {
+        if components.len() > COMPONENTS_MAX {
+            return Err(DeployError::TooMany {
+                components: components.len(),
+            });
+        }
+        let mut all = Vec::with_capacity(components.len());
+        let mut names = BTreeSet::new();
+        for component in components {
+            let checked = self.check(environment_id, component).await?;
+            for function in &checked.manifest.functions {
+                let name = (checked.integration.unique_key.clone(), function.name.clone());
+                if !names.insert(name) {
+                    return Err(DeployError::Manifest {
+                        function: format!("{:?}", function.name),
+                        message: format!("two components for {:?} have it", component.provider_config_key),
+                    });
+                }
+            }
+            all.push(checked);
+        }
+        Ok(all)
+    }
+
+    async fn check<'a>(
+        &self,
+        environment_id: &EnvironmentId,
+        component: &NewComponent<'a>,
+    ) -> Result<Checked<'a>, DeployError> {
+        let integration = self
+            .connections
+            .integration(environment_id, component.provider_config_key)
+            .await?;
+        signature::check(&self.keys, component.bytes, component.signature)?;
+        let surface = check(component.bytes, self.component_bytes_max)?;
+        let manifest = self.describe(component.bytes).await?;
+        Ok(Checked {
+            integration: (*integration).clone(),
+            bytes: component.bytes,
+            digest: hex(&Sha256::digest(component.bytes)),
+            manifest,
+            imports: surface.imports,
+            capabilities: Capability::of(imported_functions(component.bytes).as_ref()),
+        })
+    }
+
+    async fn planned(
+        &self,
+        environment_id: &EnvironmentId,
+        checked: &[Checked<'_>],
+        prune: bool,
+    ) -> Result<Planned, DeployError> {
+        let mut by_integration: BTreeMap<&str, Vec<&Checked<'_>>> = BTreeMap::new();
+        for component in checked {
+            let key = component.integration.unique_key.as_str();
+            by_integration.entry(key).or_default().push(component);
+        }
+        let mut planned = Planned {
+            plan: Plan { integrations: Vec::new() },
+            seen: Vec::new(),
+        };
+        for (key, components) in by_integration {
+            let active = self.store.functions(environment_id, Some(key)).await?;
+            let able = self.able(&active, &components).await?;
+            let wanted: Vec<plan::Wanted<'_>> = components
+                .iter()
+                .map(|component| plan::Wanted {
+                    digest: &component.digest,
+                    functions: &component.manifest.functions,
+                    capabilities: &component.capabilities,
+                })
+                .collect();
+            planned.plan.integrations.push(plan::plan(key, &wanted, &active, &able, prune));
+            let seen = active.into_iter().map(|function| (function.name, function.digest));
+            if let Some(component) = components.first() {
+                planned.seen.push((component.integration.clone(), seen.collect()));
+            }
+        }
+        Ok(planned)
+    }
+
+    /// What the components that would be replaced can do, by digest.
+    async fn able(
+        &self,
+        active: &[Function],
+        components: &[&Checked<'_>],
+    ) -> Result<BTreeMap<String, BTreeSet<Capability>>, StoreError> {
+        let mut able = BTreeMap::new();
+        for component in components {
+            for manifest in &component.manifest.functions {
+                let before = active.iter().find(|function| function.name == manifest.name);
+                let Some(digest) = before.map(|before| &before.digest) else {
+                    continue;
+                };
+                if *digest == component.digest || able.contains_key(digest) {
+                    continue;
+                }
+                if let Some(bytes) = self.store.component(digest).await? {
+                    able.insert(digest.clone(), Capability::of(imported_functions(&bytes).as_ref()));
+                }
+            }
+        }
+        Ok(able)
+    }
+}
+
+impl Consent {
+    fn covers(&self, plan: &Plan) -> Result<(), DeployError> {
+        if let Allow::Only(allowed) = &self.allow {
+            let missing: Vec<String> = plan
+                .gained()
+                .into_iter()
+                .map(|gained| gained.as_str().to_owned())
+                .filter(|gained| !allowed.contains(gained))
+                .collect();
+            if !missing.is_empty() {
+                return Err(DeployError::Widened { gained: missing });
+            }
+        }
+        let losses = plan.losses();
+        if !losses.is_empty() && !self.destructive {
+            return Err(DeployError::Destructive { losses });
+        }
+        Ok(())
+    }
+}
+
+fn removed<'a>(
+    plan: &'a Plan,
+    seen: &'a [(Integration, BTreeMap<String, String>)],
+) -> Vec<(&'a crate::model::IntegrationId, &'a str)> {
+    let mut removed = Vec::new();
+    for (integration, (seen, _)) in plan.integrations.iter().zip(seen) {
+        let gone = integration.functions.iter().filter(|it| it.change == Change::Remove);
+        removed.extend(gone.map(|function| (&seen.id, function.name.as_str())));
+    }
+    removed
 }

@@ -6,6 +6,7 @@
 mod check;
 mod code_cache;
 mod config;
+mod imports;
 mod memory_limiter;
 mod ticker;
 
@@ -20,6 +21,7 @@ pub use check::{ComponentError, Surface, check};
 pub use code_cache::{CodeCache, CodeCacheError};
 pub use config::EngineOptions;
 use config::{Allocation, config};
+pub use imports::imported_functions;
 pub use memory_limiter::MemoryLimiter;
 pub use ticker::TICK_MS;
 use ticker::Ticker;

@@ -319,6 +319,10 @@ impl Inner {
         let facts = RunFacts {
             reach: reach.clone(),
             manifest: Arc::clone(&request.function.manifest),
+            schemas: self.room.schemas.of(
+                request.function.digest.as_str(),
+                Arc::clone(&request.function.manifest),
+            ),
             provider: Arc::clone(&request.provider),
             environment_name: Arc::clone(&request.environment_name),
             connection_key: request.connection_key.clone(),

@@ -11,6 +11,7 @@ use crate::config::Limits;
 use crate::connections::RunMasker;
 use crate::host::{Error, GuestState};
 use crate::model::{FunctionKind, RunError};
+use crate::schema::Part;
 
 /// Frames of a trap that its message names.
 const FRAMES_MAX: usize = 6;
@@ -33,7 +34,13 @@ pub(super) fn of_run(
 ) -> Result<String, RunError> {
     match ended {
         Ended::Returned(Ok(output)) => match kind {
-            FunctionKind::Action => of_output(output, limits.action_output_bytes),
+            FunctionKind::Action => {
+                let output = of_output(output, limits.action_output_bytes)?;
+                match state.schemas().map(|schemas| schemas.check(Part::Output, &output)) {
+                    None | Some(Ok(())) => Ok(output),
+                    Some(Err(faults)) => Err(unfit_output(&faults)),
+                }
+            }
             // What a sync gives is ignored: its output are its records.
             FunctionKind::Sync => Ok("null".to_owned()),
         },
@@ -67,6 +74,20 @@ fn of_output(output: String, bytes_max: usize) -> Result<String, RunError> {
             INTERNAL,
             format!("the function gave an output that is no JSON: {fault}"),
         )),
+    }
+}
+
+/// With the faults as payload, each with its place.
+fn unfit_output(faults: &[String]) -> RunError {
+    let payload: Vec<Value> = faults.iter().map(|fault| json!({ "message": fault })).collect();
+    RunError {
+        code: "invalid_action_output".to_owned(),
+        message: format!(
+            "the output does not fit the schema that the function declares: {}",
+            faults.join("; ")
+        ),
+        payload: raw(&Value::Array(payload)),
+        upstream: None,
     }
 }
 

@@ -21,6 +21,7 @@ use crate::model::{
     ConnectionKey, EnvironmentId, ExecutionContext, FunctionKind, FunctionManifest, Manifest, OperationId, RunError,
 };
 use crate::recording::{FORMAT, Recording};
+use crate::schema::Schemas;
 
 /// How long `describe` may take.
 const DESCRIBE_TIMEOUT_MS: u64 = 5_000;
@@ -34,6 +35,7 @@ pub(super) struct Room {
     pub(super) slots: Slots,
     pub(super) clock: Clock,
     pub(super) limits: Limits,
+    pub(super) schemas: Schemas,
     /// Set when running guests must end.
     pub(super) stop: Arc<AtomicBool>,
     pub(super) guests: GuestRuntime,
@@ -66,17 +68,24 @@ impl From<SlotError> for PlayError {
 }
 
 impl Sandbox {
-    /// Starts the guests' threads. Nothing is compiled before it is needed.
+    /// Starts the guests' threads. Nothing is compiled before it is needed. `schemas` says what of functions is checked.
     ///
     /// # Errors
     ///
     /// When threads cannot be started.
-    pub fn new(engine: Engine, code_cache: CodeCache, clock: Clock, limits: Limits) -> Result<Self, ExecutorError> {
+    pub fn new(
+        engine: Engine,
+        code_cache: CodeCache,
+        clock: Clock,
+        limits: Limits,
+        schemas: Schemas,
+    ) -> Result<Self, ExecutorError> {
         Ok(Self(Arc::new(Room {
             components: Components::new(engine, code_cache, clock.clone())?,
             slots: Slots::new(limits.concurrent_runs),
             clock,
             limits,
+            schemas,
             stop: Arc::new(AtomicBool::new(false)),
             guests: GuestRuntime::start().map_err(ExecutorError::Threads)?,
         })))
@@ -201,7 +210,7 @@ impl Room {
         let player = Arc::new(Player::new(&recording));
         let tape = Arc::new(Tape::new(self.clock.clone(), taping::DRY_RUN_BYTES_MAX));
         let kind = function.kind;
-        let state = self.played_state(&recording, function, &player, &tape);
+        let state = self.played_state(&recording, &digest, function, &player, &tape);
         let trigger = trigger(&recording);
         let started_us = self.clock.monotonic_us();
         let export = Export::Run {
@@ -240,6 +249,7 @@ impl Room {
     fn played_state(
         &self,
         recording: &Recording,
+        digest: &str,
         function: FunctionManifest,
         player: &Arc<Player>,
         tape: &Arc<Tape>,
@@ -257,9 +267,11 @@ impl Room {
             run_id: None,
         };
         let kind = function.kind;
+        let manifest = Arc::new(function);
         let facts = RunFacts {
             reach: reach.clone(),
-            manifest: Arc::new(function),
+            schemas: self.schemas.of(digest, Arc::clone(&manifest)),
+            manifest,
             provider: subject.provider.as_str().into(),
             environment_name: subject.environment.as_str().into(),
             connection_key: ConnectionKey::from(""),

@@ -9,6 +9,9 @@ use super::kept::Kept;
 use super::state::{GuestState, RunFacts, Services};
 use crate::model::Checkpoint;
 use crate::recording::{Position, import};
+use crate::schema::Part;
+
+const INVALID: &str = "invalid_checkpoint";
 
 impl Host for GuestState {
     async fn get(&mut self) -> Result<Option<String>, Fault> {
@@ -29,14 +32,22 @@ impl Host for GuestState {
             Some(position) => Some(position.json.clone()),
             None => found,
         };
-        reach.ask(import::CHECKPOINT, || Value::Null, live, over).await
+        let found = reach.ask(import::CHECKPOINT, || Value::Null, live, over).await?;
+        // It may be of a version before this one.
+        if let Some(Err(faults)) = found.as_deref().map(|json| run.schemas.check(Part::Checkpoint, json)) {
+            let what = format!("the saved checkpoint {key:?} does not fit this version's schema; reset the sync or clear it");
+            return Err(Fault::unfit(INVALID, &what, &faults));
+        }
+        Ok(found)
     }
 
     async fn save(&mut self, json: String) -> Result<(), Fault> {
         let now_ms = self.clock.now_ms();
         let run = self.run(import::SAVE_CHECKPOINT)?;
         let json =
-            checkpoint_rules::check(&json).map_err(|error| Fault::new("invalid_checkpoint", error.to_string()))?;
+            checkpoint_rules::check(&json).map_err(|error| Fault::new(INVALID, error.to_string()))?;
+        let checked = run.schemas.check(Part::Checkpoint, &json);
+        checked.map_err(|faults| Fault::unfit(INVALID, "the checkpoint does not fit its schema", &faults))?;
         let key = key(run);
         let RunFacts {
             reach,

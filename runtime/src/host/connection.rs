@@ -12,16 +12,21 @@ use super::state::{GuestState, Services};
 use crate::connections::{ConnectionsError, Target};
 use crate::model::{ExecutionContext, JsonObject};
 use crate::recording::import;
+use crate::schema::Part;
 
 const CONFIG: &str = "connection.config";
+const INVALID_METADATA: &str = "invalid_metadata";
 /// Names under which `connection_config` may carry credentials of another system.
 const CREDENTIALS: &str = "credentials";
 
 impl GuestState {
     async fn write_metadata(&mut self, import: &'static str, json: &str, merge: bool) -> Result<(), Fault> {
         let metadata: JsonObject = serde_json::from_str(json)
-            .map_err(|error| Fault::new("invalid_metadata", format!("metadata must be a JSON object: {error}")))?;
+            .map_err(|error| Fault::new(INVALID_METADATA, format!("metadata must be a JSON object: {error}")))?;
         let run = self.run(import)?;
+        let part = if merge { Part::MetadataPatch } else { Part::Metadata };
+        let checked = run.schemas.check(part, json);
+        checked.map_err(|faults| Fault::unfit(INVALID_METADATA, "the metadata does not fit the function's schema", &faults))?;
         let ctx = run.ctx();
         let live = async |services: &Services| {
             let ids = [ctx.connection_id.as_ref().to_owned()];
@@ -91,7 +96,13 @@ impl Host for GuestState {
         };
         // Known from the beginning, whatever was asked.
         let over = |kept: &Kept, _| Some(kept.metadata());
-        run.reach.ask(import::METADATA, || Value::Null, live, over).await
+        let found = run.reach.ask(import::METADATA, || Value::Null, live, over).await?;
+        let checked = run.schemas.check(Part::Metadata, &found);
+        checked.map_err(|faults| {
+            let what = "the connection's metadata does not fit the function's schema; set it with PATCH /connections/metadata";
+            Fault::unfit(INVALID_METADATA, what, &faults)
+        })?;
+        Ok(found)
     }
 
     async fn set_metadata(&mut self, json: String) -> Result<(), Fault> {

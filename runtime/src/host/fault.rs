@@ -45,6 +45,11 @@ impl Fault {
         })
     }
 
+    /// What does not fit a schema, with the place of each fault.
+    pub(super) fn unfit(code: &str, what: &str, faults: &[String]) -> Self {
+        Self::new(code, format!("{what}: {}", faults.join("; ")))
+    }
+
     pub(super) fn trap(message: impl std::fmt::Display + std::fmt::Debug + Send + Sync + 'static) -> Self {
         Self::Trap(wasmtime::Error::msg(message))
     }

@@ -8,6 +8,7 @@ use super::kept::Kept;
 use super::state::{GuestState, RunFacts, Services};
 use crate::model::{Counts, FunctionKind};
 use crate::recording::import;
+use crate::schema::Part;
 use crate::store::RecordKey;
 
 const GET_BY_IDS: &str = "records.get-by-ids";
@@ -63,6 +64,7 @@ impl Host for GuestState {
         self.log.announce();
         let run = self.run(import::BATCH_SAVE)?;
         let key = key(run, &model)?;
+        fits(run, Part::Model(&model), &records)?;
         foresee(run, &key, &model, &records).await?;
         let live = async |services: &Services| Ok(services.records.save(&key, &records).await?);
         let keep = |kept: &mut Kept| Ok(kept.save(&model, crate::records::read_batch(&records)?));
@@ -75,6 +77,7 @@ impl Host for GuestState {
         self.log.announce();
         let run = self.run(import::BATCH_UPDATE)?;
         let key = key(run, &model)?;
+        fits(run, Part::ModelPatch(&model), &records)?;
         foresee(run, &key, &model, &records).await?;
         let live = async |services: &Services| Ok(services.records.update(&key, &records).await?);
         let keep = |kept: &mut Kept| Ok(kept.update(&model, crate::records::read_batch(&records)?));
@@ -107,6 +110,12 @@ impl Host for GuestState {
         let arguments = || json!({ "model": model, "ids": ids });
         run.reach.ask(GET_BY_IDS, arguments, live, over).await
     }
+}
+
+/// Refuses the whole batch for one record that does not fit the model.
+fn fits(run: &RunFacts, part: Part<'_>, records: &str) -> Result<(), Fault> {
+    let checked = run.schemas.check_records(part, records);
+    checked.map_err(|faults| Fault::unfit("invalid_sync_record", "the batch does not fit the model", &faults))
 }
 
 /// Whose records: refuses functions that are no syncs, and models that are not declared.

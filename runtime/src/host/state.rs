@@ -17,6 +17,7 @@ use crate::logs::Logs;
 use crate::model::{ConnectionKey, Counts, ExecutionContext, FunctionManifest};
 use crate::proxy::Proxy;
 use crate::records::Records;
+use crate::schema::FunctionSchemas;
 use crate::store::Store;
 
 /// Answers and requests under way that one run may hold at the same time.
@@ -36,6 +37,8 @@ pub(crate) struct Services {
 pub(crate) struct RunFacts {
     pub(crate) reach: Reach,
     pub(crate) manifest: Arc<FunctionManifest>,
+    /// What it declares of its data.
+    pub(crate) schemas: FunctionSchemas,
     pub(crate) provider: Arc<str>,
     pub(crate) environment_name: Arc<str>,
     pub(crate) connection_key: ConnectionKey,
@@ -93,6 +96,11 @@ impl GuestState {
     /// None while `describe` is called.
     pub(super) fn reach(&self) -> Option<&Reach> {
         self.run.as_ref().map(|run| &run.reach)
+    }
+
+    /// None while `describe` is called.
+    pub(crate) fn schemas(&self) -> Option<&FunctionSchemas> {
+        self.run.as_ref().map(|run| &run.schemas)
     }
 
     /// Whether the run may not go on.

@@ -36,7 +36,7 @@ needs! {
     ConnectionsList ConnectionsRead ConnectionsCreate ConnectionsUpdate ConnectionsDelete
     ConnectSessionsWrite
     IntegrationsList IntegrationsListFunctions IntegrationsRead IntegrationsCreate IntegrationsUpdate IntegrationsDelete
-    FunctionsRead FunctionsDryRun RunsReplay Deploy LogsRead AuditRead VariablesRead VariablesWrite ProvidersRead MetricsRead
+    FunctionsList FunctionsRead FunctionsDryRun RunsReplay Deploy LogsRead AuditRead VariablesRead VariablesWrite ProvidersRead MetricsRead
     ApiKeysList ApiKeysCreate ApiKeysDelete EncryptionKeysRead EncryptionKeysRotate
     WebhooksRead WebhooksUpdate WebhooksResend WebhookSigningKeyRead WebhookSigningKeyRotate
 }

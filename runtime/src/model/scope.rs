@@ -45,6 +45,7 @@ scopes! {
     IntegrationsCreate = "environment:integrations:create",
     IntegrationsUpdate = "environment:integrations:update",
     IntegrationsDelete = "environment:integrations:delete",
+    FunctionsList = "environment:functions:list",
     FunctionsRead = "environment:functions:read",
     /// To run functions against the provider without writing what they write. What they read comes back.
     FunctionsDryRun = "environment:functions:dry_run",

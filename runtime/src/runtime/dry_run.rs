@@ -13,6 +13,7 @@ use crate::model::{
 use crate::oauth::OAuthError;
 use crate::recording::{Comparison, Position, Recording};
 use crate::recordings::RecordingError;
+use crate::schema::Part;
 use crate::store::StoreError;
 
 /// What to run dry, for whom.
@@ -99,7 +100,7 @@ impl Runtime {
         };
         parts
             .schemas
-            .check(&function, &new.input)
+            .check(&function.digest, &function.manifest, Part::Input, &new.input)
             .map_err(|faults| InvokeError::InvalidInput {
                 function: new.function.clone(),
                 faults,

@@ -7,6 +7,7 @@ use quick_cache::sync::Cache;
 use super::{InvokeError, Runtime};
 use crate::executor::{Mode, RunRequest};
 use crate::model::{EnvironmentId, ExecutionContext, Function, FunctionKind, OperationId, RunId};
+use crate::schema::Part;
 use crate::store::{Store, StoreError};
 
 /// Functions held in memory.
@@ -204,7 +205,7 @@ impl Runtime {
             })?;
         parts
             .schemas
-            .check(&function, &input)
+            .check(&function.digest, &function.manifest, Part::Input, &input)
             .map_err(|faults| InvokeError::InvalidInput {
                 function: action.into(),
                 faults,

@@ -1,10 +1,12 @@
 //! Reading the log, and the operations that the composition root itself writes.
 
+use std::collections::BTreeSet;
+
 use super::Runtime;
-use crate::deploy::{DeployError, Deployed};
+use crate::deploy::{DeployError, Deployed, NewComponent};
 use crate::logs::{LogStatus, READ_WAIT_MS};
 use crate::model::log::Source;
-use crate::model::{EnvironmentId, Level, Message, Operation, OperationId, OperationKind, OperationState};
+use crate::model::{EnvironmentId, Function, Level, Message, Operation, OperationId, OperationKind, OperationState};
 use crate::store::{MessageQuery, OperationQuery, StoreError};
 
 impl Runtime {
@@ -131,35 +133,59 @@ impl Runtime {
         });
     }
 
-    /// A deploy is an operation with a message for each function.
-    pub(super) fn log_deploy(
+    /// A deploy is an operation for each integration, with a message for each function.
+    pub(super) fn log_deploys(
         &self,
         environment: &EnvironmentId,
+        components: &[NewComponent<'_>],
+        started: &Started,
+        deployed: &Result<Vec<Deployed>, DeployError>,
+    ) {
+        match deployed {
+            Ok(deployed) => {
+                for component in deployed {
+                    let id = OperationId::new(started.at_ms, self.0.entropy.bytes());
+                    for function in &component.functions {
+                        self.log_deployed(&id, function);
+                    }
+                    let message = format!("Deployed {} functions", component.functions.len());
+                    let key = &component.provider_config_key;
+                    self.log_deploy(environment, id, key, started, (OperationState::Success, message));
+                }
+            }
+            Err(error) => {
+                let keys: BTreeSet<&str> = components.iter().map(|component| component.provider_config_key).collect();
+                for key in keys {
+                    let id = OperationId::new(started.at_ms, self.0.entropy.bytes());
+                    let end = (OperationState::Failed, format!("Deploy failed: {error}"));
+                    self.log_deploy(environment, id, key, started, end);
+                }
+            }
+        }
+    }
+
+    fn log_deployed(&self, operation_id: &OperationId, function: &Function) {
+        let (kind, name) = (function.manifest.kind.as_str(), &function.name);
+        self.0.logs.message(Message {
+            operation_id: operation_id.clone(),
+            created_at_us: self.0.clock.now_us(),
+            level: Level::Info,
+            source: Source::Internal,
+            text: format!("The {kind} {name} is active in version {}", function.version),
+            fields: Message::fields(&serde_json::json!({
+                "function": name, "kind": kind, "version": function.version, "digest": function.digest,
+            })),
+        });
+    }
+
+    fn log_deploy(
+        &self,
+        environment: &EnvironmentId,
+        id: OperationId,
         provider_config_key: &str,
         started: &Started,
-        deployed: &Result<Deployed, DeployError>,
+        (state, message): (OperationState, String),
     ) {
-        let id = OperationId::new(started.at_ms, self.0.entropy.bytes());
-        let (state, message) = match deployed {
-            Ok(deployed) => {
-                for function in &deployed.functions {
-                    let (kind, name) = (function.manifest.kind.as_str(), &function.name);
-                    self.0.logs.message(Message {
-                        operation_id: id.clone(),
-                        created_at_us: self.0.clock.now_us(),
-                        level: Level::Info,
-                        source: Source::Internal,
-                        text: format!("The {kind} {name} is active in version {}", function.version),
-                        fields: Message::fields(&serde_json::json!({
-                            "function": name, "kind": kind, "version": function.version, "digest": deployed.digest,
-                        })),
-                    });
-                }
-                let count = deployed.functions.len();
-                (OperationState::Success, format!("Deployed {count} functions"))
-            }
-            Err(error) => (OperationState::Failed, format!("Deploy failed: {error}")),
-        };
         self.0.logs.operation(Operation {
             id,
             environment_id: environment.clone(),

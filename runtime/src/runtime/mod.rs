@@ -5,6 +5,7 @@ mod audit;
 mod authorization;
 mod caller;
 mod connect;
+mod deploy;
 mod dry_run;
 mod encryption;
 mod functions;
@@ -27,7 +28,7 @@ use crate::connections::{Connections, ConnectionsError, IntegrationPatch, NewCon
 use crate::credentials::Secret;
 use crate::data_dir::DataDir;
 use crate::deletion::Deletion;
-use crate::deploy::{Deploy, DeployError};
+use crate::deploy::Deploy;
 use crate::executor::Executor;
 use crate::logs::Logs;
 use crate::metrics::{self, Metrics};
@@ -39,13 +40,15 @@ use crate::recordings::Recordings;
 use crate::records::{Records, RecordsError};
 use crate::rotation::Rotation;
 use crate::scheduler::Scheduler;
-use crate::schema::SchemaCache;
+use crate::schema::Schemas;
 use crate::store::{ConnectionPatch, ConnectionQuery, RecordKey, RecordPage, Store, StoreError};
 use crate::variables::Variables;
 use crate::webhooks::Webhooks;
 
 pub use crate::deletion::{PurgeQuery, Purged};
-pub use crate::deploy::Deployed;
+pub use crate::deploy::{
+    Allow, Capability, Consent, Deployed, FunctionPlan, IntegrationPlan, NewComponent, Plan, sentences, sign,
+};
 pub use crate::rotation::{KeyStatus, RotationError, RotationStatus};
 pub use audit::{Noted, Reading};
 pub use caller::{Caller, Denied};
@@ -75,7 +78,7 @@ struct Parts {
     proxy: Proxy,
     executor: Executor,
     deploy: Deploy,
-    schemas: SchemaCache,
+    schemas: Schemas,
     records: Records,
     logs: Logs,
     recordings: Recordings,
@@ -377,28 +380,6 @@ impl Runtime {
 
 /// Functions, records and requests.
 impl Runtime {
-    /// Checks a component, records a version of each of its functions and makes it active. A bad component changes nothing.
-    ///
-    /// # Errors
-    /// [`DeployError`]: what is wrong with the component.
-    pub async fn deploy(
-        &self,
-        environment: &EnvironmentId,
-        provider_config_key: &str,
-        component: &[u8],
-    ) -> Result<Deployed, DeployError> {
-        let started = self.started();
-        let deployed = self.0.deploy.deploy(environment, provider_config_key, component).await;
-        self.log_deploy(environment, provider_config_key, &started, &deployed);
-        let deployed = deployed?;
-        for function in &deployed.functions {
-            self.0
-                .functions
-                .forget(environment, provider_config_key, &function.name);
-        }
-        Ok(deployed)
-    }
-
     /// # Errors
     /// [`RecordsApiError`]: an unknown connection, a cursor that is none of ours.
     pub async fn records(

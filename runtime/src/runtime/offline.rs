@@ -8,6 +8,7 @@ use crate::engine::{CodeCache, Engine, EngineError, EngineOptions};
 use crate::executor::{ComponentError, ExecutorError, PlayError, Played, Sandbox};
 use crate::model::Manifest;
 use crate::recording::Recording;
+use crate::schema::{Schemas, Validation};
 
 /// Runs at the same time: fixtures are played one after the other.
 const CONCURRENT_RUNS: u32 = 2;
@@ -44,7 +45,13 @@ impl Offline {
         // Under a key that lives as long as this process: nobody else can have written there what is run here.
         let folder = std::env::temp_dir().join(format!("nango-runtime-{}", std::process::id()));
         let code_cache = CodeCache::new(folder.clone(), Entropy::system().bytes());
-        let sandbox = Sandbox::new(engine, code_cache, Clock::system(), limits)?;
+        let sandbox = Sandbox::new(
+            engine,
+            code_cache,
+            Clock::system(),
+            limits,
+            Schemas::new(Validation::On),
+        )?;
         Ok(Self { sandbox, folder })
     }
 

@@ -31,7 +31,7 @@ use crate::recordings::{RecordingOptions, Recordings};
 use crate::records::Records;
 use crate::rotation::{ROTATION_INTERVAL_MS, Rotation, RotationError};
 use crate::scheduler::{Scheduler, SchedulerParts};
-use crate::schema::SchemaCache;
+use crate::schema::Schemas;
 use crate::store::{Store, StoreError};
 use crate::variables::Variables;
 use crate::webhooks::{self, WebhookOptions, WebhookParts, Webhooks};
@@ -226,8 +226,15 @@ impl Runtime {
             clock.clone(),
             recording_options(&config),
         );
+        let schemas = Schemas::new(config.validation);
         let executor = Executor::new(ExecutorParts {
-            sandbox: Sandbox::new(engine, code_cache, clock.clone(), config.limits.clone())?,
+            sandbox: Sandbox::new(
+                engine,
+                code_cache,
+                clock.clone(),
+                config.limits.clone(),
+                schemas.clone(),
+            )?,
             recordings: recordings.clone(),
             proxy: proxy.clone(),
             connections: connections.clone(),
@@ -263,9 +270,10 @@ impl Runtime {
                 clock: clock.clone(),
                 entropy: entropy.clone(),
                 component_bytes_max: config.limits.component_bytes,
+                keys: config.deploy_keys.clone(),
             },
             functions: Functions::new(store.clone()),
-            schemas: SchemaCache::new(),
+            schemas,
             background: Background::default(),
             config,
             keys: Arc::new(keys),

@@ -1,6 +1,6 @@
 //! Components, deployments and the versions of functions. Whether a component is any good is for others to check.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sqlx::any::AnyRow;
 use sqlx::{Any, Transaction, query, query_scalar};
@@ -41,24 +41,65 @@ struct Latest {
 }
 
 impl Store {
-    /// Stores the bytes by digest, records a version of each function and makes it active, in one transaction. A
-    /// function whose active version has the same digest stays as it is. Gives the active version of each, in the order
-    /// given.
+    /// Stores the bytes by digest, records a version of each function and makes it active; removes functions with their syncs; all in
+    /// one transaction. A function whose active version has the same digest stays as it is. `seen` are the active digests, by function, of
+    /// each integration that is touched: when others are active by now, nothing is done. Gives for each deployment the active version
+    /// of its functions, in the order given; none when something else was seen.
     ///
     /// # Errors
-    /// [`StoreError::ParentGone`] when the integration was deleted.
-    pub async fn insert_deployment(&self, deployment: &NewDeployment<'_>) -> Result<Vec<Function>, StoreError> {
+    /// [`StoreError::ParentGone`] when an integration was deleted.
+    pub async fn insert_deployments(
+        &self,
+        deployments: &[NewDeployment<'_>],
+        seen: &[(&IntegrationId, &BTreeMap<String, String>)],
+        removed: &[(&IntegrationId, &str)],
+    ) -> Result<Option<Vec<Vec<Function>>>, StoreError> {
         let mut transaction = self.begin().await?;
-        // Puts concurrent deployments to one integration in line: version numbers must not clash.
-        let integration =
-            query("UPDATE integrations SET updated_at_ms = updated_at_ms WHERE id = $1 AND deleted_at_ms IS NULL")
-                .bind(deployment.integration_id.as_str())
-                .execute(&mut *transaction)
-                .await?;
-        if integration.rows_affected() == 0 {
-            return Err(StoreError::ParentGone(sqlx::Error::RowNotFound));
+        for (integration_id, expected) in seen {
+            // Puts concurrent deployments to one integration in line: version numbers must not clash.
+            let integration =
+                query("UPDATE integrations SET updated_at_ms = updated_at_ms WHERE id = $1 AND deleted_at_ms IS NULL")
+                    .bind(integration_id.as_str())
+                    .execute(&mut *transaction)
+                    .await?;
+            if integration.rows_affected() == 0 {
+                return Err(StoreError::ParentGone(sqlx::Error::RowNotFound));
+            }
+            let latest = latest_versions(&mut transaction, integration_id).await?;
+            let is_as_seen = latest.len() == expected.len()
+                && latest
+                    .iter()
+                    .all(|(name, latest)| expected.get(name) == Some(&latest.active_digest));
+            if !is_as_seen {
+                return Ok(None);
+            }
         }
-        let latest = latest_versions(&mut transaction, &deployment.integration_id).await?;
+        let mut all = Vec::with_capacity(deployments.len());
+        for deployment in deployments {
+            all.push(self.insert_deployment(&mut transaction, deployment).await?);
+        }
+        for (integration_id, name) in removed {
+            for statement in [
+                "DELETE FROM syncs WHERE integration_id = $1 AND function = $2",
+                "DELETE FROM functions WHERE integration_id = $1 AND name = $2",
+            ] {
+                query(statement)
+                    .bind(integration_id.as_str())
+                    .bind(*name)
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+        }
+        transaction.commit().await?;
+        Ok(Some(all))
+    }
+
+    async fn insert_deployment(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        deployment: &NewDeployment<'_>,
+    ) -> Result<Vec<Function>, StoreError> {
+        let latest = latest_versions(transaction, &deployment.integration_id).await?;
         let changed: Vec<(&FunctionManifest, i64)> = deployment
             .functions
             .iter()
@@ -69,11 +110,10 @@ impl Store {
             })
             .collect();
         if !changed.is_empty() {
-            insert_component(&mut transaction, deployment).await?;
-            self.insert_versions(&mut transaction, deployment, &changed).await?;
+            insert_component(transaction, deployment).await?;
+            self.insert_versions(transaction, deployment, &changed).await?;
         }
-        let mut active = self.deployed_functions(&mut transaction, deployment).await?;
-        transaction.commit().await?;
+        let mut active = self.deployed_functions(transaction, deployment).await?;
         let in_order = deployment
             .functions
             .iter()

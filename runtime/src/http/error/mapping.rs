@@ -8,7 +8,7 @@ use super::{ApiError, ErrorDetails};
 use crate::connect::CreateError;
 use crate::connections::ConnectionsError;
 use crate::credentials::CredentialsType;
-use crate::deploy::DeployError;
+use crate::deploy::{DeployError, SignatureError};
 use crate::encryption::{EncryptionError, KeyError};
 use crate::executor::{ComponentError, PlayError};
 use crate::http::fault::Fault;
@@ -243,6 +243,28 @@ impl From<DeployError> for ApiError {
         match error {
             DeployError::Component(error) => error.into(),
             DeployError::Manifest { .. } => Self::new(StatusCode::BAD_REQUEST, "invalid_manifest", message),
+            DeployError::Signature(SignatureError::Missing) => {
+                Self::new(StatusCode::FORBIDDEN, "component_not_signed", message)
+            }
+            DeployError::Signature(SignatureError::Wrong) => {
+                Self::new(StatusCode::FORBIDDEN, "invalid_component_signature", message)
+            }
+            DeployError::TooMany { .. } => Self::new(StatusCode::BAD_REQUEST, "invalid_body", message),
+            DeployError::Widened { gained } => {
+                let details = ErrorDetails {
+                    message: Some(message),
+                    ..ErrorDetails::code("capabilities_widened").with_payload(&gained)
+                };
+                Self::from_details(StatusCode::CONFLICT, details)
+            }
+            DeployError::Destructive { losses } => {
+                let details = ErrorDetails {
+                    message: Some(message),
+                    ..ErrorDetails::code("destructive_change").with_payload(&losses)
+                };
+                Self::from_details(StatusCode::CONFLICT, details)
+            }
+            DeployError::Concurrent => Self::new(StatusCode::CONFLICT, "concurrent_deployment", message),
             DeployError::Connections(error) => error.into(),
             DeployError::Store(error) => error.into(),
         }

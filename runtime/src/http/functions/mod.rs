@@ -9,78 +9,21 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::{Key, need};
-use super::body::{json_response, parse, read, read_json, require_media_type};
+use super::body::{json_response, parse, read_json};
 use super::error::{ApiError, ErrorEnvelope};
 use super::fault::Fault;
 use super::query::{PathParams, Query};
 use crate::model::{Function, FunctionKind};
-use crate::runtime::{Deployed, Runtime};
+use crate::runtime::Runtime;
 
-use view::{FunctionItem, VersionItem};
+use view::VersionItem;
+pub use view::FunctionItem;
 
 const LIMIT_DEFAULT: i64 = 20;
 const LIMIT_MAX: i64 = 100;
 const PAGE_MAX: i64 = 1_000_000;
 /// A `rollback` names a number at most.
 const ROLLBACK_BODY_BYTES_MAX: usize = 4 * 1024;
-
-/// What a deploy did.
-#[derive(Serialize, ToSchema)]
-pub struct Deployment {
-    /// SHA-256 of the component.
-    digest: String,
-    functions: Vec<DeployedFunction>,
-    /// The interfaces the component imports: all it can do.
-    imports: Vec<String>,
-}
-
-#[derive(Serialize, ToSchema)]
-pub struct DeployedFunction {
-    name: String,
-    /// action or sync
-    r#type: &'static str,
-    /// The version that runs from now on. A component that is deployed again makes no new one.
-    version: i64,
-    deployed_at: String,
-}
-
-/// Deploy a component: each of its functions gets a new version, which becomes the active one. A bad component changes nothing.
-#[utoipa::path(
-    post, path = "/integrations/{unique_key}/functions", tag = "functions",
-    params(("unique_key" = String, Path)),
-    request_body(content = Vec<u8>, content_type = "application/wasm"),
-    responses((status = 201, body = Deployment), (status = "4XX", body = ErrorEnvelope)),
-)]
-pub async fn deploy(
-    State(runtime): State<Runtime>,
-    Key(caller, _): Key<need::Deploy>,
-    PathParams(unique_key): PathParams<String>,
-    request: Request,
-) -> Result<Response, ApiError> {
-    let environment = caller.whole_integration(&unique_key)?;
-    let (parts, body) = request.into_parts();
-    Query::parse(parts.uri.query()).finish()?;
-    require_media_type(&parts.headers, &["application/wasm", "application/octet-stream"])?;
-    let component = read(body, runtime.config().limits.component_bytes).await?;
-    let deployed = runtime.deploy(environment, &unique_key, &component).await?;
-    Ok(json_response(StatusCode::CREATED, &Deployment::from(deployed)))
-}
-
-impl From<Deployed> for Deployment {
-    fn from(deployed: Deployed) -> Self {
-        let functions = deployed.functions.into_iter().map(|function| DeployedFunction {
-            deployed_at: super::timestamp::ms_utc(function.deployed_at_ms),
-            r#type: function.manifest.kind.as_str(),
-            name: function.name,
-            version: function.version,
-        });
-        Self {
-            digest: deployed.digest,
-            functions: functions.collect(),
-            imports: deployed.imports,
-        }
-    }
-}
 
 #[derive(Serialize, ToSchema)]
 pub struct FunctionList {
@@ -349,18 +292,5 @@ pub mod tests {
         assert_eq!(shown.versions.len(), 2);
         assert!(answer(&versions, Some(FunctionKind::Sync)).is_none());
         assert!(answer(&[], None).is_none());
-    }
-
-    #[test]
-    fn a_deploy_in_json() {
-        let deployed = Deployed {
-            digest: "abc".into(),
-            functions: vec![function("a", FunctionKind::Action, 1)],
-            imports: vec!["nango:functions/nango@0.1.0".into()],
-        };
-        assert_eq!(
-            serde_json::to_string(&Deployment::from(deployed)).unwrap(),
-            r#"{"digest":"abc","functions":[{"name":"a","type":"action","version":1,"deployed_at":"2026-11-22T11:29:40.925Z"}],"imports":["nango:functions/nango@0.1.0"]}"#
-        );
     }
 }

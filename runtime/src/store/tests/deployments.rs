@@ -1,5 +1,7 @@
 //! Deployments and versions, on both databases.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::model::{Function, FunctionManifest};
 use crate::store::NewDeployment;
@@ -23,7 +25,20 @@ async fn deploy(fixture: &Fixture, id: &str, digest: &str, names: &[&str]) -> Ve
         functions: &functions,
         now_ms: NOW_MS,
     };
-    versions(&fixture.store.insert_deployment(&deployment).await.unwrap())
+    loop {
+        let seen = seen(fixture).await;
+        let seen = [(&fixture.integration.id, &seen)];
+        let deployed = fixture.store.insert_deployments(std::slice::from_ref(&deployment), &seen, &[]).await;
+        // None: another one was faster.
+        if let Some(deployed) = deployed.unwrap() {
+            return versions(&deployed[0]);
+        }
+    }
+}
+
+async fn seen(fixture: &Fixture) -> BTreeMap<String, String> {
+    let active = fixture.store.functions(&fixture.environment.id, Some("github")).await.unwrap();
+    active.into_iter().map(|function| (function.name, function.digest)).collect()
 }
 
 fn versions(functions: &[Function]) -> Vec<(String, i64)> {
@@ -41,6 +56,7 @@ fn expect(versions: &[(&str, i64)]) -> Vec<(String, i64)> {
 }
 
 for_each_db! {
+    removed_functions_take_their_syncs_along,
     versions_count_for_each_function,
     concurrent_deployments_get_versions_of_their_own,
     a_failed_deployment_changes_nothing,
@@ -130,6 +146,24 @@ async fn versions_count_for_each_function(store: Store) {
     assert_eq!(store.functions(environment_id, None).await.unwrap().len(), 0);
 }
 
+async fn removed_functions_take_their_syncs_along(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    deploy(&fixture, "dep_1", "d1", &["a", "b"]).await;
+    let connection_key = fixture.insert_connection("c").await;
+    store.ensure_sync(&fixture.sync(&connection_key, "a")).await.unwrap();
+    let removed = [(&fixture.integration.id, "a")];
+    let stale = BTreeMap::new();
+    let nothing = store.insert_deployments(&[], &[(&fixture.integration.id, &stale)], &removed).await;
+    assert!(nothing.unwrap().is_none(), "something else was seen");
+    assert_eq!(seen(&fixture).await.len(), 2);
+    let now = seen(&fixture).await;
+    let done = store.insert_deployments(&[], &[(&fixture.integration.id, &now)], &removed).await;
+    assert!(done.unwrap().is_some());
+    assert_eq!(seen(&fixture).await.into_keys().collect::<Vec<_>>(), ["b"]);
+    let syncs = store.syncs(&fixture.environment.id, "github", None).await.unwrap();
+    assert_eq!(syncs.len(), 0);
+}
+
 async fn concurrent_deployments_get_versions_of_their_own(store: Store) {
     let fixture = std::sync::Arc::new(Fixture::new(&store).await);
     let deployments = (0..8).map(|n| {
@@ -159,7 +193,9 @@ async fn a_failed_deployment_changes_nothing(store: Store) {
         functions: &functions,
         now_ms: NOW_MS,
     };
-    store.insert_deployment(&deployment).await.unwrap_err();
+    let seen = seen(&fixture).await;
+    let seen = [(&fixture.integration.id, &seen)];
+    store.insert_deployments(&[deployment], &seen, &[]).await.unwrap_err();
     assert!(store.component("d2").await.unwrap().is_none(), "rolled back");
     assert_eq!(
         store

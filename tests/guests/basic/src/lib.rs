@@ -1,6 +1,7 @@
 //! One function for each thing a function can do, driven by its input.
 
 mod bodies;
+mod bounds;
 mod checkpoints;
 mod lists;
 mod requests;
@@ -9,6 +10,7 @@ mod syncs;
 use nango_guest_sdk::prelude::*;
 
 use bodies::{send_body, transfer};
+use bounds::{bounded_output, bounded_records};
 use checkpoints::{big_checkpoint, checkpoint};
 use lists::{list, list_items};
 use requests::{fetch, fetch_many, http_error, repeat, start_wait};
@@ -121,4 +123,6 @@ nango_guest_sdk::functions!(
     items,
     pages,
     bad_record,
+    bounded_output,
+    bounded_records,
 );
