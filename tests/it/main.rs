@@ -39,6 +39,7 @@ mod proxy_rate_limit;
 mod proxy_retries;
 mod proxy_streams;
 mod proxy_timeouts;
+mod records_api;
 mod refresh;
 mod refresh_kill;
 mod replay;

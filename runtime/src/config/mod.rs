@@ -87,6 +87,8 @@ pub struct Limits {
     pub log_operation_bytes: usize,
     /// Messages that wait to be written, in bytes.
     pub log_queue_bytes: usize,
+    /// Payloads of one page of records.
+    pub records_page_bytes: usize,
     /// Recording of one run; a longer one is not kept.
     pub recording_bytes: usize,
     pub recording_retention_days: u32,

@@ -56,7 +56,7 @@ pub use deployments::NewDeployment;
 pub use error::StoreError;
 pub use log_queries::{MessageQuery, OperationQuery};
 pub use recordings::StoredRecording;
-pub use records::{RecordKey, RecordPage, RecordWrite};
+pub use records::{PRUNE_RECORDS_MAX, Pruned, RecordKey, RecordPage, RecordWrite};
 pub use refreshes::{DueQuery, RefreshWrite};
 pub use runs::ClaimedRun;
 pub use sealed::{SEALED_COLUMNS, SealedColumn, SealedValue};

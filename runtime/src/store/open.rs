@@ -56,6 +56,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         "encryption_keys",
         include_str!("../../migrations/0013_encryption_keys.sql"),
     ),
+    (17, "pruning", include_str!("../../migrations/0017_pruning.sql")),
 ];
 
 /// For each connection to SQLite. WAL with `synchronous = NORMAL`: what was committed survives `kill -9` of this
