@@ -13,12 +13,8 @@ mod connections_compat;
 mod contract;
 mod creation;
 mod credential_types;
-<<<<<<< HEAD
 mod deletion;
-||||||| 8ee0469
-=======
 mod deployments;
->>>>>>> validate
 mod dry_run;
 mod encryption_keys;
 mod environment_variables;
@@ -53,6 +49,7 @@ mod proxy_rate_limit;
 mod proxy_retries;
 mod proxy_streams;
 mod proxy_timeouts;
+mod records_api;
 mod refresh;
 mod refresh_kill;
 mod replay;
@@ -65,9 +62,5 @@ mod tidy;
 mod token_modes;
 mod token_words;
 mod torture;
-<<<<<<< HEAD
 mod webhooks;
-||||||| 8ee0469
-=======
 mod validation;
->>>>>>> validate

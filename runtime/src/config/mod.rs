@@ -105,6 +105,8 @@ pub struct Limits {
     pub webhook_queue: u32,
     /// Of dead letters.
     pub webhook_retention_days: u32,
+    /// Payloads of one page of records.
+    pub records_page_bytes: usize,
     /// Recording of one run; a longer one is not kept.
     pub recording_bytes: usize,
     pub recording_retention_days: u32,

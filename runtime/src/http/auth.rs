@@ -32,7 +32,7 @@ macro_rules! needs {
 }
 
 needs! {
-    Proxy ActionsExecute SyncsExecute SyncsRead RecordsRead
+    Proxy ActionsExecute SyncsExecute SyncsRead RecordsRead RecordsWrite
     ConnectionsList ConnectionsRead ConnectionsCreate ConnectionsUpdate ConnectionsDelete
     ConnectSessionsWrite
     IntegrationsList IntegrationsListFunctions IntegrationsRead IntegrationsCreate IntegrationsUpdate IntegrationsDelete

@@ -34,6 +34,8 @@ mod proxy;
 mod proxy_headers;
 mod query;
 mod records;
+mod records_export;
+mod records_prune;
 mod replay;
 mod scripts_config;
 mod serve;
@@ -93,6 +95,8 @@ routes! {
     post   "/sync/trigger"                                      => sync_trigger::trigger, Some(Scope::SyncsExecute);
     get    "/sync/status"                                       => sync_status::status, Some(Scope::SyncsRead);
     get    "/records"                                           => records::list, Some(Scope::RecordsRead);
+    get    "/records/export"                                    => records_export::export, Some(Scope::RecordsRead);
+    patch  "/records/prune"                                     => records_prune::prune, Some(Scope::RecordsWrite);
     get    "/connections"                                       => connections::list, Some(Scope::ConnectionsList);
     post   "/connections"                                       => connections::import, Some(Scope::ConnectionsCreate);
     post   "/connection"                                        => connections::import_legacy, Some(Scope::ConnectionsCreate);

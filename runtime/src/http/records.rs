@@ -20,22 +20,22 @@ use super::timestamp::parse_us;
 use crate::connections::ConnectionsError;
 use crate::model::{Record, RecordAction, RecordFilter};
 use crate::records::render;
-use crate::runtime::{RecordsApiError, Runtime};
+use crate::runtime::{RecordsApiError, RecordsOf, Runtime};
 
 const LIMIT_DEFAULT: i64 = 100;
 const LIMIT_MAX: i64 = 10_000;
-const CURSOR_BYTES_MAX: usize = 1_000;
+pub(super) const CURSOR_BYTES_MAX: usize = 1_000;
 const IDS_MAX: usize = 100;
 const ID_BYTES_MAX: usize = 256;
-const BASE_VARIANT: &str = "base";
+pub(super) const BASE_VARIANT: &str = "base";
 /// A chunk of the answer is sent when it has reached this size.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 #[derive(Debug)]
-struct ListRecords {
-    model: String,
-    variant: String,
-    filter: RecordFilter,
+pub(super) struct ListRecords {
+    pub(super) model: String,
+    pub(super) variant: String,
+    pub(super) filter: RecordFilter,
 }
 
 /// Only for the description of the API: the answer is put together as text.
@@ -70,16 +70,11 @@ pub async fn list(
     request: Request,
 ) -> Result<Response, ApiError> {
     let target = TargetHeaders::parse(request.headers())?;
-    let ListRecords { model, variant, filter } = ListRecords::parse(request.uri().query())?;
+    let mut list = ListRecords::parse(request.uri().query())?;
+    list.filter.bytes_max = runtime.config().limits.records_page_bytes;
+    let environment = caller.connection(target.provider_config_key, target.connection_id)?;
     let page = runtime
-        .records(
-            caller.connection(target.provider_config_key, target.connection_id)?,
-            target.provider_config_key,
-            target.connection_id,
-            &model,
-            &variant,
-            &filter,
-        )
+        .records(environment, list.of(&target), &list.filter)
         .await
         .map_err(records_error)?;
     let mut chunks = Chunks::new(page.next_cursor.as_deref(), page.records);
@@ -96,8 +91,20 @@ pub async fn list(
 }
 
 impl ListRecords {
-    fn parse(query: Option<&str>) -> Result<Self, ApiError> {
-        let mut query = Query::parse(query);
+    pub(super) fn of<'a>(&'a self, target: &TargetHeaders<'a>) -> RecordsOf<'a> {
+        RecordsOf {
+            provider_config_key: target.provider_config_key,
+            connection_id: target.connection_id,
+            model: &self.model,
+            variant: &self.variant,
+        }
+    }
+
+    pub(super) fn parse(query: Option<&str>) -> Result<Self, ApiError> {
+        Self::of_query(Query::parse(query))
+    }
+
+    pub(super) fn of_query(mut query: Query) -> Result<Self, ApiError> {
         let model = query.required_name("model", "model name, like GithubIssue", is_model);
         let variant = query.optional_name("variant", "variant name", is_function_name);
         let filter = RecordFilter {
@@ -108,6 +115,7 @@ impl ListRecords {
                 (1..=CURSOR_BYTES_MAX).contains(&cursor.len())
             }),
             limit: query.integer("limit", 1..=LIMIT_MAX, LIMIT_DEFAULT),
+            bytes_max: 0,
         };
         query.finish()?;
         Ok(Self {
@@ -166,7 +174,7 @@ fn modified_after_us(query: &mut Query) -> Option<i64> {
     None
 }
 
-fn records_error(error: RecordsApiError) -> ApiError {
+pub(super) fn records_error(error: RecordsApiError) -> ApiError {
     match error {
         RecordsApiError::Connections(error @ ConnectionsError::UnknownIntegration { .. }) => {
             ApiError::new(StatusCode::BAD_REQUEST, "unknown_connection", error.to_string())
@@ -232,6 +240,7 @@ mod tests {
             first_seen_at_us: 1_795_346_513_999_876,
             modified_at_us: 1_795_346_513_999_876,
             deleted_at_us: None,
+            pruned_at_us: None,
             action: RecordAction::Added,
             cursor: "abc==".into(),
         }

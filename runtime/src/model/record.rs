@@ -16,6 +16,8 @@ pub struct Record {
     pub first_seen_at_us: i64,
     pub modified_at_us: i64,
     pub deleted_at_us: Option<i64>,
+    /// When its payload was emptied but for the id.
+    pub pruned_at_us: Option<i64>,
     pub action: RecordAction,
     /// Opaque position of this change; reading on from it gives what came after.
     pub cursor: String,
@@ -39,6 +41,9 @@ pub struct RecordFilter {
     /// Exclusive.
     pub cursor: Option<String>,
     pub limit: i64,
+    /// Payloads of one page, in bytes: fewer records than `limit` come when they would be larger together, but one always. 0: no
+    /// limit.
+    pub bytes_max: usize,
 }
 
 /// How many records a call or a run touched.

@@ -29,6 +29,7 @@ scopes! {
     SyncsExecute = "environment:syncs:execute",
     SyncsRead = "environment:syncs:read",
     RecordsRead = "environment:records:read",
+    RecordsWrite = "environment:records:write",
     ConnectionsList = "environment:connections:list",
     ConnectionsRead = "environment:connections:read",
     /// Includes [`Scope::ConnectionsRead`].

@@ -10,7 +10,7 @@ pub use render::{render, render_page};
 
 use crate::clock::Clock;
 use crate::model::{Counts, JsonObject, RecordFilter};
-use crate::store::{RecordKey, RecordPage, RecordWrite, Store, StoreError};
+use crate::store::{Pruned, RecordKey, RecordPage, RecordWrite, Store, StoreError};
 
 /// Records of one call. One call is one transaction, during which nobody else writes the model.
 pub const BATCH_RECORDS_MAX: usize = 50_000;
@@ -146,6 +146,15 @@ impl Records {
         let ids: Vec<&str> = ids.iter().map(AsRef::as_ref).collect();
         let records = self.store.records_by_ids(key, &ids).await?;
         Ok(render::render_by_id(&records))
+    }
+
+    /// Empties payloads up to and with the change at `until_cursor`; what is left of a record is its id.
+    ///
+    /// # Errors
+    /// [`StoreError::Cursor`] when the cursor is none of ours.
+    pub async fn prune(&self, key: &RecordKey, until_cursor: &str, limit: i64) -> Result<Pruned, RecordsError> {
+        let now_us = self.clock.now_us();
+        Ok(self.store.prune_records(key, until_cursor, limit, now_us).await?)
     }
 
     /// Records in order of change.

@@ -27,8 +27,10 @@ pub fn render(record: &Record, out: &mut String) {
         RecordAction::Deleted => r#","last_action":"DELETED","deleted_at":"#,
     });
     push_time(record.deleted_at_us, out);
-    // Nothing is ever pruned. The cursor is of letters, digits, `-` and `_`.
-    out.push_str(r#","pruned_at":null,"cursor":""#);
+    out.push_str(r#","pruned_at":"#);
+    push_time(record.pruned_at_us, out);
+    // The cursor is of letters, digits, `-` and `_`.
+    out.push_str(r#","cursor":""#);
     out.push_str(&record.cursor);
     out.push_str("\"}}");
 }

@@ -13,6 +13,7 @@ mod keys;
 mod logs;
 mod offline;
 mod proxy_call;
+mod records;
 mod start;
 mod syncs;
 mod variables;
@@ -375,36 +376,5 @@ impl Runtime {
             .connections
             .set_metadata(environment, provider_config_key, connection_ids, metadata, merge)
             .await
-    }
-}
-
-/// Functions, records and requests.
-impl Runtime {
-    /// # Errors
-    /// [`RecordsApiError`]: an unknown connection, a cursor that is none of ours.
-    pub async fn records(
-        &self,
-        environment: &EnvironmentId,
-        provider_config_key: &str,
-        connection_id: &str,
-        model: &str,
-        variant: &str,
-        filter: &RecordFilter,
-    ) -> Result<RecordPage, RecordsApiError> {
-        let target = self
-            .0
-            .connections
-            .target(environment, provider_config_key, connection_id)
-            .await?;
-        let model = if variant == BASE_VARIANT {
-            model.to_owned()
-        } else {
-            format!("{model}::{variant}")
-        };
-        let key = RecordKey {
-            connection_key: target.connection.key.clone(),
-            model,
-        };
-        Ok(self.0.records.list(&key, filter).await?)
     }
 }

@@ -66,7 +66,7 @@ pub use log_queries::{MessageQuery, OperationQuery};
 pub use purge::{PurgeScope, Purgeable};
 pub use oauth_clients::{OAuthClientLease, StoredOAuthClient};
 pub use recordings::StoredRecording;
-pub use records::{RecordKey, RecordPage, RecordWrite};
+pub use records::{PRUNE_RECORDS_MAX, Pruned, RecordKey, RecordPage, RecordWrite};
 pub use refreshes::{DueQuery, RefreshWrite, UsersOwn};
 pub use runs::ClaimedRun;
 pub use sealed::{SEALED_COLUMNS, SealedColumn, SealedValue};

@@ -68,6 +68,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         "oauth_clients",
         include_str!("../../migrations/0015_oauth_clients.sql"),
     ),
+    (17, "pruning", include_str!("../../migrations/0017_pruning.sql")),
 ];
 
 /// For each connection to SQLite. WAL with `synchronous = NORMAL`: what was committed survives `kill -9` of this

@@ -1,6 +1,7 @@
 //! Statements whose shape depends on the call: filters, and many rows at once. Text comes from literals only and values
 //! are only ever bound, so nothing from outside can become SQL.
 
+use futures_util::TryStreamExt;
 use sqlx::any::{AnyArguments, AnyQueryResult, AnyRow};
 use sqlx::{Any, Arguments, Encode, Executor, QueryBuilder, Type};
 
@@ -102,6 +103,22 @@ impl Sql {
 
     pub(super) async fn fetch_all<'e>(self, on: impl Executor<'e, Database = Any>) -> Result<Vec<AnyRow>, StoreError> {
         Ok(self.builder()?.build().fetch_all(on).await?)
+    }
+
+    /// Gives rows one by one as they come, until `each` says that it has enough.
+    pub(super) async fn fetch_each<'e>(
+        self,
+        on: impl Executor<'e, Database = Any>,
+        mut each: impl FnMut(&AnyRow) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut builder = self.builder()?;
+        let mut rows = builder.build().fetch(on);
+        while let Some(row) = rows.try_next().await? {
+            if !each(&row)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn builder(self) -> Result<QueryBuilder<Any>, StoreError> {

@@ -7,10 +7,13 @@
 
 mod cursor;
 mod merge;
+mod prune;
 mod read;
 mod write;
 
 use serde_json::value::RawValue;
+
+pub use prune::PRUNE_RECORDS_MAX;
 
 use crate::model::{ConnectionKey, Record};
 
@@ -29,6 +32,13 @@ pub struct RecordWrite<'a> {
     /// SHA-256 of the canonical JSON (keys sorted), so that a mere change of key order is no change.
     pub hash: [u8; 32],
     pub json: &'a RawValue,
+}
+
+/// How many records were pruned, and whether there are more up to the same place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pruned {
+    pub count: u64,
+    pub has_more: bool,
 }
 
 /// A page of records and where to read on; none at the end.

@@ -16,7 +16,7 @@ use crate::store::{Store, StoreError};
 const RECORDS_PAGE_MAX: i64 = 10_000;
 
 /// The columns of [`record`]; what is to be added says whose records.
-const SELECT_RECORD: &str = "SELECT external_id, data, first_seen_at_us, modified_at_us, sequence, deleted_at_us \
+const SELECT_RECORD: &str = "SELECT external_id, data, first_seen_at_us, modified_at_us, sequence, deleted_at_us, pruned_at_us \
      FROM records WHERE connection_key = ";
 
 impl Store {
@@ -56,12 +56,20 @@ impl Store {
         let limit = filter.limit.clamp(1, RECORDS_PAGE_MAX);
         // One more than asked for tells whether there is a next page.
         sql.push(" ORDER BY modified_at_us, sequence LIMIT ").bind(limit + 1);
-        let mut rows = sql.fetch_all(&self.reader).await?;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-
-        let records = rows.iter().map(record).collect::<Result<Vec<_>, _>>()?;
+        let (mut records, mut more, mut bytes) = (Vec::new(), false, 0_usize);
+        sql.fetch_each(&self.reader, |row| {
+            let record = record(row)?;
+            bytes = bytes.saturating_add(record.data.get().len());
+            let is_too_much = filter.bytes_max > 0 && bytes > filter.bytes_max && !records.is_empty();
+            if records.len() == limit || is_too_much {
+                more = true;
+                return Ok(false);
+            }
+            records.push(record);
+            Ok(true)
+        })
+        .await?;
         let last_cursor = records.last().map(|record| record.cursor.clone());
         Ok(RecordPage {
             records,
@@ -127,6 +135,7 @@ fn record(row: &AnyRow) -> Result<Record, StoreError> {
         sequence: columns.get("sequence")?,
     };
     let deleted_at_us: Option<i64> = columns.get("deleted_at_us")?;
+    let pruned_at_us = columns.get("pruned_at_us")?;
     let action = if deleted_at_us.is_some() {
         RecordAction::Deleted
     } else if first_seen_at_us == position.modified_at_us {
@@ -140,6 +149,7 @@ fn record(row: &AnyRow) -> Result<Record, StoreError> {
         first_seen_at_us,
         modified_at_us: position.modified_at_us,
         deleted_at_us,
+        pruned_at_us,
         action,
         cursor: position.encode(),
     })

@@ -160,7 +160,7 @@ impl Store {
             sql.push(
                 ") AS v WHERE true ON CONFLICT (connection_key, model, external_id) DO UPDATE SET \
                  hash = excluded.hash, data = excluded.data, modified_at_us = excluded.modified_at_us, \
-                 sequence = excluded.sequence, deleted_at_us = NULL, first_seen_at_us = CASE \
+                 sequence = excluded.sequence, deleted_at_us = NULL, pruned_at_us = NULL, first_seen_at_us = CASE \
                  WHEN records.deleted_at_us IS NULL THEN records.first_seen_at_us ELSE excluded.first_seen_at_us END \
                  WHERE records.hash <> excluded.hash OR records.deleted_at_us IS NOT NULL",
             );

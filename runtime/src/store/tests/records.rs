@@ -75,8 +75,69 @@ for_each_db! {
     updates_merge_into_what_is_there,
     filters_combine,
     pages_hold_each_record_once,
+    pages_keep_to_their_bytes,
+    pruning_empties_payloads_and_keeps_changes_apart,
     a_reader_who_follows_the_cursor_misses_nothing,
     a_row_this_program_did_not_write_is_named,
+}
+
+async fn pages_keep_to_their_bytes(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    let key = model(&fixture, "Issue").await;
+    let large = format!(r#"{{"id":"1","text":"{}"}}"#, "x".repeat(1_000));
+    save(&store, &key, &[("1", &large), ("2", &large), ("3", &large), ("4", "{}")], NOW_US).await;
+    let filter = |bytes_max, cursor| RecordFilter {
+        bytes_max,
+        cursor,
+        ..page(100)
+    };
+    let first = store.records(&key, &filter(2_500, None)).await.unwrap();
+    assert_eq!(first.records.len(), 2);
+    let rest = store.records(&key, &filter(2_500, first.next_cursor)).await.unwrap();
+    assert_eq!(seen(&rest.records), [("3", Added), ("4", Added)]);
+    assert_eq!(rest.next_cursor, None);
+    let one = store.records(&key, &filter(10, None)).await.unwrap();
+    assert_eq!(one.records.len(), 1, "one at least");
+    assert!(one.next_cursor.is_some());
+}
+
+async fn pruning_empties_payloads_and_keeps_changes_apart(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    let key = model(&fixture, "Issue").await;
+    let records = [
+        ("1", r#"{"id":1,"v":"a"}"#),
+        ("2", r#"{ "v":"b", "id":"2" }"#),
+        ("3", r#"{"v":"c"}"#),
+        ("4", r#"{"id":"4"}"#),
+    ];
+    save(&store, &key, &records, NOW_US).await;
+    let before = store.records(&key, &page(100)).await.unwrap().records;
+    let prune = async |index: usize, limit: i64| {
+        let cursor = &before[index].cursor;
+        let pruned = store.prune_records(&key, cursor, limit, NOW_US + 5).await.unwrap();
+        (pruned.count, pruned.has_more)
+    };
+    assert_eq!(prune(2, 2).await, (2, true));
+    assert_eq!(prune(2, 2).await, (1, false));
+    assert_eq!(prune(2, 2).await, (0, false), "each once");
+
+    let after = store.records(&key, &page(100)).await.unwrap().records;
+    let payloads: Vec<&str> = after.iter().map(|record| record.data.get()).collect();
+    assert_eq!(payloads, [r#"{"id":1}"#, r#"{"id":"2"}"#, r#"{"id":"3"}"#, r#"{"id":"4"}"#]);
+    let pruned: Vec<bool> = after.iter().map(|record| record.pruned_at_us.is_some()).collect();
+    assert_eq!(pruned, [true, true, true, false]);
+    let cursors = |records: &[Record]| records.iter().map(|record| record.cursor.clone()).collect::<Vec<_>>();
+    assert_eq!(cursors(&after), cursors(&before), "no change to be read");
+
+    // What is saved again as it was is no change, what is saved otherwise is whole again.
+    let changed = save(&store, &key, &[records[0], ("2", r#"{"id":"2","v":"z"}"#)], NOW_US + 9).await;
+    assert_eq!(changed, counts(0, 1, 0, 1));
+    let last = store.records(&key, &page(100)).await.unwrap().records.pop().unwrap();
+    assert_eq!((last.external_id.as_str(), last.pruned_at_us), ("2", None));
+    assert!(matches!(
+        store.prune_records(&key, "nonsense", 1, NOW_US).await.unwrap_err(),
+        StoreError::Cursor { .. }
+    ));
 }
 
 async fn saving_tells_added_updated_and_unchanged(store: Store) {
