@@ -41,6 +41,8 @@ mod proxy_streams;
 mod proxy_timeouts;
 mod refresh;
 mod refresh_kill;
+mod refresh_kill_moments;
+mod refresh_nodes;
 mod replay;
 mod requests;
 mod restart;
