@@ -14,6 +14,7 @@
 //! - [`chromium`]: a real browser, driven by scripts in tests/node
 //! - [`guest`]: the built components of `tests/guests` and `examples`
 //! - [`process`]: a child that ends with its owner, and its output
+//! - [`leaks`]: finds secrets in what was written down, in whatever encoding
 //! - [`soak`]: how often tests repeat something, and their random numbers
 //! - [`repository`]: where things are
 
@@ -25,6 +26,7 @@ pub mod database;
 pub mod embedded;
 pub mod guest;
 pub mod httpbin;
+pub mod leaks;
 pub mod moto;
 pub mod nginx;
 pub mod node;
