@@ -59,7 +59,11 @@ bench: ## Measure side by side with bare wasmtime, bare axum and nginx
 	target/release/bench
 
 .PHONY: soak
-soak: ## Run the bench's load for ten minutes and watch memory (SOAK_SECONDS=600)
+soak: ## Kill servers some hundred times, then run the bench's load for ten minutes and watch memory (SOAK_SECONDS=600)
+	cargo build --workspace
+	@scripts/test-deps guests node
+	NANGO_TEST_POSTGRES_URL="$${NANGO_TEST_POSTGRES_URL:-$$(scripts/postgres start)}"; export NANGO_TEST_POSTGRES_URL; \
+		NANGO_SOAK=1 cargo test --package nango-runtime-tests --test it -- --nocapture kill
 	cargo build --release --workspace
 	@NANGO_PROFILE=release scripts/test-deps guests nginx
 	target/release/bench soak --seconds "$${SOAK_SECONDS:-600}"

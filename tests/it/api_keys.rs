@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use crate::fixture::{API_KEY, CONNECTION, INTEGRATION, with_guest, with_upstream};
 
 /// A client with a new key.
-async fn with_key(client: &Client, scopes: &[&str], limits: Value) -> Client {
+pub async fn with_key(client: &Client, scopes: &[&str], limits: Value) -> Client {
     let body = json!({"name": "ci", "scopes": scopes, "limits": limits});
     let made = client.post("/api-keys", &body).await.ok();
     client.with_key(made["data"]["key"].as_str())
 }
 
-async fn proxy(client: &Client, method: Method, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
+pub async fn proxy(client: &Client, method: Method, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
     proxy_to(client, INTEGRATION, CONNECTION, method, path, headers).await
 }
 

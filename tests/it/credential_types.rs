@@ -6,7 +6,7 @@ use nango_runtime_tests::{Reply, TestRuntime, Upstream};
 use serde_json::{Map, Value, json};
 
 /// An auth mode, and credentials as they are imported. Values with `secret` in them are.
-fn modes() -> Vec<(&'static str, Value)> {
+pub fn modes() -> Vec<(&'static str, Value)> {
     let at = "2030-01-01T00:00:00.000Z";
     vec![
         ("API_KEY", json!({"type": "API_KEY", "apiKey": "secret-01"})),

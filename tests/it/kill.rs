@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use nango_runtime_tests::{Client, Server, TestRuntime, guest};
+use nango_runtime_tests::{Client, Server, TestRuntime, guest, soak};
 use serde_json::{Value, json};
 
 use crate::fixture::{CONNECTION, INTEGRATION, prepared, providers};
@@ -16,11 +16,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// How often the server is killed; more in a soak.
 fn kills() -> u64 {
-    if std::env::var_os("NANGO_SOAK").is_some() {
-        50
-    } else {
-        3
-    }
+    u64::from(soak::rounds(3, 50))
 }
 
 fn start(data: &Path) -> Server {

@@ -37,7 +37,7 @@ fn start_url(client: &Client, token: &str, more: &str) -> String {
 }
 
 /// Logs in and consents at oidc-provider's own pages, up to where it sends the customer back to, which is not followed.
-async fn at_the_provider(browser: &mut Browser, location: &str) -> Page {
+pub async fn at_the_provider(browser: &mut Browser, location: &str) -> Page {
     let login = browser.open(location).await;
     assert!(login.text.contains("name=\"login\""), "{}", login.text);
     let consent = browser

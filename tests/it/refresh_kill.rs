@@ -1,11 +1,10 @@
 //! `kill -9` around refreshes: what anybody has used is stored, a request that was never answered is made again, and the lease
 //! of a dead process holds nobody up.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nango_runtime_tests::oidc::Oidc;
-use nango_runtime_tests::{Client, Server, TestRuntime};
+use nango_runtime_tests::{Client, Database, Server, TestRuntime, for_each_database, soak};
 use serde_json::json;
 
 use crate::fixture::CONNECTION;
@@ -15,25 +14,18 @@ const CALLERS: usize = 50;
 /// A restarted server waits for no lease of its former self.
 const SOON: Duration = Duration::from_secs(15);
 
-fn rounds() -> u32 {
-    if std::env::var_os("NANGO_SOAK").is_some() {
-        200
-    } else {
-        5
-    }
+for_each_database!(a_refresh_token_whose_access_token_was_used_is_never_lost);
+
+async fn start(database: &Database, oidc: &Oidc) -> (Server, Client) {
+    serving(database.serve(TestRuntime::new()), oidc, &oidc.url).await
 }
 
-async fn start(data: &Path, oidc: &Oidc) -> (Server, Client) {
-    serving(TestRuntime::new().data(data), oidc, &oidc.url).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_refresh_token_whose_access_token_was_used_is_never_lost() {
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+async fn a_refresh_token_whose_access_token_was_used_is_never_lost(database: Database) {
     let oidc = Oidc::start();
     let mut tokens = oidc.authorize().await;
-    for round in 1..=rounds() {
-        let (mut server, client) = start(folder.path(), &oidc).await;
+    let rounds = soak::rounds(3, 200);
+    let (mut server, mut client) = start(&database, &oidc).await;
+    for round in 1..=rounds {
         let _ = client
             .import_connection("oidc", CONNECTION, tokens.credentials(-1_000))
             .await
@@ -56,7 +48,7 @@ async fn a_refresh_token_whose_access_token_was_used_is_never_lost() {
         for call in calls {
             call.await.expect("a caller ends");
         }
-        let (_server, client) = start(folder.path(), &oidc).await;
+        (server, client) = start(&database, &oidc).await;
         let stored = shown(&client, "&refresh_token=true").await;
         let stats = oidc.stats().await;
         assert_eq!(
@@ -74,15 +66,15 @@ async fn a_refresh_token_whose_access_token_was_used_is_never_lost() {
             .to_owned();
         let _ = client.proxy_get("oidc", CONNECTION, "/me").await.ok();
     }
-    assert_eq!(oidc.stats().await["refresh_token"], rounds());
+    assert_eq!(oidc.stats().await["refresh_token"], rounds);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refresh_that_was_not_answered_is_made_again_at_once() {
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let database = Database::sqlite();
     let oidc = Oidc::start();
     let tokens = oidc.authorize().await;
-    let (mut server, client) = start(folder.path(), &oidc).await;
+    let (mut server, client) = start(&database, &oidc).await;
     let _ = client
         .import_connection("oidc", CONNECTION, tokens.credentials(-1_000))
         .await
@@ -98,7 +90,7 @@ async fn a_refresh_that_was_not_answered_is_made_again_at_once() {
     server.process().kill();
     assert!(!call.await.expect("the caller ends"), "nobody answered");
     oidc.hold(0, 0).await;
-    let (_server, client) = start(folder.path(), &oidc).await;
+    let (_server, client) = start(&database, &oidc).await;
     let began = Instant::now();
     let answer = client.proxy_get("oidc", CONNECTION, "/me").await;
     assert_eq!(answer.ok(), json!({"sub": "user-1"}));
