@@ -85,6 +85,22 @@ async fn a_customer_connects_and_requests_are_signed() {
             .contains("; HttpOnly; SameSite=Lax")
     );
 
+    // What the end needs is in the database, and cannot be read there.
+    let stats = provider.stats().await;
+    let secret = stats["secrets"][0].as_str().expect("a secret").as_bytes();
+    let mut searched = 0;
+    for file in std::fs::read_dir(server.data()).expect("the data folder").flatten() {
+        if let Ok(bytes) = std::fs::read(file.path()) {
+            searched += bytes.len();
+            assert!(
+                !bytes.windows(secret.len()).any(|found| found == secret),
+                "{}",
+                file.path().display()
+            );
+        }
+    }
+    assert!(searched > 4_096, "a database");
+
     let back = answered(&mut browser, &begun, "yes").await;
     let page = browser.open(&back).await;
     assert_eq!(page.status, 200, "{}", page.text);

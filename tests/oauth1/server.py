@@ -34,7 +34,7 @@ class Memory(RequestValidator):
         super().__init__()
         self.lock = Lock()
         self.requested, self.given, self.nonces = {}, {}, set()
-        self.stats = {"request_token": 0, "access_token": 0, "api": 0, "refused": 0, "methods": []}
+        self.stats = {"request_token": 0, "access_token": 0, "api": 0, "refused": 0, "methods": [], "secrets": []}
 
     def get_client_secret(self, client_key, request):
         return CLIENTS.get(client_key, "none")
@@ -60,6 +60,7 @@ class Memory(RequestValidator):
 
     def save_request_token(self, token, request):
         self.stats["methods"].append(request.signature_method)
+        self.stats["secrets"].append(token["oauth_token_secret"])
         self.requested[token["oauth_token"]] = {
             "secret": token["oauth_token_secret"], "client": request.client_key, "callback": request.redirect_uri,
         }

@@ -40,7 +40,7 @@ impl OAuth1Server {
     }
 
     /// How many temporary credentials (`request_token`) and tokens (`access_token`) it gave, requests it answered (`api`) and
-    /// refused (`refused`), and the signature methods it met (`methods`).
+    /// refused (`refused`), the signature methods it met (`methods`), and the secrets of its temporary credentials (`secrets`).
     pub async fn stats(&self) -> Value {
         self.client.get("/stats").await.ok()
     }
