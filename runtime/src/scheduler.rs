@@ -9,7 +9,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::clock::{Clock, Entropy};
 use crate::connections::{Connections, ConnectionsError};
-use crate::executor::{Executor, Mode, RunOutcome, RunRequest, SyncRun};
+use crate::executor::{Executor, Mode, RunOutcome, RunRequest, SyncRun, Urgency};
 use crate::logs::Logs;
 use crate::model::{
     Connection, ExecutionContext, FunctionKind, Operation, OperationId, OperationKind, OperationState, Run, RunError,
@@ -152,12 +152,7 @@ impl Scheduler {
             Ok(request) => self.0.executor.run(request).await,
             Err(error) => {
                 self.log_refusal(run, &error);
-                RunOutcome {
-                    output: Err(error.into()),
-                    result: Default::default(),
-                    duration_us: 0,
-                    recording: None,
-                }
+                RunOutcome::failed(error.into())
             }
         }
     }
@@ -179,6 +174,7 @@ impl Scheduler {
             started_at_ms: now_ms,
             ended_at_ms: Some(now_ms),
             duration_us: Some(0),
+            usage: None,
         });
     }
 
@@ -221,6 +217,10 @@ impl Scheduler {
                 variant: sync.variant,
             }),
             mode: Mode::Live,
+            urgency: Urgency::Background,
+            is_kept: true,
+            cancel: None,
+            chain: Default::default(),
         })
     }
 

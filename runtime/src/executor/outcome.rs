@@ -50,6 +50,7 @@ pub(super) fn of_run(
             ))
         }
         Ended::Stopped => Err(stopped()),
+        Ended::Cancelled => Err(cancelled()),
     }
 }
 
@@ -197,8 +198,18 @@ pub(super) fn stopped() -> RunError {
     )
 }
 
+pub(super) fn cancelled() -> RunError {
+    error("script_aborted", "the run was cancelled".to_owned())
+}
+
 pub(super) fn no_slot(reason: &SlotError) -> RunError {
-    error("action_script_failure", reason.to_string())
+    let code = match reason {
+        SlotError::TooManyWaiting { .. } | SlotError::NoneFree { .. } => "too_many_request",
+        SlotError::Timeout { .. } => "action_script_failure",
+        SlotError::Stopping => "shutting_down",
+        SlotError::Cancelled => "script_aborted",
+    };
+    error(code, reason.to_string())
 }
 
 pub(super) fn unavailable(reason: &ComponentError) -> RunError {

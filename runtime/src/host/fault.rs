@@ -20,7 +20,7 @@ pub enum Fault {
 }
 
 /// Codes of errors that may go away when the same is asked again later.
-const RETRYABLE: [&str; 9] = [
+const RETRYABLE: [&str; 12] = [
     "connection_refresh_backoff",
     "upstream_dns_failed",
     "upstream_unreachable",
@@ -30,6 +30,9 @@ const RETRYABLE: [&str; 9] = [
     "rate_limit_queue_full",
     "checkpoint_conflict",
     "internal_error",
+    "too_many_request",
+    "action_script_failure",
+    "shutting_down",
 ];
 
 /// The proxy's code for a failure of the database or the like.
@@ -43,6 +46,17 @@ impl Fault {
             message: message.into(),
             details: vec![("retryable".to_owned(), retryable.to_owned())],
         })
+    }
+
+    /// The same with more details; values are JSON text.
+    pub(super) fn with_details(code: &str, message: impl Into<String>, more: Vec<(String, String)>) -> Self {
+        match Self::new(code, message) {
+            Self::Error(mut error) => {
+                error.details.extend(more);
+                Self::Error(error)
+            }
+            trap @ Self::Trap(_) => trap,
+        }
     }
 
     pub(super) fn trap(message: impl std::fmt::Display + std::fmt::Debug + Send + Sync + 'static) -> Self {

@@ -128,6 +128,7 @@ impl Runtime {
             started_at_ms: started.at_ms,
             ended_at_ms: Some(self.0.clock.now_ms()),
             duration_us: Some(self.duration_us(started)),
+            usage: None,
         });
     }
 
@@ -173,6 +174,7 @@ impl Runtime {
             started_at_ms: started.at_ms,
             ended_at_ms: Some(self.0.clock.now_ms()),
             duration_us: Some(self.duration_us(started)),
+            usage: None,
         });
     }
 }

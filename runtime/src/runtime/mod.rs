@@ -1,6 +1,7 @@
 //! The composition root and the API for embedding programs. The HTTP server and the CLI are two such programs. Methods here
 //! delegate: what they do is decided below.
 
+mod actions;
 mod audit;
 mod authorization;
 mod caller;
@@ -10,6 +11,7 @@ mod encryption;
 mod functions;
 mod keys;
 mod logs;
+mod nested;
 mod offline;
 mod proxy_call;
 mod start;
@@ -17,6 +19,7 @@ mod syncs;
 
 use std::sync::Arc;
 
+use crate::actions::Actions;
 use crate::authorize::Authorize;
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
@@ -39,9 +42,11 @@ use crate::scheduler::Scheduler;
 use crate::schema::SchemaCache;
 use crate::store::{ConnectionPatch, ConnectionQuery, RecordKey, RecordPage, Store, StoreError};
 
+pub use crate::actions::ActionsError;
 pub use crate::deploy::Deployed;
 pub use crate::rotation::{KeyStatus, RotationError, RotationStatus};
 pub use audit::{Noted, Reading};
+pub use actions::{ActionError, BackgroundOptions, IDEMPOTENCY_KEY_CHARS_MAX, RETRIES_MAX};
 pub use caller::{Caller, Denied};
 pub use dry_run::{DryRunError, NewDryRun, Replay, ReplayError};
 pub use keys::{DEFAULT_ENVIRONMENT, KEYS_MAX, KEYS_RELOAD_INTERVAL_MS, KeysError, NewApiKey};
@@ -67,6 +72,7 @@ struct Parts {
     oauth: OAuth,
     proxy: Proxy,
     executor: Executor,
+    actions: Actions,
     deploy: Deploy,
     schemas: SchemaCache,
     records: Records,
@@ -96,6 +102,8 @@ pub enum InvokeError {
     },
     #[error("the input does not fit the schema of {function:?}: {}", faults.join("; "))]
     InvalidInput { function: String, faults: Vec<String> },
+    #[error(transparent)]
+    Actions(#[from] ActionsError),
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(transparent)]

@@ -50,6 +50,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0006_authorizations.sql"),
     ),
     (8, "secrets", include_str!("../../migrations/0008_secrets.sql")),
+    (10, "actions", include_str!("../../migrations/0010_actions.sql")),
     (11, "recordings", include_str!("../../migrations/0011_recordings.sql")),
     (
         13,

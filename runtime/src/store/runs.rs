@@ -160,7 +160,7 @@ impl Store {
         Ok(claimed)
     }
 
-    /// Ends the leases of all claimed runs and of all refreshes, so that they are claimed again at once. Only for whoever
+    /// Ends the leases of all claimed runs, actions and refreshes, so that they are claimed again at once. Only for whoever
     /// knows that all former holders are dead, as the holder of a SQLite installation's data folder does.
     pub async fn release_leases(&self) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
@@ -168,6 +168,9 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         query("UPDATE refresh_leases SET until_ms = 0")
+            .execute(&mut *transaction)
+            .await?;
+        query("UPDATE actions SET lease_until_ms = 0 WHERE state = 'running'")
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
