@@ -1,9 +1,12 @@
 //! The integration tests: one binary, a module for each area. The harness is this package's library.
 
+mod action_kill;
 mod actions;
 mod api_keys;
+mod async_actions;
 mod audit;
 mod bad_input;
+mod calls;
 mod cli;
 mod connect_page;
 mod connect_sessions;
@@ -14,6 +17,7 @@ mod creation;
 mod credential_types;
 mod dry_run;
 mod encryption_keys;
+mod error_table;
 mod fixture;
 mod kill;
 mod limits;

@@ -128,6 +128,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("data_dir", &[]),
     // `credentials` for the one type that a key is.
     ("rotation", &["store", "encryption", "credentials"]),
+    ("actions", &["executor", "store", "connections", "config"]),
     ("scheduler", &["executor", "store", "connections", "config", "logs"]),
     // `records` for the one form in which a record is shown.
     ("http", &["runtime", "config", "records"]),
@@ -162,6 +163,7 @@ const DOERS: &[&str] = &[
     "Keyring",
     "Rotation",
     "Scheduler",
+    "Actions",
     "*",
 ];
 

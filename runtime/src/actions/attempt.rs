@@ -48,7 +48,11 @@ impl Actions {
             None => {
                 // Whoever has it now must not find it running here.
                 cancel.cancel();
-                tracing::warn!(action.id, "Action {} was taken over by another process and stops here", action.id);
+                tracing::warn!(
+                    action.id,
+                    "Action {} was taken over by another process and stops here",
+                    action.id
+                );
             }
         }
     }
@@ -143,7 +147,11 @@ impl Actions {
         let parts = &self.0;
         let target = parts
             .connections
-            .target(&action.environment_id, &action.provider_config_key, &action.connection_id)
+            .target(
+                &action.environment_id,
+                &action.provider_config_key,
+                &action.connection_id,
+            )
             .await
             .map_err(|error| unreachable_connection(&error))?;
         let function = parts
@@ -210,7 +218,9 @@ impl Actions {
 
 fn unreachable_connection(error: &ConnectionsError) -> RunError {
     let code = match error {
-        ConnectionsError::UnknownConnection { .. } | ConnectionsError::UnknownIntegration { .. } => "unknown_connection",
+        ConnectionsError::UnknownConnection { .. } | ConnectionsError::UnknownIntegration { .. } => {
+            "unknown_connection"
+        }
         _ => "action_script_failure",
     };
     failure(code, error.to_string())

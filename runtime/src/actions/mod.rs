@@ -77,7 +77,9 @@ pub enum ActionsError {
         "{queued_max} actions of this environment are queued already (limits.queued_async_actions): try again later"
     )]
     QueueFull { queued_max: u32 },
-    #[error("the idempotency key {key:?} was used within the last 24 hours for something else: take a new key for a new call")]
+    #[error(
+        "the idempotency key {key:?} was used within the last 24 hours for something else: take a new key for a new call"
+    )]
     KeyReused { key: String },
     #[error("the first call with the idempotency key {key:?} is still under way: ask again in a moment")]
     KeyInFlight { key: String },
@@ -131,11 +133,7 @@ impl Actions {
     ///
     /// # Errors
     /// [`ActionsError`], or within it how the run failed.
-    pub async fn perform(
-        &self,
-        action: Action,
-        request: RunRequest,
-    ) -> Result<Result<String, RunError>, ActionsError> {
+    pub async fn perform(&self, action: Action, request: RunRequest) -> Result<Result<String, RunError>, ActionsError> {
         if let Some(known) = self.insert(&action).await? {
             return match known.state {
                 RunState::Queued | RunState::Running => Err(ActionsError::KeyInFlight { key: key_of(&known) }),
@@ -238,7 +236,11 @@ impl Actions {
         store.forget_idempotency_keys(now_ms.saturating_sub(KEY_MS)).await?;
         let kept_ms = i64::from(limits.action_retention_days) * DAY_MS;
         for _ in 0..CHUNKS_MAX {
-            if store.delete_actions_before(now_ms.saturating_sub(kept_ms), CHUNK).await? == 0 {
+            if store
+                .delete_actions_before(now_ms.saturating_sub(kept_ms), CHUNK)
+                .await?
+                == 0
+            {
                 break;
             }
         }
@@ -281,7 +283,10 @@ impl Actions {
 }
 
 fn key_of(action: &Action) -> String {
-    action.idempotency.as_ref().map_or_else(String::new, |it| it.key.clone())
+    action
+        .idempotency
+        .as_ref()
+        .map_or_else(String::new, |it| it.key.clone())
 }
 
 fn failure(code: &str, message: String) -> RunError {

@@ -58,7 +58,12 @@ fn function(of: &ActionScope) -> (&str, &str, &str) {
 
 /// Chooses up to `free`: always of the connection for which the fewest run, and of those the one that waits longest. So a
 /// connection with thousands of queued actions makes another one wait for a single slot at most.
-pub(super) fn pick(waiting: &[WaitingAction], running: &[RunningActions], limits: PickLimits, free: usize) -> Vec<String> {
+pub(super) fn pick(
+    waiting: &[WaitingAction],
+    running: &[RunningActions],
+    limits: PickLimits,
+    free: usize,
+) -> Vec<String> {
     let mut counts = Counts::default();
     for one in running {
         counts.add(&one.of, one.count);

@@ -63,7 +63,10 @@ mod tests {
     fn waits_double_and_end() {
         let network = error("script_network_error", None);
         let wait = |attempts, random| wait_ms(&network, attempts, 5, 1_000, random);
-        assert_eq!([wait(1, 255), wait(2, 255), wait(3, 255)], [Some(1_000), Some(2_000), Some(4_000)]);
+        assert_eq!(
+            [wait(1, 255), wait(2, 255), wait(3, 255)],
+            [Some(1_000), Some(2_000), Some(4_000)]
+        );
         assert_eq!(wait(1, 0), Some(500));
         assert_eq!(wait(6, 0), None);
         assert_eq!(wait_ms(&network, 60, 99, 1_000, 255), Some(WAIT_MS_MAX));

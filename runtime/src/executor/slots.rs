@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use line::{Lines, Waiter};
 pub(super) use line::{Class, Place};
+use line::{Lines, Waiter};
 
 use crate::config::Limits;
 
@@ -205,7 +205,10 @@ impl Slots {
                 tokio::time::sleep(Duration::from_millis(IDLE_POLL_MS)).await;
             }
         };
-        if tokio::time::timeout(Duration::from_millis(grace_ms), idle).await.is_err() {
+        if tokio::time::timeout(Duration::from_millis(grace_ms), idle)
+            .await
+            .is_err()
+        {
             tracing::warn!("Runs were still under way after {grace_ms} ms and are ended");
         }
         let mut state = self.lock();

@@ -198,7 +198,11 @@ mod tests {
         let counted = Arc::<Counted>::default();
         let first = Held::take(&counted, 60, 100).unwrap();
         assert!(Held::take(&counted, 60, 100).is_err());
-        assert_eq!(counted.held_bytes.load(Ordering::Acquire), 60, "a refusal takes nothing");
+        assert_eq!(
+            counted.held_bytes.load(Ordering::Acquire),
+            60,
+            "a refusal takes nothing"
+        );
         drop(first);
         assert!(Held::take(&counted, 60, 100).is_ok());
     }

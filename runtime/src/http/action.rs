@@ -248,7 +248,11 @@ mod tests {
             idempotency_key: Some("k 1".to_owned()),
         };
         assert_eq!(
-            parsed(&[("x-async", "True"), ("x-max-retries", "5"), ("idempotency-key", "\"k 1\"")]),
+            parsed(&[
+                ("x-async", "True"),
+                ("x-max-retries", "5"),
+                ("idempotency-key", "\"k 1\"")
+            ]),
             mode
         );
         for (name, value) in [

@@ -90,8 +90,12 @@ pub async fn result(
         }
         RunState::Failed | RunState::Cancelled => match action.error {
             Some(error) => ApiError::from(error).into_response(),
-            None => ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "unknown_empty_error", "The action failed")
-                .into_response(),
+            None => ApiError::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "unknown_empty_error",
+                "The action failed",
+            )
+            .into_response(),
         },
         RunState::Queued | RunState::Running => {
             let details = ErrorDetails {

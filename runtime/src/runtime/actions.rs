@@ -127,7 +127,11 @@ impl Runtime {
             connection_key: request.connection_key.clone(),
             function: request.function.name.clone(),
             // One that begins at once is never read again.
-            input: if begins { "null".to_owned() } else { request.input.clone() },
+            input: if begins {
+                "null".to_owned()
+            } else {
+                request.input.clone()
+            },
             state,
             attempts: i64::from(begins),
             retries_max: options.retries.min(RETRIES_MAX).into(),
@@ -146,7 +150,11 @@ impl Runtime {
 
 /// Of all that makes a call what it is. Each part is preceded by its length, so that no two calls read alike.
 fn fingerprint(request: &RunRequest, state: RunState, retries: u32) -> Vec<u8> {
-    let mode = if state == RunState::Running { "blocking" } else { "async" };
+    let mode = if state == RunState::Running {
+        "blocking"
+    } else {
+        "async"
+    };
     let retries = retries.to_string();
     let parts = [
         mode,
@@ -174,7 +182,14 @@ impl Runtime {
         action: &str,
         input: String,
     ) -> Result<RunRequest, InvokeError> {
-        self.run_request(environment, provider_config_key, connection_id, action, input, Urgency::Blocking)
-            .await
+        self.run_request(
+            environment,
+            provider_config_key,
+            connection_id,
+            action,
+            input,
+            Urgency::Blocking,
+        )
+        .await
     }
 }

@@ -132,11 +132,7 @@ impl Store {
         }
         let mut sql = Sql::new(
             self.dialect,
-            concat!(
-                "INSERT INTO actions (",
-                action_columns!(),
-                ", lease_until_ms, fence) "
-            ),
+            concat!("INSERT INTO actions (", action_columns!(), ", lease_until_ms, fence) "),
         );
         let error = action.error.as_ref().map(to_json).transpose()?;
         sql.values([action], |row, action| {
@@ -249,10 +245,11 @@ impl Store {
         pick: impl FnOnce(&[WaitingAction], &[RunningActions]) -> Vec<String> + Send,
     ) -> Result<Vec<ClaimedAction>, StoreError> {
         // Looked at before the line for claims is joined: most of the time nothing is due.
-        let due: Option<String> = query_scalar("SELECT id FROM actions WHERE state = 'queued' AND due_at_ms <= $1 LIMIT 1")
-            .bind(now_ms)
-            .fetch_optional(&self.reader)
-            .await?;
+        let due: Option<String> =
+            query_scalar("SELECT id FROM actions WHERE state = 'queued' AND due_at_ms <= $1 LIMIT 1")
+                .bind(now_ms)
+                .fetch_optional(&self.reader)
+                .await?;
         if due.is_none() {
             return Ok(Vec::new());
         }

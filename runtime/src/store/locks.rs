@@ -38,15 +38,14 @@ impl Store {
         owner: &str,
         now_ms: i64,
     ) -> Result<bool, StoreError> {
-        let released = query(
-            "DELETE FROM locks WHERE environment_id = $1 AND lock_key = $2 AND owner = $3 AND until_ms > $4",
-        )
-        .bind(environment_id.as_str())
-        .bind(key)
-        .bind(owner)
-        .bind(now_ms)
-        .execute(&self.writer)
-        .await?;
+        let released =
+            query("DELETE FROM locks WHERE environment_id = $1 AND lock_key = $2 AND owner = $3 AND until_ms > $4")
+                .bind(environment_id.as_str())
+                .bind(key)
+                .bind(owner)
+                .bind(now_ms)
+                .execute(&self.writer)
+                .await?;
         Ok(released.rows_affected() == 1)
     }
 

@@ -52,7 +52,8 @@ use std::sync::atomic::AtomicI64;
 use sqlx::AnyPool;
 
 pub use actions::{
-    ActionEnd, ActionInserted, ActionLease, ActionQuery, ActionRetry, ActionScope, ClaimedAction, RunningActions, WaitingAction,
+    ActionEnd, ActionInserted, ActionLease, ActionQuery, ActionRetry, ActionScope, ClaimedAction, RunningActions,
+    WaitingAction,
 };
 pub use connect_sessions::StoredConnectSession;
 pub use connections::{ConnectionPatch, ConnectionQuery};

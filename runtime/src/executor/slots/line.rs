@@ -87,7 +87,9 @@ impl Lines {
     /// The last one of the longest line goes: so one connection cannot take the room of the others.
     pub(super) fn turn_away_one(&mut self, why: SlotError) {
         let lanes = [&mut self.blocking, &mut self.in_background, &mut self.syncs];
-        let longest = lanes.into_iter().max_by_key(|lane| lane.longest().map_or(0, |(_, len)| len));
+        let longest = lanes
+            .into_iter()
+            .max_by_key(|lane| lane.longest().map_or(0, |(_, len)| len));
         if let Some(waiter) = longest.and_then(Lane::pop_of_longest) {
             // Whoever does not wait any more need not be told.
             let _ = waiter.sender.send(Err(why));

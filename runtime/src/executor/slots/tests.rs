@@ -1,3 +1,5 @@
+//! Lines, turns and limits of slots.
+
 use std::sync::Arc;
 
 use super::*;
@@ -55,7 +57,13 @@ async fn waits_for_a_slot_but_not_for_ever() {
     let slots = Slots::new(SlotLimits { wait_ms: 0, ..LIMITS });
     let first = take(&slots, "a").await.unwrap();
     let refused = take(&slots, "a").await.err().unwrap();
-    assert_eq!(refused, SlotError::Timeout { slots_max: 1, wait_ms: 0 });
+    assert_eq!(
+        refused,
+        SlotError::Timeout {
+            slots_max: 1,
+            wait_ms: 0
+        }
+    );
     drop(first);
     assert!(take(&slots, "a").await.is_ok());
     slots.close(10).await;
@@ -91,7 +99,10 @@ async fn whoever_waits_for_an_answer_comes_first_but_not_always() {
 
 #[tokio::test]
 async fn a_full_house_turns_away_the_last_of_the_longest_line() {
-    let slots = Arc::new(Slots::new(SlotLimits { waiting_max: 3, ..LIMITS }));
+    let slots = Arc::new(Slots::new(SlotLimits {
+        waiting_max: 3,
+        ..LIMITS
+    }));
     let first = take(&slots, "a").await.unwrap();
     let wait = |connection: &'static str| {
         let slots = Arc::clone(&slots);

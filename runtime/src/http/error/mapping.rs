@@ -327,9 +327,11 @@ fn run_error_status(code: &str) -> StatusCode {
         "shutting_down" => StatusCode::SERVICE_UNAVAILABLE,
         // Of an action in the background whose connection or function went before its attempt.
         "not_found" => StatusCode::NOT_FOUND,
-        "script_output_too_large" | "unknown_connection" | "action_failure" | "invalid_action_output" | "invalid_action_input" => {
-            StatusCode::BAD_REQUEST
-        }
+        "script_output_too_large"
+        | "unknown_connection"
+        | "action_failure"
+        | "invalid_action_output"
+        | "invalid_action_input" => StatusCode::BAD_REQUEST,
         // Codes are text because functions of later versions bring new ones: those are failures of the function as well.
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -1,6 +1,7 @@
 //! One function for each thing a function can do, driven by its input.
 
 mod bodies;
+mod calls;
 mod checkpoints;
 mod lists;
 mod requests;
@@ -9,6 +10,7 @@ mod syncs;
 use nango_guest_sdk::prelude::*;
 
 use bodies::{send_body, transfer};
+use calls::{call, call_sync, lock, nothing, rest, until_told};
 use checkpoints::{big_checkpoint, checkpoint};
 use lists::{list, list_items};
 use requests::{fetch, fetch_many, http_error, repeat, start_wait};
@@ -121,4 +123,10 @@ nango_guest_sdk::functions!(
     items,
     pages,
     bad_record,
+    call,
+    call_sync,
+    lock,
+    rest,
+    until_told,
+    nothing,
 );
