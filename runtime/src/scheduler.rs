@@ -12,7 +12,7 @@ use crate::connections::{Connections, ConnectionsError};
 use crate::executor::{Executor, Mode, RunOutcome, RunRequest, SyncRun, Urgency};
 use crate::logs::Logs;
 use crate::model::{
-    Connection, ExecutionContext, FunctionKind, Operation, OperationId, OperationKind, OperationState, Run, RunError,
+    Connection, ExecutionContext, FunctionKind, Operation, OperationId, OperationKind, OperationState, Run, RunError, RunId,
     RunState, Sync,
 };
 use crate::store::{ClaimedRun, Store, StoreError};
@@ -143,7 +143,26 @@ impl Scheduler {
             RunState::Failed
         };
         run.error = outcome.output.err();
-        self.finish(&run, fence).await;
+        if self.finish(&run, fence).await && outcome.interrupted {
+            self.go_on(run, now_ms).await;
+        }
+    }
+
+    /// Has a sync that was told to stop, and did, run again from its checkpoint: at once, or after the next start.
+    async fn go_on(&self, run: Run, now_ms: i64) {
+        let next = Run {
+            id: RunId::new(now_ms, self.0.entropy.bytes()),
+            state: RunState::Queued,
+            result: Default::default(),
+            created_at_ms: now_ms,
+            started_at_ms: None,
+            ended_at_ms: None,
+            duration_us: None,
+            ..run
+        };
+        if let Err(error) = self.0.store.enqueue_sync_run(&next).await {
+            tracing::error!(run.id = %next.id, %error, "A sync that stopped in time does not go on: {error}");
+        }
     }
 
     /// Runs the function, or says why it cannot be run.
@@ -256,13 +275,14 @@ impl Scheduler {
         }
     }
 
-    async fn finish(&self, run: &Run, fence: i64) {
+    /// Whether the end was recorded.
+    async fn finish(&self, run: &Run, fence: i64) -> bool {
         for attempt in 1..=FINISH_TRIES_MAX {
             match self.0.store.finish_sync_run(run, fence).await {
-                Ok(true) => return,
+                Ok(true) => return true,
                 Ok(false) => {
                     tracing::warn!(run.id = %run.id, "Run {} was taken over by another process; its end is not recorded here", run.id);
-                    return;
+                    return false;
                 }
                 Err(error) => {
                     tracing::error!(run.id = %run.id, %error, attempt, "The end of run {} was not recorded: {error}", run.id);
@@ -270,6 +290,7 @@ impl Scheduler {
                 }
             }
         }
+        false
     }
 }
 

@@ -6,6 +6,7 @@
 //! - [`server`]: starts `nango-runtime serve` on a data folder of its own and stops it when dropped
 //! - [`client`]: the HTTP API with a key, as thin calls that give status and JSON
 //! - [`browser`]: follows redirects, keeps cookies and sends forms, without scripts
+//! - [`database`]: SQLite or a database on Postgres, for one server or several, and all that is in it
 //! - [`command`]: runs the other subcommands to their end
 //! - [`embedded`]: the runtime as a library, for what needs no process
 //! - [`upstream`]: a scripted server that records what it is asked; [`wire`]: one that is written byte by byte
@@ -13,12 +14,14 @@
 //! - [`chromium`]: a real browser, driven by scripts in tests/node
 //! - [`guest`]: the built components of `tests/guests` and `examples`
 //! - [`process`]: a child that ends with its owner, and its output
+//! - [`soak`]: how often tests repeat something, and their random numbers
 //! - [`repository`]: where things are
 
 pub mod browser;
 pub mod chromium;
 pub mod client;
 pub mod command;
+pub mod database;
 pub mod embedded;
 pub mod guest;
 pub mod httpbin;
@@ -29,12 +32,14 @@ pub mod oidc;
 pub mod process;
 pub mod repository;
 pub mod server;
+pub mod soak;
 pub mod upstream;
 pub mod verdaccio;
 pub mod wire;
 
 pub use browser::{Browser, Page};
 pub use client::{Answer, Client};
+pub use database::Database;
 pub use server::{Server, TestRuntime};
 pub use upstream::{Reply, Upstream};
 pub use wire::{Wire, WireUpstream};

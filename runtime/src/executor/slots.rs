@@ -8,7 +8,7 @@
 mod line;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ pub(super) struct Slots {
     free: AtomicU32,
     /// How many wait; changed under the lock only.
     waiting: AtomicUsize,
+    closed: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -48,7 +49,6 @@ struct State {
     lines: Lines,
     /// What runs, by what it counts for; empty while nothing is limited.
     running: HashMap<Scope, u32>,
-    closed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -118,6 +118,7 @@ impl Slots {
             free: AtomicU32::new(limits.slots_max),
             limits,
             waiting: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
             state: Mutex::new(State::default()),
         }
     }
@@ -126,7 +127,7 @@ impl Slots {
     /// function that takes no lock, and `place` is not asked for.
     pub(super) async fn take(&self, class: Class, place: impl FnOnce() -> Place) -> Result<Slot<'_>, SlotError> {
         if !self.limits.counts() && self.waiting.load(Ordering::SeqCst) == 0 && self.take_free() {
-            return Ok(Slot {
+            return self.unless_closed(Slot {
                 slots: self,
                 place: None,
             });
@@ -136,7 +137,7 @@ impl Slots {
         let (sender, receiver) = oneshot::channel();
         {
             let mut state = self.lock();
-            if state.closed {
+            if self.is_closed() {
                 return Err(SlotError::Stopping);
             }
             let full = SlotError::TooManyWaiting {
@@ -183,11 +184,8 @@ impl Slots {
 
     /// A slot that is free now.
     pub(super) fn try_take(&self) -> Result<Slot<'_>, SlotError> {
-        if self.lock().closed {
-            return Err(SlotError::Stopping);
-        }
         if self.take_free() {
-            return Ok(Slot {
+            return self.unless_closed(Slot {
                 slots: self,
                 place: None,
             });
@@ -197,9 +195,22 @@ impl Slots {
         })
     }
 
+    /// Looked at once the slot is taken: either who closes waits for it, or it is seen here that somebody does.
+    fn unless_closed<'a>(&self, slot: Slot<'a>) -> Result<Slot<'a>, SlotError> {
+        if self.is_closed() { Err(SlotError::Stopping) } else { Ok(slot) }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
     /// Takes no more, waits up to `grace_ms` for those that run or wait already, then turns away who still waits.
     pub(super) async fn close(&self, grace_ms: u64) {
-        self.lock().closed = true;
+        {
+            // Under the lock: nobody who saw it open may join the line afterwards.
+            let _state = self.lock();
+            self.closed.store(true, Ordering::SeqCst);
+        }
         let idle = async {
             while self.free.load(Ordering::SeqCst) < self.limits.slots_max || self.waiting.load(Ordering::SeqCst) > 0 {
                 tokio::time::sleep(Duration::from_millis(IDLE_POLL_MS)).await;

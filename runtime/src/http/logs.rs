@@ -304,7 +304,7 @@ mod tests {
             concat!(
                 r#"{"id":"op_1","type":"action:run","state":"success","provider_config_key":"github","connection_id":"c1","#,
                 r#""function":"whoami","run_id":"run_1","message":"Action whoami succeeded","#,
-                r#""started_at":"2026-11-22T11:16:49.746Z","ended_at":null,"duration_us":null}"#
+                r#""started_at":"2026-11-22T11:16:49.746Z","ended_at":null,"duration_us":null,"usage":null}"#
             )
         );
     }
