@@ -228,8 +228,8 @@ pub trait Guest {
     ///
     /// An action gives its output as JSON text; what a sync gives is ignored. An error is a failed run; its `code` is one
     /// of `action_script_runtime_error` (the function refused: detail `payload`), `script_http_error` (an upstream answered
-    /// with an error: details `status`, `headers`, `body`), `script_network_error`, `script_internal_error` and reaches
-    /// the caller with `message` and details.
+    /// with an error: details `status`, `headers`, `body`), `script_network_error`, `script_api_rate_limit_error` (the runtime
+    /// was asked too much at once), `script_internal_error` and reaches the caller with `message` and details.
     #[allow(async_fn_in_trait)]
     fn run(function: _rt::String, trigger: _rt::Vec<Pair>) -> Result<_rt::String, Error>;
 }

@@ -1,10 +1,9 @@
 //! `kill -9` in the middle of actions in the background: each that was accepted ends once, as done or as failed, after no more
 //! attempts than it may have.
 
-use std::path::Path;
 use std::time::Duration;
 
-use nango_runtime_tests::{Client, Server, TestRuntime, guest};
+use nango_runtime_tests::{Client, Database, Server, TestRuntime, for_each_database, guest, soak};
 use serde_json::json;
 
 use crate::fixture::{CONNECTION, INTEGRATION, prepared, providers};
@@ -12,22 +11,22 @@ use crate::fixture::{CONNECTION, INTEGRATION, prepared, providers};
 const DEAD_UPSTREAM: &str = "http://127.0.0.1:9";
 /// Actions accepted before each kill.
 const BATCH: usize = 24;
+/// The last moment after the last one was accepted at which a kill comes: by then all have ended.
+const KILL_US_MAX: u64 = 70_000;
 
-/// How often the server is killed.
-fn kills() -> u32 {
-    let soak = std::env::var_os("NANGO_SOAK").map(|_| 200);
-    soak.unwrap_or(5)
+for_each_database! {
+    accepted_actions_end_once,
 }
 
-fn runtime(data: &Path) -> TestRuntime {
-    TestRuntime::new()
+fn runtime(database: &Database) -> TestRuntime {
+    database
+        .serve(TestRuntime::new())
         .egress_loopback()
         .environment("NANGO_LIMITS_ASYNC_RETRY_WAIT_MS", "10")
-        .data(data)
 }
 
-fn start(data: &Path) -> Server {
-    runtime(data).provider_yaml(&providers(DEAD_UPSTREAM)).start()
+fn start(database: &Database) -> Server {
+    runtime(database).provider_yaml(&providers(DEAD_UPSTREAM)).start()
 }
 
 /// Id and retries of each accepted action.
@@ -42,18 +41,17 @@ async fn accept(client: &Client, accepted: &mut Vec<(String, i64)>) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn accepted_actions_end_once() {
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let (mut server, client) = prepared(runtime(folder.path()), DEAD_UPSTREAM).await;
+async fn accepted_actions_end_once(database: Database) {
+    let random = soak::random("accepted_actions_end_once");
+    let (mut server, client) = prepared(runtime(&database), DEAD_UPSTREAM).await;
     let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
     let mut accepted = Vec::new();
-    for kill in 0..kills() {
+    for _ in 0..soak::rounds(4, 200) {
         accept(&server.client(), &mut accepted).await;
         // Another moment each time: in the queue, in a run, at its end.
-        tokio::time::sleep(Duration::from_millis(u64::from(kill * 13 % 70))).await;
+        tokio::time::sleep(Duration::from_micros(soak::micros(&random, 0..KILL_US_MAX))).await;
         server.process().kill();
-        server = start(folder.path());
+        server = start(&database);
     }
     let client = server.client();
     let mut lost = 0;

@@ -1,6 +1,6 @@
 //! Each row of the table of errors of `POST /action/trigger`, as its caller sees it.
 
-use nango_runtime_tests::{Client, Reply, Server, TestRuntime, Upstream, guest};
+use nango_runtime_tests::{Client, Database, Reply, Server, TestRuntime, Upstream, guest};
 use serde_json::{Value, json};
 
 use crate::fixture::{CONNECTION, INTEGRATION, prepared};
@@ -95,5 +95,76 @@ async fn what_a_function_takes_too_much_of() {
     assert_eq!(
         (answer.status, answer.error_code()),
         (500, "function_runtime_out_of_memory".into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_function_of_the_sdk_says() {
+    let runtime = TestRuntime::new();
+    let (_server, client) = prepared(runtime, "http://127.0.0.1:9").await;
+    let _ = client.deploy(INTEGRATION, guest::from_text("odd-errors")).await.ok();
+    row(&client, "unhandled", "known", json!({})).await;
+    row(&client, "unknown_empty_error", "silent", json!({})).await;
+    row(&client, "script_invalid_error", "wild", json!({})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_runtime_has_no_room_for() {
+    let runtime = TestRuntime::new()
+        .environment("NANGO_LIMITS_CONCURRENT_RUNS", "1")
+        .environment("NANGO_LIMITS_RUN_WAIT_MS", "50");
+    let (_server, client) = prepared(runtime, "http://127.0.0.1:9").await;
+    let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
+    // The second function has the one place of functions that are called, and calls a third.
+    let input = json!({"action": "call-through", "input": {"action": "echo", "input": 1, "elsewhere": [INTEGRATION, "other"]}, "elsewhere": [INTEGRATION, "other"]});
+    let credentials = json!({"type": "API_KEY", "apiKey": crate::fixture::API_KEY});
+    let _ = client.import_connection(INTEGRATION, "other", credentials).await.ok();
+    let limited = client.trigger_action(INTEGRATION, CONNECTION, "call-through", input).await;
+    assert_eq!(
+        (limited.status, limited.error_code()),
+        (424, "script_api_rate_limit_error".into()),
+        "{}",
+        limited.text()
+    );
+    let payload = limited.json()["error"]["payload"].to_string();
+    assert!(payload.contains("limits.concurrent_runs"), "{payload}");
+
+    let long = {
+        let client = client.clone();
+        tokio::spawn(async move {
+            client.trigger_action(INTEGRATION, CONNECTION, "rest", json!({"ms": 3_000})).await
+        })
+    };
+    let late = loop {
+        let late = client.trigger_action(INTEGRATION, CONNECTION, "echo", json!(1)).await;
+        if late.status != 200 {
+            break late;
+        }
+    };
+    assert_eq!((late.status, late.error_code()), (500, "action_script_failure".into()));
+    assert!(late.text().contains("limits.run_wait_ms"), "{}", late.text());
+    let _ = long.await.expect("it ends").ok();
+}
+
+/// A component that was stored by a newer version, or by a disk that lies.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_runtime_cannot_load() {
+    let database = Database::sqlite();
+    let start = || database.serve(TestRuntime::new());
+    let (mut server, client) = prepared(start(), "http://127.0.0.1:9").await;
+    let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
+    server.process().signal("TERM");
+    let _ = server.process().wait();
+    let _ = database.execute("UPDATE components SET bytes = x'00'").await;
+    std::fs::remove_dir_all(database.data().join("compiled")).expect("compiled code is there");
+    let server = start()
+        .provider_yaml(&crate::fixture::providers("http://127.0.0.1:9"))
+        .start();
+    let answer = server.client().trigger_action(INTEGRATION, CONNECTION, "echo", json!(1)).await;
+    assert_eq!(
+        (answer.status, answer.error_code()),
+        (500, "function_runtime_other".into()),
+        "{}",
+        answer.text()
     );
 }

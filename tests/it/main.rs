@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a module for each area. The harness is this package's library.
 
 mod action_kill;
+mod action_shutdown;
 mod actions;
 mod api_keys;
 mod async_actions;
@@ -19,6 +20,7 @@ mod dry_run;
 mod encryption_keys;
 mod error_table;
 mod fixture;
+mod flood;
 mod kill;
 mod limits;
 mod logs;

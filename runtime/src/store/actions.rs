@@ -1,13 +1,17 @@
 //! Actions in the background: their queue and their results. As with runs, an attempt has a lease and a fence, and writes
 //! under a stale fence are refused. Which of the waiting ones come next is decided by whoever claims; here is kept that
-//! nobody else decides at the same time.
+//! nobody else decides at the same time. How they end is in [`ends`].
+
+mod ends;
 
 use sqlx::{query, query_scalar};
+
+pub use ends::{ActionEnd, ActionRetry};
 
 use super::columns::{Columns, Word, to_json};
 use super::sql::Sql;
 use super::{Store, StoreError};
-use crate::model::{Action, EnvironmentId, Idempotency, RunError, RunId, RunState};
+use crate::model::{Action, EnvironmentId, Idempotency, RunId, RunState};
 
 /// Waiting actions shown to whoever claims.
 const WAITING_MAX: i64 = 4_096;
@@ -70,28 +74,6 @@ pub enum ActionLease {
     Cancelled,
     /// It is somebody else's, or has ended.
     Lost,
-}
-
-/// How an action ended.
-#[derive(Debug)]
-pub struct ActionEnd<'a> {
-    pub state: RunState,
-    pub output: Option<&'a str>,
-    pub error: Option<&'a RunError>,
-    /// Of the last attempt.
-    pub run_id: Option<&'a RunId>,
-    pub ended_at_ms: i64,
-}
-
-/// What is to be done again, and when.
-#[derive(Debug)]
-pub struct ActionRetry<'a> {
-    /// Of the attempt that failed.
-    pub error: &'a RunError,
-    pub run_id: Option<&'a RunId>,
-    pub due_at_ms: i64,
-    /// Whether it counts as an attempt; one that never began does not.
-    pub counts: bool,
 }
 
 /// Which actions to list; newest first.
@@ -339,143 +321,6 @@ impl Store {
             Some(None) => ActionLease::Kept,
             Some(Some(_)) => ActionLease::Cancelled,
         })
-    }
-
-    /// Writes the end of an action. False when the fence is stale.
-    pub async fn end_action(&self, id: &str, fence: i64, end: &ActionEnd<'_>) -> Result<bool, StoreError> {
-        let error = end.error.map(to_json).transpose()?;
-        let ended = query(
-            "UPDATE actions SET state = $3, output = $4, error = $5, ended_at_ms = $6, \
-             run_id = COALESCE($7, run_id), lease_until_ms = NULL \
-             WHERE id = $1 AND fence = $2 AND state = 'running'",
-        )
-        .bind(id)
-        .bind(fence)
-        .bind(end.state.word())
-        .bind(end.output)
-        .bind(error)
-        .bind(end.ended_at_ms)
-        .bind(end.run_id.map(RunId::as_str))
-        .execute(&self.writer)
-        .await?;
-        Ok(ended.rows_affected() == 1)
-    }
-
-    /// Puts an action back into the queue. False when the fence is stale.
-    pub async fn requeue_action(&self, id: &str, fence: i64, retry: &ActionRetry<'_>) -> Result<bool, StoreError> {
-        let queued = query(
-            "UPDATE actions SET state = 'queued', error = $3, due_at_ms = $4, run_id = COALESCE($5, run_id), \
-             attempts = attempts - $6, lease_until_ms = NULL WHERE id = $1 AND fence = $2 AND state = 'running'",
-        )
-        .bind(id)
-        .bind(fence)
-        .bind(to_json(retry.error)?)
-        .bind(retry.due_at_ms)
-        .bind(retry.run_id.map(RunId::as_str))
-        .bind(i64::from(!retry.counts))
-        .execute(&self.writer)
-        .await?;
-        Ok(queued.rows_affected() == 1)
-    }
-
-    /// Forgets an attempt that never began, so that its idempotency key is free again.
-    pub async fn forget_action(&self, id: &str, fence: i64) -> Result<(), StoreError> {
-        query("DELETE FROM actions WHERE id = $1 AND fence = $2 AND state = 'running'")
-            .bind(id)
-            .bind(fence)
-            .execute(&self.writer)
-            .await?;
-        Ok(())
-    }
-
-    /// Asks for the end of an action: at once when it is queued; whoever runs it learns of it with its lease. One that has
-    /// ended stays as it is.
-    pub async fn cancel_action(&self, id: &str, error: &RunError, now_ms: i64) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        query(
-            "UPDATE actions SET state = 'cancelled', error = $2, cancelled_at_ms = $3, ended_at_ms = $3 \
-             WHERE id = $1 AND state = 'queued'",
-        )
-        .bind(id)
-        .bind(to_json(error)?)
-        .bind(now_ms)
-        .execute(&mut *transaction)
-        .await?;
-        query(
-            "UPDATE actions SET cancelled_at_ms = $2 WHERE id = $1 AND state = 'running' AND cancelled_at_ms IS NULL",
-        )
-        .bind(id)
-        .bind(now_ms)
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        Ok(())
-    }
-
-    /// Attempts whose process died: to be cancelled is cancelled, what may be tried again is queued, the rest failed with
-    /// `error`. Gives how many.
-    pub async fn recover_actions(
-        &self,
-        now_ms: i64,
-        cancelled: &RunError,
-        error: &RunError,
-    ) -> Result<u64, StoreError> {
-        let lost: Option<String> =
-            query_scalar("SELECT id FROM actions WHERE state = 'running' AND lease_until_ms <= $1 LIMIT 1")
-                .bind(now_ms)
-                .fetch_optional(&self.reader)
-                .await?;
-        if lost.is_none() {
-            return Ok(0);
-        }
-        let mut transaction = self.begin().await?;
-        let mut recovered = 0;
-        let ends = [
-            ("cancelled", " AND cancelled_at_ms IS NOT NULL", to_json(cancelled)?),
-            ("failed", " AND attempts > retries_max", to_json(error)?),
-        ];
-        for (state, condition, error) in ends {
-            let mut sql = Sql::new(self.dialect, "UPDATE actions SET lease_until_ms = NULL, state = ");
-            sql.bind(state)
-                .push(", error = ")
-                .bind(error)
-                .push(", ended_at_ms = ")
-                .bind(now_ms)
-                .push(" WHERE state = 'running' AND lease_until_ms <= ")
-                .bind(now_ms)
-                .push(condition);
-            recovered += sql.execute(&mut *transaction).await?;
-        }
-        let queued = query(
-            "UPDATE actions SET lease_until_ms = NULL, state = 'queued', due_at_ms = $1 \
-             WHERE state = 'running' AND lease_until_ms <= $1",
-        )
-        .bind(now_ms)
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        Ok(recovered + queued.rows_affected())
-    }
-
-    /// Fails queued actions that were created before, at most `limit`; gives how many.
-    pub async fn expire_actions(
-        &self,
-        created_before_ms: i64,
-        error: &RunError,
-        now_ms: i64,
-        limit: i64,
-    ) -> Result<u64, StoreError> {
-        let expired = query(
-            "UPDATE actions SET state = 'failed', error = $2, ended_at_ms = $3 WHERE state = 'queued' AND id IN \
-             (SELECT id FROM actions WHERE state = 'queued' AND created_at_ms < $1 LIMIT $4)",
-        )
-        .bind(created_before_ms)
-        .bind(to_json(error)?)
-        .bind(now_ms)
-        .bind(limit)
-        .execute(&self.writer)
-        .await?;
-        Ok(expired.rows_affected())
     }
 
     /// Frees idempotency keys of actions that were created before, and have ended.

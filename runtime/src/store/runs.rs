@@ -160,7 +160,7 @@ impl Store {
         Ok(claimed)
     }
 
-    /// Ends the leases of all claimed runs, actions and refreshes, so that they are claimed again at once. Only for whoever
+    /// Ends the leases of all claimed runs, actions and refreshes, so that they are claimed again at once, and the locks of runs. Only for whoever
     /// knows that all former holders are dead, as the holder of a SQLite installation's data folder does.
     pub async fn release_leases(&self) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
@@ -173,6 +173,7 @@ impl Store {
         query("UPDATE actions SET lease_until_ms = 0 WHERE state = 'running'")
             .execute(&mut *transaction)
             .await?;
+        query("DELETE FROM locks").execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(())
     }

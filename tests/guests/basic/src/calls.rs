@@ -26,6 +26,16 @@ pub fn call(nango: &Nango, input: Call) -> Result<Value, ActionError> {
     })
 }
 
+/// Calls another action, and fails when it does.
+#[action]
+pub fn call_through(nango: &Nango, input: Call) -> Result<Value, ActionError> {
+    let output: Value = match &input.elsewhere {
+        Some((key, connection)) => nango.elsewhere(key, connection).trigger_action(&input.action, &input.input)?,
+        None => nango.trigger_action(&input.action, &input.input)?,
+    };
+    Ok(output)
+}
+
 #[derive(Deserialize, JsonSchema)]
 struct Sync {
     sync: String,

@@ -10,11 +10,11 @@ mod syncs;
 use nango_guest_sdk::prelude::*;
 
 use bodies::{send_body, transfer};
-use calls::{call, call_sync, lock, nothing, rest, until_told};
+use calls::{call, call_sync, call_through, lock, nothing, rest, until_told};
 use checkpoints::{big_checkpoint, checkpoint};
 use lists::{list, list_items};
 use requests::{fetch, fetch_many, http_error, repeat, start_wait};
-use syncs::{bad_record, items, pages};
+use syncs::{bad_record, items, pages, patient_items};
 
 /// Answers at once.
 #[action]
@@ -122,8 +122,10 @@ nango_guest_sdk::functions!(
     big_checkpoint,
     items,
     pages,
+    patient_items,
     bad_record,
     call,
+    call_through,
     call_sync,
     lock,
     rest,
