@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use nango_runtime_tests::client::{for_connection, json_body, send};
+use nango_runtime_tests::command::Cli;
 use nango_runtime_tests::{Answer, Client, Reply, Server, TestRuntime, Upstream, guest};
 use serde_json::{Value, json};
 
@@ -150,6 +151,34 @@ async fn cancelling_ends_what_runs_and_what_waits() {
         .await
         .ok();
     assert_eq!(late["data"]["state"], "succeeded", "what has ended stays: {late}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_lists_shows_and_cancels() {
+    let (server, client) = with_guest("basic", DEAD_UPSTREAM).await;
+    let runs = |arguments: &[&str]| {
+        let ended = Cli::of(&server, &[&["runs"], arguments].concat()).run();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        ended.stdout
+    };
+    assert!(runs(&["list"]).contains("No actions in the background"));
+    let queue = async |action, input| id_of(&client.trigger_async(INTEGRATION, CONNECTION, action, input, 1).await);
+    let done = queue("echo", json!({"n": 1})).await;
+    let _ = client.wait_for_action(&done).await.ok();
+    let long = queue("rest", json!({"ms": 60_000})).await;
+    let list = runs(&["list", "--integration", INTEGRATION]);
+    assert!(list.contains(&done) && list.contains(&long), "{list}");
+    assert!(!runs(&["list", "--state", "succeeded"]).contains(&long));
+    let shown = runs(&["show", &done]);
+    for text in ["succeeded", "1/2", r#"{"n":1}"#] {
+        assert!(shown.contains(text), "{text} is not in\n{shown}");
+    }
+    runs(&["cancel", &long]);
+    let _ = client.wait_for_action(&long).await;
+    let shown = runs(&["show", &long]);
+    assert!(shown.contains("cancelled") && shown.contains("script_aborted"), "{shown}");
+    let unknown = Cli::of(&server, &["runs", "show", "af95401b-1676-4e78-a6c4-510a0ce76217"]).run();
+    assert_eq!(unknown.code, Some(1), "{}", unknown.stdout);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -276,11 +276,11 @@ async fn a_dry_run_starts_no_other_function_and_locks_nobody_out() {
         ("call-sync", r#"{"sync":"items"}"#),
     ] {
         let ended = dryrun(&server, &[function, CONNECTION, "--input", input, "--json"]);
-        let report = ended.json();
-        assert_eq!(report["success"], false, "{report}");
+        assert_eq!(ended.code, Some(1), "{function}: {}", ended.stdout);
         assert!(
-            report.to_string().contains("a dry run starts no other function"),
-            "{function}: {report}"
+            ended.stderr.contains("a dry run starts no other function"),
+            "{function}: {}",
+            ended.stderr
         );
     }
     let log = client.get("/logs/operations?function=echo").await.ok();

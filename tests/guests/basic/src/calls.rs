@@ -5,7 +5,7 @@ use std::time::Duration;
 use nango_guest_sdk::prelude::*;
 
 #[derive(Deserialize, JsonSchema)]
-struct Call {
+pub struct Call {
     action: String,
     input: Value,
     /// Provider-config-key and connection-id.
@@ -37,7 +37,7 @@ pub fn call_through(nango: &Nango, input: Call) -> Result<Value, ActionError> {
 }
 
 #[derive(Deserialize, JsonSchema)]
-struct Sync {
+pub struct Sync {
     sync: String,
 }
 
@@ -48,7 +48,7 @@ pub fn call_sync(nango: &Nango, input: Sync) -> Result<(), ActionError> {
 }
 
 #[derive(Deserialize, JsonSchema)]
-struct Lock {
+pub struct Lock {
     key: String,
     ttl_ms: u64,
     hold_ms: u64,
@@ -65,7 +65,7 @@ pub fn lock(nango: &Nango, input: Lock) -> Result<Value, ActionError> {
 }
 
 #[derive(Deserialize, JsonSchema)]
-struct Rest {
+pub struct Rest {
     ms: u64,
 }
 
