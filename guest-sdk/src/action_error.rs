@@ -104,7 +104,12 @@ impl ActionError {
             }
             Cause::Call(Error::Host { source, .. }) => {
                 describe_host_error(&mut details, source);
-                ("script_internal_error", format!("{self} (at {})", self.place))
+                let code = match source.code.as_str() {
+                    // The runtime itself was asked too much at once, here or in the function that was called.
+                    "too_many_request" | "script_api_rate_limit_error" => "script_api_rate_limit_error",
+                    _ => "script_internal_error",
+                };
+                (code, format!("{self} (at {})", self.place))
             }
             Cause::Call(Error::Pagination { source, .. }) => {
                 if let PaginationError::ForeignHost { source, .. } = &**source {

@@ -228,8 +228,8 @@ pub trait Guest {
     ///
     /// An action gives its output as JSON text; what a sync gives is ignored. An error is a failed run; its `code` is one
     /// of `action_script_runtime_error` (the function refused: detail `payload`), `script_http_error` (an upstream answered
-    /// with an error: details `status`, `headers`, `body`), `script_network_error`, `script_internal_error` and reaches
-    /// the caller with `message` and details.
+    /// with an error: details `status`, `headers`, `body`), `script_network_error`, `script_api_rate_limit_error` (the runtime
+    /// was asked too much at once), `script_internal_error` and reaches the caller with `message` and details.
     #[allow(async_fn_in_trait)]
     fn run(function: _rt::String, trigger: _rt::Vec<Pair>) -> Result<_rt::String, Error>;
 }
@@ -374,7 +374,7 @@ pub mod nango {
                 #[inline]
                 unsafe fn drop(_handle: u32) {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "[resource-drop]response"]
                         fn drop(_: i32);
@@ -414,7 +414,7 @@ pub mod nango {
                 #[inline]
                 unsafe fn drop(_handle: u32) {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "[resource-drop]pending"]
                         fn drop(_: i32);
@@ -435,7 +435,7 @@ pub mod nango {
                 pub fn status(&self) -> u16 {
                     unsafe {
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.status"]
                             fn wit_import0(_: i32) -> i32;
@@ -468,7 +468,7 @@ pub mod nango {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.headers"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -547,7 +547,7 @@ pub mod nango {
                         let len0 = vec0.len();
                         let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.header"]
                             fn wit_import2(_: i32, _: *mut u8, _: usize, _: *mut u8);
@@ -608,7 +608,7 @@ pub mod nango {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.text"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -741,7 +741,7 @@ pub mod nango {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.bytes"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -789,7 +789,7 @@ pub mod nango {
                         let len0 = vec0.len();
                         let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.json-pointer"]
                             fn wit_import2(_: i32, _: *mut u8, _: usize, _: *mut u8);
@@ -939,7 +939,7 @@ pub mod nango {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]pending.wait"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -1173,7 +1173,7 @@ pub mod nango {
                     }
                     let ptr16 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "get"]
                         fn wit_import17(
@@ -1445,7 +1445,7 @@ pub mod nango {
                     }
                     let ptr16 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "post"]
                         fn wit_import17(
@@ -1717,7 +1717,7 @@ pub mod nango {
                     }
                     let ptr16 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "put"]
                         fn wit_import17(
@@ -1989,7 +1989,7 @@ pub mod nango {
                     }
                     let ptr16 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "patch"]
                         fn wit_import17(
@@ -2261,7 +2261,7 @@ pub mod nango {
                     }
                     let ptr16 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "delete"]
                         fn wit_import17(
@@ -2537,7 +2537,7 @@ pub mod nango {
                     }
                     let ptr17 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "proxy"]
                         fn wit_import18(
@@ -2888,7 +2888,7 @@ pub mod nango {
                     }
                     let ptr18 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "batch"]
                         fn wit_import19(_: *mut u8, _: usize, _: i32, _: *mut u8);
@@ -3138,7 +3138,7 @@ pub mod nango {
                         }
                     }
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "start"]
                         fn wit_import17(
@@ -3226,7 +3226,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/pagination@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/pagination@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "defaults"]
                         fn wit_import1(_: *mut u8);
@@ -3377,7 +3377,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "connection-id"]
                         fn wit_import1(_: *mut u8);
@@ -3414,7 +3414,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "provider-config-key"]
                         fn wit_import1(_: *mut u8);
@@ -3452,7 +3452,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "provider"]
                         fn wit_import1(_: *mut u8);
@@ -3490,7 +3490,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "environment"]
                         fn wit_import1(_: *mut u8);
@@ -3528,7 +3528,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "config"]
                         fn wit_import1(_: *mut u8);
@@ -3659,7 +3659,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "metadata"]
                         fn wit_import1(_: *mut u8);
@@ -3793,7 +3793,7 @@ pub mod nango {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "set-metadata"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -3913,7 +3913,7 @@ pub mod nango {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "update-metadata"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -4048,7 +4048,7 @@ pub mod nango {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/records@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/records@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "batch-save"]
                         fn wit_import3(
@@ -4220,7 +4220,7 @@ pub mod nango {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/records@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/records@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "batch-update"]
                         fn wit_import3(
@@ -4392,7 +4392,7 @@ pub mod nango {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/records@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/records@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "batch-delete"]
                         fn wit_import3(
@@ -4585,7 +4585,7 @@ pub mod nango {
                     }
                     let ptr3 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/records@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/records@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "get-by-ids"]
                         fn wit_import4(
@@ -4737,7 +4737,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/checkpoints@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/checkpoints@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "get"]
                         fn wit_import1(_: *mut u8);
@@ -4884,7 +4884,7 @@ pub mod nango {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/checkpoints@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/checkpoints@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "save"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -5000,7 +5000,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/checkpoints@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/checkpoints@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "clear"]
                         fn wit_import1(_: *mut u8);
@@ -5152,7 +5152,7 @@ pub mod nango {
                         }
                     }
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/log@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/log@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "write"]
                         fn wit_import6(
@@ -5198,7 +5198,7 @@ pub mod nango {
             pub fn now_us() -> u64 {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/clock@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/clock@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "now-us"]
                         fn wit_import0() -> i64;
@@ -5217,7 +5217,7 @@ pub mod nango {
             pub fn monotonic_us() -> u64 {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/clock@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/clock@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "monotonic-us"]
                         fn wit_import0() -> i64;
@@ -5256,7 +5256,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/random@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/random@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "bytes"]
                         fn wit_import1(_: i32, _: *mut u8);
@@ -5291,7 +5291,7 @@ pub mod nango {
             pub fn sleep_ms(duration: u64) -> () {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/sleep@1.1.0")]
+                    #[link(wasm_import_module = "nango:functions/sleep@1.2.0")]
                     unsafe extern "C" {
                         #[link_name = "sleep-ms"]
                         fn wit_import0(_: i64);
@@ -5301,6 +5301,1274 @@ pub mod nango {
                         unreachable!()
                     }
                     wit_import0(_rt::as_i64(&duration));
+                }
+            }
+        }
+        /// How long the run may go on.
+        ///
+        /// `@since` 1.2.0
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod lifecycle {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            #[allow(unused_unsafe, clippy::all)]
+            /// Milliseconds until the run is ended, whatever it does.
+            #[allow(async_fn_in_trait)]
+            pub fn remaining_ms() -> u64 {
+                unsafe {
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "nango:functions/lifecycle@1.2.0")]
+                    unsafe extern "C" {
+                        #[link_name = "remaining-ms"]
+                        fn wit_import0() -> i64;
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import0() -> i64 {
+                        unreachable!()
+                    }
+                    let ret = wit_import0();
+                    ret as u64
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Why the function should save what it has and return; none while it may go on. Known reasons: `deadline` (little of the
+            /// time of the run is left), `shutdown` (the runtime stops). The set grows. A sync that returns then, without an
+            /// error, goes on in its next run from its checkpoint.
+            #[allow(async_fn_in_trait)]
+            pub fn stop_reason() -> Option<_rt::String> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 3 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 3
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "nango:functions/lifecycle@1.2.0")]
+                    unsafe extern "C" {
+                        #[link_name = "stop-reason"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result6 = match l2 {
+                        0 => None,
+                        1 => {
+                            let e = {
+                                let l3 = *ptr0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l4 = *ptr0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len5 = l4;
+                                let bytes5 = _rt::Vec::from_raw_parts(
+                                    l3.cast(),
+                                    len5,
+                                    len5,
+                                );
+                                _rt::string_lift(bytes5)
+                            };
+                            Some(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result6
+                }
+            }
+        }
+        /// Other functions of the integration, for the connection of this run.
+        ///
+        /// `@since` 1.2.0
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod invoke {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Error = super::super::super::nango::functions::types::Error;
+            pub type Pair = super::super::super::nango::functions::types::Pair;
+            #[allow(unused_unsafe, clippy::all)]
+            /// Runs an action and waits for its output, JSON text. `input` is JSON text. An action that failed is an error with its
+            /// code and the details `payload` and `upstream`. Errors of the call: `not_found`, `invalid_action_input`,
+            /// `invoke_too_deep`, `invoke_cycle` (the function runs for that connection already, further up), `too_many_request`.
+            /// No options are known.
+            #[allow(async_fn_in_trait)]
+            pub fn trigger_action(
+                name: &str,
+                input: &str,
+                options: &[Pair],
+            ) -> Result<_rt::String, Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 7 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 7
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = name;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = input;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let vec5 = options;
+                    let len5 = vec5.len();
+                    let layout5 = _rt::alloc::Layout::from_size_align(
+                            vec5.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result5, _cleanup5) = wit_bindgen::rt::Cleanup::new(layout5);
+                    for (i, e) in vec5.into_iter().enumerate() {
+                        let base = result5
+                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let (t2_0, t2_1) = e;
+                            let vec3 = t2_0;
+                            let ptr3 = vec3.as_ptr().cast::<u8>();
+                            let len3 = vec3.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len3;
+                            *base.add(0).cast::<*mut u8>() = ptr3.cast_mut();
+                            let vec4 = t2_1;
+                            let ptr4 = vec4.as_ptr().cast::<u8>();
+                            let len4 = vec4.len();
+                            *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len4;
+                            *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = ptr4.cast_mut();
+                        }
+                    }
+                    let ptr6 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "nango:functions/invoke@1.2.0")]
+                    unsafe extern "C" {
+                        #[link_name = "trigger-action"]
+                        fn wit_import7(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import7(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import7(
+                        ptr0.cast_mut(),
+                        len0,
+                        ptr1.cast_mut(),
+                        len1,
+                        result5,
+                        len5,
+                        ptr6,
+                    );
+                    let l8 = i32::from(*ptr6.add(0).cast::<u8>());
+                    let result27 = match l8 {
+                        0 => {
+                            let e = {
+                                let l9 = *ptr6
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l10 = *ptr6
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len11 = l10;
+                                let bytes11 = _rt::Vec::from_raw_parts(
+                                    l9.cast(),
+                                    len11,
+                                    len11,
+                                );
+                                _rt::string_lift(bytes11)
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l12 = *ptr6
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l13 = *ptr6
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len14 = l13;
+                                let bytes14 = _rt::Vec::from_raw_parts(
+                                    l12.cast(),
+                                    len14,
+                                    len14,
+                                );
+                                let l15 = *ptr6
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l16 = *ptr6
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len17 = l16;
+                                let bytes17 = _rt::Vec::from_raw_parts(
+                                    l15.cast(),
+                                    len17,
+                                    len17,
+                                );
+                                let l18 = *ptr6
+                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l19 = *ptr6
+                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base26 = l18;
+                                let len26 = l19;
+                                let mut result26 = _rt::Vec::with_capacity(len26);
+                                for i in 0..len26 {
+                                    let base = base26
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    let e26 = {
+                                        let l20 = *base.add(0).cast::<*mut u8>();
+                                        let l21 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len22 = l21;
+                                        let bytes22 = _rt::Vec::from_raw_parts(
+                                            l20.cast(),
+                                            len22,
+                                            len22,
+                                        );
+                                        let l23 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l24 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len25 = l24;
+                                        let bytes25 = _rt::Vec::from_raw_parts(
+                                            l23.cast(),
+                                            len25,
+                                            len25,
+                                        );
+                                        (_rt::string_lift(bytes22), _rt::string_lift(bytes25))
+                                    };
+                                    result26.push(e26);
+                                }
+                                _rt::cabi_dealloc(
+                                    base26,
+                                    len26 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                super::super::super::nango::functions::types::Error {
+                                    code: _rt::string_lift(bytes14),
+                                    message: _rt::string_lift(bytes17),
+                                    details: result26,
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result27
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Has a sync run soon, unless it runs already. Known options: `variant`.
+            #[allow(async_fn_in_trait)]
+            pub fn trigger_sync(name: &str, options: &[Pair]) -> Result<(), Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 7 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 7
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = name;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec4 = options;
+                    let len4 = vec4.len();
+                    let layout4 = _rt::alloc::Layout::from_size_align(
+                            vec4.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result4, _cleanup4) = wit_bindgen::rt::Cleanup::new(layout4);
+                    for (i, e) in vec4.into_iter().enumerate() {
+                        let base = result4
+                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let (t1_0, t1_1) = e;
+                            let vec2 = t1_0;
+                            let ptr2 = vec2.as_ptr().cast::<u8>();
+                            let len2 = vec2.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len2;
+                            *base.add(0).cast::<*mut u8>() = ptr2.cast_mut();
+                            let vec3 = t1_1;
+                            let ptr3 = vec3.as_ptr().cast::<u8>();
+                            let len3 = vec3.len();
+                            *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len3;
+                            *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = ptr3.cast_mut();
+                        }
+                    }
+                    let ptr5 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "nango:functions/invoke@1.2.0")]
+                    unsafe extern "C" {
+                        #[link_name = "trigger-sync"]
+                        fn wit_import6(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import6(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import6(ptr0.cast_mut(), len0, result4, len4, ptr5);
+                    let l7 = i32::from(*ptr5.add(0).cast::<u8>());
+                    let result23 = match l7 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l8 = *ptr5
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l9 = *ptr5
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len10 = l9;
+                                let bytes10 = _rt::Vec::from_raw_parts(
+                                    l8.cast(),
+                                    len10,
+                                    len10,
+                                );
+                                let l11 = *ptr5
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l12 = *ptr5
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len13 = l12;
+                                let bytes13 = _rt::Vec::from_raw_parts(
+                                    l11.cast(),
+                                    len13,
+                                    len13,
+                                );
+                                let l14 = *ptr5
+                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l15 = *ptr5
+                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base22 = l14;
+                                let len22 = l15;
+                                let mut result22 = _rt::Vec::with_capacity(len22);
+                                for i in 0..len22 {
+                                    let base = base22
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    let e22 = {
+                                        let l16 = *base.add(0).cast::<*mut u8>();
+                                        let l17 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len18 = l17;
+                                        let bytes18 = _rt::Vec::from_raw_parts(
+                                            l16.cast(),
+                                            len18,
+                                            len18,
+                                        );
+                                        let l19 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l20 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len21 = l20;
+                                        let bytes21 = _rt::Vec::from_raw_parts(
+                                            l19.cast(),
+                                            len21,
+                                            len21,
+                                        );
+                                        (_rt::string_lift(bytes18), _rt::string_lift(bytes21))
+                                    };
+                                    result22.push(e22);
+                                }
+                                _rt::cabi_dealloc(
+                                    base22,
+                                    len22 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                super::super::super::nango::functions::types::Error {
+                                    code: _rt::string_lift(bytes10),
+                                    message: _rt::string_lift(bytes13),
+                                    details: result22,
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result23
+                }
+            }
+        }
+        /// Functions of any integration, for any connection of the environment. Whoever imports it may act for other customers
+        /// than the one that the run is for: it is an interface of its own, so that the capability manifest says so.
+        ///
+        /// `@since` 1.2.0
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod invoke_elsewhere {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Error = super::super::super::nango::functions::types::Error;
+            pub type Pair = super::super::super::nango::functions::types::Pair;
+            #[allow(unused_unsafe, clippy::all)]
+            /// As `invoke.trigger-action`. Errors besides: `unknown_provider_config`, `unknown_connection`.
+            #[allow(async_fn_in_trait)]
+            pub fn trigger_action(
+                provider_config_key: &str,
+                connection_id: &str,
+                name: &str,
+                input: &str,
+                options: &[Pair],
+            ) -> Result<_rt::String, Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 7 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 7
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = provider_config_key;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = connection_id;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let vec2 = name;
+                    let ptr2 = vec2.as_ptr().cast::<u8>();
+                    let len2 = vec2.len();
+                    let vec3 = input;
+                    let ptr3 = vec3.as_ptr().cast::<u8>();
+                    let len3 = vec3.len();
+                    let vec7 = options;
+                    let len7 = vec7.len();
+                    let layout7 = _rt::alloc::Layout::from_size_align(
+                            vec7.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result7, _cleanup7) = wit_bindgen::rt::Cleanup::new(layout7);
+                    for (i, e) in vec7.into_iter().enumerate() {
+                        let base = result7
+                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let (t4_0, t4_1) = e;
+                            let vec5 = t4_0;
+                            let ptr5 = vec5.as_ptr().cast::<u8>();
+                            let len5 = vec5.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len5;
+                            *base.add(0).cast::<*mut u8>() = ptr5.cast_mut();
+                            let vec6 = t4_1;
+                            let ptr6 = vec6.as_ptr().cast::<u8>();
+                            let len6 = vec6.len();
+                            *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len6;
+                            *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = ptr6.cast_mut();
+                        }
+                    }
+                    let ptr8 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(
+                        wasm_import_module = "nango:functions/invoke-elsewhere@1.2.0"
+                    )]
+                    unsafe extern "C" {
+                        #[link_name = "trigger-action"]
+                        fn wit_import9(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import9(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import9(
+                        ptr0.cast_mut(),
+                        len0,
+                        ptr1.cast_mut(),
+                        len1,
+                        ptr2.cast_mut(),
+                        len2,
+                        ptr3.cast_mut(),
+                        len3,
+                        result7,
+                        len7,
+                        ptr8,
+                    );
+                    let l10 = i32::from(*ptr8.add(0).cast::<u8>());
+                    let result29 = match l10 {
+                        0 => {
+                            let e = {
+                                let l11 = *ptr8
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l12 = *ptr8
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len13 = l12;
+                                let bytes13 = _rt::Vec::from_raw_parts(
+                                    l11.cast(),
+                                    len13,
+                                    len13,
+                                );
+                                _rt::string_lift(bytes13)
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l14 = *ptr8
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l15 = *ptr8
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len16 = l15;
+                                let bytes16 = _rt::Vec::from_raw_parts(
+                                    l14.cast(),
+                                    len16,
+                                    len16,
+                                );
+                                let l17 = *ptr8
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l18 = *ptr8
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len19 = l18;
+                                let bytes19 = _rt::Vec::from_raw_parts(
+                                    l17.cast(),
+                                    len19,
+                                    len19,
+                                );
+                                let l20 = *ptr8
+                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l21 = *ptr8
+                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base28 = l20;
+                                let len28 = l21;
+                                let mut result28 = _rt::Vec::with_capacity(len28);
+                                for i in 0..len28 {
+                                    let base = base28
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    let e28 = {
+                                        let l22 = *base.add(0).cast::<*mut u8>();
+                                        let l23 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len24 = l23;
+                                        let bytes24 = _rt::Vec::from_raw_parts(
+                                            l22.cast(),
+                                            len24,
+                                            len24,
+                                        );
+                                        let l25 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l26 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len27 = l26;
+                                        let bytes27 = _rt::Vec::from_raw_parts(
+                                            l25.cast(),
+                                            len27,
+                                            len27,
+                                        );
+                                        (_rt::string_lift(bytes24), _rt::string_lift(bytes27))
+                                    };
+                                    result28.push(e28);
+                                }
+                                _rt::cabi_dealloc(
+                                    base28,
+                                    len28 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                super::super::super::nango::functions::types::Error {
+                                    code: _rt::string_lift(bytes16),
+                                    message: _rt::string_lift(bytes19),
+                                    details: result28,
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result29
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// As `invoke.trigger-sync`.
+            #[allow(async_fn_in_trait)]
+            pub fn trigger_sync(
+                provider_config_key: &str,
+                connection_id: &str,
+                name: &str,
+                options: &[Pair],
+            ) -> Result<(), Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 7 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 7
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = provider_config_key;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = connection_id;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let vec2 = name;
+                    let ptr2 = vec2.as_ptr().cast::<u8>();
+                    let len2 = vec2.len();
+                    let vec6 = options;
+                    let len6 = vec6.len();
+                    let layout6 = _rt::alloc::Layout::from_size_align(
+                            vec6.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result6, _cleanup6) = wit_bindgen::rt::Cleanup::new(layout6);
+                    for (i, e) in vec6.into_iter().enumerate() {
+                        let base = result6
+                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let (t3_0, t3_1) = e;
+                            let vec4 = t3_0;
+                            let ptr4 = vec4.as_ptr().cast::<u8>();
+                            let len4 = vec4.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len4;
+                            *base.add(0).cast::<*mut u8>() = ptr4.cast_mut();
+                            let vec5 = t3_1;
+                            let ptr5 = vec5.as_ptr().cast::<u8>();
+                            let len5 = vec5.len();
+                            *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len5;
+                            *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = ptr5.cast_mut();
+                        }
+                    }
+                    let ptr7 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(
+                        wasm_import_module = "nango:functions/invoke-elsewhere@1.2.0"
+                    )]
+                    unsafe extern "C" {
+                        #[link_name = "trigger-sync"]
+                        fn wit_import8(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import8(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import8(
+                        ptr0.cast_mut(),
+                        len0,
+                        ptr1.cast_mut(),
+                        len1,
+                        ptr2.cast_mut(),
+                        len2,
+                        result6,
+                        len6,
+                        ptr7,
+                    );
+                    let l9 = i32::from(*ptr7.add(0).cast::<u8>());
+                    let result25 = match l9 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l10 = *ptr7
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l11 = *ptr7
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len12 = l11;
+                                let bytes12 = _rt::Vec::from_raw_parts(
+                                    l10.cast(),
+                                    len12,
+                                    len12,
+                                );
+                                let l13 = *ptr7
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l14 = *ptr7
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len15 = l14;
+                                let bytes15 = _rt::Vec::from_raw_parts(
+                                    l13.cast(),
+                                    len15,
+                                    len15,
+                                );
+                                let l16 = *ptr7
+                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l17 = *ptr7
+                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base24 = l16;
+                                let len24 = l17;
+                                let mut result24 = _rt::Vec::with_capacity(len24);
+                                for i in 0..len24 {
+                                    let base = base24
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    let e24 = {
+                                        let l18 = *base.add(0).cast::<*mut u8>();
+                                        let l19 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len20 = l19;
+                                        let bytes20 = _rt::Vec::from_raw_parts(
+                                            l18.cast(),
+                                            len20,
+                                            len20,
+                                        );
+                                        let l21 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l22 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len23 = l22;
+                                        let bytes23 = _rt::Vec::from_raw_parts(
+                                            l21.cast(),
+                                            len23,
+                                            len23,
+                                        );
+                                        (_rt::string_lift(bytes20), _rt::string_lift(bytes23))
+                                    };
+                                    result24.push(e24);
+                                }
+                                _rt::cabi_dealloc(
+                                    base24,
+                                    len24 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                super::super::super::nango::functions::types::Error {
+                                    code: _rt::string_lift(bytes12),
+                                    message: _rt::string_lift(bytes15),
+                                    details: result24,
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result25
+                }
+            }
+        }
+        /// Locks that all runs of the environment see, whatever process they are in. Their owner is the run; those it still holds
+        /// at its end are released.
+        ///
+        /// `@since` 1.2.0
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod locks {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Error = super::super::super::nango::functions::types::Error;
+            #[allow(unused_unsafe, clippy::all)]
+            /// Takes the lock, or prolongs it when this run has it; false when another run has it. It ends by itself after
+            /// `ttl-ms` (1 to 86,400,000). A key has 1 to 255 characters.
+            #[allow(async_fn_in_trait)]
+            pub fn try_acquire(key: &str, ttl_ms: u64) -> Result<bool, Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 7 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 7
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = key;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "nango:functions/locks@1.2.0")]
+                    unsafe extern "C" {
+                        #[link_name = "try-acquire"]
+                        fn wit_import2(_: *mut u8, _: usize, _: i64, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(
+                        _: *mut u8,
+                        _: usize,
+                        _: i64,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, _rt::as_i64(&ttl_ms), ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result20 = match l3 {
+                        0 => {
+                            let e = {
+                                let l4 = i32::from(
+                                    *ptr1.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                _rt::bool_lift(l4 as u8)
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l5 = *ptr1
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l6 = *ptr1
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len7 = l6;
+                                let bytes7 = _rt::Vec::from_raw_parts(
+                                    l5.cast(),
+                                    len7,
+                                    len7,
+                                );
+                                let l8 = *ptr1
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l9 = *ptr1
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len10 = l9;
+                                let bytes10 = _rt::Vec::from_raw_parts(
+                                    l8.cast(),
+                                    len10,
+                                    len10,
+                                );
+                                let l11 = *ptr1
+                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l12 = *ptr1
+                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base19 = l11;
+                                let len19 = l12;
+                                let mut result19 = _rt::Vec::with_capacity(len19);
+                                for i in 0..len19 {
+                                    let base = base19
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    let e19 = {
+                                        let l13 = *base.add(0).cast::<*mut u8>();
+                                        let l14 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len15 = l14;
+                                        let bytes15 = _rt::Vec::from_raw_parts(
+                                            l13.cast(),
+                                            len15,
+                                            len15,
+                                        );
+                                        let l16 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l17 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len18 = l17;
+                                        let bytes18 = _rt::Vec::from_raw_parts(
+                                            l16.cast(),
+                                            len18,
+                                            len18,
+                                        );
+                                        (_rt::string_lift(bytes15), _rt::string_lift(bytes18))
+                                    };
+                                    result19.push(e19);
+                                }
+                                _rt::cabi_dealloc(
+                                    base19,
+                                    len19 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                super::super::super::nango::functions::types::Error {
+                                    code: _rt::string_lift(bytes7),
+                                    message: _rt::string_lift(bytes10),
+                                    details: result19,
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result20
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// False when this run did not have the lock, or not any more.
+            #[allow(async_fn_in_trait)]
+            pub fn release(key: &str) -> Result<bool, Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 7 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 7
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = key;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "nango:functions/locks@1.2.0")]
+                    unsafe extern "C" {
+                        #[link_name = "release"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result20 = match l3 {
+                        0 => {
+                            let e = {
+                                let l4 = i32::from(
+                                    *ptr1.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                _rt::bool_lift(l4 as u8)
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l5 = *ptr1
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l6 = *ptr1
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len7 = l6;
+                                let bytes7 = _rt::Vec::from_raw_parts(
+                                    l5.cast(),
+                                    len7,
+                                    len7,
+                                );
+                                let l8 = *ptr1
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l9 = *ptr1
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len10 = l9;
+                                let bytes10 = _rt::Vec::from_raw_parts(
+                                    l8.cast(),
+                                    len10,
+                                    len10,
+                                );
+                                let l11 = *ptr1
+                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l12 = *ptr1
+                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base19 = l11;
+                                let len19 = l12;
+                                let mut result19 = _rt::Vec::with_capacity(len19);
+                                for i in 0..len19 {
+                                    let base = base19
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    let e19 = {
+                                        let l13 = *base.add(0).cast::<*mut u8>();
+                                        let l14 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len15 = l14;
+                                        let bytes15 = _rt::Vec::from_raw_parts(
+                                            l13.cast(),
+                                            len15,
+                                            len15,
+                                        );
+                                        let l16 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l17 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len18 = l17;
+                                        let bytes18 = _rt::Vec::from_raw_parts(
+                                            l16.cast(),
+                                            len18,
+                                            len18,
+                                        );
+                                        (_rt::string_lift(bytes15), _rt::string_lift(bytes18))
+                                    };
+                                    result19.push(e19);
+                                }
+                                _rt::cabi_dealloc(
+                                    base19,
+                                    len19 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                super::super::super::nango::functions::types::Error {
+                                    code: _rt::string_lift(bytes7),
+                                    message: _rt::string_lift(bytes10),
+                                    details: result19,
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result20
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            #[allow(async_fn_in_trait)]
+            pub fn release_all() -> Result<(), Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 7 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 7
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "nango:functions/locks@1.2.0")]
+                    unsafe extern "C" {
+                        #[link_name = "release-all"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result18 = match l2 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l3 = *ptr0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l4 = *ptr0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len5 = l4;
+                                let bytes5 = _rt::Vec::from_raw_parts(
+                                    l3.cast(),
+                                    len5,
+                                    len5,
+                                );
+                                let l6 = *ptr0
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l7 = *ptr0
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len8 = l7;
+                                let bytes8 = _rt::Vec::from_raw_parts(
+                                    l6.cast(),
+                                    len8,
+                                    len8,
+                                );
+                                let l9 = *ptr0
+                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l10 = *ptr0
+                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base17 = l9;
+                                let len17 = l10;
+                                let mut result17 = _rt::Vec::with_capacity(len17);
+                                for i in 0..len17 {
+                                    let base = base17
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    let e17 = {
+                                        let l11 = *base.add(0).cast::<*mut u8>();
+                                        let l12 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len13 = l12;
+                                        let bytes13 = _rt::Vec::from_raw_parts(
+                                            l11.cast(),
+                                            len13,
+                                            len13,
+                                        );
+                                        let l14 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l15 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len16 = l15;
+                                        let bytes16 = _rt::Vec::from_raw_parts(
+                                            l14.cast(),
+                                            len16,
+                                            len16,
+                                        );
+                                        (_rt::string_lift(bytes13), _rt::string_lift(bytes16))
+                                    };
+                                    result17.push(e17);
+                                }
+                                _rt::cabi_dealloc(
+                                    base17,
+                                    len17 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                super::super::super::nango::functions::types::Error {
+                                    code: _rt::string_lift(bytes5),
+                                    message: _rt::string_lift(bytes8),
+                                    details: result17,
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result18
                 }
             }
         }
@@ -5491,6 +6759,17 @@ mod _rt {
             self as i64
         }
     }
+    pub unsafe fn bool_lift(val: u8) -> bool {
+        if cfg!(debug_assertions) {
+            match val {
+                0 => false,
+                1 => true,
+                _ => panic!("invalid bool discriminant"),
+            }
+        } else {
+            val != 0
+        }
+    }
     #[cfg(target_arch = "wasm32")]
     pub fn run_ctors_once() {
         wit_bindgen::rt::run_ctors_once();
@@ -5524,56 +6803,70 @@ macro_rules! __export_function_impl {
         $($path_to_types_root)*:: __export_world_function_cabi!($ty with_types_in
         $($path_to_types_root)*); const _ : () = { #[rustfmt::skip] #[cfg(target_arch =
         "wasm32")] #[unsafe (link_section =
-        "component-type:wit-bindgen:0.60.0:nango:functions@1.1.0:function:imports and exports")]
+        "component-type:wit-bindgen:0.60.0:nango:functions@1.2.0:function:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 1903] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2537] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf0\x0d\x01A\x02\x01\
-A\x1e\x01B\x05\x01o\x02ss\x04\0\x04pair\x03\0\0\x01p\x01\x01r\x03\x04codes\x07me\
-ssages\x07details\x02\x04\0\x05error\x03\0\x03\x03\0\x1bnango:functions/types@1.\
-1.0\x05\0\x02\x03\0\0\x05error\x02\x03\0\0\x04pair\x01B0\x02\x03\x02\x01\x01\x04\
-\0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01p}\x01\
-k\x05\x01r\x05\x04paths\x05query\x04\x07headers\x04\x04body\x06\x07options\x04\x04\
-\0\x07request\x03\0\x07\x04\0\x08response\x03\x01\x04\0\x07pending\x03\x01\x01h\x09\
-\x01@\x01\x04self\x0b\0{\x04\0\x17[method]response.status\x01\x0c\x01@\x01\x04se\
-lf\x0b\0\x04\x04\0\x18[method]response.headers\x01\x0d\x01ks\x01@\x02\x04self\x0b\
-\x04names\0\x0e\x04\0\x17[method]response.header\x01\x0f\x01j\x01s\x01\x01\x01@\x01\
-\x04self\x0b\0\x10\x04\0\x15[method]response.text\x01\x11\x01@\x01\x04self\x0b\0\
-\x05\x04\0\x16[method]response.bytes\x01\x12\x01j\x01\x0e\x01\x01\x01@\x02\x04se\
-lf\x0b\x07pointers\0\x13\x04\0\x1d[method]response.json-pointer\x01\x14\x01h\x0a\
-\x01i\x09\x01j\x01\x16\x01\x01\x01@\x01\x04self\x15\0\x17\x04\0\x14[method]pendi\
-ng.wait\x01\x18\x01@\x01\x07request\x08\0\x17\x04\0\x03get\x01\x19\x04\0\x04post\
-\x01\x19\x04\0\x03put\x01\x19\x04\0\x05patch\x01\x19\x04\0\x06delete\x01\x19\x01\
-@\x02\x06methods\x07request\x08\0\x17\x04\0\x05proxy\x01\x1a\x01o\x02s\x08\x01p\x1b\
-\x01p\x17\x01@\x02\x08requests\x1c\x0dmax-in-flighty\0\x1d\x04\0\x05batch\x01\x1e\
-\x01i\x0a\x01@\x02\x06methods\x07request\x08\0\x1f\x04\0\x05start\x01\x20\x03\0\x1b\
-nango:functions/nango@1.1.0\x05\x03\x01B\x06\x02\x03\x02\x01\x01\x04\0\x05error\x03\
-\0\0\x01ks\x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x08defaults\x01\x04\x03\0\x20\
-nango:functions/pagination@1.1.0\x05\x04\x01B\x0f\x02\x03\x02\x01\x01\x04\0\x05e\
-rror\x03\0\0\x01@\0\0s\x04\0\x0dconnection-id\x01\x02\x04\0\x13provider-config-k\
-ey\x01\x02\x04\0\x08provider\x01\x02\x04\0\x0benvironment\x01\x02\x01j\x01s\x01\x01\
-\x01@\0\0\x03\x04\0\x06config\x01\x04\x04\0\x08metadata\x01\x04\x01j\0\x01\x01\x01\
-@\x01\x04jsons\0\x05\x04\0\x0cset-metadata\x01\x06\x04\0\x0fupdate-metadata\x01\x06\
-\x03\0\x20nango:functions/connection@1.1.0\x05\x05\x01B\x0e\x02\x03\x02\x01\x01\x04\
-\0\x05error\x03\0\0\x01o\x02sw\x01p\x02\x04\0\x06counts\x03\0\x03\x01j\x01\x04\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xea\x12\x01A\x02\x01\
+A&\x01B\x05\x01o\x02ss\x04\0\x04pair\x03\0\0\x01p\x01\x01r\x03\x04codes\x07messa\
+ges\x07details\x02\x04\0\x05error\x03\0\x03\x03\0\x1bnango:functions/types@1.2.0\
+\x05\0\x02\x03\0\0\x05error\x02\x03\0\0\x04pair\x01B0\x02\x03\x02\x01\x01\x04\0\x05\
+error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01p}\x01k\x05\
+\x01r\x05\x04paths\x05query\x04\x07headers\x04\x04body\x06\x07options\x04\x04\0\x07\
+request\x03\0\x07\x04\0\x08response\x03\x01\x04\0\x07pending\x03\x01\x01h\x09\x01\
+@\x01\x04self\x0b\0{\x04\0\x17[method]response.status\x01\x0c\x01@\x01\x04self\x0b\
+\0\x04\x04\0\x18[method]response.headers\x01\x0d\x01ks\x01@\x02\x04self\x0b\x04n\
+ames\0\x0e\x04\0\x17[method]response.header\x01\x0f\x01j\x01s\x01\x01\x01@\x01\x04\
+self\x0b\0\x10\x04\0\x15[method]response.text\x01\x11\x01@\x01\x04self\x0b\0\x05\
+\x04\0\x16[method]response.bytes\x01\x12\x01j\x01\x0e\x01\x01\x01@\x02\x04self\x0b\
+\x07pointers\0\x13\x04\0\x1d[method]response.json-pointer\x01\x14\x01h\x0a\x01i\x09\
+\x01j\x01\x16\x01\x01\x01@\x01\x04self\x15\0\x17\x04\0\x14[method]pending.wait\x01\
+\x18\x01@\x01\x07request\x08\0\x17\x04\0\x03get\x01\x19\x04\0\x04post\x01\x19\x04\
+\0\x03put\x01\x19\x04\0\x05patch\x01\x19\x04\0\x06delete\x01\x19\x01@\x02\x06met\
+hods\x07request\x08\0\x17\x04\0\x05proxy\x01\x1a\x01o\x02s\x08\x01p\x1b\x01p\x17\
+\x01@\x02\x08requests\x1c\x0dmax-in-flighty\0\x1d\x04\0\x05batch\x01\x1e\x01i\x0a\
+\x01@\x02\x06methods\x07request\x08\0\x1f\x04\0\x05start\x01\x20\x03\0\x1bnango:\
+functions/nango@1.2.0\x05\x03\x01B\x06\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\
+\x01ks\x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x08defaults\x01\x04\x03\0\x20nang\
+o:functions/pagination@1.2.0\x05\x04\x01B\x0f\x02\x03\x02\x01\x01\x04\0\x05error\
+\x03\0\0\x01@\0\0s\x04\0\x0dconnection-id\x01\x02\x04\0\x13provider-config-key\x01\
+\x02\x04\0\x08provider\x01\x02\x04\0\x0benvironment\x01\x02\x01j\x01s\x01\x01\x01\
+@\0\0\x03\x04\0\x06config\x01\x04\x04\0\x08metadata\x01\x04\x01j\0\x01\x01\x01@\x01\
+\x04jsons\0\x05\x04\0\x0cset-metadata\x01\x06\x04\0\x0fupdate-metadata\x01\x06\x03\
+\0\x20nango:functions/connection@1.2.0\x05\x05\x01B\x0e\x02\x03\x02\x01\x01\x04\0\
+\x05error\x03\0\0\x01o\x02sw\x01p\x02\x04\0\x06counts\x03\0\x03\x01j\x01\x04\x01\
 \x01\x01@\x02\x05models\x07recordss\0\x05\x04\0\x0abatch-save\x01\x06\x04\0\x0cb\
 atch-update\x01\x06\x04\0\x0cbatch-delete\x01\x06\x01ps\x01j\x01s\x01\x01\x01@\x02\
 \x05models\x03ids\x07\0\x08\x04\0\x0aget-by-ids\x01\x09\x03\0\x1dnango:functions\
-/records@1.1.0\x05\x06\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01ks\
+/records@1.2.0\x05\x06\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01ks\
 \x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x03get\x01\x04\x01j\0\x01\x01\x01@\x01\x04\
 jsons\0\x05\x04\0\x04save\x01\x06\x01@\0\0\x05\x04\0\x05clear\x01\x07\x03\0!nang\
-o:functions/checkpoints@1.1.0\x05\x07\x01B\x05\x02\x03\x02\x01\x02\x04\0\x04pair\
+o:functions/checkpoints@1.2.0\x05\x07\x01B\x05\x02\x03\x02\x01\x02\x04\0\x04pair\
 \x03\0\0\x01p\x01\x01@\x03\x05levels\x07messages\x06fields\x02\x01\0\x04\0\x05wr\
-ite\x01\x03\x03\0\x19nango:functions/log@1.1.0\x05\x08\x01B\x03\x01@\0\0w\x04\0\x06\
-now-us\x01\0\x04\0\x0cmonotonic-us\x01\0\x03\0\x1bnango:functions/clock@1.1.0\x05\
+ite\x01\x03\x03\0\x19nango:functions/log@1.2.0\x05\x08\x01B\x03\x01@\0\0w\x04\0\x06\
+now-us\x01\0\x04\0\x0cmonotonic-us\x01\0\x03\0\x1bnango:functions/clock@1.2.0\x05\
 \x09\x01B\x03\x01p}\x01@\x01\x06lengthy\0\0\x04\0\x05bytes\x01\x01\x03\0\x1cnang\
-o:functions/random@1.1.0\x05\x0a\x01B\x02\x01@\x01\x08durationw\x01\0\x04\0\x08s\
-leep-ms\x01\0\x03\0\x1bnango:functions/sleep@1.1.0\x05\x0b\x03\0\x04pair\x03\0\x02\
-\x03\0\x05error\x03\0\x01\x01@\0\0s\x04\0\x08describe\x01\x0e\x01p\x0c\x01j\x01s\
-\x01\x0d\x01@\x02\x08functions\x07trigger\x0f\0\x10\x04\0\x03run\x01\x11\x04\0\x1e\
-nango:functions/function@1.1.0\x04\0\x0b\x0e\x01\0\x08function\x03\0\0\0G\x09pro\
-ducers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-bindgen-rust\x06\
-0.60.0";
+o:functions/random@1.2.0\x05\x0a\x01B\x02\x01@\x01\x08durationw\x01\0\x04\0\x08s\
+leep-ms\x01\0\x03\0\x1bnango:functions/sleep@1.2.0\x05\x0b\x01B\x05\x01@\0\0w\x04\
+\0\x0cremaining-ms\x01\0\x01ks\x01@\0\0\x01\x04\0\x0bstop-reason\x01\x02\x03\0\x1f\
+nango:functions/lifecycle@1.2.0\x05\x0c\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05er\
+ror\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01j\x01s\x01\x01\
+\x01@\x03\x04names\x05inputs\x07options\x04\0\x05\x04\0\x0etrigger-action\x01\x06\
+\x01j\0\x01\x01\x01@\x02\x04names\x07options\x04\0\x07\x04\0\x0ctrigger-sync\x01\
+\x08\x03\0\x1cnango:functions/invoke@1.2.0\x05\x0d\x01B\x0b\x02\x03\x02\x01\x01\x04\
+\0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01j\x01\
+s\x01\x01\x01@\x05\x13provider-config-keys\x0dconnection-ids\x04names\x05inputs\x07\
+options\x04\0\x05\x04\0\x0etrigger-action\x01\x06\x01j\0\x01\x01\x01@\x04\x13pro\
+vider-config-keys\x0dconnection-ids\x04names\x07options\x04\0\x07\x04\0\x0ctrigg\
+er-sync\x01\x08\x03\0&nango:functions/invoke-elsewhere@1.2.0\x05\x0e\x01B\x0a\x02\
+\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01j\x01\x7f\x01\x01\x01@\x02\x03keys\x06\
+ttl-msw\0\x02\x04\0\x0btry-acquire\x01\x03\x01@\x01\x03keys\0\x02\x04\0\x07relea\
+se\x01\x04\x01j\0\x01\x01\x01@\0\0\x05\x04\0\x0brelease-all\x01\x06\x03\0\x1bnan\
+go:functions/locks@1.2.0\x05\x0f\x03\0\x04pair\x03\0\x02\x03\0\x05error\x03\0\x01\
+\x01@\0\0s\x04\0\x08describe\x01\x12\x01p\x10\x01j\x01s\x01\x11\x01@\x02\x08func\
+tions\x07trigger\x13\0\x14\x04\0\x03run\x01\x15\x04\0\x1enango:functions/functio\
+n@1.2.0\x04\0\x0b\x0e\x01\0\x08function\x03\0\0\0G\x09producers\x01\x0cprocessed\
+-by\x02\x0dwit-component\x070.254.2\x10wit-bindgen-rust\x060.60.0";
         };
     };
 }
@@ -5582,15 +6875,15 @@ pub use __export_function_impl as export;
 #[rustfmt::skip]
 #[cfg(target_arch = "wasm32")]
 #[unsafe(
-    link_section = "component-type:wit-bindgen:0.60.0:nango:functions@1.1.0:function-with-all-of-its-exports-removed:encoded world"
+    link_section = "component-type:wit-bindgen:0.60.0:nango:functions@1.2.0:function-with-all-of-its-exports-removed:encoded world"
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1908] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xd5\x0d\x01A\x02\x01\
-A\x18\x01B\x05\x01o\x02ss\x04\0\x04pair\x03\0\0\x01p\x01\x01r\x03\x04codes\x07me\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2542] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xcf\x12\x01A\x02\x01\
+A\x20\x01B\x05\x01o\x02ss\x04\0\x04pair\x03\0\0\x01p\x01\x01r\x03\x04codes\x07me\
 ssages\x07details\x02\x04\0\x05error\x03\0\x03\x03\0\x1bnango:functions/types@1.\
-1.0\x05\0\x02\x03\0\0\x05error\x02\x03\0\0\x04pair\x01B0\x02\x03\x02\x01\x01\x04\
+2.0\x05\0\x02\x03\0\0\x05error\x02\x03\0\0\x04pair\x01B0\x02\x03\x02\x01\x01\x04\
 \0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01p}\x01\
 k\x05\x01r\x05\x04paths\x05query\x04\x07headers\x04\x04body\x06\x07options\x04\x04\
 \0\x07request\x03\0\x07\x04\0\x08response\x03\x01\x04\0\x07pending\x03\x01\x01h\x09\
@@ -5606,32 +6899,46 @@ ng.wait\x01\x18\x01@\x01\x07request\x08\0\x17\x04\0\x03get\x01\x19\x04\0\x04post
 @\x02\x06methods\x07request\x08\0\x17\x04\0\x05proxy\x01\x1a\x01o\x02s\x08\x01p\x1b\
 \x01p\x17\x01@\x02\x08requests\x1c\x0dmax-in-flighty\0\x1d\x04\0\x05batch\x01\x1e\
 \x01i\x0a\x01@\x02\x06methods\x07request\x08\0\x1f\x04\0\x05start\x01\x20\x03\0\x1b\
-nango:functions/nango@1.1.0\x05\x03\x01B\x06\x02\x03\x02\x01\x01\x04\0\x05error\x03\
+nango:functions/nango@1.2.0\x05\x03\x01B\x06\x02\x03\x02\x01\x01\x04\0\x05error\x03\
 \0\0\x01ks\x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x08defaults\x01\x04\x03\0\x20\
-nango:functions/pagination@1.1.0\x05\x04\x01B\x0f\x02\x03\x02\x01\x01\x04\0\x05e\
+nango:functions/pagination@1.2.0\x05\x04\x01B\x0f\x02\x03\x02\x01\x01\x04\0\x05e\
 rror\x03\0\0\x01@\0\0s\x04\0\x0dconnection-id\x01\x02\x04\0\x13provider-config-k\
 ey\x01\x02\x04\0\x08provider\x01\x02\x04\0\x0benvironment\x01\x02\x01j\x01s\x01\x01\
 \x01@\0\0\x03\x04\0\x06config\x01\x04\x04\0\x08metadata\x01\x04\x01j\0\x01\x01\x01\
 @\x01\x04jsons\0\x05\x04\0\x0cset-metadata\x01\x06\x04\0\x0fupdate-metadata\x01\x06\
-\x03\0\x20nango:functions/connection@1.1.0\x05\x05\x01B\x0e\x02\x03\x02\x01\x01\x04\
+\x03\0\x20nango:functions/connection@1.2.0\x05\x05\x01B\x0e\x02\x03\x02\x01\x01\x04\
 \0\x05error\x03\0\0\x01o\x02sw\x01p\x02\x04\0\x06counts\x03\0\x03\x01j\x01\x04\x01\
 \x01\x01@\x02\x05models\x07recordss\0\x05\x04\0\x0abatch-save\x01\x06\x04\0\x0cb\
 atch-update\x01\x06\x04\0\x0cbatch-delete\x01\x06\x01ps\x01j\x01s\x01\x01\x01@\x02\
 \x05models\x03ids\x07\0\x08\x04\0\x0aget-by-ids\x01\x09\x03\0\x1dnango:functions\
-/records@1.1.0\x05\x06\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01ks\
+/records@1.2.0\x05\x06\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01ks\
 \x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x03get\x01\x04\x01j\0\x01\x01\x01@\x01\x04\
 jsons\0\x05\x04\0\x04save\x01\x06\x01@\0\0\x05\x04\0\x05clear\x01\x07\x03\0!nang\
-o:functions/checkpoints@1.1.0\x05\x07\x01B\x05\x02\x03\x02\x01\x02\x04\0\x04pair\
+o:functions/checkpoints@1.2.0\x05\x07\x01B\x05\x02\x03\x02\x01\x02\x04\0\x04pair\
 \x03\0\0\x01p\x01\x01@\x03\x05levels\x07messages\x06fields\x02\x01\0\x04\0\x05wr\
-ite\x01\x03\x03\0\x19nango:functions/log@1.1.0\x05\x08\x01B\x03\x01@\0\0w\x04\0\x06\
-now-us\x01\0\x04\0\x0cmonotonic-us\x01\0\x03\0\x1bnango:functions/clock@1.1.0\x05\
+ite\x01\x03\x03\0\x19nango:functions/log@1.2.0\x05\x08\x01B\x03\x01@\0\0w\x04\0\x06\
+now-us\x01\0\x04\0\x0cmonotonic-us\x01\0\x03\0\x1bnango:functions/clock@1.2.0\x05\
 \x09\x01B\x03\x01p}\x01@\x01\x06lengthy\0\0\x04\0\x05bytes\x01\x01\x03\0\x1cnang\
-o:functions/random@1.1.0\x05\x0a\x01B\x02\x01@\x01\x08durationw\x01\0\x04\0\x08s\
-leep-ms\x01\0\x03\0\x1bnango:functions/sleep@1.1.0\x05\x0b\x03\0\x04pair\x03\0\x02\
-\x03\0\x05error\x03\0\x01\x04\0>nango:functions/function-with-all-of-its-exports\
--removed@1.1.0\x04\0\x0b.\x01\0(function-with-all-of-its-exports-removed\x03\0\0\
-\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-bind\
-gen-rust\x060.60.0";
+o:functions/random@1.2.0\x05\x0a\x01B\x02\x01@\x01\x08durationw\x01\0\x04\0\x08s\
+leep-ms\x01\0\x03\0\x1bnango:functions/sleep@1.2.0\x05\x0b\x01B\x05\x01@\0\0w\x04\
+\0\x0cremaining-ms\x01\0\x01ks\x01@\0\0\x01\x04\0\x0bstop-reason\x01\x02\x03\0\x1f\
+nango:functions/lifecycle@1.2.0\x05\x0c\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05er\
+ror\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01j\x01s\x01\x01\
+\x01@\x03\x04names\x05inputs\x07options\x04\0\x05\x04\0\x0etrigger-action\x01\x06\
+\x01j\0\x01\x01\x01@\x02\x04names\x07options\x04\0\x07\x04\0\x0ctrigger-sync\x01\
+\x08\x03\0\x1cnango:functions/invoke@1.2.0\x05\x0d\x01B\x0b\x02\x03\x02\x01\x01\x04\
+\0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01j\x01\
+s\x01\x01\x01@\x05\x13provider-config-keys\x0dconnection-ids\x04names\x05inputs\x07\
+options\x04\0\x05\x04\0\x0etrigger-action\x01\x06\x01j\0\x01\x01\x01@\x04\x13pro\
+vider-config-keys\x0dconnection-ids\x04names\x07options\x04\0\x07\x04\0\x0ctrigg\
+er-sync\x01\x08\x03\0&nango:functions/invoke-elsewhere@1.2.0\x05\x0e\x01B\x0a\x02\
+\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01j\x01\x7f\x01\x01\x01@\x02\x03keys\x06\
+ttl-msw\0\x02\x04\0\x0btry-acquire\x01\x03\x01@\x01\x03keys\0\x02\x04\0\x07relea\
+se\x01\x04\x01j\0\x01\x01\x01@\0\0\x05\x04\0\x0brelease-all\x01\x06\x03\0\x1bnan\
+go:functions/locks@1.2.0\x05\x0f\x03\0\x04pair\x03\0\x02\x03\0\x05error\x03\0\x01\
+\x04\0>nango:functions/function-with-all-of-its-exports-removed@1.2.0\x04\0\x0b.\
+\x01\0(function-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cp\
+rocessed-by\x02\x0dwit-component\x070.254.2\x10wit-bindgen-rust\x060.60.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

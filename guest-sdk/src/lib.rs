@@ -132,6 +132,11 @@
 //! answers are read with [`Response::json`], [`Response::json_at`], [`Response::text`] and [`Response::bytes`]. An answer over
 //! the operator's limit (`limits.response_body_bytes`) is the error `response_too_large`.
 //!
+//! # Other functions, locks, and the end of a run
+//!
+//! [`Nango::trigger_action`] and [`Nango::trigger_sync`] call functions of the same integration for the same connection,
+//! [`Nango::elsewhere`] others. [`Nango::try_lock`] keeps other runs out. [`Nango::should_stop`] says when to save and return.
+//!
 //! # What a function has not
 //!
 //! No files, sockets, environment, threads or standard streams; `SystemTime::now`, `Instant::now` and `thread::sleep`
@@ -158,7 +163,9 @@ mod connection;
 mod error;
 mod form;
 mod function;
+mod invoke;
 mod link;
+mod locks;
 mod log;
 mod multipart;
 mod nango;
@@ -170,6 +177,7 @@ mod response;
 pub use action_error::{ActionError, SyncError};
 pub use connection::Connection;
 pub use error::{Error, HostError, HttpError, Place};
+pub use invoke::Elsewhere;
 pub use log::Level;
 pub use multipart::Multipart;
 pub use nango::Nango;

@@ -10,6 +10,8 @@ use crate::bindings::nango::functions as host;
 use crate::checkpoint;
 use crate::connection::Connection;
 use crate::error::Error;
+use crate::invoke::{self, Elsewhere};
+use crate::locks;
 use crate::log::{self, Level};
 use crate::pagination::Paginate;
 use crate::records::Records;
@@ -202,5 +204,92 @@ impl Nango {
     /// Waits, but never beyond the deadline of the run. `thread::sleep` does not work in a function.
     pub fn sleep(&self, duration: Duration) {
         host::sleep::sleep_ms(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+    }
+
+    /// How long the run may go on before it is ended.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        Duration::from_millis(host::lifecycle::remaining_ms())
+    }
+
+    /// Whether the function should save what it has and return: little of its time is left, or the runtime stops. Worth asking
+    /// between two pages; a sync that returns then goes on in its next run from its checkpoint.
+    ///
+    /// ```
+    /// # use nango_guest_sdk::prelude::*;
+    /// fn pages(nango: &Nango) -> Result<(), Error> {
+    ///     for page in nango.paginate(nango.get("/items")).pages() {
+    ///         let page = page?;
+    ///         nango.records().save(&page.items::<Value>()?)?;
+    ///         if nango.should_stop() {
+    ///             break;
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn should_stop(&self) -> bool {
+        self.stop_reason().is_some()
+    }
+
+    /// Why the function should return: `deadline`, `shutdown`; the set grows.
+    #[must_use]
+    pub fn stop_reason(&self) -> Option<String> {
+        host::lifecycle::stop_reason()
+    }
+
+    /// Runs another action of the integration for this connection, waits for it and gives its output.
+    ///
+    /// # Errors
+    /// [`Error::Host`] with the code of the failed action, and with `not_found`, `invalid_action_input`, `invoke_cycle`,
+    /// `invoke_too_deep`. [`Error::Json`] when the output does not fit `T`.
+    #[track_caller]
+    pub fn trigger_action<T: DeserializeOwned>(&self, name: &str, input: &impl Serialize) -> Result<T, Error> {
+        invoke::action(input, |input| host::invoke::trigger_action(name, input, &[]))
+    }
+
+    /// Has a sync of the integration run soon for this connection, unless it runs already.
+    ///
+    /// # Errors
+    /// [`Error::Host`] with code `not_found`.
+    #[track_caller]
+    pub fn trigger_sync(&self, name: &str) -> Result<(), Error> {
+        invoke::sync(host::invoke::trigger_sync(name, &[]))
+    }
+
+    /// Functions of another integration or for another connection of the environment. A component that uses this says so in its
+    /// imports: `nango:functions/invoke-elsewhere`.
+    #[must_use]
+    pub fn elsewhere<'run>(&'run self, provider_config_key: &'run str, connection_id: &'run str) -> Elsewhere<'run> {
+        Elsewhere::of(self, provider_config_key, connection_id)
+    }
+
+    /// Takes a lock that all runs of the environment see, or prolongs it when this run has it; false when another run has
+    /// it. It ends after `ttl` (a day at most), or with the run.
+    ///
+    /// # Errors
+    /// [`Error::Host`] with code `invalid_lock`: a key without 1 to 255 characters, a `ttl` of less than a millisecond.
+    #[track_caller]
+    pub fn try_lock(&self, key: &str, ttl: Duration) -> Result<bool, Error> {
+        locks::try_acquire(key, ttl)
+    }
+
+    /// Gives a lock back; false when this run did not have it, or not any more.
+    ///
+    /// # Errors
+    /// As [`try_lock`](Self::try_lock).
+    #[track_caller]
+    pub fn release_lock(&self, key: &str) -> Result<bool, Error> {
+        locks::release(key)
+    }
+
+    /// Gives back all locks of the run, as its end does.
+    ///
+    /// # Errors
+    /// [`Error::Host`] when the host's database fails.
+    #[track_caller]
+    pub fn release_all_locks(&self) -> Result<(), Error> {
+        locks::release_all()
     }
 }

@@ -1,5 +1,6 @@
 //! An embedded function runtime for product integrations.
 
+pub mod actions;
 pub mod authorize;
 pub mod cli;
 pub mod clock;

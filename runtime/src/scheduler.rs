@@ -11,10 +11,10 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::clock::{Clock, Entropy};
 use crate::connections::{Connections, ConnectionsError};
-use crate::executor::{Executor, Mode, RunOutcome, RunRequest, SyncRun};
+use crate::executor::{Executor, Mode, RunOutcome, RunRequest, SyncRun, Urgency};
 use crate::logs::Logs;
 use crate::model::{
-    Connection, ExecutionContext, FunctionKind, Operation, OperationId, OperationKind, OperationState, Run, RunError,
+    Connection, ExecutionContext, FunctionKind, Operation, OperationId, OperationKind, OperationState, Run, RunError, RunId,
     RunState, Sync,
 };
 use crate::store::{ClaimedRun, Store, StoreError};
@@ -151,7 +151,26 @@ impl Scheduler {
             RunState::Failed
         };
         run.error = outcome.output.err();
-        self.finish(&run, fence, &before).await;
+        if self.finish(&run, fence, &before).await && outcome.interrupted {
+            self.go_on(run, now_ms).await;
+        }
+    }
+
+    /// Has a sync that was told to stop, and did, run again from its checkpoint: at once, or after the next start.
+    async fn go_on(&self, run: Run, now_ms: i64) {
+        let next = Run {
+            id: RunId::new(now_ms, self.0.entropy.bytes()),
+            state: RunState::Queued,
+            result: Default::default(),
+            created_at_ms: now_ms,
+            started_at_ms: None,
+            ended_at_ms: None,
+            duration_us: None,
+            ..run
+        };
+        if let Err(error) = self.0.store.enqueue_sync_run(&next).await {
+            tracing::error!(run.id = %next.id, %error, "A sync that stopped in time does not go on: {error}");
+        }
     }
 
     /// Runs the function, or says why it cannot be run.
@@ -160,12 +179,7 @@ impl Scheduler {
             Ok(request) => self.0.executor.run(request).await,
             Err(error) => {
                 self.log_refusal(run, &error);
-                RunOutcome {
-                    output: Err(error.into()),
-                    result: Default::default(),
-                    duration_us: 0,
-                    recording: None,
-                }
+                RunOutcome::failed(error.into())
             }
         }
     }
@@ -187,6 +201,7 @@ impl Scheduler {
             started_at_ms: now_ms,
             ended_at_ms: Some(now_ms),
             duration_us: Some(0),
+            usage: None,
         });
     }
 
@@ -233,6 +248,10 @@ impl Scheduler {
                 variant: sync.variant,
             }),
             mode: Mode::Live,
+            urgency: Urgency::Background,
+            is_kept: true,
+            cancel: None,
+            chain: Default::default(),
         })
     }
 
@@ -268,16 +287,17 @@ impl Scheduler {
         }
     }
 
-    async fn finish(&self, run: &Run, fence: i64, before: &Before) {
+    /// Whether the end was recorded.
+    async fn finish(&self, run: &Run, fence: i64, before: &Before) -> bool {
         for attempt in 1..=FINISH_TRIES_MAX {
             match self.try_finish(run, fence, before).await {
                 Ok(true) => {
                     self.0.webhooks.wake();
-                    return;
+                    return true;
                 }
                 Ok(false) => {
                     tracing::warn!(run.id = %run.id, "Run {} was taken over by another process; its end is not recorded here", run.id);
-                    return;
+                    return false;
                 }
                 Err(error) => {
                     tracing::error!(run.id = %run.id, %error, attempt, "The end of run {} was not recorded: {error}", run.id);
@@ -285,6 +305,7 @@ impl Scheduler {
                 }
             }
         }
+        false
     }
 
     async fn try_finish(&self, run: &Run, fence: i64, before: &Before) -> Result<bool, StoreError> {

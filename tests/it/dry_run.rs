@@ -267,3 +267,43 @@ fn the_fixtures_of_the_example_pass() {
         "{report:#}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_starts_no_other_function_and_locks_nobody_out() {
+    let (server, client) = with_guest("basic", "http://127.0.0.1:9").await;
+    for (function, input) in [
+        ("call-through", r#"{"action":"echo","input":1}"#),
+        ("call-sync", r#"{"sync":"items"}"#),
+    ] {
+        let ended = dryrun(&server, &[function, CONNECTION, "--input", input, "--json"]);
+        assert_eq!(ended.code, Some(1), "{function}: {}", ended.stdout);
+        assert!(
+            ended.stderr.contains("a dry run starts no other function"),
+            "{function}: {}",
+            ended.stderr
+        );
+    }
+    let log = client.get("/logs/operations?function=echo").await.ok();
+    assert_eq!(log["data"], json!([]), "nothing was started: {log}");
+
+    let held = {
+        let client = client.clone();
+        let input = json!({"key": "k", "ttl_ms": 60_000, "hold_ms": 1_500, "release": true});
+        tokio::spawn(async move { client.trigger_action(INTEGRATION, CONNECTION, "lock", input).await })
+    };
+    let taken = |ttl_ms: u64| json!({"key": "k", "ttl_ms": ttl_ms, "hold_ms": 0, "release": true});
+    loop {
+        let probe = client.trigger_action(INTEGRATION, CONNECTION, "lock", taken(1_000)).await.ok();
+        if probe["taken"] == false {
+            break;
+        }
+    }
+    let input = taken(1_000).to_string();
+    let report = dryrun(&server, &["lock", CONNECTION, "--input", &input, "--json"]).json();
+    assert_eq!(
+        report["output"],
+        json!({"taken": true, "released": true}),
+        "its locks are its own: {report}"
+    );
+    assert_eq!(held.await.expect("it ends").ok(), json!({"taken": true, "released": true}));
+}

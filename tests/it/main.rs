@@ -1,10 +1,14 @@
 //! The integration tests: one binary, a module for each area. The harness is this package's library.
 
+mod action_kill;
+mod action_shutdown;
 mod actions;
 mod api_keys;
 mod app_install;
+mod async_actions;
 mod audit;
 mod bad_input;
+mod calls;
 mod cli;
 mod connect_page;
 mod connect_sessions;
@@ -18,8 +22,10 @@ mod deployments;
 mod dry_run;
 mod encryption_keys;
 mod environment_variables;
+mod error_table;
 mod fixture;
 mod frontend_auth;
+mod flood;
 mod kill;
 mod limits;
 mod logs;

@@ -43,6 +43,7 @@ async fn the_published_client_works_against_the_runtime() {
     connections(&results);
     proxy(&results);
     actions(&results);
+    actions_in_the_background(&results);
     syncs(&results);
 }
 
@@ -214,6 +215,29 @@ fn actions(results: &Value) {
     assert_eq!(upstream["error"]["upstream"]["status"], 404);
     failed(results, "triggerActionUnknown", 404, "not_found");
     failed(results, "triggerActionUnknownConnection", 400, "unknown_connection");
+    assert_eq!(results["triggerActionWithoutInput"]["returned"], Value::Null);
+    failed(results, "triggerActionInvalidInput", 400, "invalid_action_input");
+}
+
+fn actions_in_the_background(results: &Value) {
+    let accepted = &results["triggerActionAsync"]["returned"];
+    assert_eq!(keys(accepted), ["id", "statusUrl"].into(), "as Nango gives them");
+    let id = accepted["id"].as_str().expect("an id");
+    assert_eq!((id.len(), &accepted["statusUrl"]), (36, &json!(format!("/action/{id}"))));
+    let output = json!({"returned": {"n": 2}});
+    assert_eq!(results["getAsyncActionResult"], output);
+    assert_eq!(results["getAsyncActionResultByUrl"], output);
+    assert_eq!(results["getAsyncActionResultNull"], json!({"returned": null}));
+    // A failure is told as who had waited would have been told.
+    let refused = failed(results, "getAsyncActionResultRefused", 500, "action_script_runtime_error");
+    assert_eq!(refused, &results["triggerActionRefuses"]["data"]);
+    let upstream = failed(results, "getAsyncActionResultUpstream404", 424, "script_http_error");
+    assert_eq!(upstream, &results["triggerActionUpstream404"]["data"]);
+    failed(results, "triggerActionAsyncUnknown", 404, "not_found");
+    let unknown = failed(results, "getAsyncActionResultUnknown", 404, "not_found");
+    let message = "No action 'af95401b-1676-4e78-a6c4-510a0ce76217' found";
+    assert_eq!(unknown["error"], json!({"code": "not_found", "message": message}));
+    failed(results, "getAsyncActionResultNoId", 400, "invalid_uri_params");
 }
 
 fn syncs(results: &Value) {

@@ -159,6 +159,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("variables", &["store", "encryption", "credentials"]),
     // `credentials` for the one type that a key is.
     ("webhooks", &["store", "egress", "encryption", "credentials", "logs"]),
+    ("actions", &["executor", "store", "connections", "config"]),
     (
         "scheduler",
         &["executor", "store", "connections", "config", "logs", "webhooks"],
@@ -198,6 +199,7 @@ const DOERS: &[&str] = &[
     "Variables",
     "Scheduler",
     "Webhooks",
+    "Actions",
     "*",
 ];
 

@@ -99,6 +99,31 @@ await call('triggerActionUpstream404', () => nango.triggerAction(INTEGRATION, CO
 await call('triggerActionUnknown', () => nango.triggerAction(INTEGRATION, CONNECTION, 'nope', {}));
 await call('triggerActionUnknownConnection', () => nango.triggerAction(INTEGRATION, 'nope', 'echo', {}));
 
+// An action in the background has no output yet for a while: as with Nango, that is a 404.
+async function asyncResult(name, props) {
+    for (let attempt = 0; attempt < 600; attempt++) {
+        await call(name, () => nango.getAsyncActionResult(props));
+        if (results[name].data?.error?.payload?.state === undefined) {
+            return;
+        }
+        await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+}
+await call('triggerActionWithoutInput', () => nango.triggerAction(INTEGRATION, CONNECTION, 'nothing'));
+await call('triggerActionInvalidInput', () => nango.triggerAction(INTEGRATION, CONNECTION, 'fetch', { path: 7 }));
+await call('triggerActionAsync', () => nango.triggerActionAsync(INTEGRATION, CONNECTION, 'echo', { n: 2 }));
+await asyncResult('getAsyncActionResult', { id: results.triggerActionAsync.returned?.id });
+await asyncResult('getAsyncActionResultByUrl', { statusUrl: results.triggerActionAsync.returned?.statusUrl });
+await call('triggerActionAsyncNull', () => nango.triggerActionAsync(INTEGRATION, CONNECTION, 'nothing', null));
+await asyncResult('getAsyncActionResultNull', results.triggerActionAsyncNull.returned);
+await call('triggerActionAsyncRefuses', () => nango.triggerActionAsync(INTEGRATION, CONNECTION, 'refuse', {}));
+await asyncResult('getAsyncActionResultRefused', results.triggerActionAsyncRefuses.returned);
+await call('triggerActionAsyncUpstream404', () => nango.triggerActionAsync(INTEGRATION, CONNECTION, 'http-error', { path: '/status/404' }));
+await asyncResult('getAsyncActionResultUpstream404', results.triggerActionAsyncUpstream404.returned);
+await call('triggerActionAsyncUnknown', () => nango.triggerActionAsync(INTEGRATION, CONNECTION, 'nope', {}));
+await call('getAsyncActionResultUnknown', () => nango.getAsyncActionResult({ id: 'af95401b-1676-4e78-a6c4-510a0ce76217' }));
+await call('getAsyncActionResultNoId', () => nango.getAsyncActionResult({ id: '7' }));
+
 await call('setSyncMetadata', () => nango.setMetadata(INTEGRATION, CONNECTION, { pages: 2, records: 3, value: 1 }));
 await call('triggerSync', () => nango.triggerSync(INTEGRATION, ['items'], CONNECTION));
 await call('syncEnded', () => syncEnded('items'));

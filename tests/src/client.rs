@@ -186,6 +186,41 @@ impl Client {
         send(json_body(for_connection(request, integration, connection_id), &body)).await
     }
 
+    /// Has an action run in the background.
+    pub async fn trigger_async(
+        &self,
+        integration: &str,
+        connection_id: &str,
+        action: &str,
+        input: Value,
+        retries: u32,
+    ) -> Answer {
+        let body = json!({"action_name": action, "input": input});
+        let request = self
+            .request(Method::POST, "/action/trigger")
+            .header("X-Async", "true")
+            .header("X-Max-Retries", retries);
+        send(json_body(for_connection(request, integration, connection_id), &body)).await
+    }
+
+    /// Waits for the end of an action in the background; gives what `GET /action/{id}` answers then.
+    ///
+    /// # Panics
+    ///
+    /// When it does not end within [`RUN_TIMEOUT`].
+    pub async fn wait_for_action(&self, id: &str) -> Answer {
+        let deadline = Instant::now() + RUN_TIMEOUT;
+        loop {
+            let answer = self.get(&format!("/action/{id}")).await;
+            let state = answer.header("x-action-state").unwrap_or_default();
+            if state != "queued" && state != "running" {
+                return answer;
+            }
+            assert!(Instant::now() < deadline, "action {id} is {state} for too long");
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+
     pub async fn trigger_sync(&self, integration: &str, connection_id: &str, sync: &str) -> Answer {
         let body = json!({"provider_config_key": integration, "connection_id": connection_id, "syncs": [sync]});
         self.post("/sync/trigger", &body).await

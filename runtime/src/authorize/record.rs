@@ -30,6 +30,7 @@ pub(super) fn failed(
         started_at_ms: now_ms,
         ended_at_ms: Some(now_ms),
         duration_us: Some(0),
+        usage: None,
     };
     parts.logs.message(Message {
         operation_id: operation.id.clone(),

@@ -18,6 +18,15 @@ pub struct Invoke {
     /// The action's input: JSON, @FILE, - or env:NAME
     #[arg(long, value_name = "JSON")]
     input: Option<InputSource>,
+    /// Have it run in the background and print its id
+    #[arg(long = "async")]
+    is_async: bool,
+    /// Attempts in the background that may follow a failed one
+    #[arg(long, value_name = "0-5", requires = "is_async")]
+    retries: Option<u8>,
+    /// The same call with the same key gives the same answer for 24 hours
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
 }
 
 pub async fn run(invoke: Invoke, client: &Client) -> anyhow::Result<()> {
@@ -28,7 +37,16 @@ pub async fn run(invoke: Invoke, client: &Client) -> anyhow::Result<()> {
     {
         fields.insert("input".to_owned(), input);
     }
-    let request = client.request(Method::POST, &["action", "trigger"]);
+    let mut request = client.request(Method::POST, &["action", "trigger"]);
+    if invoke.is_async {
+        request = request.header("x-async", "true")?;
+    }
+    if let Some(retries) = invoke.retries {
+        request = request.header("x-max-retries", &retries.to_string())?;
+    }
+    if let Some(key) = &invoke.idempotency_key {
+        request = request.header("idempotency-key", key)?;
+    }
     let answer = request
         .target(&invoke.integration, &invoke.connection)?
         .json(&body)

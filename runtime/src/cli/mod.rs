@@ -29,6 +29,7 @@ pub mod proxy;
 pub mod records;
 pub mod replay;
 pub mod run_report;
+pub mod runs;
 pub mod serve;
 pub mod sync;
 pub mod test;
@@ -85,6 +86,9 @@ enum Command {
     Functions(functions::Functions),
     /// Run an action and print its output
     Invoke(invoke::Invoke),
+    /// Actions in the background: what is queued, runs or has ended
+    #[command(subcommand)]
+    Runs(runs::Runs),
     /// Run a function for real, but write nothing
     Dryrun(dryrun::DryRun),
     /// Run a recorded run again, offline, and see what would differ
@@ -135,6 +139,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Deploy(deploy) => deploy::run(&deploy, output),
         Command::Functions(command) => block_on(functions::run(command, &client()?, output)),
         Command::Invoke(invoke) => block_on(invoke::run(invoke, &client()?)),
+        Command::Runs(command) => block_on(runs::run(command, &client()?, output)),
         Command::Dryrun(dry) => block_on(dryrun::run(dry, &client()?, output)),
         Command::Replay(replay) => {
             let client = client()?;

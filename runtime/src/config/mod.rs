@@ -62,6 +62,24 @@ pub struct Config {
 pub struct Limits {
     /// Runs at the same time; more wait.
     pub concurrent_runs: u32,
+    /// Of them of one environment, connection, function; 0 for no limit.
+    pub concurrent_runs_of_environment: u32,
+    pub concurrent_runs_of_connection: u32,
+    pub concurrent_runs_of_function: u32,
+    /// Runs that wait for others to end, and for how long.
+    pub waiting_runs: usize,
+    pub run_wait_ms: u64,
+    /// Actions in the background at the same time, in this process.
+    pub concurrent_async_actions: u32,
+    /// Of one environment.
+    pub queued_async_actions: u32,
+    /// From being asked for to the first attempt.
+    pub async_wait_ms: u64,
+    /// Before the second attempt; doubles.
+    pub async_retry_wait_ms: u64,
+    pub action_retention_days: u32,
+    /// For requests and runs under way when the process is told to end.
+    pub shutdown_timeout_ms: u64,
     /// Linear memory and tables of one run.
     pub run_memory_bytes: usize,
     pub action_timeout_ms: u64,

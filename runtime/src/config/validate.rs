@@ -26,6 +26,8 @@ const TIMEOUT_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1_000;
 const BYTES_MAX: u64 = 1 << 34;
 /// Each waiting request takes a few kilobytes, its body not counted.
 const RATE_LIMIT_QUEUE_MAX: u64 = 1_000_000;
+/// As above; queued actions are rows.
+const WAITING_MAX: u64 = 1_000_000;
 const COUNT_MAX: u64 = u32::MAX as u64;
 
 pub(super) fn validate(layers: &Layers) -> Result<(Config, LogSettings), ConfigError> {
@@ -160,6 +162,11 @@ fn limits(layers: &Layers) -> Result<Limits, ConfigError> {
 fn range_of(name: &str) -> (u64, u64, &'static str) {
     match name {
         "concurrent_runs" => (1, CONCURRENT_RUNS_MAX, "a number from 1 to 10000"),
+        "concurrent_runs_of_environment" | "concurrent_runs_of_connection" | "concurrent_runs_of_function" => {
+            (0, CONCURRENT_RUNS_MAX, "a number from 0 (no limit) to 10000")
+        }
+        "concurrent_async_actions" => (1, CONCURRENT_RUNS_MAX, "a number from 1 to 10000"),
+        "waiting_runs" | "queued_async_actions" => (1, WAITING_MAX, "a number from 1 to 1000000"),
         "run_memory_bytes" => (
             RUN_MEMORY_BYTES_MIN,
             RUN_MEMORY_BYTES_MAX,

@@ -63,6 +63,7 @@ impl<'a> Record<'a> {
             started_at_ms,
             ended_at_ms: None,
             duration_us: None,
+            usage: None,
         };
         Self {
             parts,

@@ -34,6 +34,12 @@ impl MemoryLimiter {
         self.bytes_max
     }
 
+    /// What the run has taken. Memories and tables never shrink, so this is its peak.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// What the run would have taken if its last refused growth had been granted.
     #[must_use]
     pub fn refused_bytes(&self) -> Option<usize> {

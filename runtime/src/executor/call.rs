@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use wasmtime::{Store, StoreContextMut, Trap, UpdateDeadline};
 
+use super::cancel::{Cancel, cancelled};
+use super::metered::metered;
+
 use crate::host::{Error, FunctionPre, GuestState};
 
 /// Bytes a guest may pass to the host in one call: request bodies, records, its output.
@@ -22,6 +25,8 @@ pub(super) struct Call<'a> {
     pub(super) timeout_ms: u64,
     /// Ends the call when set.
     pub(super) stop: &'a Arc<AtomicBool>,
+    /// Ends this call alone.
+    pub(super) cancel: Option<&'a Cancel>,
     /// At least this much may be passed to the host.
     pub(super) hostcall_bytes_max: usize,
 }
@@ -37,6 +42,8 @@ pub(super) enum Export<'a> {
 pub(super) struct Called {
     pub(super) ended: Ended,
     pub(super) state: GuestState,
+    /// Processor time of the call.
+    pub(super) cpu_us: u64,
 }
 
 pub(super) enum Ended {
@@ -45,33 +52,52 @@ pub(super) enum Ended {
     TimedOut,
     /// The runtime is stopping.
     Stopped,
+    /// Somebody cancelled it.
+    Cancelled,
 }
 
 pub(super) async fn call(call: Call<'_>) -> Called {
     let timeout = Duration::from_millis(call.timeout_ms);
-    let mut store = store(call.prepared.engine(), call.state, call.stop, call.hostcall_bytes_max);
+    let mut store = store(
+        call.prepared.engine(),
+        call.state,
+        call.stop,
+        call.cancel.cloned(),
+        call.hostcall_bytes_max,
+    );
+    let mut cpu_us = 0;
+    let invoked = metered(invoke(&mut store, call.prepared, call.export), &mut cpu_us);
     // The timeout ends waits on the host, the epoch ends loops in the guest. It registers no timer unless the call waits.
-    let ended = tokio::time::timeout(timeout, invoke(&mut store, call.prepared, call.export)).await;
+    let ended = tokio::select! {
+        biased;
+        ended = tokio::time::timeout(timeout, invoked) => ended.map(Some),
+        () = cancelled(call.cancel) => Ok(None),
+    };
     let state = store.into_data();
+    let is_cancelled = call.cancel.is_some_and(Cancel::is_cancelled);
     let ended = match ended {
-        Ok(Ok(returned)) => Ended::Returned(returned),
-        Ok(Err(error)) if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) => {
+        Ok(Some(Ok(returned))) => Ended::Returned(returned),
+        Ok(Some(Err(error))) if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) => {
             if state.past_deadline() {
                 Ended::TimedOut
+            } else if is_cancelled {
+                Ended::Cancelled
             } else {
                 Ended::Stopped
             }
         }
-        Ok(Err(error)) => Ended::Trapped(error),
+        Ok(Some(Err(error))) => Ended::Trapped(error),
+        Ok(None) => Ended::Cancelled,
         Err(_elapsed) => Ended::TimedOut,
     };
-    Called { ended, state }
+    Called { ended, state, cpu_us }
 }
 
 fn store(
     engine: &wasmtime::Engine,
     state: GuestState,
     stop: &Arc<AtomicBool>,
+    cancel: Option<Cancel>,
     hostcall_bytes_max: usize,
 ) -> Store<GuestState> {
     let mut store = Store::new(engine, state);
@@ -82,7 +108,8 @@ fn store(
     let stop = Arc::clone(stop);
     // Touches nothing but the store's data: an instance may be interrupted half-way through a bulk operation.
     store.epoch_deadline_callback(move |store: StoreContextMut<'_, GuestState>| {
-        if stop.load(Ordering::Acquire) || store.data().past_deadline() {
+        let is_cancelled = cancel.as_ref().is_some_and(Cancel::is_cancelled);
+        if is_cancelled || stop.load(Ordering::Acquire) || store.data().past_deadline() {
             return Ok(UpdateDeadline::Interrupt);
         }
         // tokio's own yield goes to the end of the queue; wasmtime's would be polled again before other guests.

@@ -5,17 +5,19 @@
 //! starve the HTTP server or its timers. Who is allowed to run what is not decided here.
 
 mod call;
+mod cancel;
 mod components;
 mod guest_runtime;
 mod manifest;
+mod metered;
 mod outcome;
 mod placement;
+mod request;
 mod rows;
 mod sandbox;
 mod slots;
 mod taping;
 
-use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -23,24 +25,26 @@ use futures_util::FutureExt;
 
 use crate::clock::{Clock, Entropy};
 use crate::config::Limits;
-use crate::connections::{Connections, RunMasker, Target};
+use crate::connections::{Connections, RunMasker};
 pub use crate::engine::ComponentError;
 use crate::engine::{EngineError, MemoryLimiter};
-use crate::host::{GuestState, Reach, RunFacts, RunLog, RunSink, Sender, Services};
+use crate::host::{GuestState, Invoker, Reach, RunFacts, RunLog, RunSink, Sender, Services, Stopping};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
-use crate::model::{Counts, ExecutionContext, Function, FunctionKind, Manifest, RunError, SyncId};
+use crate::model::{FunctionKind, Manifest, RunError, Usage};
 use crate::proxy::Proxy;
-use crate::recording::Recording;
 use crate::recordings::Recordings;
 use crate::records::Records;
 use crate::store::Store;
 
 use call::{Called, Export};
+pub use cancel::Cancel;
 use guest_runtime::Boxed;
 use placement::Placement;
-use sandbox::Room;
+pub use request::{RunOutcome, RunRequest, SyncRun, Urgency};
+use sandbox::{Bounds, Room};
 pub use sandbox::{PlayError, Played, Sandbox};
+use slots::{Class, Place, Slot, SlotError};
 use taping::Taping;
 pub use taping::{DryRun, Mode};
 
@@ -62,6 +66,8 @@ pub struct ExecutorParts {
     pub clock: Clock,
     pub entropy: Entropy,
     pub limits: Limits,
+    /// Where functions' calls of other functions go.
+    pub invoker: Invoker,
 }
 
 struct Inner {
@@ -72,41 +78,6 @@ struct Inner {
     metrics: Metrics,
     clock: Clock,
     entropy: Entropy,
-}
-
-/// What to run.
-#[derive(Debug)]
-pub struct RunRequest {
-    pub ctx: ExecutionContext,
-    pub function: Arc<Function>,
-    pub provider: Arc<str>,
-    pub environment_name: Arc<str>,
-    pub connection_key: crate::model::ConnectionKey,
-    /// The connection as it is at the beginning: its secrets are masked in what is logged.
-    pub target: Arc<Target>,
-    /// JSON text; `null` when there is none.
-    pub input: String,
-    /// For a sync.
-    pub sync: Option<SyncRun>,
-    pub mode: Mode,
-}
-
-#[derive(Clone, Debug)]
-pub struct SyncRun {
-    pub sync_id: SyncId,
-    pub variant: String,
-}
-
-/// What came of it.
-#[derive(Debug)]
-pub struct RunOutcome {
-    /// An action's output as JSON text.
-    pub output: Result<String, RunError>,
-    /// What a sync did, by model.
-    pub result: BTreeMap<String, Counts>,
-    pub duration_us: i64,
-    /// Of a dry run: all that it did and would have done, without secrets.
-    pub recording: Option<Box<Recording>>,
 }
 
 /// Why there is no executor.
@@ -136,6 +107,7 @@ impl Executor {
             clock,
             entropy,
             limits,
+            invoker,
         } = parts;
         Self(Arc::new(Inner {
             room: sandbox.0,
@@ -147,6 +119,8 @@ impl Executor {
                 store,
                 logs,
                 limits,
+                invoker,
+                stopping: Stopping::default(),
             }),
             recordings,
             metrics,
@@ -179,10 +153,9 @@ impl Executor {
             self.0.room.guests.spawn(run)
         };
         task.await.unwrap_or_else(|_| RunOutcome {
-            output: Err(outcome::stopped()),
-            result: BTreeMap::new(),
-            duration_us: 0,
-            recording: None,
+            // It may have begun.
+            refused: false,
+            ..RunOutcome::failed(outcome::stopped())
         })
     }
 
@@ -195,8 +168,14 @@ impl Executor {
         self.sandbox().describe(component).await
     }
 
+    /// Tells all running functions that they should save what they have and return.
+    pub fn ask_to_stop(&self) {
+        self.0.services.stopping.begin();
+    }
+
     /// Takes no more runs, waits up to `grace_ms` for those under way, then ends them.
     pub async fn shutdown(&self, grace_ms: u64) {
+        self.ask_to_stop();
         self.sandbox().shutdown(grace_ms).await;
     }
 }
@@ -212,16 +191,11 @@ impl Inner {
             .await;
         let elapsed_us = self.clock.monotonic_us().saturating_sub(started_us);
         let duration_us = i64::try_from(elapsed_us).unwrap_or(i64::MAX);
-        let attempt = attempt.unwrap_or_else(|_| Attempt {
-            output: Err(outcome::host_panicked()),
-            result: BTreeMap::new(),
+        let mut outcome = attempt.unwrap_or_else(|_| RunOutcome {
+            refused: false,
+            ..RunOutcome::failed(outcome::host_panicked())
         });
-        let mut outcome = RunOutcome {
-            output: attempt.output,
-            result: attempt.result,
-            duration_us,
-            recording: None,
-        };
+        outcome.duration_us = duration_us;
         self.metrics
             .run_ended(request.function.manifest.kind, outcome.output.is_ok());
         self.placement.learn(&request.function, duration_us);
@@ -237,8 +211,7 @@ impl Inner {
         if let Some(taping) = &taping {
             self.keep_recording(&request, &mut outcome, taping);
         }
-        // What is told of a sync is read from the database; who calls an action is told what the function said.
-        if let (FunctionKind::Sync, Some(masked)) = (request.function.manifest.kind, masked) {
+        if let Some(masked) = masked.filter(|_| request.is_kept) {
             outcome.output = Err(masked);
         }
         outcome
@@ -251,31 +224,24 @@ impl Inner {
         outcome::masked(error, &masker)
     }
 
-    async fn attempt(&self, request: &RunRequest, started_at_ms: i64, taping: Option<&Taping>) -> Attempt {
-        let slot = self.room.slots.take().await;
-        let prepared = match &slot {
-            Ok(_) => {
-                let components = &self.room.components;
-                let digest = &request.function.digest;
-                let loaded = match &request.mode {
-                    Mode::Dry(DryRun {
-                        component: Some(component),
-                        ..
-                    }) => components.of_bytes(digest, Arc::clone(component)).await,
-                    Mode::Dry(_) | Mode::Live => components.of_digest(digest, &self.services.store).await,
-                };
-                loaded.map_err(|error| outcome::unavailable(&error))
-            }
-            Err(error) => Err(outcome::no_slot(error)),
+    /// The outcome without its duration.
+    async fn attempt(&self, request: &RunRequest, started_at_ms: i64, taping: Option<&Taping>) -> RunOutcome {
+        let slot = match self.slot(request).await {
+            Ok(slot) => slot,
+            Err(error) => return RunOutcome::failed(outcome::no_slot(&error)),
         };
-        let prepared = match prepared {
+        let components = &self.room.components;
+        let digest = &request.function.digest;
+        let loaded = match &request.mode {
+            Mode::Dry(DryRun {
+                component: Some(component),
+                ..
+            }) => components.of_bytes(digest, Arc::clone(component)).await,
+            Mode::Dry(_) | Mode::Live => components.of_digest(digest, &self.services.store).await,
+        };
+        let prepared = match loaded {
             Ok(prepared) => prepared,
-            Err(error) => {
-                return Attempt {
-                    output: Err(error),
-                    result: BTreeMap::new(),
-                };
-            }
+            Err(error) => return RunOutcome::failed(outcome::unavailable(&error)),
         };
         let kind = request.function.manifest.kind;
         let limits = &self.services.limits;
@@ -284,11 +250,66 @@ impl Inner {
             function: &request.function.name,
             trigger: trigger(request),
         };
-        let called = self.room.call(&prepared, state, export, timeout_ms(limits, kind)).await;
-        let Called { ended, mut state } = called;
-        Attempt {
-            output: outcome::of_run(ended, &mut state, kind, limits),
+        let bounds = Bounds {
+            timeout_ms: timeout_ms(limits, kind),
+            cancel: request.cancel.as_ref(),
+        };
+        let Called {
+            ended,
+            mut state,
+            cpu_us,
+        } = self.room.call(&prepared, state, export, bounds).await;
+        drop(slot);
+        if state.holds_locks() {
+            self.release_locks(request).await;
+        }
+        let output = outcome::of_run(ended, &mut state, kind, limits);
+        let usage = Usage {
+            cpu_us,
+            output_bytes: output.as_ref().map_or(0, |output| output.len() as u64),
+            ..state.usage()
+        };
+        RunOutcome {
+            interrupted: output.is_ok() && state.was_told_to_stop(),
+            output,
             result: std::mem::take(&mut state.counts),
+            duration_us: 0,
+            recording: None,
+            usage,
+            refused: false,
+        }
+    }
+
+    /// What the run still holds. When the database fails it ends by itself.
+    async fn release_locks(&self, request: &RunRequest) {
+        let Some(run_id) = &request.ctx.run_id else { return };
+        if let Err(error) = self.services.store.release_locks(run_id.as_str()).await {
+            tracing::warn!(run.id = %run_id, %error, "The locks of run {run_id} were not released and end by themselves: {error}");
+        }
+    }
+
+    async fn slot(&self, request: &RunRequest) -> Result<Slot<'_>, SlotError> {
+        if !request.chain.is_empty() {
+            return self.room.nested_slots.try_take();
+        }
+        let class = match (request.urgency, request.function.manifest.kind) {
+            (Urgency::Blocking, _) => Class::Blocking,
+            (Urgency::Background, FunctionKind::Action) => Class::Async,
+            (Urgency::Background, FunctionKind::Sync) => Class::Background,
+        };
+        let place = || Place {
+            environment_id: request.ctx.environment_id.clone(),
+            integration_id: request.function.integration_id.clone(),
+            connection_key: request.connection_key.clone(),
+            function: request.function.name.clone(),
+        };
+        let slot = self.room.slots.take(class, place);
+        match &request.cancel {
+            None => slot.await,
+            Some(cancel) => tokio::select! {
+                slot = slot => slot,
+                () = cancel.cancelled() => Err(SlotError::Cancelled),
+            },
         }
     }
 
@@ -329,6 +350,8 @@ impl Inner {
             variant: request.sync.as_ref().map(|sync| sync.variant.clone()),
             sender: Sender::new(reach, request.ctx.clone(), limits.response_body_bytes),
             checkpoint_version: None,
+            chain: request.chain.clone(),
+            holds_locks: false,
         };
         GuestState::new(
             Some(facts),
@@ -339,12 +362,6 @@ impl Inner {
             timeout_ms(limits, kind),
         )
     }
-}
-
-/// A run without its duration.
-struct Attempt {
-    output: Result<String, RunError>,
-    result: BTreeMap<String, Counts>,
 }
 
 fn timeout_ms(limits: &Limits, kind: FunctionKind) -> u64 {

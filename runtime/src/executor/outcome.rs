@@ -16,12 +16,15 @@ use crate::schema::Part;
 /// Frames of a trap that its message names.
 const FRAMES_MAX: usize = 6;
 /// Codes the contract allows a function to fail with.
-const GUEST_CODES: [&str; 4] = [
+const GUEST_CODES: [&str; 5] = [
     "action_script_runtime_error",
     "script_http_error",
     "script_network_error",
+    "script_api_rate_limit_error",
     INTERNAL,
 ];
+/// Characters of a code that the contract does not know, to be shown.
+const CODE_CHARS_MAX: usize = 64;
 const INTERNAL: &str = "script_internal_error";
 const HTTP_ERROR: &str = "script_http_error";
 const OUTPUT_TOO_LARGE: &str = "script_output_too_large";
@@ -57,6 +60,7 @@ pub(super) fn of_run(
             ))
         }
         Ended::Stopped => Err(stopped()),
+        Ended::Cancelled => Err(cancelled()),
     }
 }
 
@@ -95,7 +99,7 @@ fn unfit_output(faults: &[String]) -> RunError {
 fn of_error(guest: Error, payload_bytes_max: usize) -> RunError {
     let Error { code, message, details } = guest;
     if !GUEST_CODES.contains(&code.as_str()) {
-        return error(INTERNAL, format!("{code}: {message}"));
+        return of_unknown_error(&code, message);
     }
     let detail = |name: &str| {
         let (_, text) = details.iter().find(|(key, _)| key == name)?;
@@ -131,6 +135,22 @@ fn of_error(guest: Error, payload_bytes_max: usize) -> RunError {
         code,
         message,
     }
+}
+
+/// An error that the contract does not have: no function of the SDK gives one.
+fn of_unknown_error(code: &str, message: String) -> RunError {
+    if code.is_empty() && message.is_empty() {
+        let message = "the function failed without saying why".to_owned();
+        return error("unknown_empty_error", message);
+    }
+    let is_word = code.starts_with(|first: char| first.is_ascii_lowercase())
+        && code.len() <= CODE_CHARS_MAX
+        && code.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
+    if is_word {
+        return error(&format!("unhandled_{code}"), message);
+    }
+    let shown: String = code.chars().take(CODE_CHARS_MAX).collect();
+    error("script_invalid_error", format!("the function failed with {shown:?}, which is no code: {message}"))
 }
 
 /// Of the upstream's headers the caller gets the content type and the rate limits.
@@ -218,8 +238,18 @@ pub(super) fn stopped() -> RunError {
     )
 }
 
+pub(super) fn cancelled() -> RunError {
+    error("script_aborted", "the run was cancelled".to_owned())
+}
+
 pub(super) fn no_slot(reason: &SlotError) -> RunError {
-    error("action_script_failure", reason.to_string())
+    let code = match reason {
+        SlotError::TooManyWaiting { .. } | SlotError::NoneFree { .. } => "too_many_request",
+        SlotError::Timeout { .. } => "action_script_failure",
+        SlotError::Stopping => "shutting_down",
+        SlotError::Cancelled => "script_aborted",
+    };
+    error(code, reason.to_string())
 }
 
 pub(super) fn unavailable(reason: &ComponentError) -> RunError {
@@ -316,10 +346,10 @@ mod tests {
     #[test]
     fn unknown_codes_and_large_payloads_are_tamed() {
         let unknown = guest("my_code", &[]);
-        assert_eq!(
-            (unknown.code.as_str(), unknown.message.as_str()),
-            (INTERNAL, "my_code: m")
-        );
+        assert_eq!((unknown.code.as_str(), unknown.message.as_str()), ("unhandled_my_code", "m"));
+        for code in ["", "My code", "a\n", &"a".repeat(CODE_CHARS_MAX + 1)] {
+            assert_eq!(guest(code, &[]).code, "script_invalid_error", "{code:?}");
+        }
         let large = guest("action_script_runtime_error", &[("payload", &"1".repeat(1_001))]);
         assert_eq!(text(large.payload.as_deref()), "\"(payload of 1001 bytes left out)\"");
     }

@@ -22,6 +22,7 @@ pub(super) fn opening(request: &RunRequest, started_at_ms: i64) -> Operation {
         started_at_ms,
         ended_at_ms: None,
         duration_us: None,
+        usage: None,
     }
 }
 
@@ -46,6 +47,7 @@ pub(super) fn write(
         message,
         ended_at_ms: Some(ended_at_ms),
         duration_us: Some(outcome.duration_us),
+        usage: Some(outcome.usage),
         ..opening(request, started_at_ms)
     });
     // The row of a sync's run is written by the scheduler, under the fence of its claim.

@@ -11,12 +11,12 @@ use sha2::{Digest, Sha256};
 use super::call::{self, Call, Called, Ended, Export};
 use super::components::{Components, Prepared};
 use super::guest_runtime::GuestRuntime;
-use super::slots::{SlotError, Slots};
-use super::{ComponentError, ExecutorError, manifest, outcome, taping, timeout_ms};
+use super::slots::{Class, Place, SlotError, SlotLimits, Slots};
+use super::{Cancel, ComponentError, ExecutorError, manifest, outcome, taping, timeout_ms};
 use crate::clock::{Clock, Entropy};
 use crate::config::Limits;
 use crate::engine::{CodeCache, Engine, MemoryLimiter, check, hex};
-use crate::host::{GuestState, Kept, Player, Reach, RunFacts, RunLog, Sender, Tape};
+use crate::host::{Chain, GuestState, Kept, Player, Reach, RunFacts, RunLog, Sender, Tape};
 use crate::model::{
     ConnectionKey, EnvironmentId, ExecutionContext, FunctionKind, FunctionManifest, Manifest, OperationId, RunError,
 };
@@ -33,12 +33,20 @@ pub struct Sandbox(pub(super) Arc<Room>);
 pub(super) struct Room {
     pub(super) components: Components,
     pub(super) slots: Slots,
+    /// For runs that a function waits for: whoever has a slot and waits for another one could wait for himself.
+    pub(super) nested_slots: Slots,
     pub(super) clock: Clock,
     pub(super) limits: Limits,
     pub(super) schemas: Schemas,
     /// Set when running guests must end.
     pub(super) stop: Arc<AtomicBool>,
     pub(super) guests: GuestRuntime,
+}
+
+/// What ends a call, besides the end of the runtime.
+pub(super) struct Bounds<'a> {
+    pub(super) timeout_ms: u64,
+    pub(super) cancel: Option<&'a Cancel>,
 }
 
 /// What came of playing a recording.
@@ -82,7 +90,8 @@ impl Sandbox {
     ) -> Result<Self, ExecutorError> {
         Ok(Self(Arc::new(Room {
             components: Components::new(engine, code_cache, clock.clone())?,
-            slots: Slots::new(limits.concurrent_runs),
+            slots: Slots::new(SlotLimits::of(&limits)),
+            nested_slots: Slots::new(SlotLimits::of(&limits)),
             clock,
             limits,
             schemas,
@@ -153,7 +162,8 @@ impl Room {
     async fn describe(&self, component: Arc<[u8]>) -> Result<Manifest, ComponentError> {
         let digest = hex(&Sha256::digest(&component));
         let failed = |reason: String| ComponentError::Describe { reason };
-        let _slot = self.slots.take().await.map_err(|error| failed(error.to_string()))?;
+        let slot = self.slots.take(Class::Blocking, nowhere).await;
+        let _slot = slot.map_err(|error| failed(error.to_string()))?;
         let prepared = self.components.of_bytes(&digest, component).await?;
         let state = GuestState::new(
             None,
@@ -164,15 +174,15 @@ impl Room {
             Entropy::from_seed([0; 32]),
             DESCRIBE_TIMEOUT_MS,
         );
-        let called = self.call(&prepared, state, Export::Describe, DESCRIBE_TIMEOUT_MS);
+        let called = self.call(&prepared, state, Export::Describe, alone(DESCRIBE_TIMEOUT_MS));
         // A panic of the host ends this deploy, not the task that waits for it without a word.
-        let Ok(Called { ended, mut state }) = AssertUnwindSafe(called).catch_unwind().await else {
+        let Ok(Called { ended, mut state, .. }) = AssertUnwindSafe(called).catch_unwind().await else {
             return Err(failed(outcome::host_panicked().message));
         };
         match ended {
             Ended::Returned(Ok(json)) => manifest::parse(&json),
             Ended::Returned(Err(error)) => Err(failed(error.message)),
-            Ended::Trapped(_) | Ended::TimedOut | Ended::Stopped => {
+            Ended::Trapped(_) | Ended::TimedOut | Ended::Stopped | Ended::Cancelled => {
                 let error = outcome::of_run(ended, &mut state, FunctionKind::Sync, &self.limits);
                 Err(failed(error.err().map_or_else(String::new, |error| error.message)))
             }
@@ -185,14 +195,15 @@ impl Room {
         prepared: &Prepared,
         state: GuestState,
         export: Export<'_>,
-        timeout_ms: u64,
+        bounds: Bounds<'_>,
     ) -> Called {
         call::call(Call {
             prepared,
             state,
             export,
-            timeout_ms,
+            timeout_ms: bounds.timeout_ms,
             stop: &self.stop,
+            cancel: bounds.cancel,
             hostcall_bytes_max: self.limits.action_output_bytes,
         })
         .await
@@ -205,7 +216,7 @@ impl Room {
         recording: Recording,
     ) -> Result<Played, PlayError> {
         let digest = hex(&Sha256::digest(&component));
-        let _slot = self.slots.take().await?;
+        let _slot = self.slots.take(Class::Blocking, nowhere).await?;
         let prepared = self.components.of_bytes(&digest, component).await?;
         let player = Arc::new(Player::new(&recording));
         let tape = Arc::new(Tape::new(self.clock.clone(), taping::DRY_RUN_BYTES_MAX));
@@ -217,9 +228,9 @@ impl Room {
             function: &recording.subject.function,
             trigger,
         };
-        let called = AssertUnwindSafe(self.call(&prepared, state, export, timeout_ms(&self.limits, kind)));
+        let called = AssertUnwindSafe(self.call(&prepared, state, export, alone(timeout_ms(&self.limits, kind))));
         let output = match called.catch_unwind().await {
-            Ok(Called { ended, mut state }) => outcome::of_run(ended, &mut state, kind, &self.limits),
+            Ok(Called { ended, mut state, .. }) => outcome::of_run(ended, &mut state, kind, &self.limits),
             Err(_panic) => Err(outcome::host_panicked()),
         };
         let elapsed_us = self.clock.monotonic_us().saturating_sub(started_us);
@@ -278,6 +289,8 @@ impl Room {
             variant: subject.variant.clone(),
             sender: Sender::new(reach, ctx, self.limits.response_body_bytes),
             checkpoint_version: None,
+            chain: Chain::default(),
+            holds_locks: false,
         };
         GuestState::new(
             Some(facts),
@@ -287,6 +300,23 @@ impl Room {
             Entropy::from_seed(recording.seed.bytes()),
             timeout_ms(&self.limits, kind),
         )
+    }
+}
+
+fn alone(timeout_ms: u64) -> Bounds<'static> {
+    Bounds {
+        timeout_ms,
+        cancel: None,
+    }
+}
+
+/// For runs that are for no connection.
+fn nowhere() -> Place {
+    Place {
+        environment_id: "".into(),
+        integration_id: "".into(),
+        connection_key: "".into(),
+        function: String::new(),
     }
 }
 

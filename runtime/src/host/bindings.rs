@@ -20,6 +20,7 @@ wasmtime::component::bindgen!({
         "nango:functions/log": trappable,
         "nango:functions/clock": trappable,
         "nango:functions/random": trappable,
+        "nango:functions/lifecycle": trappable,
         default: async | trappable,
     },
     exports: { default: async },

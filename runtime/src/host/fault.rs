@@ -20,7 +20,7 @@ pub enum Fault {
 }
 
 /// Codes of errors that may go away when the same is asked again later.
-const RETRYABLE: [&str; 9] = [
+const RETRYABLE: [&str; 12] = [
     "connection_refresh_backoff",
     "upstream_dns_failed",
     "upstream_unreachable",
@@ -30,6 +30,9 @@ const RETRYABLE: [&str; 9] = [
     "rate_limit_queue_full",
     "checkpoint_conflict",
     "internal_error",
+    "too_many_request",
+    "action_script_failure",
+    "shutting_down",
 ];
 
 /// The proxy's code for a failure of the database or the like.
@@ -48,6 +51,17 @@ impl Fault {
     /// What does not fit a schema, with the place of each fault.
     pub(super) fn unfit(code: &str, what: &str, faults: &[String]) -> Self {
         Self::new(code, format!("{what}: {}", faults.join("; ")))
+    }
+
+    /// The same with more details; values are JSON text.
+    pub(super) fn with_details(code: &str, message: impl Into<String>, more: Vec<(String, String)>) -> Self {
+        match Self::new(code, message) {
+            Self::Error(mut error) => {
+                error.details.extend(more);
+                Self::Error(error)
+            }
+            trap @ Self::Trap(_) => trap,
+        }
     }
 
     pub(super) fn trap(message: impl std::fmt::Display + std::fmt::Debug + Send + Sync + 'static) -> Self {

@@ -1,6 +1,6 @@
 //! What a run would have written: kept in memory for as long as it runs, so that it reads what it wrote, and nobody else ever does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -19,6 +19,8 @@ pub(crate) struct Kept {
     records: BTreeMap<String, BTreeMap<String, Option<JsonObject>>>,
     /// What the store has, as far as it was looked up.
     stored: BTreeMap<String, BTreeMap<String, JsonObject>>,
+    /// Locks that the run holds. Nobody else sees them, and they last until its end.
+    locks: BTreeSet<String>,
     /// Whether a run that is played has written something that the recorded one had not.
     diverged: bool,
 }
@@ -39,6 +41,19 @@ impl Kept {
 
     pub(super) fn diverge(&mut self) {
         self.diverged = true;
+    }
+
+    pub(super) fn take_lock(&mut self, key: &str) {
+        self.locks.insert(key.to_owned());
+    }
+
+    /// Whether the run had it.
+    pub(super) fn release_lock(&mut self, key: &str) -> bool {
+        self.locks.remove(key)
+    }
+
+    pub(super) fn release_locks(&mut self) {
+        self.locks.clear();
     }
 
     pub(super) fn metadata(&self) -> String {

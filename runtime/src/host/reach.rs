@@ -147,6 +147,74 @@ impl Reach {
         }
     }
 
+    /// For what has effects that no memory can stand in for: other functions. Refused in a dry run; in a replay told what was told
+    /// then.
+    pub(super) async fn start<'a, T, F>(
+        &'a self,
+        import: &'static str,
+        arguments: impl FnOnce() -> Value,
+        live: impl FnOnce(&'a Services) -> F,
+    ) -> Result<T, Fault>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Future<Output = Result<T, Fault>>,
+    {
+        match &self.0 {
+            Way::Live(services) => live(services).await,
+            Way::Taped(services, tape) => {
+                let place = tape.begin(import, arguments());
+                let result = live(services).await;
+                tape.end(&place, result.as_ref());
+                result
+            }
+            Way::Dry(_, tape, _) => {
+                let place = tape.begin(import, arguments());
+                let result = Err(Fault::new(
+                    "dry_run",
+                    format!("{import} is refused: a dry run starts no other function, whose writes would be for real"),
+                ));
+                tape.end(&place, result.as_ref());
+                result
+            }
+            Way::Played(player, tape, _) => {
+                let arguments = arguments();
+                let place = tape.begin(import, arguments.clone());
+                let told = player.answer::<T>(import, &arguments);
+                let result = told.unwrap_or_else(|| Err(player.miss(import, &arguments)));
+                tape.end(&place, result.as_ref());
+                result
+            }
+        }
+    }
+
+    /// For what is known at once and changes nothing. `unrecorded` is told in a replay of a run that did not ask.
+    pub(super) fn look<T>(
+        &self,
+        import: &'static str,
+        live: impl FnOnce(&Services) -> T,
+        unrecorded: impl FnOnce() -> T,
+    ) -> Result<T, Fault>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        match &self.0 {
+            Way::Live(services) => Ok(live(services)),
+            Way::Taped(services, tape) | Way::Dry(services, tape, _) => {
+                let place = tape.begin(import, Value::Null);
+                let seen = live(services);
+                tape.end(&place, Ok(&seen));
+                Ok(seen)
+            }
+            Way::Played(player, tape, _) => {
+                let place = tape.begin(import, Value::Null);
+                let told = player.answer::<T>(import, &Value::Null);
+                let result = told.unwrap_or_else(|| Ok(unrecorded()));
+                tape.end(&place, result.as_ref());
+                result
+            }
+        }
+    }
+
     /// Takes a request's place on the tape. Requests overlap: this is when it is asked, [`Reach::exchange`] when it is answered.
     pub(super) fn asked(&self, request: &ProxyRequest) -> Asked {
         let (tape, player) = match &self.0 {

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::sync::Semaphore;
@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 use super::fault::Fault;
 use super::reach::{Asked, Reach};
 use super::response::Response;
-use crate::model::ExecutionContext;
-use crate::proxy::ProxyRequest;
+use crate::model::{ExecutionContext, Usage};
+use crate::proxy::{Body, ProxyRequest};
 
 /// Requests one `batch` has under way at the same time, whatever it asks for.
 pub(super) const BATCH_IN_FLIGHT_MAX: usize = 16;
@@ -29,8 +29,18 @@ pub(crate) struct Sender {
     reach: Reach,
     ctx: ExecutionContext,
     body_bytes_max: usize,
-    held_bytes: Arc<AtomicUsize>,
+    counted: Arc<Counted>,
     pending: Arc<Semaphore>,
+}
+
+/// What a run asked for and got.
+#[derive(Default)]
+struct Counted {
+    /// Bytes of answers that the run holds.
+    held_bytes: AtomicUsize,
+    requests: AtomicU64,
+    sent_bytes: AtomicU64,
+    received_bytes: AtomicU64,
 }
 
 impl Sender {
@@ -40,13 +50,23 @@ impl Sender {
             reach,
             ctx,
             body_bytes_max,
-            held_bytes: Arc::new(AtomicUsize::new(0)),
+            counted: Arc::default(),
             pending: Arc::new(Semaphore::new(PENDING_MAX)),
         }
     }
 
     pub(super) fn ctx(&self) -> &ExecutionContext {
         &self.ctx
+    }
+
+    /// Requests and the bytes of their bodies; the rest is none of its business.
+    pub(super) fn traffic(&self) -> Usage {
+        Usage {
+            requests: self.counted.requests.load(Ordering::Relaxed),
+            sent_bytes: self.counted.sent_bytes.load(Ordering::Relaxed),
+            received_bytes: self.counted.received_bytes.load(Ordering::Relaxed),
+            ..Usage::default()
+        }
     }
 
     pub(super) async fn send(&self, request: ProxyRequest) -> Result<Response, Fault> {
@@ -56,10 +76,17 @@ impl Sender {
 
     async fn finish(&self, asked: Asked, request: ProxyRequest) -> Result<Response, Fault> {
         let body_bytes_max = self.body_bytes_max;
+        self.counted.requests.fetch_add(1, Ordering::Relaxed);
+        if let Body::Bytes(body) = &request.body {
+            self.counted.sent_bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
+        }
         let exchanged = self.reach.exchange(asked, &self.ctx, request, body_bytes_max).await;
         let (status, headers, body) = exchanged?;
+        self.counted
+            .received_bytes
+            .fetch_add(body.len() as u64, Ordering::Relaxed);
         let held = Held::take(
-            &self.held_bytes,
+            &self.counted,
             body.len(),
             body_bytes_max.saturating_mul(HELD_BODIES_MAX),
         )?;
@@ -133,17 +160,17 @@ impl Future for AbortOnDrop {
 
 /// Bytes of answers that a run holds; given back when dropped.
 pub(super) struct Held {
-    total: Arc<AtomicUsize>,
+    counted: Arc<Counted>,
     bytes: usize,
 }
 
 impl Held {
-    pub(super) fn take(total: &Arc<AtomicUsize>, bytes: usize, bytes_max: usize) -> Result<Self, Fault> {
+    fn take(counted: &Arc<Counted>, bytes: usize, bytes_max: usize) -> Result<Self, Fault> {
         let held = Self {
-            total: Arc::clone(total),
+            counted: Arc::clone(counted),
             bytes,
         };
-        let before = total.fetch_add(bytes, Ordering::AcqRel);
+        let before = counted.held_bytes.fetch_add(bytes, Ordering::AcqRel);
         if before.saturating_add(bytes) > bytes_max {
             return Err(Fault::new(
                 "too_many_responses",
@@ -158,7 +185,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.total.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.counted.held_bytes.fetch_sub(self.bytes, Ordering::AcqRel);
     }
 }
 
@@ -168,12 +195,16 @@ mod tests {
 
     #[test]
     fn held_bytes_are_given_back() {
-        let total = Arc::new(AtomicUsize::new(0));
-        let first = Held::take(&total, 60, 100).unwrap();
-        assert!(Held::take(&total, 60, 100).is_err());
-        assert_eq!(total.load(Ordering::Acquire), 60, "a refusal takes nothing");
+        let counted = Arc::<Counted>::default();
+        let first = Held::take(&counted, 60, 100).unwrap();
+        assert!(Held::take(&counted, 60, 100).is_err());
+        assert_eq!(
+            counted.held_bytes.load(Ordering::Acquire),
+            60,
+            "a refusal takes nothing"
+        );
         drop(first);
-        assert!(Held::take(&total, 60, 100).is_ok());
+        assert!(Held::take(&counted, 60, 100).is_ok());
     }
 
     #[tokio::test]

@@ -7,6 +7,8 @@ use wasmtime::component::ResourceTable;
 
 use super::fault::Fault;
 use super::reach::Reach;
+use super::invoke::{Chain, Invoker};
+use super::lifecycle::{self, Stopping};
 use super::run_log::RunLog;
 use super::sender::Sender;
 use crate::clock::{Clock, Entropy};
@@ -14,7 +16,7 @@ use crate::config::Limits;
 use crate::connections::Connections;
 use crate::engine::MemoryLimiter;
 use crate::logs::Logs;
-use crate::model::{ConnectionKey, Counts, ExecutionContext, FunctionManifest};
+use crate::model::{ConnectionKey, Counts, ExecutionContext, FunctionManifest, Usage};
 use crate::proxy::Proxy;
 use crate::records::Records;
 use crate::schema::FunctionSchemas;
@@ -31,6 +33,8 @@ pub(crate) struct Services {
     pub(crate) store: Store,
     pub(crate) logs: Logs,
     pub(crate) limits: Limits,
+    pub(crate) invoker: Invoker,
+    pub(crate) stopping: Stopping,
 }
 
 /// For what and for whom a run is.
@@ -47,6 +51,10 @@ pub(crate) struct RunFacts {
     pub(crate) sender: Sender,
     /// Version of the checkpoint this run has seen; none before it looked.
     pub(crate) checkpoint_version: Option<i64>,
+    /// Who called whom until this run began.
+    pub(crate) chain: Chain,
+    /// Whether the run took a lock that it may still hold.
+    pub(crate) holds_locks: bool,
 }
 
 impl RunFacts {
@@ -65,6 +73,10 @@ pub(crate) struct GuestState {
     pub(super) entropy: Entropy,
     /// On the clock's monotonic scale.
     pub(super) deadline_us: u64,
+    /// From when on the function is told to stop.
+    pub(super) soft_deadline_us: u64,
+    /// Whether the function was told to stop.
+    pub(super) told_to_stop: bool,
     pub(super) table: ResourceTable,
     /// None while `describe` is called, which is for no connection.
     run: Option<RunFacts>,
@@ -81,8 +93,11 @@ impl GuestState {
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(HOST_HANDLES_MAX);
+        let (now_us, timeout_us) = (clock.monotonic_us(), timeout_ms.saturating_mul(1_000));
         Self {
-            deadline_us: clock.monotonic_us().saturating_add(timeout_ms.saturating_mul(1_000)),
+            deadline_us: now_us.saturating_add(timeout_us),
+            soft_deadline_us: now_us.saturating_add(lifecycle::soft_us(timeout_us)),
+            told_to_stop: false,
             limiter,
             log,
             counts: BTreeMap::new(),
@@ -106,6 +121,25 @@ impl GuestState {
     /// Whether the run may not go on.
     pub(crate) fn past_deadline(&self) -> bool {
         self.clock.monotonic_us() >= self.deadline_us
+    }
+
+    /// What the run took so far, processor time and output not counted.
+    pub(crate) fn usage(&self) -> Usage {
+        let traffic = self.run.as_ref().map(|run| run.sender.traffic());
+        Usage {
+            memory_bytes: self.limiter.bytes() as u64,
+            ..traffic.unwrap_or_default()
+        }
+    }
+
+    /// Whether the function was told that it should save what it has and return.
+    pub(crate) fn was_told_to_stop(&self) -> bool {
+        self.told_to_stop
+    }
+
+    /// Whether the run took a lock that it may still hold.
+    pub(crate) fn holds_locks(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| run.holds_locks)
     }
 
     /// The run that `import` is called for.

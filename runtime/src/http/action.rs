@@ -1,25 +1,31 @@
-//! `POST /action/trigger`: runs an action for a connection and answers with its output as it is. The input is not parsed here and the
+//! `POST /action/trigger`: runs an action for a connection and answers with its output as it is, or accepts it for the background. The input is not parsed here and the
 //! output is not parsed at all: both are JSON text on their way between caller and function.
 
 use std::borrow::Cow;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::auth::{Key, need};
-use super::body::{parse, raw_json_response, read_json};
+use super::body::{json_response, parse, raw_json_response, read_json};
 use super::error::{ApiError, ErrorEnvelope};
 use super::fault::Fault;
 use super::target::TargetHeaders;
 use crate::connections::ConnectionsError;
-use crate::runtime::{InvokeError, Runtime};
+use crate::runtime::{BackgroundOptions, IDEMPOTENCY_KEY_CHARS_MAX, InvokeError, RETRIES_MAX, Runtime};
 
-/// Largest `X-Max-Retries`.
-const ASYNC_RETRIES_MAX: u32 = 5;
+/// An action that was accepted for the background.
+#[derive(Serialize, ToSchema)]
+struct AcceptedAction {
+    id: String,
+    /// Where its result will be.
+    #[serde(rename = "statusUrl")]
+    status_url: String,
+}
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -32,11 +38,21 @@ struct TriggerAction<'a> {
     input: Option<&'a RawValue>,
 }
 
-/// Run an action and get its output.
+/// Run an action and get its output, or have it run in the background.
 #[utoipa::path(
     post, path = "/action/trigger", tag = "actions", request_body = TriggerAction<'_>,
-    params(("Provider-Config-Key" = String, Header), ("Connection-Id" = String, Header)),
+    params(
+        ("Provider-Config-Key" = String, Header),
+        ("Connection-Id" = String, Header),
+        ("X-Async" = Option<bool>, Header, description = "Run it in the background"),
+        ("X-Max-Retries" = Option<u32>, Header, description = "0 to 5: attempts in the background that may follow a failed one"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The same call with the same key gives the same answer for 24 hours"),
+    ),
     responses(
+        (status = 202, description = "Accepted for the background", body = AcceptedAction),
+        (status = 409, description = "The first call with this Idempotency-Key is under way", body = ErrorEnvelope),
+        (status = 422, description = "The Idempotency-Key was used for another call", body = ErrorEnvelope),
+        (status = 429, description = "Too many wait", body = ErrorEnvelope),
         (status = 200, description = "The action's output", body = serde_json::Value),
         (status = 400, body = ErrorEnvelope),
         (status = 404, description = "No such action", body = ErrorEnvelope),
@@ -51,61 +67,127 @@ pub async fn trigger(
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let target = TargetHeaders::parse(&parts.headers)?;
-    refuse_async(&parts.headers)?;
+    let mode = Mode::parse(&parts.headers)?;
     let body = read_json(&parts.headers, body, runtime.config().limits.request_body_bytes).await?;
     let TriggerAction { action_name, input } = parse(&body)?;
     let input = input.map_or("null", RawValue::get).to_owned();
-    let output = runtime
-        .invoke(
-            caller.connection(target.provider_config_key, target.connection_id)?,
-            target.provider_config_key,
-            target.connection_id,
-            &action_name,
-            input,
-        )
-        .await
-        .map_err(trigger_error)?;
-    Ok(raw_json_response(StatusCode::OK, output))
-}
-
-/// An action that is awaited has no retries, and one that is not awaited does not exist yet: to do as if would lose it.
-fn refuse_async(headers: &HeaderMap) -> Result<(), ApiError> {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?").trim());
-    let mut faults = Vec::new();
-    let is_async = match text("x-async").map(str::to_ascii_lowercase).as_deref() {
-        None | Some("" | "false" | "0" | "no" | "off" | "n" | "disabled") => false,
-        Some("true" | "1" | "yes" | "on" | "y" | "enabled") => true,
-        Some(_) => {
-            faults.push(Fault::new(
-                "invalid_value",
-                "Invalid input: expected true or false",
-                "x-async",
-            ));
-            false
+    let TargetHeaders {
+        provider_config_key,
+        connection_id,
+    } = target;
+    let environment = caller.connection(provider_config_key, connection_id)?;
+    let output = match mode {
+        Mode {
+            is_async: true,
+            retries,
+            idempotency_key,
+        } => {
+            let options = BackgroundOptions {
+                retries,
+                idempotency_key,
+            };
+            let accepted = runtime
+                .invoke_in_background(
+                    environment,
+                    provider_config_key,
+                    connection_id,
+                    &action_name,
+                    input,
+                    options,
+                )
+                .await
+                .map_err(trigger_error)?;
+            return Ok(accepted_response(accepted.id));
+        }
+        // An action that is awaited is not retried, whatever `X-Max-Retries` says: so does Nango.
+        Mode {
+            idempotency_key: Some(key),
+            ..
+        } => {
+            runtime
+                .invoke_once(
+                    environment,
+                    provider_config_key,
+                    connection_id,
+                    &action_name,
+                    input,
+                    key,
+                )
+                .await
+        }
+        Mode { .. } => {
+            runtime
+                .invoke(environment, provider_config_key, connection_id, &action_name, input)
+                .await
         }
     };
-    let retries = match text("x-max-retries") {
-        None | Some("") => 0,
-        Some(number) => number.parse().unwrap_or(u32::MAX),
-    };
-    if retries > ASYNC_RETRIES_MAX {
-        let message = format!("Invalid input: expected an integer from 0 to {ASYNC_RETRIES_MAX}");
-        faults.push(Fault::new("invalid_type", message, "x-max-retries"));
+    Ok(raw_json_response(StatusCode::OK, output.map_err(trigger_error)?))
+}
+
+fn accepted_response(id: String) -> Response {
+    let status_url = format!("/action/{id}");
+    let location = HeaderValue::from_str(&status_url);
+    let mut response = json_response(StatusCode::ACCEPTED, &AcceptedAction { id, status_url });
+    // A UUID can be a header.
+    if let Ok(location) = location {
+        response.headers_mut().insert(header::LOCATION, location);
     }
-    if !faults.is_empty() {
-        return Err(ApiError::faults("invalid_headers", faults));
+    response
+}
+
+/// How the action is to be run, as the headers say.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Mode {
+    is_async: bool,
+    retries: u32,
+    idempotency_key: Option<String>,
+}
+
+impl Mode {
+    fn parse(headers: &HeaderMap) -> Result<Self, ApiError> {
+        let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?").trim());
+        let mut faults = Vec::new();
+        let is_async = match text("x-async") {
+            None => false,
+            Some(word) => match word.to_ascii_lowercase().as_str() {
+                "" | "false" | "0" | "no" | "off" | "n" | "disabled" => false,
+                "true" | "1" | "yes" | "on" | "y" | "enabled" => true,
+                _ => {
+                    let message = "Invalid input: expected true or false";
+                    faults.push(Fault::new("invalid_value", message, "x-async"));
+                    false
+                }
+            },
+        };
+        let retries = match text("x-max-retries") {
+            None | Some("") => 0,
+            Some(number) => number.parse().unwrap_or(u32::MAX),
+        };
+        if retries > RETRIES_MAX {
+            let message = format!("Invalid input: expected an integer from 0 to {RETRIES_MAX}");
+            faults.push(Fault::new("invalid_type", message, "x-max-retries"));
+        }
+        let key = text("idempotency-key").map(unquoted);
+        if key.is_some_and(|key| !(1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&key.len())) {
+            let message = format!("Invalid input: expected 1 to {IDEMPOTENCY_KEY_CHARS_MAX} characters");
+            faults.push(Fault::new("invalid_format", message, "idempotency-key"));
+        }
+        if !faults.is_empty() {
+            return Err(ApiError::faults("invalid_headers", faults));
+        }
+        Ok(Self {
+            is_async,
+            retries,
+            idempotency_key: key.map(str::to_owned),
+        })
     }
-    if is_async {
-        return Err(ApiError::not_implemented(
-            "The header X-Async: true (running an action in the background)",
-        ));
-    }
-    if retries > 0 {
-        return Err(ApiError::not_implemented(
-            "The header X-Max-Retries (running a failed action again)",
-        ));
-    }
-    Ok(())
+}
+
+/// The draft of the header makes it a quoted string of structured fields (RFC 8941); most clients send it bare.
+fn unquoted(key: &str) -> &str {
+    key.strip_prefix('"')
+        .and_then(|key| key.strip_suffix('"'))
+        .unwrap_or(key)
 }
 
 fn trigger_error(error: InvokeError) -> ApiError {
@@ -119,8 +201,6 @@ fn trigger_error(error: InvokeError) -> ApiError {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
     use crate::http::error::tests::rendered;
 
@@ -152,31 +232,40 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn asking_for_the_background_is_refused_loudly() {
-        let headers = |name: &'static str, value| {
-            HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_static(value))])
+    async fn headers_say_how() {
+        let headers = |pairs: &[(&'static str, &'static str)]| {
+            let pair = |(name, value): &(&'static str, &'static str)| {
+                (http::HeaderName::from_static(name), HeaderValue::from_static(value))
+            };
+            HeaderMap::from_iter(pairs.iter().map(pair))
         };
-        assert!(refuse_async(&HeaderMap::new()).is_ok());
-        assert!(refuse_async(&headers("x-async", "false")).is_ok());
-        assert!(refuse_async(&headers("x-max-retries", "0")).is_ok());
+        let parsed = |pairs: &[_]| Mode::parse(&headers(pairs)).unwrap();
+        assert_eq!(parsed(&[]), Mode::default());
+        assert_eq!(parsed(&[("x-async", "false"), ("x-max-retries", "0")]), Mode::default());
+        let mode = Mode {
+            is_async: true,
+            retries: 5,
+            idempotency_key: Some("k 1".to_owned()),
+        };
         assert_eq!(
-            rendered(refuse_async(&headers("x-async", "True")).unwrap_err()).await,
-            r#"501 {"error":{"code":"not_implemented","message":"The header X-Async: true (running an action in the background) is not supported by this version of nango-runtime; send the request without it"}}"#
+            parsed(&[
+                ("x-async", "True"),
+                ("x-max-retries", "5"),
+                ("idempotency-key", "\"k 1\"")
+            ]),
+            mode
         );
-        assert!(
-            rendered(refuse_async(&headers("x-max-retries", "3")).unwrap_err())
-                .await
-                .starts_with("501 ")
-        );
-        assert!(
-            rendered(refuse_async(&headers("x-max-retries", "6")).unwrap_err())
-                .await
-                .starts_with("400 ")
-        );
-        assert!(
-            rendered(refuse_async(&headers("x-async", "maybe")).unwrap_err())
-                .await
-                .starts_with("400 ")
-        );
+        for (name, value) in [
+            ("x-async", "maybe"),
+            ("x-max-retries", "6"),
+            ("x-max-retries", "-1"),
+            ("idempotency-key", ""),
+        ] {
+            let refusal = rendered(Mode::parse(&headers(&[(name, value)])).unwrap_err()).await;
+            assert!(
+                refusal.starts_with(r#"400 {"error":{"code":"invalid_headers""#) && refusal.contains(name),
+                "{refusal}"
+            );
+        }
     }
 }

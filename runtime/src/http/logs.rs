@@ -15,7 +15,7 @@ use super::fault::Fault;
 use super::query::{PathParams, Query};
 use super::timestamp::{ms_utc, parse_moment_ms, us_offset};
 use crate::model::log::Source;
-use crate::model::{Level, Message, Operation, OperationKind, OperationState};
+use crate::model::{Level, Message, Operation, OperationKind, OperationState, Usage};
 use crate::runtime::Runtime;
 use crate::store::{MessageQuery, OperationQuery};
 
@@ -49,6 +49,9 @@ pub struct OperationItem {
     started_at: String,
     ended_at: Option<String>,
     duration_us: Option<i64>,
+    /// Of a run: `cpu_us`, `memory_bytes` at its peak, `requests`, and bytes sent, received and given as output.
+    #[schema(value_type = Option<Object>)]
+    usage: Option<Usage>,
 }
 
 /// List operations, newest first; or, to follow the log, in the order of their last change.
@@ -257,6 +260,7 @@ impl From<Operation> for OperationItem {
             started_at: ms_utc(operation.started_at_ms),
             ended_at: operation.ended_at_ms.map(ms_utc),
             duration_us: operation.duration_us,
+            usage: operation.usage,
         }
     }
 }
@@ -293,13 +297,14 @@ mod tests {
             started_at_ms: 1_795_346_209_746,
             ended_at_ms: None,
             duration_us: None,
+            usage: None,
         };
         assert_eq!(
             serde_json::to_string(&OperationItem::from(operation)).unwrap(),
             concat!(
                 r#"{"id":"op_1","type":"action:run","state":"success","provider_config_key":"github","connection_id":"c1","#,
                 r#""function":"whoami","run_id":"run_1","message":"Action whoami succeeded","#,
-                r#""started_at":"2026-11-22T11:16:49.746Z","ended_at":null,"duration_us":null}"#
+                r#""started_at":"2026-11-22T11:16:49.746Z","ended_at":null,"duration_us":null,"usage":null}"#
             )
         );
     }

@@ -3,6 +3,7 @@
 //! engine or the way out.
 
 mod action;
+mod actions;
 mod api_keys;
 mod audit;
 mod auth;
@@ -58,7 +59,7 @@ use crate::clock::Entropy;
 use crate::model::Scope;
 use crate::runtime::Runtime;
 
-pub use serve::{CONNECTIONS_MAX, HEAD_TIMEOUT_MS, SHUTDOWN_TIMEOUT_MS, serve};
+pub use serve::{CONNECTIONS_MAX, HEAD_TIMEOUT_MS, serve};
 
 use error::ApiError;
 
@@ -92,6 +93,10 @@ routes! {
     get    "/openapi.json"                                      => openapi::show, OPEN;
     get    "/metrics"                                           => metrics::show, Some(Scope::MetricsRead);
     post   "/action/trigger"                                    => action::trigger, Some(Scope::ActionsExecute);
+    get    "/actions"                                           => actions::list, Some(Scope::ActionsExecute);
+    get    "/actions/{id}"                                      => actions::show, Some(Scope::ActionsExecute);
+    get    "/action/{id}"                                       => actions::result, Some(Scope::ActionsExecute);
+    post   "/action/{id}/cancel"                                => actions::cancel, Some(Scope::ActionsExecute);
     post   "/sync/trigger"                                      => sync_trigger::trigger, Some(Scope::SyncsExecute);
     get    "/sync/status"                                       => sync_status::status, Some(Scope::SyncsRead);
     get    "/records"                                           => records::list, Some(Scope::RecordsRead);

@@ -20,18 +20,18 @@ pub const CONNECTIONS_MAX: u32 = 10_000;
 /// From one response to the end of the next request's head. Also how long an idle connection is kept: longer than the minute
 /// that clients and load balancers commonly keep theirs, so that they close first.
 pub const HEAD_TIMEOUT_MS: u64 = 61_000;
-/// Requests under way may take this long after the order to stop.
-pub const SHUTDOWN_TIMEOUT_MS: u64 = 30_000;
 /// Pause after `accept` failed, usually for want of file descriptors.
 const ACCEPT_RETRY_MS: u64 = 100;
 
-/// Serves the API on `listener` until `shutdown` is done; then takes no more requests and waits for those under way, bounded.
+/// Serves the API on `listener` until `shutdown` is done; then takes no more requests, tells running functions to
+/// return and waits for what is under way, `limits.shutdown_timeout_ms` at most.
 pub async fn serve(
     listener: TcpListener,
     runtime: Runtime,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let service = Arc::new(Service::new(runtime, Edge::new(&Entropy::system())));
+    let shutdown_timeout_ms = runtime.config().limits.shutdown_timeout_ms;
+    let service = Arc::new(Service::new(runtime.clone(), Edge::new(&Entropy::system())));
     let workers = Workers::start(&service)?;
     drop(service);
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
@@ -60,14 +60,15 @@ pub async fn serve(
         }
     }
     drop(listener);
+    runtime.begin_shutdown();
     let all_done = async {
         let all = slots.acquire_many(CONNECTIONS_MAX);
-        if tokio::time::timeout(Duration::from_millis(SHUTDOWN_TIMEOUT_MS), all)
+        if tokio::time::timeout(Duration::from_millis(shutdown_timeout_ms), all)
             .await
             .is_err()
         {
             tracing::warn!(
-                "Requests were still under way {SHUTDOWN_TIMEOUT_MS} ms after the order to stop; leaving them"
+                "Requests were still under way {shutdown_timeout_ms} ms after the order to stop (limits.shutdown_timeout_ms); leaving them"
             );
         }
     };

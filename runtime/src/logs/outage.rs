@@ -88,6 +88,7 @@ impl Outage {
             started_at_ms: now_ms,
             ended_at_ms: Some(now_ms),
             duration_us: None,
+            usage: None,
         })
     }
 }

@@ -22,6 +22,7 @@ fn operation(number: u8, state: OperationState) -> Operation {
         started_at_ms: NOW_MS,
         ended_at_ms: None,
         duration_us: None,
+        usage: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{EnvironmentId, OperationId, RunId};
+use super::{EnvironmentId, OperationId, RunId, Usage};
 
 /// One REST proxy call, run, deploy or the like.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct Operation {
     pub started_at_ms: i64,
     pub ended_at_ms: Option<i64>,
     pub duration_us: Option<i64>,
+    /// Of a run that has ended.
+    pub usage: Option<Usage>,
 }
 
 macro_rules! operation_kinds {

@@ -1,5 +1,6 @@
 //! The nouns of the product, as plain data: no I/O, no async, no clock. Everyone may use them; they use nothing.
 
+pub mod action;
 pub mod api_key;
 pub mod connect_session;
 pub mod connection;
@@ -18,6 +19,7 @@ pub mod run;
 pub mod scope;
 pub mod webhook;
 
+pub use action::{Action, Idempotency, Usage};
 pub use api_key::{ApiKey, KeyLimits, is_plain_path};
 pub use connect_session::{ConnectSession, IntegrationDefaults, IntegrationOverrides, Reconnect};
 pub use connection::{Connection, EndUser, Generation, Organization, RefreshFailure, RefreshState};

@@ -157,6 +157,7 @@ impl<'a> Record<'a> {
             started_at_ms: self.started_at_ms,
             ended_at_ms: Some(parts.clock.now_ms()),
             duration_us: Some(i64::try_from(duration_us).unwrap_or(i64::MAX)),
+            usage: None,
         });
         parts.logs.message(Message {
             operation_id: self.operation_id.clone(),

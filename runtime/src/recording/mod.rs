@@ -36,6 +36,13 @@ pub mod import {
     pub const CHECKPOINT: &str = "checkpoints.get";
     pub const SAVE_CHECKPOINT: &str = "checkpoints.save";
     pub const CLEAR_CHECKPOINT: &str = "checkpoints.clear";
+    pub const TRIGGER_ACTION: &str = "invoke.trigger-action";
+    pub const TRIGGER_SYNC: &str = "invoke.trigger-sync";
+    pub const TRY_ACQUIRE: &str = "locks.try-acquire";
+    pub const RELEASE: &str = "locks.release";
+    pub const RELEASE_ALL: &str = "locks.release-all";
+    pub const REMAINING: &str = "lifecycle.remaining-ms";
+    pub const STOP_REASON: &str = "lifecycle.stop-reason";
     pub const BATCH_SAVE: &str = "records.batch-save";
     pub const BATCH_UPDATE: &str = "records.batch-update";
     pub const BATCH_DELETE: &str = "records.batch-delete";

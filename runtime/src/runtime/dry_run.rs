@@ -6,7 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::{InvokeError, Runtime};
 use crate::deploy::DeployError;
-use crate::executor::{ComponentError, DryRun, Mode, PlayError, RunRequest, SyncRun};
+use crate::executor::{ComponentError, DryRun, Mode, PlayError, RunRequest, SyncRun, Urgency};
+use crate::host::Chain;
 use crate::model::{
     DeploymentId, EnvironmentId, ExecutionContext, Function, FunctionKind, JsonObject, OperationId, SyncId,
 };
@@ -136,6 +137,10 @@ impl Runtime {
                     metadata: new.metadata,
                     checkpoint: new.checkpoint.map(position),
                 }),
+                urgency: Urgency::Blocking,
+                is_kept: is_sync,
+                cancel: None,
+                chain: Chain::default(),
             })
             .await;
         outcome

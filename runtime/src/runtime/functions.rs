@@ -5,7 +5,7 @@ use std::sync::Arc;
 use quick_cache::sync::Cache;
 
 use super::{InvokeError, Runtime};
-use crate::executor::{Mode, RunRequest};
+use crate::executor::{Mode, RunRequest, Urgency};
 use crate::model::{EnvironmentId, ExecutionContext, Function, FunctionKind, OperationId, RunId};
 use crate::schema::Part;
 use crate::store::{Store, StoreError};
@@ -187,6 +187,29 @@ impl Runtime {
         action: &str,
         input: String,
     ) -> Result<String, InvokeError> {
+        let request = self
+            .run_request(
+                environment,
+                provider_config_key,
+                connection_id,
+                action,
+                input,
+                Urgency::Blocking,
+            )
+            .await?;
+        Ok(self.0.executor.run(request).await.output?)
+    }
+
+    /// What is to be run, once it is known that it can be.
+    pub(super) async fn run_request(
+        &self,
+        environment: &EnvironmentId,
+        provider_config_key: &str,
+        connection_id: &str,
+        action: &str,
+        input: String,
+        urgency: Urgency,
+    ) -> Result<RunRequest, InvokeError> {
         let parts = &self.0;
         let target = parts
             .connections
@@ -210,9 +233,7 @@ impl Runtime {
                 function: action.into(),
                 faults,
             })?;
-        let outcome = parts
-            .executor
-            .run(RunRequest {
+        Ok(RunRequest {
                 ctx: ExecutionContext {
                     environment_id: environment.clone(),
                     provider_config_key: provider_config_key.into(),
@@ -229,8 +250,10 @@ impl Runtime {
                 input,
                 sync: None,
                 mode: Mode::Live,
+                urgency,
+                is_kept: false,
+                cancel: None,
+                chain: Default::default(),
             })
-            .await;
-        Ok(outcome.output?)
     }
 }

@@ -130,6 +130,7 @@ impl Runtime {
             started_at_ms: started.at_ms,
             ended_at_ms: Some(self.0.clock.now_ms()),
             duration_us: Some(self.duration_us(started)),
+            usage: None,
         });
     }
 
@@ -199,6 +200,7 @@ impl Runtime {
             started_at_ms: started.at_ms,
             ended_at_ms: Some(self.0.clock.now_ms()),
             duration_us: Some(self.duration_us(started)),
+            usage: None,
         });
     }
 }

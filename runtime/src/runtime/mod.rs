@@ -1,6 +1,7 @@
 //! The composition root and the API for embedding programs. The HTTP server and the CLI are two such programs. Methods here
 //! delegate: what they do is decided below.
 
+mod actions;
 mod audit;
 mod authorization;
 mod caller;
@@ -11,6 +12,7 @@ mod encryption;
 mod functions;
 mod keys;
 mod logs;
+mod nested;
 mod offline;
 mod proxy_call;
 mod records;
@@ -21,6 +23,7 @@ mod webhooks;
 
 use std::sync::Arc;
 
+use crate::actions::Actions;
 use crate::authorize::Authorize;
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
@@ -46,12 +49,14 @@ use crate::store::{ConnectionPatch, ConnectionQuery, RecordKey, RecordPage, Stor
 use crate::variables::Variables;
 use crate::webhooks::Webhooks;
 
+pub use crate::actions::ActionsError;
 pub use crate::deletion::{PurgeQuery, Purged};
 pub use crate::deploy::{
     Allow, Capability, Consent, Deployed, FunctionPlan, IntegrationPlan, NewComponent, Plan, sentences, sign,
 };
 pub use crate::rotation::{KeyStatus, RotationError, RotationStatus};
 pub use audit::{Noted, Reading};
+pub use actions::{ActionError, BackgroundOptions, IDEMPOTENCY_KEY_CHARS_MAX, RETRIES_MAX};
 pub use caller::{Caller, Denied};
 pub use dry_run::{DryRunError, NewDryRun, Replay, ReplayError};
 pub use keys::{DEFAULT_ENVIRONMENT, KEYS_MAX, KEYS_RELOAD_INTERVAL_MS, KeysError, NewApiKey};
@@ -78,6 +83,7 @@ struct Parts {
     oauth: OAuth,
     proxy: Proxy,
     executor: Executor,
+    actions: Actions,
     deploy: Deploy,
     schemas: Schemas,
     records: Records,
@@ -109,6 +115,8 @@ pub enum InvokeError {
     },
     #[error("the input does not fit the schema of {function:?}: {}", faults.join("; "))]
     InvalidInput { function: String, faults: Vec<String> },
+    #[error(transparent)]
+    Actions(#[from] ActionsError),
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(transparent)]

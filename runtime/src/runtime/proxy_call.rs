@@ -200,6 +200,7 @@ impl Pending<'_> {
             started_at_ms: self.started_at_ms,
             ended_at_ms: Some(clock.now_ms()),
             duration_us: Some(i64::try_from(duration_us).unwrap_or(i64::MAX)),
+            usage: None,
         }
     }
 }

@@ -10,7 +10,8 @@ use tokio::task::JoinHandle;
 use super::audit;
 use super::functions::Functions;
 use super::keys::{KEYS_RELOAD_INTERVAL_MS, KEYS_USED_INTERVAL_MS, Keys};
-use super::{Parts, Runtime};
+use super::{Parts, Runtime, nested};
+use crate::actions::{Actions, ActionsParts, MAINTENANCE_INTERVAL_MS};
 use crate::authorize::{Authorize, AuthorizeParts, Waiting};
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
@@ -22,6 +23,7 @@ use crate::deploy::Deploy;
 use crate::encryption::{KeyError, KeySource, Keyring};
 use crate::engine::{CodeCache, Engine, EngineError, EngineOptions};
 use crate::executor::{Executor, ExecutorError, ExecutorParts, Sandbox};
+use crate::host::invoker;
 use crate::logs::{LogOptions, Logs};
 use crate::metrics::Metrics;
 use crate::oauth::{OAuth, OAuthParts, SetupError};
@@ -38,10 +40,8 @@ use crate::webhooks::{self, WebhookOptions, WebhookParts, Webhooks};
 
 const COMPILED_DIR: &str = "compiled";
 const DATABASE_FILE: &str = "nango.sqlite";
-/// How long [`Runtime::shutdown`] waits for syncs before it leaves them to be resumed at the next start.
-const SHUTDOWN_WAIT_MS: u64 = 10_000;
-/// How long it then waits for what else runs.
-const EXECUTOR_WAIT_MS: u64 = 1_000;
+/// How long [`Runtime::shutdown`] waits for runs that were ended to be written down.
+const END_WAIT_MS: u64 = 1_000;
 /// How long it waits for answers to webhooks.
 const WEBHOOKS_WAIT_MS: u64 = 2_000;
 const RETENTION_INTERVAL_MS: u64 = 600_000;
@@ -216,7 +216,8 @@ impl Runtime {
             bind_browser: config.oauth_bind_browser,
         });
         let engine = Engine::new(&EngineOptions {
-            concurrent_runs: config.limits.concurrent_runs,
+            // As many again for functions that are called by functions, which have slots of their own.
+            concurrent_runs: config.limits.concurrent_runs.saturating_mul(2),
             run_memory_bytes: config.limits.run_memory_bytes,
         })?;
         let code_cache = CodeCache::new(data_dir.path().join(COMPILED_DIR), code_key);
@@ -227,7 +228,9 @@ impl Runtime {
             recording_options(&config),
         );
         let schemas = Schemas::new(config.validation);
+        let (invoker, calls) = invoker();
         let executor = Executor::new(ExecutorParts {
+            invoker,
             sandbox: Sandbox::new(
                 engine,
                 code_cache,
@@ -258,6 +261,15 @@ impl Runtime {
             environment_name: Arc::clone(&environment_name),
             sync_runs_max: config.limits.concurrent_runs,
         });
+        let actions = Actions::new(ActionsParts {
+            store: store.clone(),
+            executor: executor.clone(),
+            connections: connections.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            environment_name: Arc::clone(&environment_name),
+            limits: config.limits.clone(),
+        });
         if alone {
             // As above for those who held these leases.
             store.release_leases().await?;
@@ -286,6 +298,7 @@ impl Runtime {
             oauth,
             proxy,
             executor,
+            actions,
             records,
             logs,
             recordings,
@@ -299,6 +312,9 @@ impl Runtime {
             _data_dir: data_dir,
         }));
         runtime.start_background();
+        let calls = nested::answer_all(Arc::downgrade(&runtime.0), calls);
+        // Not with the background: functions that are still running may call others.
+        tokio::spawn(calls);
         Ok(runtime)
     }
 
@@ -310,6 +326,17 @@ impl Runtime {
         let deletion = self.0.deletion.clone();
         self.0.background.add(tokio::spawn(async move { deletion.run().await }));
         self.start_webhooks();
+        let actions = self.0.actions.clone();
+        self.0.background.add(tokio::spawn(async move { actions.run().await }));
+        let (actions, clock) = (self.0.actions.clone(), self.0.clock.clone());
+        self.0.background.add(tokio::spawn(async move {
+            loop {
+                if let Err(error) = actions.maintain(clock.now_ms()).await {
+                    tracing::warn!(%error, "Old actions were not deleted: {error}");
+                }
+                clock.sleep(Duration::from_millis(MAINTENANCE_INTERVAL_MS)).await;
+            }
+        }));
         let (proxy, clock) = (self.0.proxy.clone(), self.0.clock.clone());
         self.0.background.add(tokio::spawn(async move {
             loop {
@@ -444,14 +471,25 @@ impl Runtime {
         }));
     }
 
-    /// Stops taking syncs, waits for those that run (10 s at most; the rest is resumed at the next start from its checkpoint) and
-    /// writes what is left of the log.
-    pub async fn shutdown(&self) {
+    /// Takes no queued work any more and tells all running functions to save what they have and return. To be called when the
+    /// order to stop comes, before requests under way are waited for.
+    pub fn begin_shutdown(&self) {
         self.0.background.stop();
-        if !self.0.scheduler.drain(SHUTDOWN_WAIT_MS).await {
-            tracing::warn!("Some syncs did not end within {SHUTDOWN_WAIT_MS} ms; they are resumed at the next start");
+        self.0.executor.ask_to_stop();
+    }
+
+    /// Stops taking queued work, tells running functions to return, waits for them (`limits.shutdown_timeout_ms` at most; a sync that
+    /// is ended then is resumed from its checkpoint, an action tried again within its retries) and writes what is left of the
+    /// log.
+    pub async fn shutdown(&self) {
+        self.begin_shutdown();
+        let wait_ms = self.0.config.limits.shutdown_timeout_ms;
+        let (syncs, actions) = tokio::join!(self.0.scheduler.drain(wait_ms), self.0.actions.drain(wait_ms));
+        if !syncs || !actions {
+            tracing::warn!("Some runs did not end within {wait_ms} ms (limits.shutdown_timeout_ms) and are ended");
         }
-        self.0.executor.shutdown(EXECUTOR_WAIT_MS).await;
+        self.0.executor.shutdown(END_WAIT_MS).await;
+        self.0.actions.drain(END_WAIT_MS).await;
         // What is on its way is sent again when its lease ends, should it not have an answer by then.
         self.0.webhooks.drain(WEBHOOKS_WAIT_MS).await;
         self.0.recordings.close().await;

@@ -51,7 +51,7 @@ pub struct MessageQuery {
 macro_rules! operation_columns {
     () => {
         "o.id, o.environment_id, o.kind, o.state, o.provider_config_key, o.connection_id, o.function, o.run_id, \
-         o.message, o.started_at_ms, o.ended_at_ms, o.duration_us"
+         o.message, o.started_at_ms, o.ended_at_ms, o.duration_us, o.usage"
     };
 }
 
@@ -264,6 +264,7 @@ fn operation(columns: &mut Columns<'_>) -> Result<Operation, StoreError> {
         started_at_ms: columns.get("started_at_ms")?,
         ended_at_ms: columns.get("ended_at_ms")?,
         duration_us: columns.get("duration_us")?,
+        usage: columns.json_or_null("usage")?,
     })
 }
 

@@ -50,7 +50,7 @@ impl Store {
             let mut sql = Sql::new(
                 self.dialect,
                 "INSERT INTO operations (id, environment_id, kind, state, provider_config_key, connection_id, function, \
-                 run_id, message, started_at_ms, ended_at_ms, duration_us, change, writer) ",
+                 run_id, message, started_at_ms, ended_at_ms, duration_us, change, writer, usage) ",
             );
             sql.values(chunk.iter().zip(&mut changes), |row, (operation, change)| {
                 row.bind(operation.id.as_str())
@@ -66,14 +66,15 @@ impl Store {
                     .bind(operation.ended_at_ms)
                     .bind(operation.duration_us)
                     .bind(change)
-                    .bind(writer_id);
+                    .bind(writer_id)
+                    .bind(usage(operation));
             });
             sql.push(
                 " ON CONFLICT (id) DO UPDATE SET state = excluded.state, \
                  provider_config_key = excluded.provider_config_key, connection_id = excluded.connection_id, \
                  function = excluded.function, run_id = excluded.run_id, message = excluded.message, \
                  ended_at_ms = excluded.ended_at_ms, duration_us = excluded.duration_us, change = excluded.change, \
-                 writer = excluded.writer",
+                 writer = excluded.writer, usage = excluded.usage",
             );
             sql.execute(&mut **transaction).await?;
         }
@@ -202,6 +203,14 @@ impl Store {
                 .await?;
         Ok(deleted.rows_affected())
     }
+}
+
+/// Numbers always have a JSON.
+fn usage(operation: &Operation) -> Option<String> {
+    operation
+        .usage
+        .as_ref()
+        .and_then(|usage| serde_json::to_string(usage).ok())
 }
 
 /// Takes `count` numbers of changes; gives the first. The transaction must commit soon: others wait.

@@ -19,6 +19,7 @@
 //!
 //! Statements are prepared once for each connection and then reused: the driver caches by the text of the statement.
 
+mod actions;
 mod api_keys;
 mod authorizations;
 mod checkpoints;
@@ -33,6 +34,7 @@ mod environment_variables;
 mod erasing;
 mod error;
 mod integrations;
+mod locks;
 mod log_queries;
 mod logs;
 mod oauth_clients;
@@ -56,6 +58,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use sqlx::AnyPool;
 
+pub use actions::{
+    ActionEnd, ActionInserted, ActionLease, ActionQuery, ActionRetry, ActionScope, ClaimedAction, RunningActions,
+    WaitingAction,
+};
 pub use connect_sessions::StoredConnectSession;
 pub use connections::{ConnectionPatch, ConnectionQuery};
 pub use credential_reads::CredentialReadQuery;

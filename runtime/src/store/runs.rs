@@ -164,7 +164,8 @@ impl Store {
         Ok(claimed)
     }
 
-    /// Ends the leases of all claimed runs, refreshes, revocations and webhooks on their way, so that they are claimed again at once. Only for whoever
+    /// Ends the leases of all claimed runs, actions, refreshes, revocations and webhooks on their way, so that they are claimed again
+    /// at once, and the locks of runs. Only for whoever
     /// knows that all former holders are dead, as the holder of a SQLite installation's data folder does.
     pub async fn release_leases(&self) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
@@ -180,6 +181,10 @@ impl Store {
         query("UPDATE webhooks SET lease_until_ms = 0 WHERE state = 'pending' AND lease_until_ms > 0")
             .execute(&mut *transaction)
             .await?;
+        query("UPDATE actions SET lease_until_ms = 0 WHERE state = 'running'")
+            .execute(&mut *transaction)
+            .await?;
+        query("DELETE FROM locks").execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(())
     }

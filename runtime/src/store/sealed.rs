@@ -133,6 +133,7 @@ mod tests {
 
     /// Columns of bytes that are not sealed.
     const OPEN: &[(&str, &str)] = &[
+        ("actions", "fingerprint"),
         ("api_keys", "sha256"),
         ("components", "bytes"),
         ("connect_sessions", "sha256"),

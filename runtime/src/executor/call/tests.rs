@@ -115,12 +115,13 @@ impl Bench {
             Entropy::seeded(1),
             self.timeout_ms,
         );
-        let Called { ended, mut state } = call(Call {
+        let Called { ended, mut state, .. } = call(Call {
             prepared: &FunctionPre::new(linked).unwrap(),
             state,
             export,
             timeout_ms: self.timeout_ms,
             stop: &self.stop,
+            cancel: None,
             hostcall_bytes_max: OUTPUT_BYTES,
         })
         .await;

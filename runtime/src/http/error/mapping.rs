@@ -17,10 +17,13 @@ use crate::oauth::{NoCredentials, NotObtained, OAuthError};
 use crate::proxy::{Phase, ProxyError};
 use crate::recordings::RecordingError;
 use crate::records::RecordsError;
-use crate::runtime::{Denied, DryRunError, InvokeError, KeysError, RecordsApiError, ReplayError, RotationError};
+use crate::runtime::{ActionError, ActionsError, Denied, DryRunError, InvokeError, KeysError, RecordsApiError, ReplayError, RotationError};
 use crate::store::StoreError;
 use crate::variables::VariablesError;
 use crate::webhooks::WebhooksError;
+
+/// When it is worth asking again, where the runtime itself is busy.
+const RETRY_AFTER_S: u64 = 1;
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
@@ -289,6 +292,7 @@ impl From<InvokeError> for ApiError {
                 };
                 Self::from_details(StatusCode::BAD_REQUEST, details)
             }
+            InvokeError::Actions(error) => error.into(),
             InvokeError::Run(error) => error.into(),
             InvokeError::Store(error) => error.into(),
         }
@@ -327,6 +331,36 @@ impl From<ReplayError> for ApiError {
     }
 }
 
+impl From<ActionsError> for ApiError {
+    fn from(error: ActionsError) -> Self {
+        let message = error.to_string();
+        match error {
+            ActionsError::QueueFull { .. } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_request", message).retry_after(Some(RETRY_AFTER_S))
+            }
+            // Both as draft-ietf-httpapi-idempotency-key-header says, 2.7.
+            ActionsError::KeyReused { .. } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", message)
+            }
+            ActionsError::KeyInFlight { .. } => {
+                Self::new(StatusCode::CONFLICT, "idempotency_key_in_use", message).retry_after(Some(RETRY_AFTER_S))
+            }
+            ActionsError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ActionError> for ApiError {
+    fn from(error: ActionError) -> Self {
+        let message = error.to_string();
+        match error {
+            ActionError::Unknown { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", message),
+            ActionError::Denied(error) => error.into(),
+            ActionError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<RunError> for ApiError {
     fn from(error: RunError) -> Self {
         let status = run_error_status(&error.code);
@@ -341,7 +375,8 @@ impl From<RunError> for ApiError {
             payload: error.payload.or(details.payload),
             ..details
         };
-        Self::from_details(status, details)
+        let is_busy = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        Self::from_details(status, details).retry_after(is_busy.then_some(RETRY_AFTER_S))
     }
 }
 
@@ -350,9 +385,15 @@ fn run_error_status(code: &str) -> StatusCode {
     match code {
         "script_http_error" | "script_api_rate_limit_error" => StatusCode::FAILED_DEPENDENCY,
         "script_aborted" => StatusCode::GONE,
-        "script_output_too_large" | "action_failure" | "invalid_action_output" | "invalid_action_input" => {
-            StatusCode::BAD_REQUEST
-        }
+        "too_many_request" => StatusCode::TOO_MANY_REQUESTS,
+        "shutting_down" => StatusCode::SERVICE_UNAVAILABLE,
+        // Of an action in the background whose connection or function went before its attempt.
+        "not_found" => StatusCode::NOT_FOUND,
+        "script_output_too_large"
+        | "unknown_connection"
+        | "action_failure"
+        | "invalid_action_output"
+        | "invalid_action_input" => StatusCode::BAD_REQUEST,
         // Codes are text because functions of later versions bring new ones: those are failures of the function as well.
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

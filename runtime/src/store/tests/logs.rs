@@ -26,6 +26,7 @@ fn operation(fixture: &Fixture, id: OperationId) -> Operation {
         started_at_ms: NOW_MS,
         ended_at_ms: None,
         duration_us: None,
+        usage: None,
     }
 }
 
@@ -234,6 +235,7 @@ async fn a_batch_is_written_and_operations_are_rewritten(store: Store) {
         message: "ended\0".to_owned(),
         ended_at_ms: Some(NOW_MS + 5),
         duration_us: Some(5_000),
+        usage: None,
         ..operations[7].clone()
     };
     let fields = serde_json::json!({"error": "\0"});

@@ -2,6 +2,7 @@
 //! with a fresh database of each kind. Postgres is the server that `NANGO_TEST_POSTGRES_URL` names; `make test` starts
 //! one.
 
+mod actions;
 mod api_keys;
 mod authorizations;
 mod checkpoints;

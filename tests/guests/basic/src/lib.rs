@@ -2,6 +2,7 @@
 
 mod bodies;
 mod bounds;
+mod calls;
 mod checkpoints;
 mod lists;
 mod requests;
@@ -11,10 +12,11 @@ use nango_guest_sdk::prelude::*;
 
 use bodies::{send_body, transfer};
 use bounds::{bounded_output, bounded_records};
+use calls::{call, call_sync, call_through, lock, nothing, rest, until_told};
 use checkpoints::{big_checkpoint, checkpoint};
 use lists::{list, list_items};
 use requests::{fetch, fetch_many, http_error, repeat, start_wait};
-use syncs::{bad_record, items, pages};
+use syncs::{bad_record, items, pages, patient_items};
 
 /// Answers at once.
 #[action]
@@ -122,7 +124,15 @@ nango_guest_sdk::functions!(
     big_checkpoint,
     items,
     pages,
+    patient_items,
     bad_record,
     bounded_output,
     bounded_records,
+    call,
+    call_through,
+    call_sync,
+    lock,
+    rest,
+    until_told,
+    nothing,
 );

@@ -62,6 +62,27 @@ pub fn items(nango: &Nango) -> Result<(), SyncError> {
     Ok(())
 }
 
+/// The same, slowly, and ends early when it is told to.
+#[sync(frequency = "every hour", models(Item), checkpoint = Position, metadata = Settings, auto_start = false)]
+pub fn patient_items(nango: &Nango) -> Result<(), SyncError> {
+    let settings: Settings = nango.connection().metadata()?;
+    let start = nango.checkpoint::<Position>()?.map_or(0, |position| position.page);
+    for page in start..settings.pages {
+        if nango.should_stop() {
+            return Ok(());
+        }
+        nango.sleep(std::time::Duration::from_millis(30));
+        let item = Item {
+            id: page.to_string(),
+            value: settings.value,
+        };
+        nango.records().save(&[item])?;
+        nango.save_checkpoint(&Position { page: page + 1 })?;
+    }
+    nango.clear_checkpoint()?;
+    Ok(())
+}
+
 /// Saves the records of an upstream's pages: arrays of items, joined by `Link`.
 #[sync(frequency = "every hour", models(Item), metadata = Settings, auto_start = false)]
 pub fn pages(nango: &Nango) -> Result<(), SyncError> {

@@ -1,0 +1,139 @@
+//! `nango-runtime runs`: actions in the background, and those that were asked for under an idempotency key.
+
+use http::Method;
+use serde_json::Value;
+
+use super::client::Client;
+use super::output::{self, Output, list_at, text_at};
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Runs {
+    /// What is queued, runs or has ended, newest first
+    List {
+        /// Only of this integration
+        #[arg(long, value_name = "KEY")]
+        integration: Option<String>,
+        /// Only for this connection
+        #[arg(long, value_name = "ID")]
+        connection: Option<String>,
+        /// Only this action
+        #[arg(long, value_name = "NAME")]
+        function: Option<String>,
+        /// Only in this state: queued, running, succeeded, failed or cancelled
+        #[arg(long)]
+        state: Option<String>,
+        /// Lines a page, 500 at most
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        /// Where to read on: the next_cursor of an earlier page
+        #[arg(long)]
+        cursor: Option<String>,
+    },
+    /// How one stands, and its output or error
+    Show { id: String },
+    /// End one that is queued or runs; one that has ended stays as it is
+    Cancel { id: String },
+}
+
+pub async fn run(command: Runs, client: &Client, output: Output) -> anyhow::Result<()> {
+    match command {
+        Runs::List {
+            integration,
+            connection,
+            function,
+            state,
+            limit,
+            cursor,
+        } => {
+            let answer = client
+                .request(Method::GET, &["actions"])
+                .query("integration", integration.as_ref())
+                .query("connection", connection.as_ref())
+                .query("function", function.as_ref())
+                .query("state", state.as_ref())
+                .query("cursor", cursor.as_ref())
+                .query("limit", Some(limit))
+                .answer()
+                .await?;
+            output.show(&answer, table)?;
+            output.note_next_page(&answer);
+        }
+        Runs::Show { id } => {
+            let mut answer = client.request(Method::GET, &["actions", &id]).answer().await?;
+            if text_at(&answer, "/data/state") == "succeeded" {
+                let result = client.request(Method::GET, &["action", &id]).answer().await?;
+                if let Some(Value::Object(shown)) = answer.get_mut("data") {
+                    shown.insert("output".to_owned(), result);
+                }
+            }
+            output.show(&answer, details)?;
+        }
+        Runs::Cancel { id } => {
+            let request = client.request(Method::POST, &["action", &id, "cancel"]);
+            let answer = request.answer().await?;
+            output.show(&answer, |answer| match text_at(answer, "/data/state").as_str() {
+                // Whoever runs it has been told.
+                "running" => format!("{id} is being cancelled"),
+                state => format!("{id} is {state}"),
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn table(answer: &Value) -> String {
+    let row = |run: &Value| {
+        [
+            text_at(run, "/id"),
+            text_at(run, "/state"),
+            attempts(run),
+            text_at(run, "/provider_config_key"),
+            text_at(run, "/connection_id"),
+            text_at(run, "/function"),
+            text_at(run, "/created_at"),
+            text_at(run, "/error/code"),
+        ]
+    };
+    let rows: Vec<[String; 8]> = list_at(answer, "/data").iter().map(row).collect();
+    let heading = [
+        "id",
+        "state",
+        "attempts",
+        "integration",
+        "connection",
+        "action",
+        "created",
+        "error",
+    ];
+    output::table(heading, &rows, "No actions in the background")
+}
+
+/// Those begun, of those that may be.
+fn attempts(run: &Value) -> String {
+    let count = |pointer: &str| run.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+    format!("{}/{}", count("/attempts"), count("/retries_max").saturating_add(1))
+}
+
+fn details(answer: &Value) -> String {
+    let run = answer.get("data").unwrap_or(answer);
+    output::fields(&[
+        ("id", text_at(run, "/id")),
+        ("state", text_at(run, "/state")),
+        ("attempts", attempts(run)),
+        ("integration", text_at(run, "/provider_config_key")),
+        ("connection", text_at(run, "/connection_id")),
+        ("action", text_at(run, "/function")),
+        ("last run", text_at(run, "/run_id")),
+        ("created", text_at(run, "/created_at")),
+        ("started", text_at(run, "/started_at")),
+        ("ended", text_at(run, "/ended_at")),
+        ("next attempt", text_at(run, "/due_at")),
+        ("error", error(run)),
+        ("output", run.get("output").map_or_else(String::new, Value::to_string)),
+    ])
+}
+
+fn error(run: &Value) -> String {
+    let (code, message) = (text_at(run, "/error/code"), text_at(run, "/error/message"));
+    if code.is_empty() { code } else { format!("{code}: {message}") }
+}

@@ -1,0 +1,83 @@
+//! What is asked of the executor, and what it gives.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Cancel, Mode};
+use crate::connections::Target;
+use crate::host::Chain;
+use crate::model::{ConnectionKey, Counts, ExecutionContext, Function, RunError, SyncId, Usage};
+use crate::recording::Recording;
+
+/// What to run.
+#[derive(Debug)]
+pub struct RunRequest {
+    pub ctx: ExecutionContext,
+    pub function: Arc<Function>,
+    pub provider: Arc<str>,
+    pub environment_name: Arc<str>,
+    pub connection_key: ConnectionKey,
+    /// The connection as it is at the beginning: its secrets are masked in what is logged.
+    pub target: Arc<Target>,
+    /// JSON text; `null` when there is none.
+    pub input: String,
+    /// For a sync.
+    pub sync: Option<SyncRun>,
+    pub mode: Mode,
+    /// Whether somebody waits for the answer.
+    pub urgency: Urgency,
+    /// Whether what it gives is kept in the database: its error is told without the connection's secrets then.
+    pub is_kept: bool,
+    /// Ends the run early.
+    pub cancel: Option<Cancel>,
+    /// The functions that called one another until this one was called; empty unless a function did.
+    pub chain: Chain,
+}
+
+/// Who comes first when there are more runs than slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// Somebody waits for the answer.
+    Blocking,
+    /// It was asked for in the background.
+    Background,
+}
+
+#[derive(Clone, Debug)]
+pub struct SyncRun {
+    pub sync_id: SyncId,
+    pub variant: String,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct RunOutcome {
+    /// An action's output as JSON text.
+    pub output: Result<String, RunError>,
+    /// What a sync did, by model.
+    pub result: BTreeMap<String, Counts>,
+    pub duration_us: i64,
+    /// Of a dry run: all that it did and would have done, without secrets.
+    pub recording: Option<Box<Recording>>,
+    pub usage: Usage,
+    /// The function was told to stop before its end and did: there is more to do.
+    pub interrupted: bool,
+    /// The function was never called: no slot was free, or its component cannot be run.
+    pub refused: bool,
+}
+
+impl RunOutcome {
+    /// Of a run that never began.
+    #[must_use]
+    pub fn failed(error: RunError) -> Self {
+        Self {
+            output: Err(error),
+            result: BTreeMap::new(),
+            duration_us: 0,
+            recording: None,
+            usage: Usage::default(),
+            interrupted: false,
+            refused: true,
+        }
+    }
+}
