@@ -2,30 +2,42 @@
 //! lease ends, somebody claims the run again, it goes on from its checkpoint) and a process that was thought dead cannot write over
 //! its successor.
 
-use std::sync::Arc;
+pub mod planned;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Entropy};
 use crate::connections::{Connections, ConnectionsError};
 use crate::executor::{Executor, Mode, RunOutcome, RunRequest, SyncRun};
 use crate::logs::Logs;
 use crate::model::{
-    Connection, ExecutionContext, FunctionKind, Operation, OperationId, OperationKind, OperationState, Run, RunError,
-    RunState, Sync,
+    BASE_VARIANT, Connection, EnvironmentId, ExecutionContext, Fence, Function, FunctionKind, Operation, OperationId,
+    OperationKind, OperationState, Run, RunError, RunId, RunState, Sync,
 };
-use crate::store::{ClaimedRun, Store, StoreError};
+use crate::store::{ClaimedRun, Retry, Store, StoreError};
 
 /// A claimed run that is not renewed for so long is somebody else's.
 pub const LEASE_MS: i64 = 30_000;
-/// A lease is renewed well before it ends: twice may fail.
-const LEASE_RENEWAL_MS: u64 = 10_000;
+/// A lease is renewed well before it ends, and often: this is how long a run that another process cancelled goes on at most
+/// when it writes nothing.
+const LEASE_RENEWAL_MS: u64 = 3_000;
 /// Runs are found at the latest after this long, should a wake-up be lost or another process queue them.
 const POLL_INTERVAL_MS: u64 = 1_000;
 /// Tries to write the end of a run before it is left to its lease.
 const FINISH_TRIES_MAX: u32 = 5;
 const FINISH_RETRY_MS: u64 = 500;
+/// Due syncs queued, and connections looked after, by one statement or step.
+const BATCH_MAX: i64 = 256;
+/// A lease that ends later than this was given while the clock was ahead.
+const LEASE_MS_MAX: i64 = 10 * LEASE_MS;
+/// The longest wait before a retry.
+const RETRY_WAIT_MS_MAX: i64 = 60 * 60 * 1_000;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -43,6 +55,19 @@ struct Parts {
     /// One permit for each sync run this process may have going; all of them free means idle.
     slots: Arc<Semaphore>,
     slots_max: u32,
+    retries: Retries,
+    /// The runs under way in this process.
+    running: Mutex<HashMap<RunId, CancellationToken>>,
+    /// The time of the last tick: a clock that was set back shows.
+    ticked_at_ms: AtomicI64,
+}
+
+/// How often a failed run is repeated before its next slot, and how long is waited before the first time, in milliseconds;
+/// twice as long before each further one.
+#[derive(Clone, Copy, Debug)]
+pub struct Retries {
+    pub max: u32,
+    pub wait_ms: u64,
 }
 
 /// What a scheduler is made of.
@@ -56,6 +81,7 @@ pub struct SchedulerParts {
     pub environment_name: Arc<str>,
     /// Sync runs at the same time in this process.
     pub sync_runs_max: u32,
+    pub retries: Retries,
 }
 
 impl Scheduler {
@@ -72,6 +98,10 @@ impl Scheduler {
             wake: Notify::new(),
             slots: Arc::new(Semaphore::new(parts.sync_runs_max as usize)),
             slots_max: parts.sync_runs_max,
+            retries: parts.retries,
+            running: Mutex::new(HashMap::new()),
+            // So that the first tick looks for what a clock that was ahead left behind.
+            ticked_at_ms: AtomicI64::new(i64::MAX),
         }))
     }
 
@@ -80,8 +110,79 @@ impl Scheduler {
         self.0.wake.notify_one();
     }
 
-    /// Claims as many queued runs as there are free slots and starts them. Gives how many.
+    /// Ends a run at once if it is under way in this process. Others find out by their fence.
+    pub fn stop(&self, run_id: &RunId) {
+        if let Some(stop) = self.running().get(run_id) {
+            stop.cancel();
+        }
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<RunId, CancellationToken>> {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives connections the syncs that are deployed, queues what is due, claims as many queued runs as there are free slots
+    /// and starts them. Gives how many it started.
     pub async fn tick(&self, now_ms: i64) -> Result<usize, StoreError> {
+        if now_ms < self.0.ticked_at_ms.load(Ordering::Acquire) {
+            let moved = self.0.store.rejoin_grid(now_ms, now_ms + LEASE_MS_MAX).await?;
+            if moved > 0 {
+                tracing::warn!("The clock was set back; {moved} syncs wait for the next slot by the new time");
+            }
+        }
+        self.0.ticked_at_ms.store(now_ms, Ordering::Release);
+        self.update_schedules(now_ms).await?;
+        let entropy = &self.0.entropy;
+        let (due, _) = self
+            .0
+            .store
+            .enqueue_due_syncs(now_ms, BATCH_MAX, || RunId::new(now_ms, entropy.bytes()))
+            .await?;
+        if i64::try_from(due).unwrap_or(i64::MAX) >= BATCH_MAX {
+            // There may be more.
+            self.wake();
+        }
+        self.start_queued(now_ms).await
+    }
+
+    /// Makes, changes and removes the syncs of connections that are new or whose functions were deployed.
+    async fn update_schedules(&self, now_ms: i64) -> Result<(), StoreError> {
+        let stale = self.0.store.stale_schedules(BATCH_MAX).await?;
+        let mut deployed: HashMap<(EnvironmentId, String), Vec<Function>> = HashMap::new();
+        for connection in &stale {
+            let integration = (
+                connection.environment_id.clone(),
+                connection.provider_config_key.clone(),
+            );
+            if !deployed.contains_key(&integration) {
+                let functions = self.0.store.functions(&integration.0, Some(&integration.1)).await?;
+                deployed.insert(integration.clone(), functions);
+            }
+            let owner = planned::Owner {
+                environment_id: &connection.environment_id,
+                connection_key: &connection.connection_key,
+                connection_id: &connection.connection_id,
+            };
+            let wanted: Vec<Sync> = deployed
+                .get(&integration)
+                .into_iter()
+                .flatten()
+                .filter(|function| function.manifest.kind == FunctionKind::Sync)
+                .map(|function| planned::sync(function, BASE_VARIANT, owner, now_ms, &self.0.entropy))
+                .collect();
+            match self.0.store.update_schedules(connection, &wanted, now_ms).await {
+                // The connection was deleted meanwhile.
+                Ok(_) | Err(StoreError::ParentGone(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if i64::try_from(stale.len()).unwrap_or(i64::MAX) >= BATCH_MAX {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    async fn start_queued(&self, now_ms: i64) -> Result<usize, StoreError> {
         let free = i64::try_from(self.0.slots.available_permits()).unwrap_or(i64::MAX);
         if free == 0 {
             return Ok(0);
@@ -126,12 +227,25 @@ impl Scheduler {
 
     async fn execute(&self, claimed: ClaimedRun) {
         let ClaimedRun { mut run, fence } = claimed;
-        let outcome = tokio::select! {
-            outcome = self.outcome(&run) => outcome,
-            () = self.lease_lost(&run, fence) => {
-                tracing::warn!(run.id = %run.id, "Run {} was taken over by another process and stops here", run.id);
-                return;
+        let stop = CancellationToken::new();
+        self.running().insert(run.id.clone(), stop.clone());
+        // Waits for the guest's end also when the lease is lost, so that nothing of it goes on unseen.
+        let outcome = {
+            let outcome = self.outcome(&run, fence, &stop);
+            tokio::pin!(outcome);
+            tokio::select! {
+                outcome = &mut outcome => Some(outcome),
+                () = self.lease_lost(&run, fence) => {
+                    stop.cancel();
+                    outcome.await;
+                    None
+                }
             }
+        };
+        self.running().remove(&run.id);
+        let Some(outcome) = outcome.filter(|_| !stop.is_cancelled()) else {
+            tracing::info!(run.id = %run.id, "Run {} was cancelled or taken over by another process and stopped here", run.id);
+            return;
         };
         let now_ms = self.0.clock.now_ms();
         run.ended_at_ms = Some(now_ms);
@@ -143,12 +257,32 @@ impl Scheduler {
             RunState::Failed
         };
         run.error = outcome.output.err();
-        self.finish(&run, fence).await;
+        let retry = self.retry(&run, now_ms).await;
+        self.finish(&run, fence, retry).await;
+    }
+
+    /// Whether a run that ended is repeated before its next slot.
+    async fn retry(&self, run: &Run, now_ms: i64) -> Retry {
+        if run.state == RunState::Succeeded {
+            return Retry::Succeeded;
+        }
+        let Some(sync_id) = &run.sync_id else {
+            return Retry::Failed;
+        };
+        let failures = match self.0.store.sync(sync_id).await {
+            Ok(Some(sync)) => u32::try_from(sync.failures).unwrap_or(u32::MAX),
+            Ok(None) => return Retry::Failed,
+            Err(error) => {
+                tracing::warn!(%error, "Whether run {} is retried is not known; it waits for its next slot: {error}", run.id);
+                return Retry::Failed;
+            }
+        };
+        retry_at(self.0.retries, failures, now_ms).map_or(Retry::Failed, Retry::FailedRetryAt)
     }
 
     /// Runs the function, or says why it cannot be run.
-    async fn outcome(&self, run: &Run) -> RunOutcome {
-        match self.request(run).await {
+    async fn outcome(&self, run: &Run, fence: i64, stop: &CancellationToken) -> RunOutcome {
+        match self.request(run, fence, stop).await {
             Ok(request) => self.0.executor.run(request).await,
             Err(error) => {
                 self.log_refusal(run, &error);
@@ -182,7 +316,7 @@ impl Scheduler {
         });
     }
 
-    async fn request(&self, run: &Run) -> Result<RunRequest, NotRunnable> {
+    async fn request(&self, run: &Run, fence: i64, stop: &CancellationToken) -> Result<RunRequest, NotRunnable> {
         let (sync, connection) = self.sync_of(run).await?;
         let target = self
             .0
@@ -219,6 +353,11 @@ impl Scheduler {
             sync: Some(SyncRun {
                 sync_id: sync.id,
                 variant: sync.variant,
+                fence: Some(Fence {
+                    run_id: run.id.clone(),
+                    number: fence,
+                }),
+                stop: stop.clone(),
             }),
             mode: Mode::Live,
         })
@@ -256,9 +395,9 @@ impl Scheduler {
         }
     }
 
-    async fn finish(&self, run: &Run, fence: i64) {
+    async fn finish(&self, run: &Run, fence: i64, retry: Retry) {
         for attempt in 1..=FINISH_TRIES_MAX {
-            match self.0.store.finish_sync_run(run, fence).await {
+            match self.0.store.finish_sync_run(run, fence, retry).await {
                 Ok(true) => return,
                 Ok(false) => {
                     tracing::warn!(run.id = %run.id, "Run {} was taken over by another process; its end is not recorded here", run.id);
@@ -271,6 +410,16 @@ impl Scheduler {
             }
         }
     }
+}
+
+/// When a run is repeated that failed after `failures` others in a row.
+fn retry_at(retries: Retries, failures: u32, now_ms: i64) -> Option<i64> {
+    if failures >= retries.max {
+        return None;
+    }
+    let wait_ms = i64::try_from(retries.wait_ms).unwrap_or(RETRY_WAIT_MS_MAX);
+    let wait_ms = wait_ms.saturating_mul(1 << failures.min(20)).min(RETRY_WAIT_MS_MAX);
+    Some(now_ms.saturating_add(wait_ms))
 }
 
 /// Why a queued run cannot be run at all.
@@ -294,5 +443,19 @@ impl From<NotRunnable> for RunError {
             payload: None,
             upstream: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_wait_longer_each_time_and_end() {
+        let retries = Retries { max: 3, wait_ms: 1_000 };
+        let at: Vec<Option<i64>> = (0..5).map(|failures| retry_at(retries, failures, 10)).collect();
+        assert_eq!(at, [Some(1_010), Some(2_010), Some(4_010), None, None]);
+        let never = Retries { max: 0, wait_ms: 1_000 };
+        assert_eq!(retry_at(never, 0, 10), None);
     }
 }

@@ -99,6 +99,7 @@ mod tests {
                 input,
                 output: None,
                 frequency: None,
+                auto_start: true,
                 models: std::collections::BTreeMap::new(),
                 metadata: None,
                 checkpoint: None,

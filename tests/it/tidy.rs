@@ -128,7 +128,10 @@ const WALLS: &[(&str, &[&str])] = &[
     ("data_dir", &[]),
     // `credentials` for the one type that a key is.
     ("rotation", &["store", "encryption", "credentials"]),
-    ("scheduler", &["executor", "store", "connections", "config", "logs"]),
+    (
+        "scheduler",
+        &["executor", "store", "deploy", "connections", "config", "logs"],
+    ),
     // `records` for the one form in which a record is shown.
     ("http", &["runtime", "config", "records"]),
     ("cli", &["runtime", "http", "config", "credentials", "telemetry"]),

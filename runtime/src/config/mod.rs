@@ -45,6 +45,7 @@ pub struct Config {
     pub override_hosts: Vec<String>,
     /// Which runs are recorded, so that they can be replayed.
     pub record_runs: RecordRuns,
+    pub sync_already_running: AlreadyRunning,
     pub limits: Limits,
 }
 
@@ -58,6 +59,10 @@ pub struct Limits {
     pub run_memory_bytes: usize,
     pub action_timeout_ms: u64,
     pub sync_timeout_ms: u64,
+    /// Repetitions of a failed scheduled run before its next slot.
+    pub sync_retries: u32,
+    /// Before the first of them; doubled for each further one.
+    pub sync_retry_wait_ms: u64,
     pub action_output_bytes: usize,
     /// Body of an answer that a function may read.
     pub response_body_bytes: usize,
@@ -98,6 +103,14 @@ pub struct LogSettings {
     /// Directives of `tracing_subscriber::EnvFilter`.
     pub filter: String,
     pub format: LogFormat,
+}
+
+/// What triggering a sync that is queued or running already is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AlreadyRunning {
+    Conflict,
+    Success,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -203,6 +216,7 @@ impl std::fmt::Debug for Config {
             .field("egress_allow", &self.egress_allow)
             .field("override_hosts", &self.override_hosts)
             .field("record_runs", &self.record_runs)
+            .field("sync_already_running", &self.sync_already_running)
             .field("limits", &self.limits)
             .finish()
     }

@@ -55,6 +55,7 @@ pub(super) fn validate(layers: &Layers) -> Result<(Config, LogSettings), ConfigE
             "a list of hosts such as [\"api.example.com\", \".example.com\"]",
         )?,
         record_runs: typed(layers, "record_runs", "\"off\", \"failed\" or \"all\"")?,
+        sync_already_running: typed(layers, "sync_already_running", "\"conflict\" or \"success\"")?,
         limits: limits(layers)?,
     };
     let log = LogSettings {
@@ -133,7 +134,7 @@ fn range_of(name: &str) -> (u64, u64, &'static str) {
             RUN_MEMORY_BYTES_MAX,
             "bytes from 1048576 (1 MiB) to 4294967296 (4 GiB)",
         ),
-        "proxy_rate_limit_retries" => (0, 10, "a number from 0 to 10"),
+        "proxy_rate_limit_retries" | "sync_retries" => (0, 10, "a number from 0 to 10"),
         "proxy_rate_limit_queue" => (1, RATE_LIMIT_QUEUE_MAX, "a number from 1 to 1000000"),
         name if name.ends_with("_ms") => (1, TIMEOUT_MS_MAX, "milliseconds from 1 to 604800000 (a week)"),
         name if name.ends_with("_bytes") => (1, BYTES_MAX, "bytes from 1 to 17179869184 (16 GiB)"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use wasmtime::{Store, StoreContextMut, Trap, UpdateDeadline};
 
 use crate::host::{Error, FunctionPre, GuestState};
@@ -22,6 +23,8 @@ pub(super) struct Call<'a> {
     pub(super) timeout_ms: u64,
     /// Ends the call when set.
     pub(super) stop: &'a Arc<AtomicBool>,
+    /// Ends this call alone.
+    pub(super) stop_one: Option<CancellationToken>,
     /// At least this much may be passed to the host.
     pub(super) hostcall_bytes_max: usize,
 }
@@ -49,9 +52,26 @@ pub(super) enum Ended {
 
 pub(super) async fn call(call: Call<'_>) -> Called {
     let timeout = Duration::from_millis(call.timeout_ms);
-    let mut store = store(call.prepared.engine(), call.state, call.stop, call.hostcall_bytes_max);
+    let stop_one = call.stop_one.clone();
+    let mut store = store(
+        call.prepared.engine(),
+        call.state,
+        call.stop,
+        call.stop_one,
+        call.hostcall_bytes_max,
+    );
     // The timeout ends waits on the host, the epoch ends loops in the guest. It registers no timer unless the call waits.
-    let ended = tokio::time::timeout(timeout, invoke(&mut store, call.prepared, call.export)).await;
+    let invoked = tokio::time::timeout(timeout, invoke(&mut store, call.prepared, call.export));
+    let ended = match &stop_one {
+        Some(stop) => stop.run_until_cancelled(invoked).await,
+        None => Some(invoked.await),
+    };
+    let Some(ended) = ended else {
+        return Called {
+            ended: Ended::Stopped,
+            state: store.into_data(),
+        };
+    };
     let state = store.into_data();
     let ended = match ended {
         Ok(Ok(returned)) => Ended::Returned(returned),
@@ -72,6 +92,7 @@ fn store(
     engine: &wasmtime::Engine,
     state: GuestState,
     stop: &Arc<AtomicBool>,
+    stop_one: Option<CancellationToken>,
     hostcall_bytes_max: usize,
 ) -> Store<GuestState> {
     let mut store = Store::new(engine, state);
@@ -82,7 +103,8 @@ fn store(
     let stop = Arc::clone(stop);
     // Touches nothing but the store's data: an instance may be interrupted half-way through a bulk operation.
     store.epoch_deadline_callback(move |store: StoreContextMut<'_, GuestState>| {
-        if stop.load(Ordering::Acquire) || store.data().past_deadline() {
+        let is_stopped = stop_one.as_ref().is_some_and(CancellationToken::is_cancelled);
+        if is_stopped || stop.load(Ordering::Acquire) || store.data().past_deadline() {
             return Ok(UpdateDeadline::Interrupt);
         }
         // tokio's own yield goes to the end of the queue; wasmtime's would be polled again before other guests.

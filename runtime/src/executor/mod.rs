@@ -20,6 +20,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Entropy};
 use crate::config::Limits;
@@ -29,7 +30,7 @@ use crate::engine::{EngineError, MemoryLimiter};
 use crate::host::{GuestState, Reach, RunFacts, RunLog, RunSink, Sender, Services};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
-use crate::model::{Counts, ExecutionContext, Function, FunctionKind, Manifest, RunError, SyncId};
+use crate::model::{Counts, ExecutionContext, Fence, Function, FunctionKind, Manifest, RunError, SyncId};
 use crate::proxy::Proxy;
 use crate::recording::Recording;
 use crate::recordings::Recordings;
@@ -95,6 +96,10 @@ pub struct RunRequest {
 pub struct SyncRun {
     pub sync_id: SyncId,
     pub variant: String,
+    /// Of the claim under which it runs: what it writes is refused once the claim is lost. None when it writes nothing.
+    pub fence: Option<Fence>,
+    /// Ends the run at once, wherever it is.
+    pub stop: CancellationToken,
 }
 
 /// What came of it.
@@ -284,7 +289,9 @@ impl Inner {
             function: &request.function.name,
             trigger: trigger(request),
         };
-        let called = self.room.call(&prepared, state, export, timeout_ms(limits, kind)).await;
+        let stop = request.sync.as_ref().map(|sync| sync.stop.clone());
+        let timeout_ms = timeout_ms(limits, kind);
+        let called = self.room.call(&prepared, state, export, timeout_ms, stop).await;
         let Called { ended, mut state } = called;
         Attempt {
             output: outcome::of_run(ended, &mut state, kind, limits),
@@ -312,9 +319,13 @@ impl Inner {
             // Syncs take long: whoever looks should see them at work.
             log.announce();
         }
+        let services = match request.sync.as_ref().and_then(|sync| sync.fence.as_ref()) {
+            Some(fence) => Arc::new(self.services.fenced(fence)),
+            None => Arc::clone(&self.services),
+        };
         let reach = match taping {
-            None => Reach::live(Arc::clone(&self.services)),
-            Some(taping) => taping.reach(&self.services, request),
+            None => Reach::live(services),
+            Some(taping) => taping.reach(&services, request),
         };
         let facts = RunFacts {
             reach: reach.clone(),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::FutureExt;
 use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
 
 use super::call::{self, Call, Called, Ended, Export};
 use super::components::{Components, Prepared};
@@ -155,7 +156,7 @@ impl Room {
             Entropy::from_seed([0; 32]),
             DESCRIBE_TIMEOUT_MS,
         );
-        let called = self.call(&prepared, state, Export::Describe, DESCRIBE_TIMEOUT_MS);
+        let called = self.call(&prepared, state, Export::Describe, DESCRIBE_TIMEOUT_MS, None);
         // A panic of the host ends this deploy, not the task that waits for it without a word.
         let Ok(Called { ended, mut state }) = AssertUnwindSafe(called).catch_unwind().await else {
             return Err(failed(outcome::host_panicked().message));
@@ -177,6 +178,7 @@ impl Room {
         state: GuestState,
         export: Export<'_>,
         timeout_ms: u64,
+        stop_one: Option<CancellationToken>,
     ) -> Called {
         call::call(Call {
             prepared,
@@ -184,6 +186,7 @@ impl Room {
             export,
             timeout_ms,
             stop: &self.stop,
+            stop_one,
             hostcall_bytes_max: self.limits.action_output_bytes,
         })
         .await
@@ -208,7 +211,8 @@ impl Room {
             function: &recording.subject.function,
             trigger,
         };
-        let called = AssertUnwindSafe(self.call(&prepared, state, export, timeout_ms(&self.limits, kind)));
+        let timeout_ms = timeout_ms(&self.limits, kind);
+        let called = AssertUnwindSafe(self.call(&prepared, state, export, timeout_ms, None));
         let output = match called.catch_unwind().await {
             Ok(Called { ended, mut state }) => outcome::of_run(ended, &mut state, kind, &self.limits),
             Err(_panic) => Err(outcome::host_panicked()),

@@ -77,9 +77,10 @@ impl From<ConnectionsError> for Fault {
 
 impl From<RecordsError> for Fault {
     fn from(error: RecordsError) -> Self {
-        if let RecordsError::Store(_) = &error {
-            return internal(&error);
-        }
+        let error = match error {
+            RecordsError::Store(error) => return error.into(),
+            error => error,
+        };
         // Everything else is about what the guest gave, so that it may see the cause as well.
         let message = match std::error::Error::source(&error) {
             Some(cause) => format!("{error}: {cause}"),
@@ -91,6 +92,10 @@ impl From<RecordsError> for Fault {
 
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
+        if let StoreError::Superseded { .. } = &error {
+            // Whatever the guest did next would be refused as well.
+            return Self::Trap(wasmtime::Error::new(error));
+        }
         internal(&error)
     }
 }

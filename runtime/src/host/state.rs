@@ -14,7 +14,7 @@ use crate::config::Limits;
 use crate::connections::Connections;
 use crate::engine::MemoryLimiter;
 use crate::logs::Logs;
-use crate::model::{ConnectionKey, Counts, ExecutionContext, FunctionManifest};
+use crate::model::{ConnectionKey, Counts, ExecutionContext, Fence, FunctionManifest};
 use crate::proxy::Proxy;
 use crate::records::Records;
 use crate::store::Store;
@@ -22,7 +22,7 @@ use crate::store::Store;
 /// Answers and requests under way that one run may hold at the same time.
 const HOST_HANDLES_MAX: usize = 1_000;
 
-/// The parts that imports call. One for the whole process.
+/// The parts that imports call. One for the whole process, and one for each run that writes under a fence.
 pub(crate) struct Services {
     pub(crate) proxy: Proxy,
     pub(crate) connections: Connections,
@@ -30,6 +30,20 @@ pub(crate) struct Services {
     pub(crate) store: Store,
     pub(crate) logs: Logs,
     pub(crate) limits: Limits,
+}
+
+impl Services {
+    /// The same parts for one claim of a run: what it writes is refused once the run is somebody else's.
+    pub(crate) fn fenced(&self, fence: &Fence) -> Self {
+        Self {
+            proxy: self.proxy.clone(),
+            connections: self.connections.clone(),
+            records: self.records.fenced(fence.clone()),
+            store: self.store.fenced(fence.clone()),
+            logs: self.logs.clone(),
+            limits: self.limits.clone(),
+        }
+    }
 }
 
 /// For what and for whom a run is.

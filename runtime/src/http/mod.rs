@@ -36,6 +36,7 @@ mod replay;
 mod serve;
 mod service;
 mod session;
+mod sync_commands;
 mod sync_status;
 mod sync_trigger;
 mod target;
@@ -43,7 +44,7 @@ mod timestamp;
 mod workers;
 
 use axum::Router;
-use axum::routing::{any, delete, get, patch, post};
+use axum::routing::{any, delete, get, patch, post, put};
 use http::{Method, StatusCode, Uri};
 
 use crate::clock::Entropy;
@@ -84,6 +85,12 @@ routes! {
     get    "/metrics"                                           => metrics::show, Some(Scope::MetricsRead);
     post   "/action/trigger"                                    => action::trigger, Some(Scope::ActionsExecute);
     post   "/sync/trigger"                                      => sync_trigger::trigger, Some(Scope::SyncsExecute);
+    post   "/sync/start"                                        => sync_commands::start, Some(Scope::SyncsExecute);
+    post   "/sync/pause"                                        => sync_commands::pause, Some(Scope::SyncsExecute);
+    post   "/sync/cancel"                                       => sync_commands::cancel, Some(Scope::SyncsExecute);
+    put    "/sync/update-connection-frequency"                  => sync_commands::update_frequency, Some(Scope::SyncsExecute);
+    post   "/sync/{name}/variant/{variant}"                     => sync_commands::create_variant, Some(Scope::SyncsExecute);
+    delete "/sync/{name}/variant/{variant}"                     => sync_commands::delete_variant, Some(Scope::SyncsExecute);
     get    "/sync/status"                                       => sync_status::status, Some(Scope::SyncsRead);
     get    "/records"                                           => records::list, Some(Scope::RecordsRead);
     get    "/connections"                                       => connections::list, Some(Scope::ConnectionsList);

@@ -167,7 +167,7 @@ fn execution_status(run: &Run) -> &'static str {
 }
 
 /// In the largest unit that needs no fraction.
-fn frequency_text(frequency_ms: i64) -> String {
+pub(super) fn frequency_text(frequency_ms: i64) -> String {
     const UNITS: [(i64, &str); 4] = [
         (86_400_000, "day"),
         (3_600_000, "hour"),
@@ -230,7 +230,10 @@ mod tests {
             variant: "base".into(),
             state,
             frequency_ms: Some(7_200_000),
+            frequency_from: crate::model::FrequencySource::Function,
+            anchor_ms: 0,
             next_due_at_ms: Some(1_795_353_711_515),
+            failures: 0,
             last_run,
         }
     }

@@ -62,6 +62,9 @@ pub struct RunError {
     pub upstream: Option<Box<RawValue>>,
 }
 
+/// The variant every sync has.
+pub const BASE_VARIANT: &str = "base";
+
 /// One sync of one connection in one variant: its position, its state and its last runs.
 #[derive(Clone, Debug)]
 pub struct Sync {
@@ -77,8 +80,31 @@ pub struct Sync {
     pub state: SyncState,
     /// Milliseconds between scheduled runs; none when the sync runs only when triggered.
     pub frequency_ms: Option<i64>,
+    /// Who said `frequency_ms`.
+    pub frequency_from: FrequencySource,
+    /// Slots lie at this moment plus whole frequencies.
+    pub anchor_ms: i64,
+    /// The next slot, or an earlier retry.
     pub next_due_at_ms: Option<i64>,
+    /// Failed runs in a row.
+    pub failures: i64,
     pub last_run: Option<Run>,
+}
+
+/// Who said how often a sync runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrequencySource {
+    /// The deployed function.
+    Function,
+    /// The API, for one connection; deploys leave it alone.
+    Connection,
+}
+
+/// Whose write it is: a run in one of its claims. Writes of a former claim are refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    pub run_id: RunId,
+    pub number: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
 
 use super::{InvokeError, Runtime};
 use crate::deploy::DeployError;
@@ -128,6 +129,8 @@ impl Runtime {
                 sync: is_sync.then(|| SyncRun {
                     sync_id: SyncId::new(now_ms, parts.entropy.bytes()),
                     variant: new.variant,
+                    fence: None,
+                    stop: CancellationToken::new(),
                 }),
                 mode: Mode::Dry(DryRun {
                     component: new.component,

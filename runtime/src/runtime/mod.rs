@@ -13,6 +13,7 @@ mod logs;
 mod offline;
 mod proxy_call;
 mod start;
+mod sync_commands;
 mod syncs;
 
 use std::sync::Arc;
@@ -49,7 +50,8 @@ pub use metrics::CONTENT_TYPE as METRICS_CONTENT_TYPE;
 pub use offline::{Offline, OfflineError};
 pub use proxy_call::CallOrigin;
 pub use start::StartError;
-pub use syncs::{BASE_VARIANT, SyncStatus};
+pub use sync_commands::{SyncCommand, SyncCommandError};
+pub use syncs::{BASE_VARIANT, SyncStatus, Triggered};
 
 /// A running runtime. Cheap to clone; it stops with [`Runtime::shutdown`].
 #[derive(Clone)]
@@ -287,6 +289,8 @@ impl Runtime {
         let created = self
             .create_connection(Creator::ApiKey(environment.clone()), new)
             .await?;
+        // It has syncs now.
+        self.0.scheduler.wake();
         Ok(created.target)
     }
 
@@ -369,6 +373,7 @@ impl Runtime {
         let deployed = self.0.deploy.deploy(environment, provider_config_key, component).await;
         self.log_deploy(environment, provider_config_key, &started, &deployed);
         let deployed = deployed?;
+        self.0.scheduler.wake();
         for function in &deployed.functions {
             self.0
                 .functions

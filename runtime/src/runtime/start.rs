@@ -29,7 +29,7 @@ use crate::proxy::{Proxy, ProxyError, ProxyOptions, Resolve};
 use crate::recordings::{RecordingOptions, Recordings};
 use crate::records::Records;
 use crate::rotation::{ROTATION_INTERVAL_MS, Rotation, RotationError};
-use crate::scheduler::{Scheduler, SchedulerParts};
+use crate::scheduler::{Retries, Scheduler, SchedulerParts};
 use crate::schema::SchemaCache;
 use crate::store::{Store, StoreError};
 
@@ -218,6 +218,10 @@ impl Runtime {
             entropy: entropy.clone(),
             environment_name: Arc::clone(&environment_name),
             sync_runs_max: config.limits.concurrent_runs,
+            retries: Retries {
+                max: config.limits.sync_retries,
+                wait_ms: config.limits.sync_retry_wait_ms,
+            },
         });
         if alone {
             // As above for those who held these leases.

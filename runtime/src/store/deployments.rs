@@ -6,6 +6,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, Transaction, query, query_scalar};
 
 use super::columns::{Columns, to_json};
+use super::schedules::mark_stale;
 use super::sql::{Sql, chunks};
 use super::{Store, StoreError};
 use crate::model::{DeploymentId, EnvironmentId, Function, FunctionManifest, IntegrationId};
@@ -67,6 +68,7 @@ impl Store {
         if !changed.is_empty() {
             insert_component(&mut transaction, deployment).await?;
             self.insert_versions(&mut transaction, deployment, &changed).await?;
+            mark_stale(&mut transaction, &deployment.integration_id).await?;
         }
         let mut active = self.deployed_functions(&mut transaction, deployment).await?;
         transaction.commit().await?;
@@ -231,8 +233,12 @@ impl Store {
         .bind(version)
         .fetch_optional(&mut *transaction)
         .await?;
+        let activated = row.as_ref().map(function).transpose()?;
+        if let Some(function) = &activated {
+            mark_stale(&mut transaction, &function.integration_id).await?;
+        }
         transaction.commit().await?;
-        row.as_ref().map(function).transpose()
+        Ok(activated)
     }
 }
 

@@ -29,6 +29,7 @@ mod credential_reads;
 mod deployments;
 mod encryption_keys;
 mod error;
+mod fence;
 mod integrations;
 mod log_queries;
 mod logs;
@@ -38,7 +39,9 @@ mod records;
 mod refreshes;
 mod runs;
 mod sealed;
+mod schedules;
 mod sql;
+mod sync_commands;
 mod syncs;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -60,6 +63,8 @@ pub use records::{RecordKey, RecordPage, RecordWrite};
 pub use refreshes::{DueQuery, RefreshWrite};
 pub use runs::ClaimedRun;
 pub use sealed::{SEALED_COLUMNS, SealedColumn, SealedValue};
+pub use schedules::{Retry, StaleSchedules};
+pub use sync_commands::SyncData;
 
 /// The database. Cheap to clone.
 #[derive(Clone)]
@@ -71,6 +76,8 @@ pub struct Store {
     writer: AnyPool,
     /// The last sequence number given to a log message by this process.
     message_sequence: Arc<AtomicI64>,
+    /// The run for which records and checkpoints are written; none for whoever is no run of a sync.
+    fence: Option<Arc<crate::model::Fence>>,
 }
 
 impl std::fmt::Debug for Store {

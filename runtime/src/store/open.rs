@@ -50,6 +50,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0006_authorizations.sql"),
     ),
     (8, "secrets", include_str!("../../migrations/0008_secrets.sql")),
+    (9, "schedules", include_str!("../../migrations/0009_schedules.sql")),
     (11, "recordings", include_str!("../../migrations/0011_recordings.sql")),
     (
         13,
@@ -114,6 +115,7 @@ impl Store {
             reader,
             writer,
             message_sequence: Arc::new(AtomicI64::new(0)),
+            fence: None,
         }
     }
 }

@@ -5,6 +5,7 @@
 use sqlx::{query, query_scalar};
 
 use super::columns::{Columns, Word, to_json};
+use super::schedules::{Retry, after_run};
 use super::sql::{Row, Sql, chunks};
 use super::{Store, StoreError};
 use crate::model::{EnvironmentId, Run, RunId, RunState, SyncId};
@@ -53,7 +54,7 @@ macro_rules! run_columns {
 }
 pub(super) use run_columns;
 
-const INSERT_RUNS: &str = "INSERT INTO runs (id, environment_id, integration_id, connection_key, function, kind, \
+pub(super) const INSERT_RUNS: &str = "INSERT INTO runs (id, environment_id, integration_id, connection_key, function, kind, \
      version, sync_id, triggered_by, state, error, result, created_at_ms, started_at_ms, ended_at_ms, duration_us) ";
 
 /// A run and the token that proves whose it is.
@@ -64,7 +65,7 @@ pub struct ClaimedRun {
 }
 
 /// A run with its JSON made, ready to be bound.
-struct RunRow<'a> {
+pub(super) struct RunRow<'a> {
     run: &'a Run,
     error: Option<String>,
     result: Option<String>,
@@ -185,9 +186,11 @@ impl Store {
         Ok(renewed.rows_affected() == 1)
     }
 
-    /// Writes the end of a claimed run. False when the fence is stale.
-    pub async fn finish_sync_run(&self, run: &Run, fence: i64) -> Result<bool, StoreError> {
+    /// Writes the end of a claimed run and what it means for the sync's schedule, in one transaction. False, and nothing
+    /// written, when the fence is stale.
+    pub async fn finish_sync_run(&self, run: &Run, fence: i64, retry: Retry) -> Result<bool, StoreError> {
         let row = RunRow::new(run)?;
+        let mut transaction = self.begin().await?;
         let finished = query(
             "UPDATE runs SET state = $3, error = $4, result = $5, started_at_ms = COALESCE($6, started_at_ms), \
              ended_at_ms = $7, duration_us = $8, lease_until_ms = NULL \
@@ -201,9 +204,16 @@ impl Store {
         .bind(run.started_at_ms)
         .bind(run.ended_at_ms)
         .bind(run.duration_us)
-        .execute(&self.writer)
+        .execute(&mut *transaction)
         .await?;
-        Ok(finished.rows_affected() == 1)
+        if finished.rows_affected() == 0 {
+            return Ok(false);
+        }
+        if let Some(sync_id) = &run.sync_id {
+            after_run(&mut transaction, sync_id, retry).await?;
+        }
+        transaction.commit().await?;
+        Ok(true)
     }
 
     /// The newest run of a sync in one of `states` (all when empty).
@@ -240,7 +250,7 @@ impl Store {
 }
 
 impl<'a> RunRow<'a> {
-    fn new(run: &'a Run) -> Result<Self, StoreError> {
+    pub(super) fn new(run: &'a Run) -> Result<Self, StoreError> {
         Ok(Self {
             run,
             error: run.error.as_ref().map(to_json).transpose()?,
@@ -248,7 +258,7 @@ impl<'a> RunRow<'a> {
         })
     }
 
-    fn bind(&self, row: &mut Row<'_>) {
+    pub(super) fn bind(&self, row: &mut Row<'_>) {
         let run = self.run;
         row.bind(run.id.as_str())
             .bind(run.environment_id.as_str())

@@ -121,6 +121,7 @@ impl Bench {
             export,
             timeout_ms: self.timeout_ms,
             stop: &self.stop,
+            stop_one: None,
             hostcall_bytes_max: OUTPUT_BYTES,
         })
         .await;

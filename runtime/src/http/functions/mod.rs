@@ -309,6 +309,7 @@ pub mod tests {
                 description: format!("Does {name}"),
                 input: None,
                 output: None,
+                auto_start: true,
                 frequency: None,
                 models: std::collections::BTreeMap::default(),
                 metadata: None,

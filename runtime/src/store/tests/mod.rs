@@ -16,6 +16,7 @@ mod recordings;
 mod records;
 mod refreshes;
 mod runs;
+mod schedules;
 mod syncs;
 mod verifications;
 
@@ -210,7 +211,10 @@ impl Fixture {
             variant: "base".to_owned(),
             state: SyncState::Started,
             frequency_ms: Some(60_000),
+            frequency_from: crate::model::FrequencySource::Function,
+            anchor_ms: NOW_MS,
             next_due_at_ms: Some(NOW_MS),
+            failures: 0,
             last_run: None,
         }
     }
