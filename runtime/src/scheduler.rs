@@ -20,7 +20,7 @@ use crate::model::{
     BASE_VARIANT, Connection, EnvironmentId, ExecutionContext, Fence, Function, FunctionKind, Operation, OperationId,
     OperationKind, OperationState, Run, RunError, RunId, RunState, Sync,
 };
-use crate::store::{ClaimedRun, Retry, Store, StoreError};
+use crate::store::{ClaimedRun, CronSync, Retry, Store, StoreError};
 
 /// A claimed run that is not renewed for so long is somebody else's.
 pub const LEASE_MS: i64 = 30_000;
@@ -36,6 +36,10 @@ const FINISH_RETRY_MS: u64 = 500;
 const BATCH_MAX: i64 = 256;
 /// A lease that ends later than this was given while the clock was ahead.
 const LEASE_MS_MAX: i64 = 10 * LEASE_MS;
+/// The longest time for which a run is suspended: then it asks again, whatever the provider said.
+const SUSPEND_MS_MAX: i64 = 24 * 60 * 60 * 1_000;
+/// A clock that goes back by less was corrected, not set.
+const CLOCK_BACK_MS_MIN: i64 = 1_000;
 /// The longest wait before a retry.
 const RETRY_WAIT_MS_MAX: i64 = 60 * 60 * 1_000;
 
@@ -124,8 +128,18 @@ impl Scheduler {
     /// Gives connections the syncs that are deployed, queues what is due, claims as many queued runs as there are free slots
     /// and starts them. Gives how many it started.
     pub async fn tick(&self, now_ms: i64) -> Result<usize, StoreError> {
-        if now_ms < self.0.ticked_at_ms.load(Ordering::Acquire) {
-            let moved = self.0.store.rejoin_grid(now_ms, now_ms + LEASE_MS_MAX).await?;
+        if now_ms
+            < self
+                .0
+                .ticked_at_ms
+                .load(Ordering::Acquire)
+                .saturating_sub(CLOCK_BACK_MS_MIN)
+        {
+            let moved = self
+                .0
+                .store
+                .rejoin_grid(now_ms, now_ms + LEASE_MS_MAX, next_slot)
+                .await?;
             if moved > 0 {
                 tracing::warn!("The clock was set back; {moved} syncs wait for the next slot by the new time");
             }
@@ -136,7 +150,7 @@ impl Scheduler {
         let (due, _) = self
             .0
             .store
-            .enqueue_due_syncs(now_ms, BATCH_MAX, || RunId::new(now_ms, entropy.bytes()))
+            .enqueue_due_syncs(now_ms, BATCH_MAX, next_slot, || RunId::new(now_ms, entropy.bytes()))
             .await?;
         if i64::try_from(due).unwrap_or(i64::MAX) >= BATCH_MAX {
             // There may be more.
@@ -148,7 +162,7 @@ impl Scheduler {
     /// Makes, changes and removes the syncs of connections that are new or whose functions were deployed.
     async fn update_schedules(&self, now_ms: i64) -> Result<(), StoreError> {
         let stale = self.0.store.stale_schedules(BATCH_MAX).await?;
-        let mut deployed: HashMap<(EnvironmentId, String), Vec<Function>> = HashMap::new();
+        let mut deployed: HashMap<(EnvironmentId, String), (Vec<Function>, i64)> = HashMap::new();
         for connection in &stale {
             let integration = (
                 connection.environment_id.clone(),
@@ -156,19 +170,26 @@ impl Scheduler {
             );
             if !deployed.contains_key(&integration) {
                 let functions = self.0.store.functions(&integration.0, Some(&integration.1)).await?;
-                deployed.insert(integration.clone(), functions);
+                let connections = self.0.store.connections_of(&connection.integration_id).await?;
+                deployed.insert(integration.clone(), (functions, planned::spread_ms(connections)));
             }
             let owner = planned::Owner {
                 environment_id: &connection.environment_id,
                 connection_key: &connection.connection_key,
                 connection_id: &connection.connection_id,
             };
-            let wanted: Vec<Sync> = deployed
-                .get(&integration)
-                .into_iter()
-                .flatten()
+            let Some((functions, spread_ms)) = deployed.get(&integration) else {
+                continue;
+            };
+            let wanted: Vec<Sync> = functions
+                .iter()
                 .filter(|function| function.manifest.kind == FunctionKind::Sync)
-                .map(|function| planned::sync(function, BASE_VARIANT, owner, now_ms, &self.0.entropy))
+                .map(|function| {
+                    // A connection that is newer than the function waits for nobody.
+                    let is_new = connection.created_at_ms >= function.deployed_at_ms;
+                    let spread_ms = if is_new { 0 } else { *spread_ms };
+                    planned::sync(function, BASE_VARIANT, owner, now_ms, spread_ms, &self.0.entropy)
+                })
                 .collect();
             match self.0.store.update_schedules(connection, &wanted, now_ms).await {
                 // The connection was deleted meanwhile.
@@ -243,14 +264,22 @@ impl Scheduler {
             }
         };
         self.running().remove(&run.id);
-        let Some(outcome) = outcome.filter(|_| !stop.is_cancelled()) else {
+        let Some(mut outcome) = outcome.filter(|_| !stop.is_cancelled()) else {
             tracing::info!(run.id = %run.id, "Run {} was cancelled or taken over by another process and stopped here", run.id);
             return;
         };
         let now_ms = self.0.clock.now_ms();
         run.ended_at_ms = Some(now_ms);
         run.duration_us = Some(outcome.duration_us);
-        run.result = outcome.result;
+        for (model, counts) in std::mem::take(&mut outcome.result) {
+            // A run that was suspended goes on counting.
+            *run.result.entry(model).or_default() += counts;
+        }
+        if let Some(wait_ms) = outcome.suspended_ms {
+            let wait_ms = i64::try_from(wait_ms).unwrap_or(SUSPEND_MS_MAX).min(SUSPEND_MS_MAX);
+            self.suspend(&run, fence, now_ms + wait_ms).await;
+            return;
+        }
         run.state = if outcome.output.is_ok() {
             RunState::Succeeded
         } else {
@@ -289,6 +318,7 @@ impl Scheduler {
                 RunOutcome {
                     output: Err(error.into()),
                     result: Default::default(),
+                    suspended_ms: None,
                     duration_us: 0,
                     recording: None,
                 }
@@ -395,6 +425,21 @@ impl Scheduler {
         }
     }
 
+    /// Puts the run back into the queue. When that fails, its lease ends and it is claimed again, and then waits again.
+    async fn suspend(&self, run: &Run, fence: i64, until_ms: i64) {
+        match self.0.store.suspend_sync_run(run, fence, until_ms).await {
+            Ok(true) => {
+                tracing::info!(run.id = %run.id, until_ms, "Run {} waits for the rate limit of its provider, outside of memory", run.id);
+            }
+            Ok(false) => {
+                tracing::info!(run.id = %run.id, "Run {} was taken over by another process or cancelled", run.id);
+            }
+            Err(error) => {
+                tracing::warn!(run.id = %run.id, %error, "Run {} was not put back into the queue: {error}", run.id);
+            }
+        }
+    }
+
     async fn finish(&self, run: &Run, fence: i64, retry: Retry) {
         for attempt in 1..=FINISH_TRIES_MAX {
             match self.0.store.finish_sync_run(run, fence, retry).await {
@@ -410,6 +455,10 @@ impl Scheduler {
             }
         }
     }
+}
+
+fn next_slot(sync: CronSync<'_>, now_ms: i64) -> Option<i64> {
+    planned::next_cron_ms(sync.cron, sync.connection_key, sync.function, sync.variant, now_ms)
 }
 
 /// When a run is repeated that failed after `failures` others in a row.

@@ -63,6 +63,8 @@ pub struct Limits {
     pub sync_retries: u32,
     /// Before the first of them; doubled for each further one.
     pub sync_retry_wait_ms: u64,
+    /// How long a sync waits for a rate limit in memory.
+    pub sync_rate_limit_wait_ms: u64,
     pub action_output_bytes: usize,
     /// Body of an answer that a function may read.
     pub response_body_bytes: usize,

@@ -3,6 +3,7 @@
 //! What a function is called and how often it may run is decided here and in [`frequency`]; running `describe` is the executor's
 //! work, versions and activation are the store's.
 
+pub mod cron;
 pub mod frequency;
 mod manifest;
 

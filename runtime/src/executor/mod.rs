@@ -27,7 +27,7 @@ use crate::config::Limits;
 use crate::connections::{Connections, RunMasker, Target};
 pub use crate::engine::ComponentError;
 use crate::engine::{EngineError, MemoryLimiter};
-use crate::host::{GuestState, Reach, RunFacts, RunLog, RunSink, Sender, Services};
+use crate::host::{GuestState, Reach, RunFacts, RunLog, RunSink, Sender, Services, Suspended};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::model::{Counts, ExecutionContext, Fence, Function, FunctionKind, Manifest, RunError, SyncId};
@@ -37,7 +37,7 @@ use crate::recordings::Recordings;
 use crate::records::Records;
 use crate::store::Store;
 
-use call::{Called, Export};
+use call::{Called, Ended, Export};
 use guest_runtime::Boxed;
 use placement::Placement;
 use sandbox::Room;
@@ -109,9 +109,19 @@ pub struct RunOutcome {
     pub output: Result<String, RunError>,
     /// What a sync did, by model.
     pub result: BTreeMap<String, Counts>,
+    /// The sync has not ended: it has to wait so long, in milliseconds, for its provider's rate limit.
+    pub suspended_ms: Option<u64>,
     pub duration_us: i64,
     /// Of a dry run: all that it did and would have done, without secrets.
     pub recording: Option<Box<Recording>>,
+}
+
+impl RunOutcome {
+    /// Whether nothing went wrong so far.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.output.is_ok() || self.suspended_ms.is_some()
+    }
 }
 
 /// Why there is no executor.
@@ -184,6 +194,7 @@ impl Executor {
             self.0.room.guests.spawn(run)
         };
         task.await.unwrap_or_else(|_| RunOutcome {
+            suspended_ms: None,
             output: Err(outcome::stopped()),
             result: BTreeMap::new(),
             duration_us: 0,
@@ -220,15 +231,17 @@ impl Inner {
         let attempt = attempt.unwrap_or_else(|_| Attempt {
             output: Err(outcome::host_panicked()),
             result: BTreeMap::new(),
+            suspended_ms: None,
         });
         let mut outcome = RunOutcome {
             output: attempt.output,
             result: attempt.result,
+            suspended_ms: attempt.suspended_ms,
             duration_us,
             recording: None,
         };
         self.metrics
-            .run_ended(request.function.manifest.kind, outcome.output.is_ok());
+            .run_ended(request.function.manifest.kind, outcome.is_good());
         self.placement.learn(&request.function, duration_us);
         let masked = outcome.output.as_ref().err().map(|error| self.mask(&request, error));
         rows::write(
@@ -279,6 +292,7 @@ impl Inner {
                 return Attempt {
                     output: Err(error),
                     result: BTreeMap::new(),
+                    suspended_ms: None,
                 };
             }
         };
@@ -293,7 +307,12 @@ impl Inner {
         let timeout_ms = timeout_ms(limits, kind);
         let called = self.room.call(&prepared, state, export, timeout_ms, stop).await;
         let Called { ended, mut state } = called;
+        let suspended = match &ended {
+            Ended::Trapped(trap) => trap.downcast_ref::<Suspended>(),
+            Ended::Returned(_) | Ended::TimedOut | Ended::Stopped => None,
+        };
         Attempt {
+            suspended_ms: suspended.map(|suspended| suspended.wait_ms),
             output: outcome::of_run(ended, &mut state, kind, limits),
             result: std::mem::take(&mut state.counts),
         }
@@ -327,6 +346,9 @@ impl Inner {
             None => Reach::live(services),
             Some(taping) => taping.reach(&services, request),
         };
+        // A run that is claimed can be put back into the queue.
+        let fence = request.sync.as_ref().and_then(|sync| sync.fence.as_ref());
+        let patience_ms = fence.map(|_| limits.sync_rate_limit_wait_ms);
         let facts = RunFacts {
             reach: reach.clone(),
             manifest: Arc::clone(&request.function.manifest),
@@ -334,7 +356,7 @@ impl Inner {
             environment_name: Arc::clone(&request.environment_name),
             connection_key: request.connection_key.clone(),
             variant: request.sync.as_ref().map(|sync| sync.variant.clone()),
-            sender: Sender::new(reach, request.ctx.clone(), limits.response_body_bytes),
+            sender: Sender::new(reach, request.ctx.clone(), limits.response_body_bytes, patience_ms),
             checkpoint_version: None,
         };
         GuestState::new(
@@ -352,6 +374,7 @@ impl Inner {
 struct Attempt {
     output: Result<String, RunError>,
     result: BTreeMap<String, Counts>,
+    suspended_ms: Option<u64>,
 }
 
 fn timeout_ms(limits: &Limits, kind: FunctionKind) -> u64 {

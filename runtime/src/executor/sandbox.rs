@@ -267,7 +267,7 @@ impl Room {
             environment_name: subject.environment.as_str().into(),
             connection_key: ConnectionKey::from(""),
             variant: subject.variant.clone(),
-            sender: Sender::new(reach, ctx, self.limits.response_body_bytes),
+            sender: Sender::new(reach, ctx, self.limits.response_body_bytes, None),
             checkpoint_version: None,
         };
         GuestState::new(

@@ -19,6 +19,13 @@ pub enum Fault {
     Trap(wasmtime::Error),
 }
 
+/// What a run traps with that waits for a rate limit outside of memory.
+#[derive(Debug, thiserror::Error)]
+#[error("the sync is suspended: the provider's rate limit holds its requests back for {wait_ms} ms")]
+pub(crate) struct Suspended {
+    pub(crate) wait_ms: u64,
+}
+
 /// Codes of errors that may go away when the same is asked again later.
 const RETRYABLE: [&str; 9] = [
     "connection_refresh_backoff",
@@ -47,6 +54,11 @@ impl Fault {
 
     pub(super) fn trap(message: impl std::fmt::Display + std::fmt::Debug + Send + Sync + 'static) -> Self {
         Self::Trap(wasmtime::Error::msg(message))
+    }
+
+    /// Whether it may be the rate limit's doing.
+    pub(super) fn is_rate_limit(&self) -> bool {
+        matches!(self, Self::Error(error) if matches!(error.code.as_str(), "rate_limited" | "rate_limit_queue_full"))
     }
 
     /// The guest's error, or the trap.

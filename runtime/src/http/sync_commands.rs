@@ -15,6 +15,7 @@ use super::names::{is_connection_id, is_function_name, is_provider_config_key};
 use super::sync_status::frequency_text;
 use super::sync_trigger::{SyncName, trigger_error};
 use crate::connections::ConnectionsError;
+use crate::model::Frequency;
 use crate::runtime::{BASE_VARIANT, Caller, InvokeError, Runtime, SyncCommand, SyncCommandError};
 
 /// Syncs that one call may name.
@@ -39,13 +40,13 @@ pub struct NewFrequency {
     sync_variant: Option<String>,
     provider_config_key: String,
     connection_id: String,
-    /// For example `every 2 hours`; null restores what the function declares.
+    /// For example `every 2 hours` or `0 9 * * MON-FRI Europe/Berlin`; null restores what the function declares.
     frequency: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
-pub struct Frequency {
-    /// For example `2 hours`.
+pub struct NowHolds {
+    /// For example `2 hours`, or a crontab; none when it runs only when triggered.
     frequency: Option<String>,
 }
 
@@ -137,7 +138,7 @@ async fn command(
 /// Set how often a sync of one connection runs.
 #[utoipa::path(
     put, path = "/sync/update-connection-frequency", tag = "syncs", request_body = NewFrequency,
-    responses((status = 200, body = Frequency), (status = "4XX", body = ErrorEnvelope)),
+    responses((status = 200, body = NowHolds), (status = "4XX", body = ErrorEnvelope)),
 )]
 pub async fn update_frequency(
     State(runtime): State<Runtime>,
@@ -155,7 +156,7 @@ pub async fn update_frequency(
     }
     refuse(faults)?;
     let environment = caller.connections(&body.provider_config_key, Some(&body.connection_id))?;
-    let frequency_ms = runtime
+    let frequency = runtime
         .set_sync_frequency(
             environment,
             &body.provider_config_key,
@@ -165,11 +166,14 @@ pub async fn update_frequency(
         )
         .await
         .map_err(command_error)?;
-    let frequency = frequency_ms.map(|frequency_ms| {
-        let text = frequency_text(frequency_ms);
-        text.strip_prefix("every ").unwrap_or(&text).to_owned()
+    let frequency = frequency.map(|frequency| match frequency {
+        Frequency::Cron(cron) => cron,
+        Frequency::EveryMs(frequency_ms) => {
+            let text = frequency_text(frequency_ms);
+            text.strip_prefix("every ").unwrap_or(&text).to_owned()
+        }
     });
-    Ok(json_response(StatusCode::OK, &Frequency { frequency }))
+    Ok(json_response(StatusCode::OK, &NowHolds { frequency }))
 }
 
 /// Make a variant of a sync for one connection.

@@ -78,9 +78,11 @@ pub struct Sync {
     /// `base` unless it is an extra instance.
     pub variant: String,
     pub state: SyncState,
-    /// Milliseconds between scheduled runs; none when the sync runs only when triggered.
+    /// Milliseconds between scheduled runs; none when it follows `cron`, or runs only when triggered.
     pub frequency_ms: Option<i64>,
-    /// Who said `frequency_ms`.
+    /// A crontab with its time zone, which gives the slots in the place of `frequency_ms`.
+    pub cron: Option<String>,
+    /// Who said when it runs.
     pub frequency_from: FrequencySource,
     /// Slots lie at this moment plus whole frequencies.
     pub anchor_ms: i64,
@@ -88,7 +90,36 @@ pub struct Sync {
     pub next_due_at_ms: Option<i64>,
     /// Failed runs in a row.
     pub failures: i64,
+    /// Its run is suspended until then.
+    pub waits_until_ms: Option<i64>,
     pub last_run: Option<Run>,
+}
+
+/// When a sync runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frequency {
+    /// Milliseconds between two runs.
+    EveryMs(i64),
+    /// A crontab of five fields with the time zone behind: `0 9 * * MON-FRI Europe/Berlin`.
+    Cron(String),
+}
+
+impl Frequency {
+    #[must_use]
+    pub fn every_ms(&self) -> Option<i64> {
+        match self {
+            Self::EveryMs(frequency_ms) => Some(*frequency_ms),
+            Self::Cron(_) => None,
+        }
+    }
+
+    #[must_use]
+    pub fn cron(&self) -> Option<&str> {
+        match self {
+            Self::EveryMs(_) => None,
+            Self::Cron(cron) => Some(cron),
+        }
+    }
 }
 
 /// Who said how often a sync runs.

@@ -3,7 +3,7 @@
 use super::syncs::{BASE_VARIANT, checkpoint_key};
 use super::{InvokeError, Runtime};
 use crate::deploy::frequency::{self, FrequencyError};
-use crate::model::{EnvironmentId, FrequencySource, Function, RunId, Sync, SyncState};
+use crate::model::{EnvironmentId, Frequency, FrequencySource, Function, RunId, Sync, SyncState};
 use crate::scheduler::planned;
 use crate::store::{StoreError, SyncData};
 
@@ -99,7 +99,7 @@ impl Runtime {
     }
 
     /// Sets how often a sync of one connection runs; none restores what the function declares. Deploys leave it alone. Gives
-    /// the frequency that holds now, in milliseconds.
+    /// the frequency that holds now.
     ///
     /// # Errors
     /// [`SyncCommandError`]: an unknown integration, connection or sync, a frequency that is not understood.
@@ -110,16 +110,16 @@ impl Runtime {
         connection_id: &str,
         sync: &str,
         frequency: Option<&str>,
-    ) -> Result<Option<i64>, SyncCommandError> {
-        let frequency_ms = frequency.map(frequency::parse).transpose()?;
+    ) -> Result<Option<Frequency>, SyncCommandError> {
+        let frequency = frequency.map(frequency::parse).transpose()?;
         let names = [sync.to_owned()];
         let selected = self
             .selected_syncs(environment, provider_config_key, &names, Some(connection_id))
             .await?;
         let now_ms = self.0.clock.now_ms();
-        let mut now_holds = frequency_ms;
+        let mut now_holds = frequency.clone();
         for (sync, _) in selected {
-            let from = match frequency_ms {
+            let from = match &frequency {
                 Some(_) => FrequencySource::Connection,
                 None => {
                     let function = self
@@ -127,13 +127,23 @@ impl Runtime {
                         .functions
                         .active(environment, provider_config_key, &sync.function, now_ms)
                         .await?;
-                    now_holds = function.as_deref().and_then(planned::declared_ms);
+                    now_holds = function.as_deref().and_then(planned::declared);
                     FrequencySource::Function
                 }
             };
+            let cron = now_holds.as_ref().and_then(Frequency::cron);
+            let next_cron_at_ms = cron.and_then(|cron| {
+                planned::next_cron_ms(
+                    cron,
+                    sync.connection_key.as_str(),
+                    &sync.function,
+                    &sync.variant,
+                    now_ms,
+                )
+            });
             self.0
                 .store
-                .set_sync_frequency(&sync.id, now_holds, from, now_ms)
+                .set_sync_frequency(&sync.id, now_holds.as_ref(), next_cron_at_ms, from, now_ms)
                 .await?;
         }
         self.0.scheduler.wake();
@@ -182,7 +192,7 @@ impl Runtime {
         if self.0.store.syncs(environment, provider_config_key, key).await?.len() >= SYNCS_OF_CONNECTION_MAX {
             return Err(SyncCommandError::TooMany);
         }
-        let sync = self.new_sync(&deployed, variant, &target.connection);
+        let sync = self.new_sync(&deployed, variant, &target.connection, 0);
         if !self.0.store.insert_new_sync(&sync).await? {
             return Err(SyncCommandError::Taken {
                 function: function.to_owned(),

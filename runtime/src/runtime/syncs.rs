@@ -137,9 +137,10 @@ impl Runtime {
             .collect();
         let wanted = wanted(names, &deployed, provider_config_key)?;
         let mut syncs = Vec::new();
+        let spread_ms = planned::spread_ms(i64::try_from(connections.len()).unwrap_or(i64::MAX));
         for connection in connections {
             for (function, variant) in &wanted {
-                let sync = self.new_sync(function, variant, &connection);
+                let sync = self.new_sync(function, variant, &connection, spread_ms);
                 syncs.push((self.0.store.ensure_sync(&sync).await?, function.version));
             }
             if !names.is_empty() {
@@ -188,13 +189,14 @@ impl Runtime {
         Ok(connections)
     }
 
-    pub(super) fn new_sync(&self, function: &Function, variant: &str, connection: &Connection) -> Sync {
+    pub(super) fn new_sync(&self, function: &Function, variant: &str, connection: &Connection, spread_ms: i64) -> Sync {
         let owner = planned::Owner {
             environment_id: &connection.environment_id,
             connection_key: &connection.key,
             connection_id: &connection.connection_id,
         };
-        planned::sync(function, variant, owner, self.0.clock.now_ms(), &self.0.entropy)
+        let now_ms = self.0.clock.now_ms();
+        planned::sync(function, variant, owner, now_ms, spread_ms, &self.0.entropy)
     }
 }
 

@@ -9,8 +9,8 @@ use sqlx::{Any, Decode, Row, Type, ValueRef};
 use super::StoreError;
 use crate::model::log::Source;
 use crate::model::{
-    CredentialReadKind, EncryptionKeyState, FrequencySource, FunctionKind, Level, OperationKind, OperationState, RunState,
-    SyncState, Trigger,
+    CredentialReadKind, EncryptionKeyState, FrequencySource, FunctionKind, Level, OperationKind, OperationState,
+    RunState, SyncState, Trigger,
 };
 
 /// The columns of one row, read from left to right.

@@ -38,8 +38,8 @@ mod recordings;
 mod records;
 mod refreshes;
 mod runs;
-mod sealed;
 mod schedules;
+mod sealed;
 mod sql;
 mod sync_commands;
 mod syncs;
@@ -62,8 +62,8 @@ pub use recordings::StoredRecording;
 pub use records::{RecordKey, RecordPage, RecordWrite};
 pub use refreshes::{DueQuery, RefreshWrite};
 pub use runs::ClaimedRun;
+pub use schedules::{CronSync, NextSlot, Retry, StaleSchedules};
 pub use sealed::{SEALED_COLUMNS, SealedColumn, SealedValue};
-pub use schedules::{Retry, StaleSchedules};
 pub use sync_commands::SyncData;
 
 /// The database. Cheap to clone.

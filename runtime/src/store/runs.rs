@@ -125,8 +125,9 @@ impl Store {
         Ok(inserted == 1)
     }
 
-    /// Claims up to `limit` (at most 256) runs that are queued, or running with a lease that ended, in one statement
-    /// (compare-and-set): they become running with `lease_until_ms`. The fence grows with each claim. Oldest first.
+    /// Claims up to `limit` (at most 256) runs that are queued and not suspended any longer, or running with a lease that
+    /// ended, in one statement (compare-and-set): they become running with `lease_until_ms`. The fence grows with each
+    /// claim; what a run counted that was suspended is kept. New ones first, the oldest of them before; then those that waited.
     pub async fn claim_sync_runs(
         &self,
         now_ms: i64,
@@ -136,11 +137,12 @@ impl Store {
         // The condition is there twice: on Postgres it is looked at again once a row that somebody else claims at the
         // same time is free, and then no longer holds.
         let rows = query(concat!(
-            "UPDATE runs SET state = 'running', lease_until_ms = $2, fence = fence + 1, \
+            "UPDATE runs SET result = CASE WHEN state = 'queued' THEN result END, state = 'running', \
+             lease_until_ms = $2, fence = fence + 1, \
              started_at_ms = COALESCE(started_at_ms, $1) \
              WHERE id IN (SELECT id FROM runs WHERE sync_id IS NOT NULL AND state IN ('queued', 'running') \
-             AND (state = 'queued' OR lease_until_ms <= $1) ORDER BY created_at_ms, id LIMIT $3) \
-             AND state IN ('queued', 'running') AND (state = 'queued' OR lease_until_ms <= $1) RETURNING ",
+             AND COALESCE(lease_until_ms, 0) <= $1 ORDER BY COALESCE(lease_until_ms, 0), created_at_ms, id LIMIT $3) \
+             AND state IN ('queued', 'running') AND COALESCE(lease_until_ms, 0) <= $1 RETURNING ",
             run_columns!("runs"),
             ", fence"
         ))
@@ -184,6 +186,23 @@ impl Store {
             .execute(&self.writer)
             .await?;
         Ok(renewed.rows_affected() == 1)
+    }
+
+    /// Puts a claimed run back into the queue until `until_ms`. What it did so far is kept with it. False, and nothing
+    /// written, when the fence is stale.
+    pub async fn suspend_sync_run(&self, run: &Run, fence: i64, until_ms: i64) -> Result<bool, StoreError> {
+        let row = RunRow::new(run)?;
+        let suspended = query(
+            "UPDATE runs SET state = 'queued', lease_until_ms = $3, result = $4 \
+             WHERE id = $1 AND fence = $2 AND state = 'running'",
+        )
+        .bind(run.id.as_str())
+        .bind(fence)
+        .bind(until_ms)
+        .bind(row.result.as_deref())
+        .execute(&self.writer)
+        .await?;
+        Ok(suspended.rows_affected() == 1)
     }
 
     /// Writes the end of a claimed run and what it means for the sync's schedule, in one transaction. False, and nothing

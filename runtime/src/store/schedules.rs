@@ -1,7 +1,8 @@
 //! Schedules: which syncs a connection has, and which of them are due. Slots lie on a fixed grid, `anchor_ms` plus whole
-//! frequencies, so that a late or failed run moves nothing. What is commanded of one sync is in [`super::sync_commands`].
+//! frequencies, so that a late or failed run moves nothing; or they are the times of a crontab, which callers find. What is
+//! commanded of one sync is in [`super::sync_commands`].
 
-use sqlx::{Any, Transaction, query};
+use sqlx::{Any, Transaction, query, query_scalar};
 
 use super::columns::{Columns, Word};
 use super::runs::{INSERT_RUNS, RunRow};
@@ -17,7 +18,7 @@ use crate::model::{
 /// Syncs claimed at once.
 pub(crate) const CLAIM_MAX: i64 = 256;
 
-/// The first slot after now, which is `$1`.
+/// The first slot after now, which is `$1`. None for a crontab, which is not read here.
 macro_rules! next_slot {
     () => {
         "anchor_ms + (($1 - anchor_ms) / frequency_ms + 1) * frequency_ms"
@@ -29,12 +30,24 @@ macro_rules! next_slot {
 pub(super) const CLAIM_DUE: &str = concat!(
     "UPDATE syncs SET next_due_at_ms = ",
     next_slot!(),
-    " WHERE id IN (SELECT id FROM syncs WHERE state = 'started' AND frequency_ms IS NOT NULL \
+    " WHERE id IN (SELECT id FROM syncs WHERE state = 'started' \
      AND next_due_at_ms <= $1 ORDER BY next_due_at_ms, id LIMIT $2) \
      AND state = 'started' AND next_due_at_ms <= $1 RETURNING id, environment_id, integration_id, connection_key, \
      function, (SELECT f.active_version FROM functions f WHERE f.integration_id = syncs.integration_id \
-     AND f.name = syncs.function)"
+     AND f.name = syncs.function), cron, variant"
 );
+
+/// A sync that follows a crontab.
+#[derive(Clone, Copy, Debug)]
+pub struct CronSync<'a> {
+    pub cron: &'a str,
+    pub connection_key: &'a str,
+    pub function: &'a str,
+    pub variant: &'a str,
+}
+
+/// The first slot of a crontab after a time, both in Unix milliseconds; none when there is none.
+pub type NextSlot = fn(CronSync<'_>, i64) -> Option<i64>;
 
 /// A connection whose syncs may not be those that are deployed.
 #[derive(Clone, Debug)]
@@ -44,6 +57,7 @@ pub struct StaleSchedules {
     pub provider_config_key: String,
     pub connection_key: ConnectionKey,
     pub connection_id: String,
+    pub created_at_ms: i64,
     /// Deploys and the like since somebody looked.
     stale: i64,
 }
@@ -64,7 +78,7 @@ impl Store {
     pub async fn stale_schedules(&self, limit: i64) -> Result<Vec<StaleSchedules>, StoreError> {
         let rows = query(
             "SELECT c.connection_key, c.connection_id, c.environment_id, c.integration_id, i.unique_key, \
-             c.schedules_stale FROM connections c JOIN integrations i ON i.id = c.integration_id \
+             c.created_at_ms, c.schedules_stale FROM connections c JOIN integrations i ON i.id = c.integration_id \
              WHERE c.schedules_stale > 0 ORDER BY c.connection_key LIMIT $1",
         )
         .bind(limit.clamp(0, CLAIM_MAX))
@@ -78,6 +92,7 @@ impl Store {
                 environment_id: columns.id("environment_id")?,
                 integration_id: columns.id("integration_id")?,
                 provider_config_key: columns.get("unique_key")?,
+                created_at_ms: columns.get("created_at_ms")?,
                 stale: columns.get("schedules_stale")?,
             })
         });
@@ -128,13 +143,14 @@ impl Store {
         Ok(true)
     }
 
-    /// Claims started syncs that are due (at most 256), in one statement: each moves to the first slot of its grid after
-    /// `now_ms`, however many it missed. In the same transaction a run of each is queued, unless one is queued or
+    /// Claims started syncs that are due (at most 256), in one statement: each moves to the first slot after `now_ms`,
+    /// however many it missed; where a crontab says when, `next_slot` reads it. In the same transaction a run of each is queued, unless one is queued or
     /// running: that slot is skipped. Gives how many were due, and how many runs were queued.
     pub async fn enqueue_due_syncs(
         &self,
         now_ms: i64,
         limit: i64,
+        next_slot: NextSlot,
         mut run_id: impl FnMut() -> RunId + Send,
     ) -> Result<(usize, u64), StoreError> {
         let mut transaction = self.begin().await?;
@@ -146,10 +162,25 @@ impl Store {
         let mut queued = 0;
         for row in &rows {
             let mut columns = Columns::new(row, "syncs");
-            let sync_id = columns.id("id")?;
+            let sync_id: SyncId = columns.id("id")?;
             let (environment_id, integration_id) = (columns.id("environment_id")?, columns.id("integration_id")?);
-            let (connection_key, function) = (columns.id("connection_key")?, columns.get("function")?);
-            let Some(version) = columns.get::<Option<i64>>("active_version")? else {
+            let (connection_key, function): (ConnectionKey, String) =
+                (columns.id("connection_key")?, columns.get("function")?);
+            let version = columns.get::<Option<i64>>("active_version")?;
+            if let Some(cron) = columns.get::<Option<&str>>("cron")? {
+                let sync = CronSync {
+                    cron,
+                    connection_key: connection_key.as_str(),
+                    function: &function,
+                    variant: columns.get("variant")?,
+                };
+                query("UPDATE syncs SET next_due_at_ms = $2 WHERE id = $1")
+                    .bind(sync_id.as_str())
+                    .bind(next_slot(sync, now_ms))
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+            let Some(version) = version else {
                 continue;
             };
             let run = Run {
@@ -179,9 +210,15 @@ impl Store {
         Ok((rows.len(), queued))
     }
 
-    /// After the clock was set back: syncs whose next run lies further ahead than their frequency get the next slot of
-    /// their grid, and leases that end after `lease_until_ms_max` end now. Gives how many syncs.
-    pub async fn rejoin_grid(&self, now_ms: i64, lease_until_ms_max: i64) -> Result<u64, StoreError> {
+    /// After the clock was set back: syncs whose next run lies further ahead than their frequency, or than their crontab
+    /// says, get the next slot, leases that end after `lease_until_ms_max` end now, and runs that are suspended go on, since
+    /// until when they wait was said by another clock. Gives how many syncs.
+    pub async fn rejoin_grid(
+        &self,
+        now_ms: i64,
+        lease_until_ms_max: i64,
+        next_slot: NextSlot,
+    ) -> Result<u64, StoreError> {
         let moved = query(concat!(
             "UPDATE syncs SET next_due_at_ms = ",
             next_slot!(),
@@ -199,14 +236,59 @@ impl Store {
         .execute(&self.writer)
         .await?;
         query(
-            "UPDATE runs SET lease_until_ms = $1 WHERE sync_id IS NOT NULL AND state = 'running' \
-             AND lease_until_ms > $2",
+            "UPDATE runs SET lease_until_ms = $1 WHERE sync_id IS NOT NULL AND (state = 'running' \
+             AND lease_until_ms > $2 OR state = 'queued' AND lease_until_ms > $1)",
         )
         .bind(now_ms)
         .bind(lease_until_ms_max)
         .execute(&self.writer)
         .await?;
-        Ok(moved.rows_affected() + anchored.rows_affected())
+        let by_cron = self.rejoin_crontabs(now_ms, next_slot).await?;
+        Ok(moved.rows_affected() + anchored.rows_affected() + by_cron)
+    }
+
+    async fn rejoin_crontabs(&self, now_ms: i64, next_slot: NextSlot) -> Result<u64, StoreError> {
+        let (mut moved, mut after) = (0, String::new());
+        loop {
+            let rows = query(
+                "SELECT id, cron, connection_key, function, variant FROM syncs WHERE cron IS NOT NULL AND id > $1 \
+                 AND next_due_at_ms > $2 ORDER BY id LIMIT $3",
+            )
+            .bind(&after)
+            .bind(now_ms)
+            .bind(CLAIM_MAX)
+            .fetch_all(&self.reader)
+            .await?;
+            for row in &rows {
+                let mut columns = Columns::new(row, "syncs");
+                after = columns.get("id")?;
+                let sync = CronSync {
+                    cron: columns.get("cron")?,
+                    connection_key: columns.get("connection_key")?,
+                    function: columns.get("function")?,
+                    variant: columns.get("variant")?,
+                };
+                let Some(next_due_at_ms) = next_slot(sync, now_ms) else {
+                    continue;
+                };
+                let update = query("UPDATE syncs SET next_due_at_ms = $2 WHERE id = $1 AND next_due_at_ms > $2");
+                let updated = update.bind(&after).bind(next_due_at_ms).execute(&self.writer).await?;
+                moved += updated.rows_affected();
+            }
+            if i64::try_from(rows.len()).unwrap_or(i64::MAX) < CLAIM_MAX {
+                return Ok(moved);
+            }
+        }
+    }
+
+    /// How many connections an integration has.
+    pub async fn connections_of(&self, integration_id: &IntegrationId) -> Result<i64, StoreError> {
+        Ok(
+            query_scalar("SELECT COUNT(*) FROM connections WHERE integration_id = $1")
+                .bind(integration_id.as_str())
+                .fetch_one(&self.reader)
+                .await?,
+        )
     }
 }
 
@@ -252,28 +334,34 @@ async fn update_declared(
     now_ms: i64,
 ) -> Result<(), StoreError> {
     query(
-        "UPDATE syncs SET frequency_ms = CAST($3 AS BIGINT), next_due_at_ms = CASE \
-         WHEN CAST($3 AS BIGINT) IS NULL THEN NULL \
+        "UPDATE syncs SET frequency_ms = CAST($3 AS BIGINT), cron = CAST($6 AS TEXT), next_due_at_ms = CASE \
+         WHEN CAST($3 AS BIGINT) IS NULL THEN CAST($7 AS BIGINT) \
          ELSE anchor_ms + (($1 - anchor_ms) / CAST($3 AS BIGINT) + 1) * CAST($3 AS BIGINT) END \
-         WHERE connection_key = $2 AND function = $4 AND frequency_from = $5 \
-         AND COALESCE(frequency_ms, 0) <> COALESCE(CAST($3 AS BIGINT), 0)",
+         WHERE connection_key = $2 AND function = $4 AND frequency_from = $5 AND anchor_ms <> 0 \
+         AND (COALESCE(frequency_ms, 0) <> COALESCE(CAST($3 AS BIGINT), 0) \
+         OR COALESCE(cron, '') <> COALESCE(CAST($6 AS TEXT), ''))",
     )
     .bind(now_ms)
     .bind(sync.connection_key.as_str())
     .bind(sync.frequency_ms)
     .bind(&sync.function)
     .bind(FrequencySource::Function.word())
+    .bind(sync.cron.as_deref())
+    .bind(sync.next_due_at_ms)
     .execute(&mut **transaction)
     .await?;
-    // Made by a release that had no schedules.
+    // Made by a release that had no schedules, and ran it when it was triggered, whatever its function says of starting.
     query(
-        "UPDATE syncs SET next_due_at_ms = $1, anchor_ms = $2 WHERE connection_key = $3 AND function = $4 \
-         AND frequency_ms IS NOT NULL AND next_due_at_ms IS NULL",
+        "UPDATE syncs SET next_due_at_ms = $1, anchor_ms = $2, frequency_ms = $5, cron = $6, state = $7 \
+         WHERE connection_key = $3 AND function = $4 AND anchor_ms = 0",
     )
-    .bind(now_ms)
+    .bind(sync.next_due_at_ms)
     .bind(sync.anchor_ms)
     .bind(sync.connection_key.as_str())
     .bind(&sync.function)
+    .bind(sync.frequency_ms)
+    .bind(sync.cron.as_deref())
+    .bind(sync.state.word())
     .execute(&mut **transaction)
     .await?;
     Ok(())

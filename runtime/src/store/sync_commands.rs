@@ -8,7 +8,7 @@ use super::runs::{INSERT_RUNS, RunRow};
 use super::sql::Sql;
 use super::syncs::insert_sync;
 use super::{Store, StoreError};
-use crate::model::{FrequencySource, Run, RunId, Sync, SyncId, SyncState};
+use crate::model::{Frequency, FrequencySource, Run, RunId, Sync, SyncId, SyncState};
 
 /// Where a sync keeps its position and its records.
 #[derive(Clone, Debug)]
@@ -91,23 +91,26 @@ impl Store {
         Ok(cancelled)
     }
 
-    /// Changes how often a sync runs, on its grid.
+    /// Changes when a sync runs: on its grid, or at the times of a crontab, of which the next is `next_cron_at_ms`.
     pub async fn set_sync_frequency(
         &self,
         id: &SyncId,
-        frequency_ms: Option<i64>,
+        frequency: Option<&Frequency>,
+        next_cron_at_ms: Option<i64>,
         from: FrequencySource,
         now_ms: i64,
     ) -> Result<(), StoreError> {
         query(
-            "UPDATE syncs SET frequency_ms = CAST($3 AS BIGINT), frequency_from = $4, next_due_at_ms = CASE \
-             WHEN CAST($3 AS BIGINT) IS NULL THEN NULL \
+            "UPDATE syncs SET frequency_ms = CAST($3 AS BIGINT), cron = $5, frequency_from = $4, next_due_at_ms = CASE \
+             WHEN CAST($3 AS BIGINT) IS NULL THEN CAST($6 AS BIGINT) \
              ELSE anchor_ms + (($1 - anchor_ms) / CAST($3 AS BIGINT) + 1) * CAST($3 AS BIGINT) END WHERE id = $2",
         )
         .bind(now_ms)
         .bind(id.as_str())
-        .bind(frequency_ms)
+        .bind(frequency.and_then(Frequency::every_ms))
         .bind(from.word())
+        .bind(frequency.and_then(Frequency::cron))
+        .bind(next_cron_at_ms)
         .execute(&self.writer)
         .await?;
         Ok(())

@@ -14,7 +14,8 @@ macro_rules! select_sync {
     () => {
         concat!(
             "SELECT s.id, s.environment_id, s.integration_id, s.connection_key, c.connection_id, s.function, s.variant, \
-             s.state, s.frequency_ms, s.frequency_from, s.anchor_ms, s.next_due_at_ms, s.failures, ",
+             s.state, s.frequency_ms, s.cron, s.frequency_from, s.anchor_ms, s.next_due_at_ms, s.failures, \
+             CASE WHEN r.state = 'queued' THEN r.lease_until_ms END, ",
             run_columns!("r"),
             " FROM syncs s JOIN connections c ON c.connection_key = s.connection_key \
              LEFT JOIN runs r ON r.id = (SELECT MAX(newest.id) FROM runs newest WHERE newest.sync_id = s.id)"
@@ -86,7 +87,7 @@ impl Store {
 pub(super) async fn insert_sync<'e>(sync: &Sync, on: impl Executor<'e, Database = Any>) -> Result<bool, StoreError> {
     let inserted = query(
         "INSERT INTO syncs (id, environment_id, integration_id, connection_key, function, variant, state, \
-         frequency_ms, next_due_at_ms, anchor_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+         frequency_ms, next_due_at_ms, anchor_ms, cron) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
          ON CONFLICT (connection_key, function, variant) DO NOTHING",
     )
     .bind(sync.id.as_str())
@@ -99,6 +100,7 @@ pub(super) async fn insert_sync<'e>(sync: &Sync, on: impl Executor<'e, Database 
     .bind(sync.frequency_ms)
     .bind(sync.next_due_at_ms)
     .bind(sync.anchor_ms)
+    .bind(sync.cron.as_deref())
     .execute(on)
     .await?;
     Ok(inserted.rows_affected() == 1)
@@ -116,10 +118,12 @@ fn sync(row: &AnyRow) -> Result<Sync, StoreError> {
         variant: columns.get("variant")?,
         state: columns.word("state")?,
         frequency_ms: columns.get("frequency_ms")?,
+        cron: columns.get("cron")?,
         frequency_from: columns.word("frequency_from")?,
         anchor_ms: columns.get("anchor_ms")?,
         next_due_at_ms: columns.get("next_due_at_ms")?,
         failures: columns.get("failures")?,
+        waits_until_ms: columns.get("lease_until_ms")?,
         last_run: None,
     };
     let mut columns = columns.join("runs");

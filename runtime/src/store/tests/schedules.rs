@@ -4,8 +4,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
-use crate::model::{Fence, FrequencySource, FunctionManifest};
-use crate::store::{RecordKey, RecordWrite, Retry, StoreError, SyncData};
+use crate::model::{Fence, Frequency, FrequencySource, FunctionManifest};
+use crate::store::{CronSync, RecordKey, RecordWrite, Retry, StoreError, SyncData};
 
 for_each_db! {
     missed_slots_run_once_and_the_grid_stays,
@@ -15,6 +15,10 @@ for_each_db! {
     a_cancelled_run_writes_nothing_more,
     a_reset_leaves_other_variants_alone,
     a_connection_gets_what_is_deployed_and_keeps_its_own_frequency,
+}
+
+fn no_cron(_: CronSync<'_>, _: i64) -> Option<i64> {
+    None
 }
 
 /// Ids of runs, one after the other.
@@ -69,6 +73,7 @@ async fn missed_slots_run_once_and_the_grid_stays(store: Store) {
         },
         Sync {
             frequency_ms: None,
+            next_due_at_ms: None,
             ..fixture.sync(&key, "triggered")
         },
         Sync {
@@ -79,24 +84,33 @@ async fn missed_slots_run_once_and_the_grid_stays(store: Store) {
         store.ensure_sync(&not_due).await.unwrap();
     }
     let mut next_id = ids(0);
-    assert_eq!(store.enqueue_due_syncs(NOW_MS, 1, &mut next_id).await.unwrap(), (1, 1));
+    assert_eq!(
+        store.enqueue_due_syncs(NOW_MS, 1, no_cron, &mut next_id).await.unwrap(),
+        (1, 1)
+    );
     assert_eq!(
         due(&store, &late.id).await,
         Some(NOW_MS + 40_000),
         "on the grid, not from now"
     );
     assert_eq!(
-        store.enqueue_due_syncs(NOW_MS, 100, &mut next_id).await.unwrap(),
+        store
+            .enqueue_due_syncs(NOW_MS, 100, no_cron, &mut next_id)
+            .await
+            .unwrap(),
         (1, 1)
     );
     assert_eq!(due(&store, &on_time.id).await, Some(NOW_MS + 60_000));
     assert_eq!(
-        store.enqueue_due_syncs(NOW_MS, 100, &mut next_id).await.unwrap(),
+        store
+            .enqueue_due_syncs(NOW_MS, 100, no_cron, &mut next_id)
+            .await
+            .unwrap(),
         (0, 0)
     );
     // Both are still queued when their next slots come: those are skipped.
     let (claimed, queued) = store
-        .enqueue_due_syncs(NOW_MS + 60_000, 100, &mut next_id)
+        .enqueue_due_syncs(NOW_MS + 60_000, 100, no_cron, &mut next_id)
         .await
         .unwrap();
     assert_eq!((claimed, queued), (3, 1), "only `later` has no run yet");
@@ -116,7 +130,11 @@ async fn concurrent_schedulers_never_claim_one_sync_twice(store: Store) {
             let (mut claimed, mut next_id) = (0, ids(1_000 * scheduler));
             // An empty answer may mean that all candidates went to others: only the count of all tells the end.
             for _ in 0..40 {
-                claimed += store.enqueue_due_syncs(NOW_MS, 3, &mut next_id).await.unwrap().0;
+                claimed += store
+                    .enqueue_due_syncs(NOW_MS, 3, no_cron, &mut next_id)
+                    .await
+                    .unwrap()
+                    .0;
             }
             claimed
         })
@@ -161,13 +179,16 @@ async fn a_clock_that_moves_loses_and_doubles_nothing(store: Store) {
         };
         if now_ms < before_ms {
             now_ms = now_ms.max(NOW_MS);
-            store.rejoin_grid(now_ms, now_ms + 300_000).await.unwrap();
+            store.rejoin_grid(now_ms, now_ms + 300_000, no_cron).await.unwrap();
         }
         let expected = syncs
             .iter()
             .filter(|sync| slots_until(sync, now_ms) > slots_until(sync, before_ms))
             .count();
-        let (_, queued) = store.enqueue_due_syncs(now_ms, 256, &mut next_id).await.unwrap();
+        let (_, queued) = store
+            .enqueue_due_syncs(now_ms, 256, no_cron, &mut next_id)
+            .await
+            .unwrap();
         if now_ms >= before_ms {
             assert_eq!(queued, expected as u64, "seed {seed}, step {step}");
         } else {
@@ -198,7 +219,7 @@ async fn a_clock_that_moves_loses_and_doubles_nothing(store: Store) {
     // A failed run comes again before its slot, and the slot stays.
     let sync = &syncs[2];
     store
-        .enqueue_due_syncs(now_ms + 3_600_000, 256, &mut next_id)
+        .enqueue_due_syncs(now_ms + 3_600_000, 256, no_cron, &mut next_id)
         .await
         .unwrap();
     now_ms += 3_600_000;
@@ -209,7 +230,10 @@ async fn a_clock_that_moves_loses_and_doubles_nothing(store: Store) {
     }
     let failed = store.sync(&sync.id).await.unwrap().unwrap();
     assert_eq!((failed.failures, failed.next_due_at_ms), (1, Some(now_ms + 1)));
-    store.enqueue_due_syncs(now_ms + 1, 256, &mut next_id).await.unwrap();
+    store
+        .enqueue_due_syncs(now_ms + 1, 256, no_cron, &mut next_id)
+        .await
+        .unwrap();
     assert_eq!(due(&store, &sync.id).await, Some(slot));
 }
 
@@ -336,8 +360,9 @@ async fn a_connection_gets_what_is_deployed_and_keeps_its_own_frequency(store: S
     );
     assert!(store.stale_schedules(10).await.unwrap().is_empty());
     let own = Some(300_000);
+    let every = Frequency::EveryMs(300_000);
     store
-        .set_sync_frequency(&wanted[0].id, own, FrequencySource::Connection, NOW_MS)
+        .set_sync_frequency(&wanted[0].id, Some(&every), None, FrequencySource::Connection, NOW_MS)
         .await
         .unwrap();
     deployed(&fixture, &["a"]).await;
