@@ -18,7 +18,7 @@ use crate::executor::{Executor, Mode, RunOutcome, RunRequest, SyncRun};
 use crate::logs::Logs;
 use crate::model::{
     BASE_VARIANT, Connection, EnvironmentId, ExecutionContext, Fence, Function, FunctionKind, Operation, OperationId,
-    OperationKind, OperationState, Run, RunError, RunId, RunState, Sync,
+    OperationKind, OperationState, Progress, Run, RunError, RunId, RunState, Sync,
 };
 use crate::store::{ClaimedRun, CronSync, Retry, Store, StoreError};
 
@@ -252,11 +252,12 @@ impl Scheduler {
         self.running().insert(run.id.clone(), stop.clone());
         // Waits for the guest's end also when the lease is lost, so that nothing of it goes on unseen.
         let outcome = {
-            let outcome = self.outcome(&run, fence, &stop);
+            let progress = Progress::default();
+            let outcome = self.outcome(&run, fence, &stop, &progress);
             tokio::pin!(outcome);
             tokio::select! {
                 outcome = &mut outcome => Some(outcome),
-                () = self.lease_lost(&run, fence) => {
+                () = self.lease_lost(&run, fence, &progress) => {
                     stop.cancel();
                     outcome.await;
                     None
@@ -310,8 +311,8 @@ impl Scheduler {
     }
 
     /// Runs the function, or says why it cannot be run.
-    async fn outcome(&self, run: &Run, fence: i64, stop: &CancellationToken) -> RunOutcome {
-        match self.request(run, fence, stop).await {
+    async fn outcome(&self, run: &Run, fence: i64, stop: &CancellationToken, progress: &Progress) -> RunOutcome {
+        match self.request(run, fence, stop, progress).await {
             Ok(request) => self.0.executor.run(request).await,
             Err(error) => {
                 self.log_refusal(run, &error);
@@ -346,7 +347,13 @@ impl Scheduler {
         });
     }
 
-    async fn request(&self, run: &Run, fence: i64, stop: &CancellationToken) -> Result<RunRequest, NotRunnable> {
+    async fn request(
+        &self,
+        run: &Run,
+        fence: i64,
+        stop: &CancellationToken,
+        progress: &Progress,
+    ) -> Result<RunRequest, NotRunnable> {
         let (sync, connection) = self.sync_of(run).await?;
         let target = self
             .0
@@ -388,6 +395,7 @@ impl Scheduler {
                     number: fence,
                 }),
                 stop: stop.clone(),
+                progress: progress.clone(),
             }),
             mode: Mode::Live,
         })
@@ -405,16 +413,16 @@ impl Scheduler {
         Ok((sync, connection))
     }
 
-    /// Keeps the lease; comes back when it is lost.
-    async fn lease_lost(&self, run: &Run, fence: i64) {
+    /// Keeps the lease, and tells with it how the run goes; comes back when it is lost.
+    async fn lease_lost(&self, run: &Run, fence: i64, progress: &Progress) {
         loop {
             self.0.clock.sleep(Duration::from_millis(LEASE_RENEWAL_MS)).await;
-            match self
-                .0
-                .store
-                .renew_lease(&run.id, fence, self.0.clock.now_ms() + LEASE_MS)
-                .await
-            {
+            let until_ms = self.0.clock.now_ms() + LEASE_MS;
+            let mut result = run.result.clone();
+            for (model, counts) in progress.so_far() {
+                *result.entry(model).or_default() += counts;
+            }
+            match self.0.store.renew_lease(&run.id, fence, until_ms, &result).await {
                 Ok(true) => {}
                 Ok(false) => return,
                 // The lease may still hold; the next renewal tells.

@@ -44,6 +44,7 @@ mod refresh_kill;
 mod replay;
 mod requests;
 mod restart;
+mod schedules;
 mod secrets;
 mod sync_verdaccio;
 mod syncs;

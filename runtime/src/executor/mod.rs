@@ -30,7 +30,7 @@ use crate::engine::{EngineError, MemoryLimiter};
 use crate::host::{GuestState, Reach, RunFacts, RunLog, RunSink, Sender, Services, Suspended};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
-use crate::model::{Counts, ExecutionContext, Fence, Function, FunctionKind, Manifest, RunError, SyncId};
+use crate::model::{Counts, ExecutionContext, Fence, Function, FunctionKind, Manifest, Progress, RunError, SyncId};
 use crate::proxy::Proxy;
 use crate::recording::Recording;
 use crate::recordings::Recordings;
@@ -100,6 +100,8 @@ pub struct SyncRun {
     pub fence: Option<Fence>,
     /// Ends the run at once, wherever it is.
     pub stop: CancellationToken,
+    /// Where the run says what it did so far.
+    pub progress: Progress,
 }
 
 /// What came of it.
@@ -358,6 +360,7 @@ impl Inner {
             variant: request.sync.as_ref().map(|sync| sync.variant.clone()),
             sender: Sender::new(reach, request.ctx.clone(), limits.response_body_bytes, patience_ms),
             checkpoint_version: None,
+            progress: request.sync.as_ref().map(|sync| sync.progress.clone()),
         };
         GuestState::new(
             Some(facts),

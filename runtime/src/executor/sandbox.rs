@@ -269,6 +269,7 @@ impl Room {
             variant: subject.variant.clone(),
             sender: Sender::new(reach, ctx, self.limits.response_body_bytes, None),
             checkpoint_version: None,
+            progress: None,
         };
         GuestState::new(
             Some(facts),

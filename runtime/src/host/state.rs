@@ -14,7 +14,7 @@ use crate::config::Limits;
 use crate::connections::Connections;
 use crate::engine::MemoryLimiter;
 use crate::logs::Logs;
-use crate::model::{ConnectionKey, Counts, ExecutionContext, Fence, FunctionManifest};
+use crate::model::{ConnectionKey, Counts, ExecutionContext, Fence, FunctionManifest, Progress};
 use crate::proxy::Proxy;
 use crate::records::Records;
 use crate::store::Store;
@@ -58,6 +58,8 @@ pub(crate) struct RunFacts {
     pub(crate) sender: Sender,
     /// Version of the checkpoint this run has seen; none before it looked.
     pub(crate) checkpoint_version: Option<i64>,
+    /// Where a sync says what it did so far.
+    pub(crate) progress: Option<Progress>,
 }
 
 impl RunFacts {
@@ -102,6 +104,10 @@ impl GuestState {
             table,
             run,
         }
+    }
+
+    pub(super) fn progress(&self) -> Option<&Progress> {
+        self.run.as_ref()?.progress.as_ref()
     }
 
     /// None while `describe` is called.

@@ -28,7 +28,9 @@ pub use id::{
 pub use integration::{Environment, Integration};
 pub use log::{Level, Message, Operation, OperationKind, OperationState};
 pub use record::{Checkpoint, Counts, Record, RecordAction, RecordFilter};
-pub use run::{BASE_VARIANT, Fence, Frequency, FrequencySource, Run, RunError, RunState, Sync, SyncState, Trigger};
+pub use run::{
+    BASE_VARIANT, Fence, Frequency, FrequencySource, Progress, Run, RunError, RunState, Sync, SyncState, Trigger,
+};
 pub use scope::{Scope, Scopes};
 
 /// Bytes that only the holder of the encryption key can read. The layout is that of [`crate::encryption`].

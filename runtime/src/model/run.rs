@@ -1,5 +1,8 @@
 //! Executions of functions, and syncs as what is executed again and again.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -21,7 +24,7 @@ pub struct Run {
     pub state: RunState,
     pub error: Option<RunError>,
     /// What a sync did to records, by model.
-    pub result: std::collections::BTreeMap<String, Counts>,
+    pub result: BTreeMap<String, Counts>,
     pub created_at_ms: i64,
     pub started_at_ms: Option<i64>,
     pub ended_at_ms: Option<i64>,
@@ -119,6 +122,22 @@ impl Frequency {
             Self::EveryMs(_) => None,
             Self::Cron(cron) => Some(cron),
         }
+    }
+}
+
+/// What a run did so far, by model: written by the run, read by who tells others how it goes. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Progress(Arc<Mutex<BTreeMap<String, Counts>>>);
+
+impl Progress {
+    pub fn add(&self, model: &str, counts: Counts) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *all.entry(model.to_owned()).or_default() += counts;
+    }
+
+    #[must_use]
+    pub fn so_far(&self) -> BTreeMap<String, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -9,7 +9,7 @@ use super::{InvokeError, Runtime};
 use crate::deploy::DeployError;
 use crate::executor::{ComponentError, DryRun, Mode, PlayError, RunRequest, SyncRun};
 use crate::model::{
-    DeploymentId, EnvironmentId, ExecutionContext, Function, FunctionKind, JsonObject, OperationId, SyncId,
+    DeploymentId, EnvironmentId, ExecutionContext, Function, FunctionKind, JsonObject, OperationId, Progress, SyncId,
 };
 use crate::oauth::OAuthError;
 use crate::recording::{Comparison, Position, Recording};
@@ -131,6 +131,7 @@ impl Runtime {
                     variant: new.variant,
                     fence: None,
                     stop: CancellationToken::new(),
+                    progress: Progress::default(),
                 }),
                 mode: Mode::Dry(DryRun {
                     component: new.component,

@@ -2,13 +2,15 @@
 //! fence: a number that grows with each claim, by which writes of a former owner are refused. When to run what is for
 //! others.
 
+use std::collections::BTreeMap;
+
 use sqlx::{query, query_scalar};
 
 use super::columns::{Columns, Word, to_json};
 use super::schedules::{Retry, after_run};
 use super::sql::{Row, Sql, chunks};
 use super::{Store, StoreError};
-use crate::model::{EnvironmentId, Run, RunId, RunState, SyncId};
+use crate::model::{Counts, EnvironmentId, Run, RunId, RunState, SyncId};
 
 /// Runs claimed at once.
 const CLAIM_MAX: i64 = 256;
@@ -56,6 +58,19 @@ pub(super) use run_columns;
 
 pub(super) const INSERT_RUNS: &str = "INSERT INTO runs (id, environment_id, integration_id, connection_key, function, kind, \
      version, sync_id, triggered_by, state, error, result, created_at_ms, started_at_ms, ended_at_ms, duration_us) ";
+
+/// What claims runs. The condition is there twice: on Postgres it is looked at again once a row that somebody else claims at the same
+/// time is free, and then no longer holds.
+pub(super) const CLAIM_RUNS: &str = concat!(
+    "UPDATE runs SET result = CASE WHEN state = 'queued' THEN result END, state = 'running', \
+             lease_until_ms = $2, fence = fence + 1, \
+             started_at_ms = COALESCE(started_at_ms, $1) \
+             WHERE id IN (SELECT id FROM runs WHERE sync_id IS NOT NULL AND state IN ('queued', 'running') \
+             AND COALESCE(lease_until_ms, 0) <= $1 ORDER BY COALESCE(lease_until_ms, 0), created_at_ms, id LIMIT $3) \
+             AND state IN ('queued', 'running') AND COALESCE(lease_until_ms, 0) <= $1 RETURNING ",
+    run_columns!("runs"),
+    ", fence"
+);
 
 /// A run and the token that proves whose it is.
 #[derive(Clone, Debug)]
@@ -134,23 +149,12 @@ impl Store {
         lease_until_ms: i64,
         limit: i64,
     ) -> Result<Vec<ClaimedRun>, StoreError> {
-        // The condition is there twice: on Postgres it is looked at again once a row that somebody else claims at the
-        // same time is free, and then no longer holds.
-        let rows = query(concat!(
-            "UPDATE runs SET result = CASE WHEN state = 'queued' THEN result END, state = 'running', \
-             lease_until_ms = $2, fence = fence + 1, \
-             started_at_ms = COALESCE(started_at_ms, $1) \
-             WHERE id IN (SELECT id FROM runs WHERE sync_id IS NOT NULL AND state IN ('queued', 'running') \
-             AND COALESCE(lease_until_ms, 0) <= $1 ORDER BY COALESCE(lease_until_ms, 0), created_at_ms, id LIMIT $3) \
-             AND state IN ('queued', 'running') AND COALESCE(lease_until_ms, 0) <= $1 RETURNING ",
-            run_columns!("runs"),
-            ", fence"
-        ))
-        .bind(now_ms)
-        .bind(lease_until_ms)
-        .bind(limit.clamp(0, CLAIM_MAX))
-        .fetch_all(&self.writer)
-        .await?;
+        let rows = query(CLAIM_RUNS)
+            .bind(now_ms)
+            .bind(lease_until_ms)
+            .bind(limit.clamp(0, CLAIM_MAX))
+            .fetch_all(&self.writer)
+            .await?;
         let mut claimed = Vec::with_capacity(rows.len());
         for row in &rows {
             let mut columns = Columns::new(row, "runs");
@@ -177,14 +181,28 @@ impl Store {
         Ok(())
     }
 
-    /// Prolongs the lease. False when the fence is stale: somebody else has the run, stop.
-    pub async fn renew_lease(&self, id: &RunId, fence: i64, lease_until_ms: i64) -> Result<bool, StoreError> {
-        let renewed = query("UPDATE runs SET lease_until_ms = $3 WHERE id = $1 AND fence = $2 AND state = 'running'")
-            .bind(id.as_str())
-            .bind(fence)
-            .bind(lease_until_ms)
-            .execute(&self.writer)
-            .await?;
+    /// Prolongs the lease, and notes what the run did so far. False when the fence is stale: somebody else has the run, stop.
+    pub async fn renew_lease(
+        &self,
+        id: &RunId,
+        fence: i64,
+        lease_until_ms: i64,
+        result: &BTreeMap<String, Counts>,
+    ) -> Result<bool, StoreError> {
+        let result = if result.is_empty() {
+            None
+        } else {
+            Some(to_json(result)?)
+        };
+        let renewed = query(
+            "UPDATE runs SET lease_until_ms = $3, result = $4 WHERE id = $1 AND fence = $2 AND state = 'running'",
+        )
+        .bind(id.as_str())
+        .bind(fence)
+        .bind(lease_until_ms)
+        .bind(result)
+        .execute(&self.writer)
+        .await?;
         Ok(renewed.rows_affected() == 1)
     }
 

@@ -139,7 +139,7 @@ async fn a_stale_fence_writes_nothing(store: Store) {
     );
     assert!(
         store
-            .renew_lease(&first.run.id, first.fence, LEASE_MS + 1)
+            .renew_lease(&first.run.id, first.fence, LEASE_MS + 1, &first.run.result)
             .await
             .unwrap()
     );
@@ -162,7 +162,7 @@ async fn a_stale_fence_writes_nothing(store: Store) {
     };
     assert!(
         !store
-            .renew_lease(&first.run.id, first.fence, LEASE_MS * 3)
+            .renew_lease(&first.run.id, first.fence, LEASE_MS * 3, &first.run.result)
             .await
             .unwrap()
     );

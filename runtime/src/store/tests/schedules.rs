@@ -12,6 +12,9 @@ for_each_db! {
     concurrent_schedulers_never_claim_one_sync_twice,
     a_clock_that_moves_loses_and_doubles_nothing,
     due_syncs_are_found_by_an_index,
+    a_crontab_is_asked_for_the_next_slot,
+    a_suspended_run_waits_and_keeps_what_it_counted,
+    rows_of_a_release_without_schedules_are_spread_and_paused_as_declared,
     a_cancelled_run_writes_nothing_more,
     a_reset_leaves_other_variants_alone,
     a_connection_gets_what_is_deployed_and_keeps_its_own_frequency,
@@ -247,23 +250,154 @@ async fn due_syncs_are_found_by_an_index(store: Store) {
         // An empty table is read whole, however many indexes it has.
         connection.execute("SET enable_seqscan = off").await.unwrap();
     }
-    let statement = crate::store::schedules::CLAIM_DUE
-        .replace("$1", &NOW_MS.to_string())
-        .replace("$2", "256");
-    let rows = QueryBuilder::<Any>::new(format!("{explain}{statement}"))
-        .build()
-        .fetch_all(&mut *connection)
+    // So many or few schedules and waiting runs there are: what is not due is not looked at, and nothing is sorted.
+    for (statement, index) in [
+        (crate::store::schedules::CLAIM_DUE, "syncs_due"),
+        (crate::store::runs::CLAIM_RUNS, "runs_open"),
+    ] {
+        let statement = statement
+            .replace("$1", &NOW_MS.to_string())
+            .replace("$2", "256")
+            .replace("$3", "256");
+        let rows = QueryBuilder::<Any>::new(format!("{explain}{statement}"))
+            .build()
+            .fetch_all(&mut *connection)
+            .await
+            .unwrap();
+        let column = if store.dialect == Dialect::Postgres { 0 } else { 3 };
+        let plan: Vec<String> = rows.iter().map(|row| sqlx::Row::get(row, column)).collect();
+        let plan = plan.join("\n");
+        assert!(plan.contains(index), "{plan}");
+        assert!(!plan.contains("SCAN syncs\n") && !plan.contains("Seq Scan"), "{plan}");
+        assert!(!plan.contains("Sort") && !plan.contains("TEMP B-TREE"), "{plan}");
+    }
+}
+
+async fn a_crontab_is_asked_for_the_next_slot(store: Store) {
+    fn in_a_second(sync: CronSync<'_>, now_ms: i64) -> Option<i64> {
+        assert_eq!((sync.cron, sync.function, sync.variant), ("0 9 * * * UTC", "a", "base"));
+        Some(now_ms + 1_000)
+    }
+    let fixture = Fixture::new(&store).await;
+    let key = fixture.insert_connection("a").await;
+    deployed(&fixture, &["a"]).await;
+    let sync = Sync {
+        frequency_ms: None,
+        cron: Some("0 9 * * * UTC".to_owned()),
+        ..fixture.sync(&key, "a")
+    };
+    store.ensure_sync(&sync).await.unwrap();
+    let mut next_id = ids(0);
+    let claimed = store.enqueue_due_syncs(NOW_MS, 10, in_a_second, &mut next_id).await;
+    assert_eq!(claimed.unwrap(), (1, 1));
+    assert_eq!(due(&store, &sync.id).await, Some(NOW_MS + 1_000));
+    let earlier_ms = NOW_MS - 86_400_000;
+    let moved = store.rejoin_grid(earlier_ms, earlier_ms + 300_000, in_a_second).await;
+    assert_eq!(moved.unwrap(), 1, "the clock was set back");
+    assert_eq!(due(&store, &sync.id).await, Some(earlier_ms + 1_000));
+    let every = Frequency::EveryMs(300_000);
+    let (own, now) = (FrequencySource::Connection, NOW_MS);
+    store
+        .set_sync_frequency(&sync.id, Some(&every), None, own, now)
         .await
         .unwrap();
-    let column = if store.dialect == Dialect::Postgres { 0 } else { 3 };
-    let plan: Vec<String> = rows.iter().map(|row| sqlx::Row::get(row, column)).collect();
-    let plan = plan.join("\n");
-    assert!(plan.contains("syncs_due"), "{plan}");
+    let changed = store.sync(&sync.id).await.unwrap().unwrap();
+    assert_eq!((changed.cron, changed.frequency_ms), (None, Some(300_000)));
+}
+
+async fn a_suspended_run_waits_and_keeps_what_it_counted(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    let key = fixture.insert_connection("a").await;
+    let sync = fixture.insert_sync(&key, "issues").await;
+    assert!(store.enqueue_sync_run(&fixture.sync_run(&sync, 1)).await.unwrap());
+    let mut claimed = store
+        .claim_sync_runs(NOW_MS, NOW_MS + 30_000, 1)
+        .await
+        .unwrap()
+        .remove(0);
+    let counts = crate::model::Counts {
+        added: 7,
+        ..Default::default()
+    };
+    claimed.run.result.insert("Issue".to_owned(), counts);
+    let until_ms = NOW_MS + 600_000;
     assert!(
-        !plan.contains("SCAN syncs\n") && !plan.contains("Seq Scan on syncs"),
-        "{plan}"
+        store
+            .suspend_sync_run(&claimed.run, claimed.fence, until_ms)
+            .await
+            .unwrap()
     );
-    assert!(!plan.contains("Sort") && !plan.contains("TEMP B-TREE"), "{plan}");
+    assert!(
+        !store
+            .suspend_sync_run(&claimed.run, claimed.fence, until_ms)
+            .await
+            .unwrap()
+    );
+    assert_eq!(
+        store.sync(&sync.id).await.unwrap().unwrap().waits_until_ms,
+        Some(until_ms)
+    );
+    assert!(
+        !store.enqueue_sync_run(&fixture.sync_run(&sync, 2)).await.unwrap(),
+        "it is open"
+    );
+    // Neither time before, nor a restart, wakes it.
+    store.release_leases().await.unwrap();
+    assert!(
+        store
+            .claim_sync_runs(until_ms - 1, until_ms, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let again = store
+        .claim_sync_runs(until_ms, until_ms + 30_000, 10)
+        .await
+        .unwrap()
+        .remove(0);
+    assert_eq!(again.run.result["Issue"].added, 7);
+    assert!(again.fence > claimed.fence);
+    // Whoever dies leaves counts behind that nobody vouches for.
+    let dead = store
+        .claim_sync_runs(until_ms + 30_000, until_ms + 60_000, 10)
+        .await
+        .unwrap()
+        .remove(0);
+    assert!(dead.run.result.is_empty());
+}
+
+async fn rows_of_a_release_without_schedules_are_spread_and_paused_as_declared(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    let key = fixture.insert_connection("a").await;
+    deployed(&fixture, &["runs", "waits"]).await;
+    for name in ["runs", "waits"] {
+        let old = Sync {
+            anchor_ms: 0,
+            next_due_at_ms: None,
+            ..fixture.sync(&key, name)
+        };
+        store.ensure_sync(&old).await.unwrap();
+    }
+    let stale = store.stale_schedules(10).await.unwrap().remove(0);
+    let spread = Some(NOW_MS + 5_000);
+    let wanted = [
+        Sync {
+            next_due_at_ms: spread,
+            ..fixture.sync(&key, "runs")
+        },
+        Sync {
+            next_due_at_ms: spread,
+            state: SyncState::Paused,
+            ..fixture.sync(&key, "waits")
+        },
+    ];
+    assert!(store.update_schedules(&stale, &wanted, NOW_MS).await.unwrap());
+    let syncs = store
+        .syncs(&fixture.environment.id, "github", Some(&key))
+        .await
+        .unwrap();
+    let states: Vec<_> = syncs.iter().map(|sync| (sync.state, sync.next_due_at_ms)).collect();
+    assert_eq!(states, [(SyncState::Started, spread), (SyncState::Paused, spread)]);
 }
 
 async fn a_cancelled_run_writes_nothing_more(store: Store) {
