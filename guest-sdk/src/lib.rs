@@ -193,7 +193,7 @@ pub use nango_guest_sdk_macros::action;
 /// The function takes `&Nango` and returns a `Result` whose error can become a [`SyncError`]. Its doc comment is the
 /// description. Arguments of the attribute:
 ///
-/// - `frequency = "every hour"`: how often it runs; needed
+/// - `frequency = "every hour"`, or a crontab, `"0 9 * * MON-FRI Europe/Berlin"`: when it runs; needed
 /// - `models(Issue, User)`: the types whose records it keeps
 /// - `checkpoint = Position`, `metadata = Settings`: the types of its checkpoint and of the connection's metadata
 /// - `auto_start = false`: it waits until it is started for a connection

@@ -3,33 +3,47 @@
 //! its successor.
 
 mod announcement;
+pub mod planned;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 
 use crate::clock::{Clock, Entropy};
 use crate::connections::{Connections, ConnectionsError};
-use crate::executor::{Executor, Mode, RunOutcome, RunRequest, SyncRun, Urgency};
+use crate::executor::{Cancel, Executor, Mode, RunOutcome, RunRequest, SyncRun, Urgency};
 use crate::logs::Logs;
 use crate::model::{
-    Connection, ExecutionContext, FunctionKind, Operation, OperationId, OperationKind, OperationState, Run, RunError, RunId,
-    RunState, Sync,
+    BASE_VARIANT, Connection, EnvironmentId, ExecutionContext, Fence, Function, FunctionKind, Operation, OperationId,
+    OperationKind, OperationState, Progress, Run, RunError, RunId, RunState, Sync,
 };
-use crate::store::{ClaimedRun, Store, StoreError};
+use crate::store::{ClaimedRun, CronSync, Retry, Store, StoreError};
 use crate::webhooks::Webhooks;
 use announcement::Before;
 
 /// A claimed run that is not renewed for so long is somebody else's.
 pub const LEASE_MS: i64 = 30_000;
-/// A lease is renewed well before it ends: twice may fail.
-const LEASE_RENEWAL_MS: u64 = 10_000;
+/// A lease is renewed well before it ends, and often: this is how long a run that another process cancelled goes on at most
+/// when it writes nothing.
+const LEASE_RENEWAL_MS: u64 = 3_000;
 /// Runs are found at the latest after this long, should a wake-up be lost or another process queue them.
 const POLL_INTERVAL_MS: u64 = 1_000;
 /// Tries to write the end of a run before it is left to its lease.
 const FINISH_TRIES_MAX: u32 = 5;
 const FINISH_RETRY_MS: u64 = 500;
+/// Due syncs queued, and connections looked after, by one statement or step.
+const BATCH_MAX: i64 = 256;
+/// A lease that ends later than this was given while the clock was ahead.
+const LEASE_MS_MAX: i64 = 10 * LEASE_MS;
+/// The longest time for which a run is suspended: then it asks again, whatever the provider said.
+const SUSPEND_MS_MAX: i64 = 24 * 60 * 60 * 1_000;
+/// A clock that goes back by less was corrected, not set.
+const CLOCK_BACK_MS_MIN: i64 = 1_000;
+/// The longest wait before a retry.
+const RETRY_WAIT_MS_MAX: i64 = 60 * 60 * 1_000;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -48,6 +62,19 @@ struct Parts {
     /// One permit for each sync run this process may have going; all of them free means idle.
     slots: Arc<Semaphore>,
     slots_max: u32,
+    retries: Retries,
+    /// The runs under way in this process.
+    running: Mutex<HashMap<RunId, Cancel>>,
+    /// The time of the last tick: a clock that was set back shows.
+    ticked_at_ms: AtomicI64,
+}
+
+/// How often a failed run is repeated before its next slot, and how long is waited before the first time, in milliseconds;
+/// twice as long before each further one.
+#[derive(Clone, Copy, Debug)]
+pub struct Retries {
+    pub max: u32,
+    pub wait_ms: u64,
 }
 
 /// What a scheduler is made of.
@@ -62,6 +89,7 @@ pub struct SchedulerParts {
     pub environment_name: Arc<str>,
     /// Sync runs at the same time in this process.
     pub sync_runs_max: u32,
+    pub retries: Retries,
 }
 
 impl Scheduler {
@@ -79,6 +107,10 @@ impl Scheduler {
             wake: Notify::new(),
             slots: Arc::new(Semaphore::new(parts.sync_runs_max as usize)),
             slots_max: parts.sync_runs_max,
+            retries: parts.retries,
+            running: Mutex::new(HashMap::new()),
+            // So that the first tick looks for what a clock that was ahead left behind.
+            ticked_at_ms: AtomicI64::new(i64::MAX),
         }))
     }
 
@@ -87,8 +119,96 @@ impl Scheduler {
         self.0.wake.notify_one();
     }
 
-    /// Claims as many queued runs as there are free slots and starts them. Gives how many.
+    /// Ends a run at once if it is under way in this process. Others find out by their fence.
+    pub fn stop(&self, run_id: &RunId) {
+        if let Some(stop) = self.running().get(run_id) {
+            stop.cancel();
+        }
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<RunId, Cancel>> {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives connections the syncs that are deployed, queues what is due, claims as many queued runs as there are free slots
+    /// and starts them. Gives how many it started.
     pub async fn tick(&self, now_ms: i64) -> Result<usize, StoreError> {
+        if now_ms
+            < self
+                .0
+                .ticked_at_ms
+                .load(Ordering::Acquire)
+                .saturating_sub(CLOCK_BACK_MS_MIN)
+        {
+            let moved = self
+                .0
+                .store
+                .rejoin_grid(now_ms, now_ms + LEASE_MS_MAX, next_slot)
+                .await?;
+            if moved > 0 {
+                tracing::warn!("The clock was set back; {moved} syncs wait for the next slot by the new time");
+            }
+        }
+        self.0.ticked_at_ms.store(now_ms, Ordering::Release);
+        self.update_schedules(now_ms).await?;
+        let entropy = &self.0.entropy;
+        let (due, _) = self
+            .0
+            .store
+            .enqueue_due_syncs(now_ms, BATCH_MAX, next_slot, || RunId::new(now_ms, entropy.bytes()))
+            .await?;
+        if i64::try_from(due).unwrap_or(i64::MAX) >= BATCH_MAX {
+            // There may be more.
+            self.wake();
+        }
+        self.start_queued(now_ms).await
+    }
+
+    /// Makes, changes and removes the syncs of connections that are new or whose functions were deployed.
+    async fn update_schedules(&self, now_ms: i64) -> Result<(), StoreError> {
+        let stale = self.0.store.stale_schedules(BATCH_MAX).await?;
+        let mut deployed: HashMap<(EnvironmentId, String), (Vec<Function>, i64)> = HashMap::new();
+        for connection in &stale {
+            let integration = (
+                connection.environment_id.clone(),
+                connection.provider_config_key.clone(),
+            );
+            if !deployed.contains_key(&integration) {
+                let functions = self.0.store.functions(&integration.0, Some(&integration.1)).await?;
+                let connections = self.0.store.connections_of(&connection.integration_id).await?;
+                deployed.insert(integration.clone(), (functions, planned::spread_ms(connections)));
+            }
+            let owner = planned::Owner {
+                environment_id: &connection.environment_id,
+                connection_key: &connection.connection_key,
+                connection_id: &connection.connection_id,
+            };
+            let Some((functions, spread_ms)) = deployed.get(&integration) else {
+                continue;
+            };
+            let wanted: Vec<Sync> = functions
+                .iter()
+                .filter(|function| function.manifest.kind == FunctionKind::Sync)
+                .map(|function| {
+                    // A connection that is newer than the function waits for nobody.
+                    let is_new = connection.created_at_ms >= function.deployed_at_ms;
+                    let spread_ms = if is_new { 0 } else { *spread_ms };
+                    planned::sync(function, BASE_VARIANT, owner, now_ms, spread_ms, &self.0.entropy)
+                })
+                .collect();
+            match self.0.store.update_schedules(connection, &wanted, now_ms).await {
+                // The connection was deleted meanwhile.
+                Ok(_) | Err(StoreError::ParentGone(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if i64::try_from(stale.len()).unwrap_or(i64::MAX) >= BATCH_MAX {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    async fn start_queued(&self, now_ms: i64) -> Result<usize, StoreError> {
         let free = i64::try_from(self.0.slots.available_permits()).unwrap_or(i64::MAX);
         if free == 0 {
             return Ok(0);
@@ -134,24 +254,47 @@ impl Scheduler {
     async fn execute(&self, claimed: ClaimedRun) {
         let ClaimedRun { mut run, fence } = claimed;
         let before = self.before(&run, fence).await;
-        let outcome = tokio::select! {
-            outcome = self.outcome(&run) => outcome,
-            () = self.lease_lost(&run, fence) => {
-                tracing::warn!(run.id = %run.id, "Run {} was taken over by another process and stops here", run.id);
-                return;
+        let stop = Cancel::new();
+        self.running().insert(run.id.clone(), stop.clone());
+        // Waits for the guest's end also when the lease is lost, so that nothing of it goes on unseen.
+        let outcome = {
+            let progress = Progress::default();
+            let outcome = self.outcome(&run, fence, &stop, &progress);
+            tokio::pin!(outcome);
+            tokio::select! {
+                outcome = &mut outcome => Some(outcome),
+                () = self.lease_lost(&run, fence, &progress) => {
+                    stop.cancel();
+                    outcome.await;
+                    None
+                }
             }
+        };
+        self.running().remove(&run.id);
+        let Some(mut outcome) = outcome.filter(|_| !stop.is_cancelled()) else {
+            tracing::info!(run.id = %run.id, "Run {} was cancelled or taken over by another process and stopped here", run.id);
+            return;
         };
         let now_ms = self.0.clock.now_ms();
         run.ended_at_ms = Some(now_ms);
         run.duration_us = Some(outcome.duration_us);
-        run.result = outcome.result;
+        for (model, counts) in std::mem::take(&mut outcome.result) {
+            // A run that was suspended goes on counting.
+            *run.result.entry(model).or_default() += counts;
+        }
+        if let Some(wait_ms) = outcome.suspended_ms {
+            let wait_ms = i64::try_from(wait_ms).unwrap_or(SUSPEND_MS_MAX).min(SUSPEND_MS_MAX);
+            self.suspend(&run, fence, now_ms + wait_ms).await;
+            return;
+        }
         run.state = if outcome.output.is_ok() {
             RunState::Succeeded
         } else {
             RunState::Failed
         };
         run.error = outcome.output.err();
-        if self.finish(&run, fence, &before).await && outcome.interrupted {
+        let retry = self.retry(&run, now_ms).await;
+        if self.finish(&run, fence, retry, &before).await && outcome.interrupted {
             self.go_on(run, now_ms).await;
         }
     }
@@ -173,9 +316,28 @@ impl Scheduler {
         }
     }
 
+    /// Whether a run that ended is repeated before its next slot.
+    async fn retry(&self, run: &Run, now_ms: i64) -> Retry {
+        if run.state == RunState::Succeeded {
+            return Retry::Succeeded;
+        }
+        let Some(sync_id) = &run.sync_id else {
+            return Retry::Failed;
+        };
+        let failures = match self.0.store.sync(sync_id).await {
+            Ok(Some(sync)) => u32::try_from(sync.failures).unwrap_or(u32::MAX),
+            Ok(None) => return Retry::Failed,
+            Err(error) => {
+                tracing::warn!(%error, "Whether run {} is retried is not known; it waits for its next slot: {error}", run.id);
+                return Retry::Failed;
+            }
+        };
+        retry_at(self.0.retries, failures, now_ms).map_or(Retry::Failed, Retry::FailedRetryAt)
+    }
+
     /// Runs the function, or says why it cannot be run.
-    async fn outcome(&self, run: &Run) -> RunOutcome {
-        match self.request(run).await {
+    async fn outcome(&self, run: &Run, fence: i64, stop: &Cancel, progress: &Progress) -> RunOutcome {
+        match self.request(run, fence, stop, progress).await {
             Ok(request) => self.0.executor.run(request).await,
             Err(error) => {
                 self.log_refusal(run, &error);
@@ -205,7 +367,13 @@ impl Scheduler {
         });
     }
 
-    async fn request(&self, run: &Run) -> Result<RunRequest, NotRunnable> {
+    async fn request(
+        &self,
+        run: &Run,
+        fence: i64,
+        stop: &Cancel,
+        progress: &Progress,
+    ) -> Result<RunRequest, NotRunnable> {
         let (sync, connection) = self.sync_of(run).await?;
         let target = self
             .0
@@ -246,11 +414,16 @@ impl Scheduler {
             sync: Some(SyncRun {
                 sync_id: sync.id,
                 variant: sync.variant,
+                fence: Some(Fence {
+                    run_id: run.id.clone(),
+                    number: fence,
+                }),
+                progress: progress.clone(),
             }),
             mode: Mode::Live,
             urgency: Urgency::Background,
             is_kept: true,
-            cancel: None,
+            cancel: Some(stop.clone()),
             chain: Default::default(),
         })
     }
@@ -267,16 +440,16 @@ impl Scheduler {
         Ok((sync, connection))
     }
 
-    /// Keeps the lease; comes back when it is lost.
-    async fn lease_lost(&self, run: &Run, fence: i64) {
+    /// Keeps the lease, and tells with it how the run goes; comes back when it is lost.
+    async fn lease_lost(&self, run: &Run, fence: i64, progress: &Progress) {
         loop {
             self.0.clock.sleep(Duration::from_millis(LEASE_RENEWAL_MS)).await;
-            match self
-                .0
-                .store
-                .renew_lease(&run.id, fence, self.0.clock.now_ms() + LEASE_MS)
-                .await
-            {
+            let until_ms = self.0.clock.now_ms() + LEASE_MS;
+            let mut result = run.result.clone();
+            for (model, counts) in progress.so_far() {
+                *result.entry(model).or_default() += counts;
+            }
+            match self.0.store.renew_lease(&run.id, fence, until_ms, &result).await {
                 Ok(true) => {}
                 Ok(false) => return,
                 // The lease may still hold; the next renewal tells.
@@ -287,10 +460,25 @@ impl Scheduler {
         }
     }
 
+    /// Puts the run back into the queue. When that fails, its lease ends and it is claimed again, and then waits again.
+    async fn suspend(&self, run: &Run, fence: i64, until_ms: i64) {
+        match self.0.store.suspend_sync_run(run, fence, until_ms).await {
+            Ok(true) => {
+                tracing::info!(run.id = %run.id, until_ms, "Run {} waits for the rate limit of its provider, outside of memory", run.id);
+            }
+            Ok(false) => {
+                tracing::info!(run.id = %run.id, "Run {} was taken over by another process or cancelled", run.id);
+            }
+            Err(error) => {
+                tracing::warn!(run.id = %run.id, %error, "Run {} was not put back into the queue: {error}", run.id);
+            }
+        }
+    }
+
     /// Whether the end was recorded.
-    async fn finish(&self, run: &Run, fence: i64, before: &Before) -> bool {
+    async fn finish(&self, run: &Run, fence: i64, retry: Retry, before: &Before) -> bool {
         for attempt in 1..=FINISH_TRIES_MAX {
-            match self.try_finish(run, fence, before).await {
+            match self.try_finish(run, fence, retry, before).await {
                 Ok(true) => {
                     self.0.webhooks.wake();
                     return true;
@@ -308,10 +496,24 @@ impl Scheduler {
         false
     }
 
-    async fn try_finish(&self, run: &Run, fence: i64, before: &Before) -> Result<bool, StoreError> {
+    async fn try_finish(&self, run: &Run, fence: i64, retry: Retry, before: &Before) -> Result<bool, StoreError> {
         let webhooks = self.announcement(run, before).await?;
-        self.0.store.finish_sync_run(run, fence, &webhooks).await
+        self.0.store.finish_sync_run(run, fence, retry, &webhooks).await
     }
+}
+
+fn next_slot(sync: CronSync<'_>, now_ms: i64) -> Option<i64> {
+    planned::next_cron_ms(sync.cron, sync.connection_key, sync.function, sync.variant, now_ms)
+}
+
+/// When a run is repeated that failed after `failures` others in a row.
+fn retry_at(retries: Retries, failures: u32, now_ms: i64) -> Option<i64> {
+    if failures >= retries.max {
+        return None;
+    }
+    let wait_ms = i64::try_from(retries.wait_ms).unwrap_or(RETRY_WAIT_MS_MAX);
+    let wait_ms = wait_ms.saturating_mul(1 << failures.min(20)).min(RETRY_WAIT_MS_MAX);
+    Some(now_ms.saturating_add(wait_ms))
 }
 
 /// Why a queued run cannot be run at all.
@@ -335,5 +537,19 @@ impl From<NotRunnable> for RunError {
             payload: None,
             upstream: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_wait_longer_each_time_and_end() {
+        let retries = Retries { max: 3, wait_ms: 1_000 };
+        let at: Vec<Option<i64>> = (0..5).map(|failures| retry_at(retries, failures, 10)).collect();
+        assert_eq!(at, [Some(1_010), Some(2_010), Some(4_010), None, None]);
+        let never = Retries { max: 0, wait_ms: 1_000 };
+        assert_eq!(retry_at(never, 0, 10), None);
     }
 }

@@ -151,6 +151,7 @@ async fn ask(runtime: &Runtime, environment: &EnvironmentId) {
         base_url_override: None,
         decompress: false,
         forward_headers_on_redirect: None,
+        wait_ms_max: None,
     };
     let answer = runtime
         .proxy(environment, "bench", "conn", request, CallOrigin::default())

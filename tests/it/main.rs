@@ -65,6 +65,7 @@ mod requests;
 mod restart;
 mod rotation_nodes;
 mod scope_escape;
+mod schedules;
 mod secrets;
 mod secrets_everywhere;
 mod sync_verdaccio;

@@ -45,6 +45,7 @@ async fn the_published_client_works_against_the_runtime() {
     actions(&results);
     actions_in_the_background(&results);
     syncs(&results);
+    schedules(&results);
 }
 
 fn providers_and_integrations(results: &Value) {
@@ -270,8 +271,8 @@ fn syncs(results: &Value) {
         ],
     );
     assert_eq!(
-        (&status["status"], &status["name"]),
-        (&json!("SUCCESS"), &json!("items")),
+        (&status["status"], &status["latestExecutionStatus"], &status["name"]),
+        (&json!("PAUSED"), &json!("SUCCESS"), &json!("items")),
         "{status}"
     );
     assert_eq!(
@@ -305,6 +306,65 @@ fn syncs(results: &Value) {
         results["listRecordsUnknownModel"]["returned"],
         json!({"next_cursor": null, "records": []})
     );
+}
+
+fn schedules(results: &Value) {
+    let done = json!({"status": 200, "data": {"success": true}});
+    for name in ["startSync", "pauseSync", "triggerSyncReset", "triggerSyncIncremental"] {
+        assert_eq!(results[name], done, "{name}");
+    }
+    let status = |name: &str| results[name]["returned"]["syncs"][0].clone();
+    let started = status("syncStatusStarted");
+    assert_eq!(started["status"], "SUCCESS", "{started}");
+    assert!(started["nextScheduledSyncAt"].is_string(), "{started}");
+    let paused = status("syncStatusPaused");
+    assert_eq!(
+        (&paused["status"], &paused["nextScheduledSyncAt"]),
+        (&json!("PAUSED"), &Value::Null),
+        "{paused}"
+    );
+    let cron = "0 9 * * MON-FRI Europe/Berlin";
+    for (name, frequency) in [
+        ("frequency", "2 hours"),
+        ("frequencyCron", cron),
+        ("frequencyRestored", "hour"),
+        ("frequencyOfVariant", "day"),
+    ] {
+        assert_eq!(results[name]["returned"], json!({"frequency": frequency}), "{name}");
+    }
+    let scheduled = status("syncStatusCron");
+    assert_eq!(scheduled["frequency"], cron);
+    let next = scheduled["nextScheduledSyncAt"].as_str().unwrap_or_default();
+    assert!(
+        next.contains("T07:00:") || next.contains("T08:00:"),
+        "9 o'clock in Berlin: {next}"
+    );
+    failed(results, "frequencyBad", 400, "invalid_body");
+    failed(results, "frequencyShort", 400, "invalid_body");
+    failed(results, "frequencyUnknown", 400, "unknown_sync");
+
+    let created = &results["createSyncVariant"]["returned"];
+    assert_eq!(keys(created), ["id", "name", "variant"].into());
+    assert_eq!((&created["name"], &created["variant"]), (&json!("items"), &json!("v2")));
+    failed(results, "createSyncVariantAgain", 400, "sync_variant_already_exists");
+    failed(results, "createSyncVariantBase", 400, "invalid_variant");
+    failed(results, "createSyncVariantUnknown", 400, "unknown_sync");
+    let variant = status("syncStatusVariant");
+    assert_eq!(
+        (&variant["variant"], &variant["frequency"]),
+        (&json!("v2"), &json!("every day")),
+        "{variant}"
+    );
+    assert_eq!(results["deleteSyncVariant"]["returned"], json!({"success": true}));
+    failed(results, "deleteSyncVariantAgain", 404, "not_found");
+
+    let reset = status("syncStatusReset");
+    assert_eq!(
+        reset["latestResult"]["Item"]["added"], 6,
+        "all are new after emptyCache: {reset}"
+    );
+    failed(results, "triggerSyncUnknown", 400, "no_syncs_found");
+    failed(results, "pauseSyncUnknownConnection", 404, "unknown_connection");
 }
 
 /// The body of a call that failed as expected.

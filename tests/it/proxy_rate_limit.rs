@@ -147,7 +147,7 @@ async fn rest_calls_and_a_sync_share_a_limit_that_the_provider_tells() {
     });
     let status = client.run_sync(INTEGRATION, CONNECTION, "pages").await;
     rest.await.expect("all calls succeed");
-    assert_eq!(status["status"], "SUCCESS", "{status}");
+    assert_eq!(status["latestExecutionStatus"], "SUCCESS", "{status}");
     assert_eq!(status["recordCount"]["Item"], 200, "{status}");
     assert_eq!(limit.passed().len(), 61);
     assert!(limit.refused() <= 2, "{} refused", limit.refused());
@@ -172,7 +172,7 @@ async fn a_limit_that_only_refuses_is_learned() {
     });
     let status = client.run_sync(INTEGRATION, CONNECTION, "pages").await;
     rest.await.expect("all calls succeed");
-    assert_eq!(status["status"], "SUCCESS", "{status}");
+    assert_eq!(status["latestExecutionStatus"], "SUCCESS", "{status}");
     let refused = limit.refused() - met;
     assert!(
         refused <= 12,

@@ -55,7 +55,7 @@ async fn packages_of_a_registry_become_records() {
 
     let first = client.run_sync(INTEGRATION, CONNECTION, "packages").await;
     assert_eq!(
-        (&first["status"], &first["recordCount"]),
+        (&first["latestExecutionStatus"], &first["recordCount"]),
         (&json!("SUCCESS"), &json!({"Package": 4})),
         "{first}"
     );

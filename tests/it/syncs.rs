@@ -21,10 +21,11 @@ async fn records_are_added_updated_left_alone_and_deleted() {
     let counts = |status: &Value| status["latestResult"]["Item"].clone();
     let first = run_items(&client, json!({"pages": 2, "records": 3, "value": 1})).await;
     assert_eq!(
-        (&first["status"], &first["recordCount"]),
+        (&first["latestExecutionStatus"], &first["recordCount"]),
         (&json!("SUCCESS"), &json!({"Item": 6})),
         "{first}"
     );
+    assert_eq!(first["status"], "PAUSED", "`auto_start = false`: {first}");
     assert_eq!(counts(&first), json!({"added": 6, "updated": 0, "deleted": 0}));
     assert_eq!(first["checkpoint"], Value::Null, "the sync cleared it");
 
@@ -78,7 +79,7 @@ async fn a_failed_run_keeps_its_checkpoint_for_the_next() {
     let (_server, client) = with_items().await;
     let failed = run_items(&client, json!({"pages": 4, "records": 10, "fail_at": 2})).await;
     assert_eq!(
-        (&failed["status"], &failed["checkpoint"]),
+        (&failed["latestExecutionStatus"], &failed["checkpoint"]),
         (&json!("ERROR"), &json!({"page": 2})),
         "{failed}"
     );
@@ -89,7 +90,7 @@ async fn a_failed_run_keeps_its_checkpoint_for_the_next() {
     );
     let resumed = run_items(&client, json!({"pages": 4, "records": 10})).await;
     assert_eq!(
-        (&resumed["status"], &resumed["recordCount"]),
+        (&resumed["latestExecutionStatus"], &resumed["recordCount"]),
         (&json!("SUCCESS"), &json!({"Item": 40})),
         "{resumed}"
     );
@@ -118,7 +119,7 @@ async fn pages_of_an_upstream_become_records() {
         .ok();
     let status = client.run_sync(INTEGRATION, CONNECTION, "pages").await;
     assert_eq!(
-        (&status["status"], &status["recordCount"]),
+        (&status["latestExecutionStatus"], &status["recordCount"]),
         (&json!("SUCCESS"), &json!({"Item": 4})),
         "{status}"
     );
@@ -129,7 +130,7 @@ async fn a_record_without_id_fails_the_run_and_says_why() {
     let (_server, client) = with_items().await;
     let status = client.run_sync(INTEGRATION, CONNECTION, "bad-record").await;
     assert_eq!(
-        (&status["status"], &status["recordCount"]),
+        (&status["latestExecutionStatus"], &status["recordCount"]),
         (&json!("ERROR"), &json!({})),
         "{status}"
     );

@@ -162,7 +162,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("actions", &["executor", "store", "connections", "config"]),
     (
         "scheduler",
-        &["executor", "store", "connections", "config", "logs", "webhooks"],
+        &["executor", "store", "deploy", "connections", "config", "logs", "webhooks"],
     ),
     // `records` for the one form in which a record is shown.
     ("http", &["runtime", "config", "records"]),

@@ -24,7 +24,7 @@ async function call(name, run) {
 async function syncEnded(name) {
     for (let attempt = 0; attempt < 600; attempt++) {
         const { syncs } = await nango.syncStatus(INTEGRATION, [name], CONNECTION);
-        if (syncs[0]?.status === 'SUCCESS' || syncs[0]?.status === 'ERROR') {
+        if (['SUCCESS', 'ERROR'].includes(syncs[0]?.latestExecutionStatus)) {
             return;
         }
         await new Promise((resolve) => setTimeout(resolve, 50));
@@ -134,6 +134,37 @@ await call('listRecordsLimit', () => nango.listRecords({ ...target, model: 'Item
 const cursor = results.listRecordsLimit.returned?.next_cursor;
 await call('listRecordsCursor', () => nango.listRecords({ ...target, model: 'Item', cursor }));
 await call('listRecordsUnknownModel', () => nango.listRecords({ ...target, model: 'Nope' }));
+
+const items = ['items'];
+await call('startSync', () => nango.startSync(INTEGRATION, items, CONNECTION));
+await call('startedEnded', () => syncEnded('items'));
+await call('syncStatusStarted', () => nango.syncStatus(INTEGRATION, items, CONNECTION));
+const every = (frequency, sync = 'items') => nango.updateSyncConnectionFrequency(INTEGRATION, sync, CONNECTION, frequency);
+await call('frequency', () => every('every 2 hours'));
+await call('frequencyCron', () => every('0 9 * * MON-FRI Europe/Berlin'));
+await call('syncStatusCron', () => nango.syncStatus(INTEGRATION, items, CONNECTION));
+await call('frequencyRestored', () => every(null));
+await call('frequencyBad', () => every('every fortnight'));
+await call('frequencyShort', () => every('every 5 seconds'));
+await call('frequencyUnknown', () => every('every hour', 'nope'));
+const variant = { provider_config_key: INTEGRATION, connection_id: CONNECTION, name: 'items', variant: 'v2' };
+await call('createSyncVariant', () => nango.createSyncVariant(variant));
+await call('createSyncVariantAgain', () => nango.createSyncVariant(variant));
+await call('createSyncVariantBase', () => nango.createSyncVariant({ ...variant, variant: 'base' }));
+await call('createSyncVariantUnknown', () => nango.createSyncVariant({ ...variant, name: 'nope' }));
+await call('frequencyOfVariant', () => every('every day', { name: 'items', variant: 'v2' }));
+await call('syncStatusVariant', () => nango.syncStatus(INTEGRATION, [{ name: 'items', variant: 'v2' }], CONNECTION));
+await call('deleteSyncVariant', () => nango.deleteSyncVariant(variant));
+await call('deleteSyncVariantAgain', () => nango.deleteSyncVariant(variant));
+await call('triggerSyncReset', () => nango.triggerSync(INTEGRATION, items, CONNECTION, { reset: true, emptyCache: true }));
+await call('resetEnded', () => syncEnded('items'));
+await call('syncStatusReset', () => nango.syncStatus(INTEGRATION, items, CONNECTION));
+await call('triggerSyncIncremental', () => nango.triggerSync(INTEGRATION, items, CONNECTION, 'incremental'));
+await call('incrementalEnded', () => syncEnded('items'));
+await call('triggerSyncUnknown', () => nango.triggerSync(INTEGRATION, ['nope'], CONNECTION));
+await call('pauseSync', () => nango.pauseSync(INTEGRATION, items, CONNECTION));
+await call('syncStatusPaused', () => nango.syncStatus(INTEGRATION, items, CONNECTION));
+await call('pauseSyncUnknownConnection', () => nango.pauseSync(INTEGRATION, items, 'nope'));
 
 await call('deleteConnectionUnknown', () => nango.deleteConnection(INTEGRATION, 'nope'));
 await call('deleteConnection', () => nango.deleteConnection(INTEGRATION, CONNECTION));

@@ -121,11 +121,14 @@ fn name(input: ParseStream<'_>) -> Result<LitStr> {
 }
 
 fn every(frequency: LitStr) -> Result<LitStr> {
-    if frequency.value().starts_with("every ") {
+    let text = frequency.value();
+    // A crontab has five fields, and a time zone or not; a deploy says whether it is right.
+    let is_crontab = (5..=6).contains(&text.split_whitespace().count());
+    if text.starts_with("every ") || is_crontab {
         return Ok(frequency);
     }
     Err(syn::Error::new(
         frequency.span(),
-        "a frequency reads like \"every hour\" or \"every 30 minutes\"",
+        "a frequency reads like \"every hour\", \"every 30 minutes\" or \"0 9 * * MON-FRI Europe/Berlin\"",
     ))
 }

@@ -207,7 +207,12 @@ mod tests {
         check("nango-runtime functions rollback github whoami --to 2 --json");
         check("nango-runtime invoke github whoami --connection c --input {}");
         check("nango-runtime sync trigger github issues --connection c --wait");
-        check("nango-runtime sync status github");
+        check("nango-runtime sync list github --connection c");
+        check("nango-runtime sync pause github issues issues::eu");
+        check("nango-runtime sync start github");
+        check("nango-runtime sync cancel github issues --connection c");
+        check("nango-runtime sync reset github issues --connection c --empty-records");
+        check("nango-runtime sync status github --watch --until-idle");
         check("nango-runtime records github Issue --connection c --limit 5 --filter added,updated");
         check("nango-runtime integration create github --provider github --credentials @c.json");
         check("nango-runtime integrations list");

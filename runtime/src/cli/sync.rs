@@ -1,4 +1,6 @@
-//! `nango-runtime sync`: runs syncs and shows how they stand.
+//! `nango-runtime sync`: runs syncs, commands their schedules, and shows how they stand.
+
+mod watch;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,14 +17,12 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Sync {
-    /// Run syncs now; those that run already are left alone
+    /// Schedules: how often syncs run, and when next
+    List(Selection),
+    /// Run syncs now
     Trigger {
-        integration: String,
-        /// Names of syncs; all of the integration when left out
-        syncs: Vec<String>,
-        /// For which connection; all of the integration when left out
-        #[arg(long, value_name = "ID")]
-        connection: Option<String>,
+        #[command(flatten)]
+        selection: Selection,
         /// Wait until the runs have ended; fails when one of them failed
         #[arg(long)]
         wait: bool,
@@ -30,14 +30,42 @@ pub enum Sync {
         #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "wait")]
         timeout: u32,
     },
+    /// Schedule syncs
+    Start(Selection),
+    /// Schedule syncs no more, and cancel what runs of them
+    Pause(Selection),
+    /// Cancel what waits or runs of syncs; their checkpoints and schedules stay
+    Cancel(Selection),
+    /// Forget the checkpoints of syncs and run them from the beginning
+    Reset {
+        #[command(flatten)]
+        selection: Selection,
+        /// Delete their records first
+        #[arg(long)]
+        empty_records: bool,
+    },
     /// State, last run and records of syncs
     Status {
-        integration: String,
-        /// Names of syncs; all of the integration when left out
-        syncs: Vec<String>,
-        #[arg(long, value_name = "ID")]
-        connection: Option<String>,
+        #[command(flatten)]
+        selection: Selection,
+        /// Show it anew each second, with records a second
+        #[arg(long)]
+        watch: bool,
+        /// End when no sync runs
+        #[arg(long, requires = "watch")]
+        until_idle: bool,
     },
+}
+
+/// Which syncs, of which connection.
+#[derive(Debug, clap::Args)]
+pub struct Selection {
+    integration: String,
+    /// Names of syncs, with ::variant behind or not; all of the integration when left out
+    syncs: Vec<String>,
+    /// Of which connection; all of the integration when left out
+    #[arg(long, value_name = "ID")]
+    connection: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -50,33 +78,20 @@ enum WaitError {
     Timeout { seconds: u32 },
 }
 
-/// Which syncs, of which connection.
-struct Selection {
-    integration: String,
-    syncs: Vec<String>,
-    connection: Option<String>,
-}
-
 pub async fn run(command: Sync, client: &Client, output: Output) -> anyhow::Result<()> {
     match command {
+        Sync::List(selection) => output.show(&status(client, &selection).await?, schedules)?,
         Sync::Trigger {
-            integration,
-            syncs,
-            connection,
+            selection,
             wait,
             timeout,
         } => {
-            let selection = Selection {
-                integration,
-                syncs,
-                connection,
-            };
             let before = if wait {
                 runs_ended(&status(client, &selection).await?)
             } else {
                 BTreeMap::new()
             };
-            let answer = trigger(client, &selection).await?;
+            let answer = command_syncs(client, "trigger", &selection, json!({})).await?;
             if !wait {
                 output.show(&answer, |_| {
                     "Triggered; `nango-runtime sync status` shows how it goes".to_owned()
@@ -88,33 +103,56 @@ pub async fn run(command: Sync, client: &Client, output: Output) -> anyhow::Resu
             output.show(&after, table)?;
             check_succeeded(&after)?;
         }
-        Sync::Status {
-            integration,
-            syncs,
-            connection,
-        } => {
-            let answer = status(
-                client,
-                &Selection {
-                    integration,
-                    syncs,
-                    connection,
-                },
-            )
-            .await?;
-            output.show(&answer, table)?;
+        Sync::Start(selection) => {
+            let answer = command_syncs(client, "start", &selection, json!({})).await?;
+            output.show(&answer, |_| "Scheduled".to_owned())?;
         }
+        Sync::Pause(selection) => {
+            let answer = command_syncs(client, "pause", &selection, json!({})).await?;
+            output.show(&answer, |_| {
+                "Paused; `nango-runtime sync start` schedules them again".to_owned()
+            })?;
+        }
+        Sync::Cancel(selection) => {
+            let answer = command_syncs(client, "cancel", &selection, json!({})).await?;
+            output.show(&answer, |_| "Cancelled what ran".to_owned())?;
+        }
+        Sync::Reset {
+            selection,
+            empty_records,
+        } => {
+            let options = json!({"opts": {"reset": true, "emptyCache": empty_records}});
+            let answer = command_syncs(client, "trigger", &selection, options).await?;
+            output.show(&answer, |_| {
+                "Running from the beginning; `nango-runtime sync status` shows how it goes".to_owned()
+            })?;
+        }
+        Sync::Status {
+            selection,
+            watch: true,
+            until_idle,
+        } => watch::run(client, &selection, output, until_idle).await?,
+        Sync::Status { selection, .. } => output.show(&status(client, &selection).await?, table)?,
     }
     Ok(())
 }
 
-async fn trigger(client: &Client, selection: &Selection) -> anyhow::Result<Value> {
-    let mut body = json!({"provider_config_key": selection.integration, "syncs": selection.syncs});
-    if let (Some(connection), Some(fields)) = (&selection.connection, body.as_object_mut()) {
-        fields.insert("connection_id".to_owned(), json!(connection));
+/// `POST /sync/{command}`.
+async fn command_syncs(
+    client: &Client,
+    command: &str,
+    selection: &Selection,
+    mut body: Value,
+) -> anyhow::Result<Value> {
+    if let Some(fields) = body.as_object_mut() {
+        fields.insert("provider_config_key".to_owned(), json!(selection.integration));
+        fields.insert("syncs".to_owned(), json!(selection.syncs));
+        if let Some(connection) = &selection.connection {
+            fields.insert("connection_id".to_owned(), json!(connection));
+        }
     }
     Ok(client
-        .request(Method::POST, &["sync", "trigger"])
+        .request(Method::POST, &["sync", command])
         .json(&body)
         .answer()
         .await?)
@@ -171,7 +209,7 @@ fn has_ended(now: &Value, before: &BTreeMap<String, String>) -> bool {
 }
 
 fn check_succeeded(status: &Value) -> Result<(), WaitError> {
-    let failed = |sync: &&Value| text_at(sync, "/status") == "ERROR";
+    let failed = |sync: &&Value| text_at(sync, "/latestExecutionStatus") == "ERROR";
     let names: Vec<String> = list_at(status, "/syncs")
         .iter()
         .filter(failed)
@@ -186,6 +224,23 @@ fn check_succeeded(status: &Value) -> Result<(), WaitError> {
     }
 }
 
+fn schedules(answer: &Value) -> String {
+    let row = |sync: &Value| {
+        [
+            "/name",
+            "/variant",
+            "/connection_id",
+            "/frequency",
+            "/nextScheduledSyncAt",
+            "/status",
+        ]
+        .map(|at| text_at(sync, at))
+    };
+    let rows: Vec<[String; 6]> = list_at(answer, "/syncs").iter().map(row).collect();
+    let heading = ["sync", "variant", "connection", "runs", "next", "status"];
+    output::table(heading, &rows, "No syncs")
+}
+
 fn table(answer: &Value) -> String {
     let row = |sync: &Value| {
         [
@@ -193,18 +248,20 @@ fn table(answer: &Value) -> String {
             "/variant",
             "/connection_id",
             "/status",
+            "/latestExecutionStatus",
             "/finishedAt",
             "/latestResult",
             "/recordCount",
         ]
         .map(|at| text_at(sync, at))
     };
-    let rows: Vec<[String; 7]> = list_at(answer, "/syncs").iter().map(row).collect();
+    let rows: Vec<[String; 8]> = list_at(answer, "/syncs").iter().map(row).collect();
     let heading = [
         "sync",
         "variant",
         "connection",
         "status",
+        "last run",
         "last ended",
         "last result",
         "records",
@@ -217,7 +274,8 @@ mod tests {
     use super::*;
 
     fn status_of(finished_at: Option<&str>, status: &str) -> Value {
-        json!({"syncs": [{"id": "a", "name": "issues", "finishedAt": finished_at, "status": status}]})
+        json!({"syncs": [{"id": "a", "name": "issues", "finishedAt": finished_at, "status": status,
+            "latestExecutionStatus": status}]})
     }
 
     #[test]

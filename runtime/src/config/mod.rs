@@ -53,6 +53,7 @@ pub struct Config {
     pub record_runs: RecordRuns,
     /// Whether what functions take and give is checked against the schemas they declare.
     pub validation: Validation,
+    pub sync_already_running: AlreadyRunning,
     pub limits: Limits,
 }
 
@@ -84,6 +85,12 @@ pub struct Limits {
     pub run_memory_bytes: usize,
     pub action_timeout_ms: u64,
     pub sync_timeout_ms: u64,
+    /// Repetitions of a failed scheduled run before its next slot.
+    pub sync_retries: u32,
+    /// Before the first of them; doubled for each further one.
+    pub sync_retry_wait_ms: u64,
+    /// How long a sync waits for a rate limit in memory.
+    pub sync_rate_limit_wait_ms: u64,
     pub action_output_bytes: usize,
     /// Body of an answer that a function may read.
     pub response_body_bytes: usize,
@@ -136,6 +143,14 @@ pub struct LogSettings {
     /// Directives of `tracing_subscriber::EnvFilter`.
     pub filter: String,
     pub format: LogFormat,
+}
+
+/// What triggering a sync that is queued or running already is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AlreadyRunning {
+    Conflict,
+    Success,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -242,6 +257,7 @@ impl std::fmt::Debug for Config {
             .field("egress_allow", &self.egress_allow)
             .field("override_hosts", &self.override_hosts)
             .field("record_runs", &self.record_runs)
+            .field("sync_already_running", &self.sync_already_running)
             .field("limits", &self.limits)
             .finish()
     }

@@ -18,6 +18,7 @@ use crate::oauth::OAuthParts;
 use crate::provider::{Catalogue, of_entry};
 use crate::store::OperationQuery;
 use crate::store::tests::for_each_db;
+use crate::webhooks::tests::webhooks;
 
 const NOW_MS: i64 = 1_800_000_000_000;
 const MINUTE_MS: i64 = 60_000;
@@ -141,7 +142,7 @@ impl Fixture {
         let connections = Connections::new(
             store.clone(),
             Arc::new(catalogue),
-            keyring,
+            keyring.clone(),
             clock.clone(),
             entropy.clone(),
         );
@@ -152,6 +153,7 @@ impl Fixture {
             logs: logs.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
+            webhooks: webhooks(store, &keyring, &logs, &clock, &entropy),
             egress_allow: vec!["127.0.0.0/8".parse().unwrap()],
         })
         .unwrap();

@@ -93,7 +93,7 @@ fn check_action(function: &FunctionManifest) -> Result<(), String> {
 
 fn check_sync(function: &FunctionManifest) -> Result<(), String> {
     if let Some(text) = &function.frequency {
-        frequency::parse(text).map_err(|error| error.to_string())?;
+        frequency::parse(text).map(drop).map_err(|error| error.to_string())?;
     }
     let count = function.models.len();
     if count > MODELS_MAX {

@@ -4,6 +4,7 @@
 //! work, versions and activation are the store's.
 
 mod capability;
+pub mod cron;
 mod error;
 pub mod frequency;
 mod manifest;

@@ -28,7 +28,7 @@ use crate::config::Limits;
 use crate::connections::{Connections, RunMasker};
 pub use crate::engine::ComponentError;
 use crate::engine::{EngineError, MemoryLimiter};
-use crate::host::{GuestState, Invoker, Reach, RunFacts, RunLog, RunSink, Sender, Services, Stopping};
+use crate::host::{GuestState, Invoker, Reach, RunFacts, RunLog, RunSink, Sender, Services, Stopping, Suspended};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::model::{FunctionKind, Manifest, RunError, Usage};
@@ -37,7 +37,7 @@ use crate::recordings::Recordings;
 use crate::records::Records;
 use crate::store::Store;
 
-use call::{Called, Export};
+use call::{Called, Ended, Export};
 pub use cancel::Cancel;
 use guest_runtime::Boxed;
 use placement::Placement;
@@ -197,7 +197,7 @@ impl Inner {
         });
         outcome.duration_us = duration_us;
         self.metrics
-            .run_ended(request.function.manifest.kind, outcome.output.is_ok());
+            .run_ended(request.function.manifest.kind, outcome.is_good());
         self.placement.learn(&request.function, duration_us);
         let masked = outcome.output.as_ref().err().map(|error| self.mask(&request, error));
         rows::write(
@@ -263,6 +263,11 @@ impl Inner {
         if state.holds_locks() {
             self.release_locks(request).await;
         }
+        let suspended = match &ended {
+            Ended::Trapped(trap) => trap.downcast_ref::<Suspended>(),
+            Ended::Returned(_) | Ended::TimedOut | Ended::Stopped | Ended::Cancelled => None,
+        };
+        let suspended_ms = suspended.map(|suspended| suspended.wait_ms);
         let output = outcome::of_run(ended, &mut state, kind, limits);
         let usage = Usage {
             cpu_us,
@@ -270,6 +275,7 @@ impl Inner {
             ..state.usage()
         };
         RunOutcome {
+            suspended_ms,
             interrupted: output.is_ok() && state.was_told_to_stop(),
             output,
             result: std::mem::take(&mut state.counts),
@@ -333,10 +339,17 @@ impl Inner {
             // Syncs take long: whoever looks should see them at work.
             log.announce();
         }
-        let reach = match taping {
-            None => Reach::live(Arc::clone(&self.services)),
-            Some(taping) => taping.reach(&self.services, request),
+        let services = match request.sync.as_ref().and_then(|sync| sync.fence.as_ref()) {
+            Some(fence) => Arc::new(self.services.fenced(fence)),
+            None => Arc::clone(&self.services),
         };
+        let reach = match taping {
+            None => Reach::live(services),
+            Some(taping) => taping.reach(&services, request),
+        };
+        // A run that is claimed can be put back into the queue.
+        let fence = request.sync.as_ref().and_then(|sync| sync.fence.as_ref());
+        let patience_ms = fence.map(|_| limits.sync_rate_limit_wait_ms);
         let facts = RunFacts {
             reach: reach.clone(),
             manifest: Arc::clone(&request.function.manifest),
@@ -348,10 +361,11 @@ impl Inner {
             environment_name: Arc::clone(&request.environment_name),
             connection_key: request.connection_key.clone(),
             variant: request.sync.as_ref().map(|sync| sync.variant.clone()),
-            sender: Sender::new(reach, request.ctx.clone(), limits.response_body_bytes),
+            sender: Sender::new(reach, request.ctx.clone(), limits.response_body_bytes, patience_ms),
             checkpoint_version: None,
             chain: request.chain.clone(),
             holds_locks: false,
+            progress: request.sync.as_ref().map(|sync| sync.progress.clone()),
         };
         GuestState::new(
             Some(facts),

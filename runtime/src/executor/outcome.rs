@@ -9,7 +9,7 @@ use super::call::Ended;
 use super::slots::SlotError;
 use crate::config::Limits;
 use crate::connections::RunMasker;
-use crate::host::{Error, GuestState};
+use crate::host::{Error, GuestState, Suspended};
 use crate::model::{FunctionKind, RunError};
 use crate::schema::Part;
 
@@ -166,6 +166,9 @@ fn shown_headers(headers: Option<Value>) -> Value {
 }
 
 fn of_trap(trap: &wasmtime::Error, state: &mut GuestState, output_bytes_max: usize) -> RunError {
+    if let Some(suspended) = trap.downcast_ref::<Suspended>() {
+        return error("execution_suspended", suspended.to_string());
+    }
     let panic = state.log.take_panic();
     if let Some(refused_bytes) = state.limiter.refused_bytes() {
         let message = format!(

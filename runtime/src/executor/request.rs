@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Cancel, Mode};
 use crate::connections::Target;
 use crate::host::Chain;
-use crate::model::{ConnectionKey, Counts, ExecutionContext, Function, RunError, SyncId, Usage};
+use crate::model::{ConnectionKey, Counts, ExecutionContext, Fence, Function, Progress, RunError, SyncId, Usage};
 use crate::recording::Recording;
 
 /// What to run.
@@ -47,6 +47,10 @@ pub enum Urgency {
 pub struct SyncRun {
     pub sync_id: SyncId,
     pub variant: String,
+    /// Of the claim under which it runs: what it writes is refused once the claim is lost. None when it writes nothing.
+    pub fence: Option<Fence>,
+    /// Where the run says what it did so far.
+    pub progress: Progress,
 }
 
 /// What came of it.
@@ -56,6 +60,8 @@ pub struct RunOutcome {
     pub output: Result<String, RunError>,
     /// What a sync did, by model.
     pub result: BTreeMap<String, Counts>,
+    /// The sync has not ended: it has to wait so long, in milliseconds, for its provider's rate limit.
+    pub suspended_ms: Option<u64>,
     pub duration_us: i64,
     /// Of a dry run: all that it did and would have done, without secrets.
     pub recording: Option<Box<Recording>>,
@@ -67,12 +73,19 @@ pub struct RunOutcome {
 }
 
 impl RunOutcome {
+    /// Whether nothing went wrong so far.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.output.is_ok() || self.suspended_ms.is_some()
+    }
+
     /// Of a run that never began.
     #[must_use]
     pub fn failed(error: RunError) -> Self {
         Self {
             output: Err(error),
             result: BTreeMap::new(),
+            suspended_ms: None,
             duration_us: 0,
             recording: None,
             usage: Usage::default(),

@@ -37,6 +37,7 @@ pub(super) fn write(
 ) {
     let is_dry = matches!(request.mode, Mode::Dry(_));
     let (state, message) = match error {
+        Some(error) if outcome.suspended_ms.is_some() => (OperationState::Success, error.message.clone()),
         None if is_dry => (OperationState::Success, "Dry run: nothing was written".to_owned()),
         None => (OperationState::Success, String::new()),
         Some(error) if is_dry => (OperationState::Failed, format!("Dry run: {error}")),

@@ -287,7 +287,7 @@ impl Room {
             environment_name: subject.environment.as_str().into(),
             connection_key: ConnectionKey::from(""),
             variant: subject.variant.clone(),
-            sender: Sender::new(reach, ctx, self.limits.response_body_bytes),
+            sender: Sender::new(reach, ctx, self.limits.response_body_bytes, None),
             checkpoint_version: None,
             chain: Chain::default(),
             holds_locks: false,

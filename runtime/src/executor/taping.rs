@@ -80,7 +80,7 @@ impl Inner {
     /// Hands the recording to who asked for it, without the connection's secrets.
     pub(super) fn keep_recording(&self, request: &RunRequest, outcome: &mut RunOutcome, taping: &Taping) {
         let is_dry = matches!(request.mode, Mode::Dry(_));
-        if !is_dry && !self.recordings.wants(outcome.output.is_ok()) {
+        if !is_dry && !self.recordings.wants(outcome.is_good()) {
             return;
         }
         let taped = taping.tape.finish();

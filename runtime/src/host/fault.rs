@@ -19,6 +19,13 @@ pub enum Fault {
     Trap(wasmtime::Error),
 }
 
+/// What a run traps with that waits for a rate limit outside of memory.
+#[derive(Debug, thiserror::Error)]
+#[error("the sync is suspended: the provider's rate limit holds its requests back for {wait_ms} ms")]
+pub(crate) struct Suspended {
+    pub(crate) wait_ms: u64,
+}
+
 /// Codes of errors that may go away when the same is asked again later.
 const RETRYABLE: [&str; 12] = [
     "connection_refresh_backoff",
@@ -68,6 +75,11 @@ impl Fault {
         Self::Trap(wasmtime::Error::msg(message))
     }
 
+    /// Whether it may be the rate limit's doing.
+    pub(super) fn is_rate_limit(&self) -> bool {
+        matches!(self, Self::Error(error) if matches!(error.code.as_str(), "rate_limited" | "rate_limit_queue_full"))
+    }
+
     /// The guest's error, or the trap.
     pub(super) fn into_error(self) -> wasmtime::Result<types::Error> {
         match self {
@@ -96,9 +108,10 @@ impl From<ConnectionsError> for Fault {
 
 impl From<RecordsError> for Fault {
     fn from(error: RecordsError) -> Self {
-        if let RecordsError::Store(_) = &error {
-            return internal(&error);
-        }
+        let error = match error {
+            RecordsError::Store(error) => return error.into(),
+            error => error,
+        };
         // Everything else is about what the guest gave, so that it may see the cause as well.
         let message = match std::error::Error::source(&error) {
             Some(cause) => format!("{error}: {cause}"),
@@ -110,6 +123,10 @@ impl From<RecordsError> for Fault {
 
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
+        if let StoreError::Superseded { .. } = &error {
+            // Whatever the guest did next would be refused as well.
+            return Self::Trap(wasmtime::Error::new(error));
+        }
         internal(&error)
     }
 }

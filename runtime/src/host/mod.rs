@@ -32,6 +32,7 @@ use wasmtime::component::{HasSelf, Linker};
 
 pub(crate) use bindings::nango::functions::types::Error;
 pub(crate) use bindings::{Function, FunctionPre};
+pub(crate) use fault::Suspended;
 pub(crate) use kept::Kept;
 pub(crate) use player::Player;
 pub(crate) use reach::Reach;

@@ -256,6 +256,14 @@ impl Reach {
         }
     }
 
+    /// How long the rate limit of the run's connection lets nobody through, as far as requests are for real.
+    pub(super) async fn held_back_ms(&self, ctx: &ExecutionContext) -> Option<u64> {
+        match &self.0 {
+            Way::Live(services) | Way::Taped(services, _) => services.proxy.held_back_ms(ctx).await,
+            Way::Dry(..) | Way::Played(..) => None,
+        }
+    }
+
     /// For a dry run: the store, to look up what is about to be written over.
     pub(super) fn foresight(&self) -> Option<Foresight<'_>> {
         match &self.0 {

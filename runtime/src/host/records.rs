@@ -21,6 +21,9 @@ const BASE_VARIANT: &str = "base";
 
 impl GuestState {
     fn count(&mut self, model: String, counts: Counts) -> CountsPairs {
+        if let Some(progress) = self.progress() {
+            progress.add(&model, counts);
+        }
         *self.counts.entry(model).or_default() += counts;
         let Counts {
             added,

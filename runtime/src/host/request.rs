@@ -29,6 +29,7 @@ pub(super) fn convert(method: Method, request: Request) -> Result<ProxyRequest, 
         base_url_override: options.base_url_override,
         decompress: options.decompress,
         forward_headers_on_redirect: options.forward_headers_on_redirect,
+        wait_ms_max: None,
     })
 }
 

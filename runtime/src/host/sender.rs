@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
+use http::StatusCode;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use super::fault::Fault;
+use super::fault::{Fault, Suspended};
 use super::reach::{Asked, Reach};
 use super::response::Response;
 use crate::model::{ExecutionContext, Usage};
@@ -31,6 +32,8 @@ pub(crate) struct Sender {
     body_bytes_max: usize,
     counted: Arc<Counted>,
     pending: Arc<Semaphore>,
+    /// How long a request waits for a rate limit before the run is suspended, in milliseconds; none where it is not.
+    patience_ms: Option<u64>,
 }
 
 /// What a run asked for and got.
@@ -45,8 +48,9 @@ struct Counted {
 
 impl Sender {
     /// An answer's body may have `body_bytes_max`.
-    pub(crate) fn new(reach: Reach, ctx: ExecutionContext, body_bytes_max: usize) -> Self {
+    pub(crate) fn new(reach: Reach, ctx: ExecutionContext, body_bytes_max: usize, patience_ms: Option<u64>) -> Self {
         Self {
+            patience_ms,
             reach,
             ctx,
             body_bytes_max,
@@ -74,13 +78,20 @@ impl Sender {
         self.finish(asked, request).await
     }
 
-    async fn finish(&self, asked: Asked, request: ProxyRequest) -> Result<Response, Fault> {
+    async fn finish(&self, asked: Asked, mut request: ProxyRequest) -> Result<Response, Fault> {
         let body_bytes_max = self.body_bytes_max;
         self.counted.requests.fetch_add(1, Ordering::Relaxed);
         if let Body::Bytes(body) = &request.body {
             self.counted.sent_bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
         }
+        request.wait_ms_max = self.patience_ms;
         let exchanged = self.reach.exchange(asked, &self.ctx, request, body_bytes_max).await;
+        if let (Some(patience_ms), true) = (self.patience_ms, may_be_held_back(&exchanged))
+            && let Some(wait_ms) = self.reach.held_back_ms(&self.ctx).await
+            && wait_ms > patience_ms
+        {
+            return Err(Fault::Trap(wasmtime::Error::new(Suspended { wait_ms })));
+        }
         let (status, headers, body) = exchanged?;
         self.counted
             .received_bytes
@@ -107,6 +118,14 @@ impl Sender {
             let _permit = permit;
             sender.finish(asked, request).await
         })))
+    }
+}
+
+/// Providers refuse with 429, some with 403.
+fn may_be_held_back<T, U>(exchanged: &Result<(StatusCode, T, U), Fault>) -> bool {
+    match exchanged {
+        Ok((status, ..)) => matches!(*status, StatusCode::TOO_MANY_REQUESTS | StatusCode::FORBIDDEN),
+        Err(fault) => fault.is_rate_limit(),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::config::Limits;
 use crate::connections::Connections;
 use crate::engine::MemoryLimiter;
 use crate::logs::Logs;
-use crate::model::{ConnectionKey, Counts, ExecutionContext, FunctionManifest, Usage};
+use crate::model::{ConnectionKey, Counts, ExecutionContext, Fence, FunctionManifest, Progress, Usage};
 use crate::proxy::Proxy;
 use crate::records::Records;
 use crate::schema::FunctionSchemas;
@@ -25,7 +25,7 @@ use crate::store::Store;
 /// Answers and requests under way that one run may hold at the same time.
 const HOST_HANDLES_MAX: usize = 1_000;
 
-/// The parts that imports call. One for the whole process.
+/// The parts that imports call. One for the whole process, and one for each run that writes under a fence.
 pub(crate) struct Services {
     pub(crate) proxy: Proxy,
     pub(crate) connections: Connections,
@@ -35,6 +35,22 @@ pub(crate) struct Services {
     pub(crate) limits: Limits,
     pub(crate) invoker: Invoker,
     pub(crate) stopping: Stopping,
+}
+
+impl Services {
+    /// The same parts for one claim of a run: what it writes is refused once the run is somebody else's.
+    pub(crate) fn fenced(&self, fence: &Fence) -> Self {
+        Self {
+            proxy: self.proxy.clone(),
+            connections: self.connections.clone(),
+            records: self.records.fenced(fence.clone()),
+            store: self.store.fenced(fence.clone()),
+            logs: self.logs.clone(),
+            limits: self.limits.clone(),
+            invoker: self.invoker.clone(),
+            stopping: self.stopping.clone(),
+        }
+    }
 }
 
 /// For what and for whom a run is.
@@ -55,6 +71,8 @@ pub(crate) struct RunFacts {
     pub(crate) chain: Chain,
     /// Whether the run took a lock that it may still hold.
     pub(crate) holds_locks: bool,
+    /// Where a sync says what it did so far.
+    pub(crate) progress: Option<Progress>,
 }
 
 impl RunFacts {
@@ -106,6 +124,10 @@ impl GuestState {
             table,
             run,
         }
+    }
+
+    pub(super) fn progress(&self) -> Option<&Progress> {
+        self.run.as_ref()?.progress.as_ref()
     }
 
     /// None while `describe` is called.

@@ -84,6 +84,7 @@ pub async fn call(
         base_url_override: call.base_url_override,
         decompress: call.decompress,
         forward_headers_on_redirect: call.forward_headers_on_redirect,
+        wait_ms_max: None,
     };
     let environment = caller.request(provider_config_key, connection_id, &request)?;
     let answer = runtime

@@ -40,7 +40,7 @@ pub struct SyncItem {
     next_scheduled_sync_at: Option<String>,
     /// RUNNING, PAUSED, ERROR, SUCCESS or STOPPED.
     status: &'static str,
-    /// For example `every 2 hours`; none when it runs only when triggered.
+    /// For example `every 2 hours`, or a crontab; none when it runs only when triggered.
     frequency: Option<String>,
     /// What the last run did, by model.
     latest_result: Option<BTreeMap<String, ChangeCounts>>,
@@ -49,6 +49,9 @@ pub struct SyncItem {
     record_count: BTreeMap<String, i64>,
     #[schema(value_type = Option<Object>)]
     checkpoint: Option<Box<RawValue>>,
+    /// While the sync waits for its provider's rate limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_limited_until: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -122,11 +125,12 @@ impl From<SyncStatus> for SyncItem {
             finished_at: last_run.and_then(|run| run.ended_at_ms).map(ms_utc),
             next_scheduled_sync_at: sync.next_due_at_ms.filter(|_| !is_paused).map(ms_utc),
             status: overall_status(&sync),
-            frequency: sync.frequency_ms.map(frequency_text),
+            frequency: sync.cron.clone().or_else(|| sync.frequency_ms.map(frequency_text)),
             latest_result: last_run.map(|run| changes(&run.result)),
             latest_execution_status: last_run.map(execution_status),
             record_count: record_counts.into_iter().collect(),
             checkpoint: checkpoint.and_then(|checkpoint| RawValue::from_string(checkpoint.json).ok()),
+            rate_limited_until: sync.waits_until_ms.map(ms_utc),
             connection_id: sync.connection_id,
             name: sync.function,
             variant: sync.variant,
@@ -167,7 +171,7 @@ fn execution_status(run: &Run) -> &'static str {
 }
 
 /// In the largest unit that needs no fraction.
-fn frequency_text(frequency_ms: i64) -> String {
+pub(super) fn frequency_text(frequency_ms: i64) -> String {
     const UNITS: [(i64, &str); 4] = [
         (86_400_000, "day"),
         (3_600_000, "hour"),
@@ -230,7 +234,12 @@ mod tests {
             variant: "base".into(),
             state,
             frequency_ms: Some(7_200_000),
+            cron: None,
+            frequency_from: crate::model::FrequencySource::Function,
+            anchor_ms: 0,
             next_due_at_ms: Some(1_795_353_711_515),
+            failures: 0,
+            waits_until_ms: None,
             last_run,
         }
     }

@@ -11,8 +11,9 @@ use super::body::{json_response, parse, read_json};
 use super::error::{ApiError, ErrorEnvelope};
 use super::fault::Fault;
 use super::names::{is_connection_id, is_function_name, is_provider_config_key};
+use crate::config::AlreadyRunning;
 use crate::connections::ConnectionsError;
-use crate::runtime::{InvokeError, Runtime};
+use crate::runtime::{InvokeError, Runtime, SyncCommand};
 
 /// Syncs that one call may name.
 const SYNCS_MAX: usize = 256;
@@ -34,6 +35,9 @@ pub struct TriggerSync {
     sync_mode: Option<SyncMode>,
     #[serde(default)]
     full_resync: Option<bool>,
+    /// Whether to start from scratch, and then whether to forget the records.
+    #[serde(skip)]
+    reset: Option<bool>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -49,7 +53,7 @@ pub struct TriggerOptions {
     /// Forget the checkpoint first.
     #[serde(default)]
     reset: bool,
-    /// Forget the records first.
+    /// With `reset`: forget the records first.
     #[serde(default)]
     empty_cache: bool,
 }
@@ -82,15 +86,28 @@ pub async fn trigger(
     let trigger = TriggerSync::parse(&parts.headers, &body)?;
     let syncs: Vec<String> = trigger.syncs.into_iter().map(SyncName::into_text).collect();
     let provider_config_key = trigger.provider_config_key.unwrap_or_default();
-    runtime
-        .trigger_syncs(
-            caller.connections(&provider_config_key, trigger.connection_id.as_deref())?,
-            &provider_config_key,
-            &syncs,
-            trigger.connection_id.as_deref(),
-        )
+    let connection_id = trigger.connection_id.as_deref();
+    let environment = caller.connections(&provider_config_key, connection_id)?;
+    if let Some(empty_records) = trigger.reset {
+        let command = SyncCommand::Reset { empty_records };
+        runtime
+            .command_syncs(environment, &provider_config_key, &syncs, connection_id, command)
+            .await
+            .map_err(trigger_error)?;
+        return Ok(json_response(StatusCode::OK, &Triggered { success: true }));
+    }
+    let triggered = runtime
+        .trigger_syncs(environment, &provider_config_key, &syncs, connection_id)
         .await
         .map_err(trigger_error)?;
+    let refused = triggered.queued.is_empty() && !triggered.running.is_empty();
+    if refused && runtime.config().sync_already_running == AlreadyRunning::Conflict {
+        let message = format!(
+            "A run is queued or running already of: {}; wait for it or cancel it first",
+            triggered.running.join(", ")
+        );
+        return Err(ApiError::new(StatusCode::CONFLICT, "sync_already_running", message));
+    }
     Ok(json_response(StatusCode::OK, &Triggered { success: true }))
 }
 
@@ -106,6 +123,7 @@ impl TriggerSync {
         trigger.provider_config_key = trigger.provider_config_key.or_else(|| header("provider-config-key"));
         trigger.connection_id = trigger.connection_id.or_else(|| header("connection-id"));
         trigger.check()?;
+        trigger.reset = trigger.asks_for_reset();
         Ok(trigger)
     }
 
@@ -147,30 +165,31 @@ impl TriggerSync {
         if !faults.is_empty() {
             return Err(ApiError::faults("invalid_body", faults));
         }
-        let resets = self.opts.as_ref().is_some_and(|opts| opts.reset || opts.empty_cache)
-            || self.full_resync == Some(true)
-            || self
-                .sync_mode
-                .as_ref()
-                .is_some_and(|mode| *mode != SyncMode::Incremental);
-        if resets {
-            return Err(ApiError::not_implemented(
-                "Starting a sync from scratch (opts, sync_mode, full_resync)",
-            ));
-        }
         Ok(())
+    }
+
+    /// As Nango reads the newer options and the older ones: `emptyCache` means nothing without `reset`.
+    fn asks_for_reset(&self) -> Option<bool> {
+        if let Some(opts) = &self.opts {
+            return opts.reset.then_some(opts.empty_cache);
+        }
+        match (&self.sync_mode, self.full_resync) {
+            (Some(SyncMode::FullRefreshAndClearCache), _) => Some(true),
+            (Some(SyncMode::FullRefresh), _) | (None, Some(true)) => Some(false),
+            (Some(SyncMode::Incremental), _) | (None, Some(false) | None) => None,
+        }
     }
 }
 
 impl SyncName {
-    fn is_valid(&self) -> bool {
+    pub(super) fn is_valid(&self) -> bool {
         match self {
             Self::Text(text) => is_sync_name(text),
             Self::Object { name, variant } => is_function_name(name) && is_function_name(variant),
         }
     }
 
-    fn into_text(self) -> String {
+    pub(super) fn into_text(self) -> String {
         match self {
             Self::Text(text) => text,
             Self::Object { name, variant } => format!("{name}::{variant}"),
@@ -232,17 +251,21 @@ mod tests {
                 r#"{"syncs":[],"provider_config_key":"g","opts":{},"full_resync":false}"#,
                 r#"400 {"error":{"code":"invalid_body""#,
             ),
-            (
-                r#"{"syncs":[],"provider_config_key":"g","opts":{"reset":true}}"#,
-                r#"501 {"error":{"code":"not_implemented""#,
-            ),
-            (
-                r#"{"syncs":[],"provider_config_key":"g","sync_mode":"full_refresh"}"#,
-                r#"501 {"error":{"code":"not_implemented""#,
-            ),
         ] {
             let refusal = rendered(parse(body).unwrap_err()).await;
             assert!(refusal.starts_with(expected), "{body}: {refusal}");
+        }
+        for (options, expected) in [
+            (r#""opts":{"reset":true}"#, Some(false)),
+            (r#""opts":{"reset":true,"emptyCache":true}"#, Some(true)),
+            (r#""opts":{"emptyCache":true}"#, None),
+            (r#""sync_mode":"full_refresh""#, Some(false)),
+            (r#""sync_mode":"full_refresh_and_clear_cache""#, Some(true)),
+            (r#""full_resync":true"#, Some(false)),
+            (r#""sync_mode":"incremental""#, None),
+        ] {
+            let body = format!(r#"{{"syncs":[],"provider_config_key":"g",{options}}}"#);
+            assert_eq!(parse(&body).unwrap().reset, expected, "{options}");
         }
     }
 }

@@ -88,6 +88,9 @@ pub struct FunctionManifest {
     /// How often a sync runs, for example `every hour`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frequency: Option<String>,
+    /// Whether a sync's schedule runs from the beginning; paused until it is started otherwise.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub auto_start: bool,
     /// JSON Schemas of the models a sync writes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub models: BTreeMap<String, Value>,
@@ -95,4 +98,13 @@ pub struct FunctionManifest {
     pub metadata: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Value>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }

@@ -37,7 +37,9 @@ pub use integration::{Environment, Integration};
 pub use log::{Level, Message, Operation, OperationKind, OperationState};
 pub use record::{Checkpoint, Counts, Record, RecordAction, RecordFilter};
 pub use revocation::Revocation;
-pub use run::{Run, RunError, RunState, Sync, SyncState, Trigger};
+pub use run::{
+    BASE_VARIANT, Fence, Frequency, FrequencySource, Progress, Run, RunError, RunState, Sync, SyncState, Trigger,
+};
 pub use scope::{Scope, Scopes};
 pub use webhook::{
     Webhook, WebhookKind, WebhookKinds, WebhookSettings, WebhookSettingsPatch, WebhookSlot, WebhookState,

@@ -1,5 +1,8 @@
 //! Executions of functions, and syncs as what is executed again and again.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -21,7 +24,7 @@ pub struct Run {
     pub state: RunState,
     pub error: Option<RunError>,
     /// What a sync did to records, by model.
-    pub result: std::collections::BTreeMap<String, Counts>,
+    pub result: BTreeMap<String, Counts>,
     pub created_at_ms: i64,
     pub started_at_ms: Option<i64>,
     pub ended_at_ms: Option<i64>,
@@ -62,6 +65,9 @@ pub struct RunError {
     pub upstream: Option<Box<RawValue>>,
 }
 
+/// The variant every sync has.
+pub const BASE_VARIANT: &str = "base";
+
 /// One sync of one connection in one variant: its position, its state and its last runs.
 #[derive(Clone, Debug)]
 pub struct Sync {
@@ -75,10 +81,80 @@ pub struct Sync {
     /// `base` unless it is an extra instance.
     pub variant: String,
     pub state: SyncState,
-    /// Milliseconds between scheduled runs; none when the sync runs only when triggered.
+    /// Milliseconds between scheduled runs; none when it follows `cron`, or runs only when triggered.
     pub frequency_ms: Option<i64>,
+    /// A crontab with its time zone, which gives the slots in the place of `frequency_ms`.
+    pub cron: Option<String>,
+    /// Who said when it runs.
+    pub frequency_from: FrequencySource,
+    /// Slots lie at this moment plus whole frequencies.
+    pub anchor_ms: i64,
+    /// The next slot, or an earlier retry.
     pub next_due_at_ms: Option<i64>,
+    /// Failed runs in a row.
+    pub failures: i64,
+    /// Its run is suspended until then.
+    pub waits_until_ms: Option<i64>,
     pub last_run: Option<Run>,
+}
+
+/// When a sync runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frequency {
+    /// Milliseconds between two runs.
+    EveryMs(i64),
+    /// A crontab of five fields with the time zone behind: `0 9 * * MON-FRI Europe/Berlin`.
+    Cron(String),
+}
+
+impl Frequency {
+    #[must_use]
+    pub fn every_ms(&self) -> Option<i64> {
+        match self {
+            Self::EveryMs(frequency_ms) => Some(*frequency_ms),
+            Self::Cron(_) => None,
+        }
+    }
+
+    #[must_use]
+    pub fn cron(&self) -> Option<&str> {
+        match self {
+            Self::EveryMs(_) => None,
+            Self::Cron(cron) => Some(cron),
+        }
+    }
+}
+
+/// What a run did so far, by model: written by the run, read by who tells others how it goes. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Progress(Arc<Mutex<BTreeMap<String, Counts>>>);
+
+impl Progress {
+    pub fn add(&self, model: &str, counts: Counts) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *all.entry(model.to_owned()).or_default() += counts;
+    }
+
+    #[must_use]
+    pub fn so_far(&self) -> BTreeMap<String, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Who said how often a sync runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrequencySource {
+    /// The deployed function.
+    Function,
+    /// The API, for one connection; deploys leave it alone.
+    Connection,
+}
+
+/// Whose write it is: a run in one of its claims. Writes of a former claim are refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    pub run_id: RunId,
+    pub number: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

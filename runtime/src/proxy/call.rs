@@ -313,8 +313,13 @@ impl<'a> Call<'a> {
             replayable: self.body.is_replayable(),
             idempotent: self.is_idempotent(),
             rate_limit_retries_max: self.shared.options.rate_limit_retries_max,
-            wait_ms_max: self.shared.options.retry_wait_ms_max,
+            wait_ms_max: self.wait_ms_max(),
         }
+    }
+
+    fn wait_ms_max(&self) -> u64 {
+        let options = &self.shared.options;
+        self.request.wait_ms_max.unwrap_or(options.retry_wait_ms_max)
     }
 
     fn decide(&self, spec: &RetrySpec, outcome: &Result<Answer, ProxyError>, told: Option<told::Told>) -> Decision {

@@ -80,6 +80,8 @@ pub struct ProxyRequest {
     /// Decode the answer's content encoding.
     pub decompress: bool,
     pub forward_headers_on_redirect: Option<bool>,
+    /// All waits of the call together, in the place of [`ProxyOptions::retry_wait_ms_max`].
+    pub wait_ms_max: Option<u64>,
 }
 
 /// A request body.
@@ -176,6 +178,14 @@ impl Proxy {
     pub fn tick(&self) {
         self.shared.rate_limits.tick();
         self.verifying.rate_limits.tick();
+    }
+
+    /// How long the rate limit of the context's connection lets nobody through, in milliseconds; none when it does, or when it is
+    /// not known.
+    pub async fn held_back_ms(&self, ctx: &ExecutionContext) -> Option<u64> {
+        let (key, connection_id) = (&ctx.provider_config_key, &ctx.connection_id);
+        let target = self.oauth.target(&ctx.environment_id, key, connection_id).await.ok()?;
+        self.shared.rate_limits.held_back_ms(&target)
     }
 
     /// Sends the request for the context's connection: builds, injects, sends, retries, logs each attempt to `ctx.operation_id`.

@@ -119,5 +119,6 @@ pub(super) fn request(endpoint: &str) -> ProxyRequest {
         base_url_override: None,
         decompress: false,
         forward_headers_on_redirect: None,
+        wait_ms_max: None,
     }
 }

@@ -208,5 +208,6 @@ fn request(
         base_url_override: base_url.transpose()?.map(std::borrow::Cow::into_owned),
         decompress: true,
         forward_headers_on_redirect: None,
+        wait_ms_max: None,
     })
 }

@@ -72,6 +72,15 @@ impl Records {
         Self { store, clock }
     }
 
+    /// The same, for one claim of a run: see [`Store::fenced`].
+    #[must_use]
+    pub fn fenced(&self, fence: crate::model::Fence) -> Self {
+        Self {
+            store: self.store.fenced(fence),
+            clock: self.clock.clone(),
+        }
+    }
+
     /// Saves a JSON array of records: new ones are added, changed ones updated, equal ones left alone. Of several with
     /// one id the first counts and the others are reported as unchanged.
     ///

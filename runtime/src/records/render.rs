@@ -108,6 +108,7 @@ mod tests {
             first_seen_at_us: 1_795_346_513_999_876,
             modified_at_us: 1_795_346_514_000_000,
             deleted_at_us: None,
+            pruned_at_us: None,
             action: RecordAction::Updated,
             cursor: "cjE".to_owned(),
         }

@@ -20,6 +20,7 @@ impl Runtime {
         let deployed = self.0.deploy.deploy(environment, components, consent).await;
         self.log_deploys(environment, components, &started, &deployed);
         let deployed = deployed?;
+        self.0.scheduler.wake();
         if consent.prune {
             self.0.functions.forget_all();
         }

@@ -9,7 +9,7 @@ use crate::deploy::DeployError;
 use crate::executor::{ComponentError, DryRun, Mode, PlayError, RunRequest, SyncRun, Urgency};
 use crate::host::Chain;
 use crate::model::{
-    DeploymentId, EnvironmentId, ExecutionContext, Function, FunctionKind, JsonObject, OperationId, SyncId,
+    DeploymentId, EnvironmentId, ExecutionContext, Function, FunctionKind, JsonObject, OperationId, Progress, SyncId,
 };
 use crate::oauth::OAuthError;
 use crate::recording::{Comparison, Position, Recording};
@@ -131,6 +131,8 @@ impl Runtime {
                 sync: is_sync.then(|| SyncRun {
                     sync_id: SyncId::new(now_ms, parts.entropy.bytes()),
                     variant: new.variant,
+                    fence: None,
+                    progress: Progress::default(),
                 }),
                 mode: Mode::Dry(DryRun {
                     component: new.component,

@@ -17,6 +17,7 @@ mod offline;
 mod proxy_call;
 mod records;
 mod start;
+mod sync_commands;
 mod syncs;
 mod variables;
 mod webhooks;
@@ -36,7 +37,7 @@ use crate::deploy::Deploy;
 use crate::executor::Executor;
 use crate::logs::Logs;
 use crate::metrics::{self, Metrics};
-use crate::model::{Connection, Environment, EnvironmentId, Integration, JsonObject, RecordFilter, RunError};
+use crate::model::{Connection, Environment, EnvironmentId, Integration, JsonObject, RunError};
 use crate::oauth::{OAuth, OAuthError};
 use crate::provider::Catalogue;
 use crate::proxy::Proxy;
@@ -45,7 +46,7 @@ use crate::records::{Records, RecordsError};
 use crate::rotation::Rotation;
 use crate::scheduler::Scheduler;
 use crate::schema::Schemas;
-use crate::store::{ConnectionPatch, ConnectionQuery, RecordKey, RecordPage, Store, StoreError};
+use crate::store::{ConnectionPatch, ConnectionQuery, Store, StoreError};
 use crate::variables::Variables;
 use crate::webhooks::Webhooks;
 
@@ -59,12 +60,14 @@ pub use audit::{Noted, Reading};
 pub use actions::{ActionError, BackgroundOptions, IDEMPOTENCY_KEY_CHARS_MAX, RETRIES_MAX};
 pub use caller::{Caller, Denied};
 pub use dry_run::{DryRunError, NewDryRun, Replay, ReplayError};
+pub use records::RecordsOf;
 pub use keys::{DEFAULT_ENVIRONMENT, KEYS_MAX, KEYS_RELOAD_INTERVAL_MS, KeysError, NewApiKey};
 pub use metrics::CONTENT_TYPE as METRICS_CONTENT_TYPE;
 pub use offline::{Offline, OfflineError};
 pub use proxy_call::CallOrigin;
 pub use start::StartError;
-pub use syncs::{BASE_VARIANT, SyncStatus};
+pub use sync_commands::{SyncCommand, SyncCommandError};
+pub use syncs::{BASE_VARIANT, SyncStatus, Triggered};
 
 /// A running runtime. Cheap to clone; it stops with [`Runtime::shutdown`].
 #[derive(Clone)]
@@ -308,6 +311,8 @@ impl Runtime {
         let created = self
             .create_connection(Creator::ApiKey(environment.clone()), new)
             .await?;
+        // It has syncs now.
+        self.0.scheduler.wake();
         Ok(created.target)
     }
 

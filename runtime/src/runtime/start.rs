@@ -32,7 +32,7 @@ use crate::proxy::{Proxy, ProxyError, ProxyOptions, Resolve};
 use crate::recordings::{RecordingOptions, Recordings};
 use crate::records::Records;
 use crate::rotation::{ROTATION_INTERVAL_MS, Rotation, RotationError};
-use crate::scheduler::{Scheduler, SchedulerParts};
+use crate::scheduler::{Retries, Scheduler, SchedulerParts};
 use crate::schema::Schemas;
 use crate::store::{Store, StoreError};
 use crate::variables::Variables;
@@ -260,6 +260,10 @@ impl Runtime {
             entropy: entropy.clone(),
             environment_name: Arc::clone(&environment_name),
             sync_runs_max: config.limits.concurrent_runs,
+            retries: Retries {
+                max: config.limits.sync_retries,
+                wait_ms: config.limits.sync_retry_wait_ms,
+            },
         });
         let actions = Actions::new(ActionsParts {
             store: store.clone(),

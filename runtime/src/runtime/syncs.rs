@@ -1,15 +1,13 @@
 //! Triggering syncs and telling how they are.
 
 use super::{InvokeError, Runtime};
-use crate::deploy::frequency;
 use crate::model::{
-    Checkpoint, Connection, EnvironmentId, Function, FunctionKind, Run, RunId, RunState, Sync, SyncId, SyncState,
-    Trigger,
+    Checkpoint, Connection, EnvironmentId, Function, FunctionKind, Run, RunId, RunState, Sync, Trigger,
 };
+use crate::scheduler::planned;
 use crate::store::ConnectionQuery;
 
-/// The variant every sync has.
-pub const BASE_VARIANT: &str = "base";
+pub use crate::model::BASE_VARIANT;
 /// Connections whose syncs one call triggers or shows; a page of that size at a time.
 const CONNECTIONS_PAGE: i64 = 1_000;
 
@@ -20,6 +18,15 @@ pub struct SyncStatus {
     /// Undeleted records, by model.
     pub record_counts: Vec<(String, i64)>,
     pub checkpoint: Option<Checkpoint>,
+}
+
+/// What became of a trigger.
+#[derive(Debug, Default)]
+pub struct Triggered {
+    /// The runs queued.
+    pub queued: Vec<RunId>,
+    /// Syncs, `name` or `name::variant`, of which a run was queued or running already.
+    pub running: Vec<String>,
 }
 
 impl Runtime {
@@ -34,37 +41,43 @@ impl Runtime {
         provider_config_key: &str,
         syncs: &[String],
         connection_id: Option<&str>,
-    ) -> Result<Vec<RunId>, InvokeError> {
+    ) -> Result<Triggered, InvokeError> {
         let now_ms = self.0.clock.now_ms();
-        let mut queued = Vec::new();
+        let mut triggered = Triggered::default();
         for (sync, version) in self
             .selected_syncs(environment, provider_config_key, syncs, connection_id)
             .await?
         {
-            let run = Run {
-                id: RunId::new(now_ms, self.0.entropy.bytes()),
-                environment_id: environment.clone(),
-                integration_id: sync.integration_id.clone(),
-                connection_key: sync.connection_key.clone(),
-                function: sync.function.clone(),
-                kind: FunctionKind::Sync,
-                version,
-                sync_id: Some(sync.id.clone()),
-                trigger: Trigger::Api,
-                state: RunState::Queued,
-                error: None,
-                result: Default::default(),
-                created_at_ms: now_ms,
-                started_at_ms: None,
-                ended_at_ms: None,
-                duration_us: None,
-            };
+            let run = self.queued_run(&sync, version, now_ms);
             if self.0.store.enqueue_sync_run(&run).await? {
-                queued.push(run.id);
+                triggered.queued.push(run.id);
+            } else {
+                triggered.running.push(full_name(&sync));
             }
         }
         self.0.scheduler.wake();
-        Ok(queued)
+        Ok(triggered)
+    }
+
+    pub(super) fn queued_run(&self, sync: &Sync, version: i64, now_ms: i64) -> Run {
+        Run {
+            id: RunId::new(now_ms, self.0.entropy.bytes()),
+            environment_id: sync.environment_id.clone(),
+            integration_id: sync.integration_id.clone(),
+            connection_key: sync.connection_key.clone(),
+            function: sync.function.clone(),
+            kind: FunctionKind::Sync,
+            version,
+            sync_id: Some(sync.id.clone()),
+            trigger: Trigger::Api,
+            state: RunState::Queued,
+            error: None,
+            result: Default::default(),
+            created_at_ms: now_ms,
+            started_at_ms: None,
+            ended_at_ms: None,
+            duration_us: None,
+        }
     }
 
     /// How the syncs are; all of the integration when `syncs` is empty or holds `*`.
@@ -94,7 +107,7 @@ impl Runtime {
             if let Some(function) = function {
                 record_counts.retain(|(model, _)| is_of(model, &function, &sync.variant));
             }
-            let key = format!("sync:{}:{}", sync.function, sync.variant);
+            let key = checkpoint_key(&sync);
             let checkpoint = self.0.store.checkpoint(&sync.connection_key, &key).await?;
             statuses.push(SyncStatus {
                 sync,
@@ -106,7 +119,7 @@ impl Runtime {
     }
 
     /// The syncs named, made where they are not there yet, each with its last run; and the active version of its function.
-    async fn selected_syncs(
+    pub(super) async fn selected_syncs(
         &self,
         environment: &EnvironmentId,
         provider_config_key: &str,
@@ -124,10 +137,21 @@ impl Runtime {
             .collect();
         let wanted = wanted(names, &deployed, provider_config_key)?;
         let mut syncs = Vec::new();
+        let spread_ms = planned::spread_ms(i64::try_from(connections.len()).unwrap_or(i64::MAX));
         for connection in connections {
             for (function, variant) in &wanted {
-                let sync = self.new_sync(function, variant, &connection);
+                let sync = self.new_sync(function, variant, &connection, spread_ms);
                 syncs.push((self.0.store.ensure_sync(&sync).await?, function.version));
+            }
+            if !names.is_empty() {
+                continue;
+            }
+            let key = Some(&connection.key);
+            for sync in self.0.store.syncs(environment, provider_config_key, key).await? {
+                let function = deployed.iter().find(|function| function.name == sync.function);
+                if let Some(function) = function.filter(|_| sync.variant != BASE_VARIANT) {
+                    syncs.push((sync, function.version));
+                }
             }
         }
         Ok(syncs)
@@ -165,26 +189,28 @@ impl Runtime {
         Ok(connections)
     }
 
-    fn new_sync(&self, function: &Function, variant: &str, connection: &Connection) -> Sync {
-        Sync {
-            id: SyncId::new(self.0.clock.now_ms(), self.0.entropy.bytes()),
-            environment_id: connection.environment_id.clone(),
-            integration_id: connection.integration_id.clone(),
-            connection_key: connection.key.clone(),
-            connection_id: connection.connection_id.clone(),
-            function: function.name.clone(),
-            variant: variant.into(),
-            state: SyncState::Started,
-            // Checked at deploy; a sync without a frequency runs only when triggered.
-            frequency_ms: function
-                .manifest
-                .frequency
-                .as_deref()
-                .and_then(|text| frequency::parse(text).ok()),
-            next_due_at_ms: None,
-            last_run: None,
-        }
+    pub(super) fn new_sync(&self, function: &Function, variant: &str, connection: &Connection, spread_ms: i64) -> Sync {
+        let owner = planned::Owner {
+            environment_id: &connection.environment_id,
+            connection_key: &connection.key,
+            connection_id: &connection.connection_id,
+        };
+        let now_ms = self.0.clock.now_ms();
+        planned::sync(function, variant, owner, now_ms, spread_ms, &self.0.entropy)
     }
+}
+
+/// `name`, or `name::variant` unless it is the base.
+pub(super) fn full_name(sync: &Sync) -> String {
+    if sync.variant == BASE_VARIANT {
+        sync.function.clone()
+    } else {
+        format!("{}::{}", sync.function, sync.variant)
+    }
+}
+
+pub(super) fn checkpoint_key(sync: &Sync) -> String {
+    format!("sync:{}:{}", sync.function, sync.variant)
 }
 
 fn wanted<'a>(

@@ -44,6 +44,8 @@ impl Store {
         seen_version: i64,
         now_ms: i64,
     ) -> Result<Option<i64>, StoreError> {
+        let mut transaction = self.begin().await?;
+        self.check_fence(&mut transaction).await?;
         let save = if seen_version == 0 {
             query_scalar(concat!(
                 "INSERT INTO checkpoints (connection_key, checkpoint_key, json, updated_at_ms, version) \
@@ -67,7 +69,8 @@ impl Store {
         } else {
             save.bind(seen_version)
         };
-        let version = save.fetch_optional(&self.writer).await?;
+        let version = save.fetch_optional(&mut *transaction).await?;
+        transaction.commit().await?;
         if version.is_none() {
             self.require_living(connection_key).await?;
         }
@@ -81,6 +84,8 @@ impl Store {
         key: &str,
         now_ms: i64,
     ) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        self.check_fence(&mut transaction).await?;
         query(
             "UPDATE checkpoints SET json = NULL, version = version + 1, updated_at_ms = $3 \
              WHERE connection_key = $1 AND checkpoint_key = $2 AND json IS NOT NULL",
@@ -88,8 +93,9 @@ impl Store {
         .bind(connection_key.as_str())
         .bind(key)
         .bind(now_ms)
-        .execute(&self.writer)
+        .execute(&mut *transaction)
         .await?;
+        transaction.commit().await?;
         Ok(())
     }
 }

@@ -9,8 +9,8 @@ use sqlx::{Any, Decode, Row, Type, ValueRef};
 use super::StoreError;
 use crate::model::log::Source;
 use crate::model::{
-    CredentialReadKind, EncryptionKeyState, FunctionKind, Level, OperationKind, OperationState, RunState, SyncState,
-    Trigger, WebhookKind, WebhookSlot, WebhookState,
+    CredentialReadKind, EncryptionKeyState, FrequencySource, FunctionKind, Level, OperationKind, OperationState,
+    RunState, SyncState, Trigger, WebhookKind, WebhookSlot, WebhookState,
 };
 
 /// The columns of one row, read from left to right.
@@ -159,6 +159,7 @@ words!(RunState {
     Cancelled = "cancelled",
 });
 words!(SyncState { Started = "started", Paused = "paused" });
+words!(FrequencySource { Function = "function", Connection = "connection" });
 words!(OperationState { Running = "running", Success = "success", Failed = "failed" });
 words!(CredentialReadKind {
     Connection = "connection", Import = "import", Integration = "integration", Variables = "variables",

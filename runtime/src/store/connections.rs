@@ -108,7 +108,6 @@ impl Store {
         connection: &Connection,
         announce: impl FnOnce(&Connection) -> Vec<Webhook> + Send,
     ) -> Result<Connection, StoreError> {
-        let mut transaction = self.begin().await?;
         let end_user = connection.end_user.as_ref();
         let mut transaction = self.begin().await?;
         // Not only a foreign key: an integration that is deleted stays for a while. Writing to the row keeps it from being deleted
@@ -152,7 +151,6 @@ impl Store {
         .bind(&connection.webhook_url_override)
         .fetch_one(&mut *transaction)
         .await?;
-        transaction.commit().await?;
         let mut columns = Columns::new(&row, "connections");
         let stored = Connection {
             key: columns.id("connection_key")?,

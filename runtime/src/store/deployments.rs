@@ -6,6 +6,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, Transaction, query, query_scalar};
 
 use super::columns::{Columns, to_json};
+use super::schedules::mark_stale;
 use super::sql::{Sql, chunks};
 use super::{Store, StoreError};
 use crate::model::{DeploymentId, EnvironmentId, Function, FunctionManifest, IntegrationId};
@@ -112,6 +113,7 @@ impl Store {
         if !changed.is_empty() {
             insert_component(transaction, deployment).await?;
             self.insert_versions(transaction, deployment, &changed).await?;
+            mark_stale(transaction, &deployment.integration_id).await?;
         }
         let mut active = self.deployed_functions(transaction, deployment).await?;
         let in_order = deployment
@@ -276,8 +278,12 @@ impl Store {
         .bind(version)
         .fetch_optional(&mut *transaction)
         .await?;
+        let activated = row.as_ref().map(function).transpose()?;
+        if let Some(function) = &activated {
+            mark_stale(&mut transaction, &function.integration_id).await?;
+        }
         transaction.commit().await?;
-        row.as_ref().map(function).transpose()
+        Ok(activated)
     }
 }
 

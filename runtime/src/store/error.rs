@@ -63,6 +63,8 @@ pub enum StoreError {
     Cursor { cursor: String },
     #[error("the integration, connection or sync that this belongs to was deleted meanwhile")]
     ParentGone(#[source] sqlx::Error),
+    #[error("run {run_id} was cancelled or taken over by another process: nothing of it is written any more")]
+    Superseded { run_id: crate::model::RunId },
     #[error("{what} {name:?} is taken")]
     Taken { what: &'static str, name: String },
     #[error("a text holds the character NUL (\\u0000), which the database cannot store")]
@@ -92,6 +94,7 @@ impl StoreError {
             | Self::Inconsistent { .. }
             | Self::Cursor { .. }
             | Self::ParentGone(_)
+            | Self::Superseded { .. }
             | Self::Taken { .. }
             | Self::NulCharacter(_) => false,
         }

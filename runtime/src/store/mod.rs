@@ -33,6 +33,7 @@ mod encryption_keys;
 mod environment_variables;
 mod erasing;
 mod error;
+mod fence;
 mod integrations;
 mod locks;
 mod log_queries;
@@ -45,8 +46,10 @@ mod records;
 mod refreshes;
 mod revocations;
 mod runs;
+mod schedules;
 mod sealed;
 mod sql;
+mod sync_commands;
 mod syncs;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -75,7 +78,9 @@ pub use recordings::StoredRecording;
 pub use records::{PRUNE_RECORDS_MAX, Pruned, RecordKey, RecordPage, RecordWrite};
 pub use refreshes::{DueQuery, RefreshWrite, UsersOwn};
 pub use runs::ClaimedRun;
+pub use schedules::{CronSync, NextSlot, Retry, StaleSchedules};
 pub use sealed::{SEALED_COLUMNS, SealedColumn, SealedValue};
+pub use sync_commands::SyncData;
 pub use webhooks::{ClaimedWebhook, TargetNote, WebhookAttempt, WebhookClaim, WebhookQuery, WebhookResend};
 
 /// The database. Cheap to clone.
@@ -90,6 +95,8 @@ pub struct Store {
     message_sequence: Arc<AtomicI64>,
     /// Whether something was removed that SQLite's log still holds. True at first: nobody knows what the process before did.
     erased: Arc<AtomicBool>,
+    /// The run for which records and checkpoints are written; none for whoever is no run of a sync.
+    fence: Option<Arc<crate::model::Fence>>,
 }
 
 impl std::fmt::Debug for Store {

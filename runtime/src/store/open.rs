@@ -51,6 +51,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     ),
     (7, "webhooks", include_str!("../../migrations/0007_webhooks.sql")),
     (8, "secrets", include_str!("../../migrations/0008_secrets.sql")),
+    (9, "schedules", include_str!("../../migrations/0009_schedules.sql")),
     (10, "actions", include_str!("../../migrations/0010_actions.sql")),
     (11, "recordings", include_str!("../../migrations/0011_recordings.sql")),
     (12, "deletion", include_str!("../../migrations/0012_deletion.sql")),
@@ -129,6 +130,7 @@ impl Store {
             writer,
             message_sequence: Arc::new(AtomicI64::new(0)),
             erased: Arc::new(AtomicBool::new(true)),
+            fence: None,
         }
     }
 }

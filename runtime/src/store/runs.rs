@@ -2,13 +2,16 @@
 //! fence: a number that grows with each claim, by which writes of a former owner are refused. When to run what is for
 //! others.
 
+use std::collections::BTreeMap;
+
 use sqlx::{query, query_scalar};
 
 use super::columns::{Columns, Word, to_json};
 use super::connections::lives;
+use super::schedules::{Retry, after_run};
 use super::sql::{Row, Sql, chunks};
 use super::{Store, StoreError};
-use crate::model::{EnvironmentId, Run, RunId, RunState, SyncId, Webhook};
+use crate::model::{Counts, EnvironmentId, Run, RunId, RunState, SyncId, Webhook};
 
 /// Runs claimed at once.
 const CLAIM_MAX: i64 = 256;
@@ -54,8 +57,21 @@ macro_rules! run_columns {
 }
 pub(super) use run_columns;
 
-const INSERT_RUNS: &str = "INSERT INTO runs (id, environment_id, integration_id, connection_key, function, kind, \
+pub(super) const INSERT_RUNS: &str = "INSERT INTO runs (id, environment_id, integration_id, connection_key, function, kind, \
      version, sync_id, triggered_by, state, error, result, created_at_ms, started_at_ms, ended_at_ms, duration_us) ";
+
+/// What claims runs. The condition is there twice: on Postgres it is looked at again once a row that somebody else claims at the same
+/// time is free, and then no longer holds.
+pub(super) const CLAIM_RUNS: &str = concat!(
+    "UPDATE runs SET result = CASE WHEN state = 'queued' THEN result END, state = 'running', \
+             lease_until_ms = $2, fence = fence + 1, \
+             started_at_ms = COALESCE(started_at_ms, $1) \
+             WHERE id IN (SELECT id FROM runs WHERE sync_id IS NOT NULL AND state IN ('queued', 'running') \
+             AND COALESCE(lease_until_ms, 0) <= $1 ORDER BY COALESCE(lease_until_ms, 0), created_at_ms, id LIMIT $3) \
+             AND state IN ('queued', 'running') AND COALESCE(lease_until_ms, 0) <= $1 RETURNING ",
+    run_columns!("runs"),
+    ", fence"
+);
 
 /// A run and the token that proves whose it is.
 #[derive(Clone, Debug)]
@@ -65,7 +81,7 @@ pub struct ClaimedRun {
 }
 
 /// A run with its JSON made, ready to be bound.
-struct RunRow<'a> {
+pub(super) struct RunRow<'a> {
     run: &'a Run,
     error: Option<String>,
     result: Option<String>,
@@ -128,30 +144,21 @@ impl Store {
         Ok(inserted == 1)
     }
 
-    /// Claims up to `limit` (at most 256) runs that are queued, or running with a lease that ended, in one statement
-    /// (compare-and-set): they become running with `lease_until_ms`. The fence grows with each claim. Oldest first.
+    /// Claims up to `limit` (at most 256) runs that are queued and not suspended any longer, or running with a lease that
+    /// ended, in one statement (compare-and-set): they become running with `lease_until_ms`. The fence grows with each
+    /// claim; what a run counted that was suspended is kept. New ones first, the oldest of them before; then those that waited.
     pub async fn claim_sync_runs(
         &self,
         now_ms: i64,
         lease_until_ms: i64,
         limit: i64,
     ) -> Result<Vec<ClaimedRun>, StoreError> {
-        // The condition is there twice: on Postgres it is looked at again once a row that somebody else claims at the
-        // same time is free, and then no longer holds.
-        let rows = query(concat!(
-            "UPDATE runs SET state = 'running', lease_until_ms = $2, fence = fence + 1, \
-             started_at_ms = COALESCE(started_at_ms, $1) \
-             WHERE id IN (SELECT id FROM runs WHERE sync_id IS NOT NULL AND state IN ('queued', 'running') \
-             AND (state = 'queued' OR lease_until_ms <= $1) ORDER BY created_at_ms, id LIMIT $3) \
-             AND state IN ('queued', 'running') AND (state = 'queued' OR lease_until_ms <= $1) RETURNING ",
-            run_columns!("runs"),
-            ", fence"
-        ))
-        .bind(now_ms)
-        .bind(lease_until_ms)
-        .bind(limit.clamp(0, CLAIM_MAX))
-        .fetch_all(&self.writer)
-        .await?;
+        let rows = query(CLAIM_RUNS)
+            .bind(now_ms)
+            .bind(lease_until_ms)
+            .bind(limit.clamp(0, CLAIM_MAX))
+            .fetch_all(&self.writer)
+            .await?;
         let mut claimed = Vec::with_capacity(rows.len());
         for row in &rows {
             let mut columns = Columns::new(row, "runs");
@@ -189,19 +196,57 @@ impl Store {
         Ok(())
     }
 
-    /// Prolongs the lease. False when the fence is stale: somebody else has the run, stop.
-    pub async fn renew_lease(&self, id: &RunId, fence: i64, lease_until_ms: i64) -> Result<bool, StoreError> {
-        let renewed = query("UPDATE runs SET lease_until_ms = $3 WHERE id = $1 AND fence = $2 AND state = 'running'")
-            .bind(id.as_str())
-            .bind(fence)
-            .bind(lease_until_ms)
-            .execute(&self.writer)
-            .await?;
+    /// Prolongs the lease, and notes what the run did so far. False when the fence is stale: somebody else has the run, stop.
+    pub async fn renew_lease(
+        &self,
+        id: &RunId,
+        fence: i64,
+        lease_until_ms: i64,
+        result: &BTreeMap<String, Counts>,
+    ) -> Result<bool, StoreError> {
+        let result = if result.is_empty() {
+            None
+        } else {
+            Some(to_json(result)?)
+        };
+        let renewed = query(
+            "UPDATE runs SET lease_until_ms = $3, result = $4 WHERE id = $1 AND fence = $2 AND state = 'running'",
+        )
+        .bind(id.as_str())
+        .bind(fence)
+        .bind(lease_until_ms)
+        .bind(result)
+        .execute(&self.writer)
+        .await?;
         Ok(renewed.rows_affected() == 1)
     }
 
-    /// Writes the end of a claimed run, and the webhooks that say so. False, and nothing is written, when the fence is stale.
-    pub async fn finish_sync_run(&self, run: &Run, fence: i64, webhooks: &[Webhook]) -> Result<bool, StoreError> {
+    /// Puts a claimed run back into the queue until `until_ms`. What it did so far is kept with it. False, and nothing
+    /// written, when the fence is stale.
+    pub async fn suspend_sync_run(&self, run: &Run, fence: i64, until_ms: i64) -> Result<bool, StoreError> {
+        let row = RunRow::new(run)?;
+        let suspended = query(
+            "UPDATE runs SET state = 'queued', lease_until_ms = $3, result = $4 \
+             WHERE id = $1 AND fence = $2 AND state = 'running'",
+        )
+        .bind(run.id.as_str())
+        .bind(fence)
+        .bind(until_ms)
+        .bind(row.result.as_deref())
+        .execute(&self.writer)
+        .await?;
+        Ok(suspended.rows_affected() == 1)
+    }
+
+    /// Writes the end of a claimed run, what it means for the sync's schedule, and the webhooks that say so, in one transaction. False,
+    /// and nothing written, when the fence is stale.
+    pub async fn finish_sync_run(
+        &self,
+        run: &Run,
+        fence: i64,
+        retry: Retry,
+        webhooks: &[Webhook],
+    ) -> Result<bool, StoreError> {
         let row = RunRow::new(run)?;
         let mut transaction = self.begin().await?;
         let finished = query(
@@ -221,6 +266,9 @@ impl Store {
         .await?;
         if finished.rows_affected() == 0 {
             return Ok(false);
+        }
+        if let Some(sync_id) = &run.sync_id {
+            after_run(&mut transaction, sync_id, retry).await?;
         }
         self.add_webhooks(&mut transaction, webhooks).await?;
         transaction.commit().await?;
@@ -261,7 +309,7 @@ impl Store {
 }
 
 impl<'a> RunRow<'a> {
-    fn new(run: &'a Run) -> Result<Self, StoreError> {
+    pub(super) fn new(run: &'a Run) -> Result<Self, StoreError> {
         Ok(Self {
             run,
             error: run.error.as_ref().map(to_json).transpose()?,
@@ -269,7 +317,7 @@ impl<'a> RunRow<'a> {
         })
     }
 
-    fn bind(&self, row: &mut Row<'_>) {
+    pub(super) fn bind(&self, row: &mut Row<'_>) {
         let run = self.run;
         row.bind(run.id.as_str())
             .bind(run.environment_id.as_str())

@@ -1,24 +1,22 @@
-//! Syncs: which there are, when they are due next and what came of them last. Schedules are made and read by others.
+//! Syncs: which there are, when they are due next and what came of them last. Their schedules are in [`super::schedules`].
 
 use sqlx::any::AnyRow;
-use sqlx::query;
+use sqlx::{Any, Executor, query};
 
 use super::columns::{Columns, Word};
 use super::connections::lives;
 use super::runs::{run, run_columns};
-use super::sql::{Sql, chunks};
+use super::sql::Sql;
 use super::{Store, StoreError};
 use crate::model::{ConnectionKey, EnvironmentId, Sync, SyncId};
-
-/// Syncs claimed at once.
-const CLAIM_MAX: i64 = 256;
 
 /// The columns of [`sync`]: a sync, the customer's name of its connection, and its newest run if there is one.
 macro_rules! select_sync {
     () => {
         concat!(
             "SELECT s.id, s.environment_id, s.integration_id, s.connection_key, c.connection_id, s.function, s.variant, \
-             s.state, s.frequency_ms, s.next_due_at_ms, ",
+             s.state, s.frequency_ms, s.cron, s.frequency_from, s.anchor_ms, s.next_due_at_ms, s.failures, \
+             CASE WHEN r.state = 'queued' THEN r.lease_until_ms END, ",
             run_columns!("r"),
             " FROM syncs s JOIN connections c ON c.connection_key = s.connection_key AND c.deleted_at_ms IS NULL \
              LEFT JOIN runs r ON r.id = (SELECT MAX(newest.id) FROM runs newest WHERE newest.sync_id = s.id)"
@@ -32,23 +30,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::ParentGone`] when the connection or integration was deleted.
     pub async fn ensure_sync(&self, wanted: &Sync) -> Result<Sync, StoreError> {
-        query(concat!(
-            "INSERT INTO syncs (id, environment_id, integration_id, connection_key, function, variant, state, \
-             frequency_ms, next_due_at_ms) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 WHERE ",
-            lives!("$4"),
-            " ON CONFLICT (connection_key, function, variant) DO NOTHING",
-        ))
-        .bind(wanted.id.as_str())
-        .bind(wanted.environment_id.as_str())
-        .bind(wanted.integration_id.as_str())
-        .bind(wanted.connection_key.as_str())
-        .bind(&wanted.function)
-        .bind(&wanted.variant)
-        .bind(wanted.state.word())
-        .bind(wanted.frequency_ms)
-        .bind(wanted.next_due_at_ms)
-        .execute(&self.writer)
-        .await?;
+        insert_sync(wanted, &self.writer).await?;
         let row = query(concat!(
             select_sync!(),
             " WHERE s.connection_key = $1 AND s.function = $2 AND s.variant = $3"
@@ -100,34 +82,30 @@ impl Store {
         });
         Ok(syncs)
     }
+}
 
-    /// Claims started syncs that are due (at most 256): moves `next_due_at_ms` to the next slot of the fixed grid after
-    /// `now_ms` and gives them, by id.
-    pub async fn claim_due_syncs(&self, now_ms: i64, limit: i64) -> Result<Vec<Sync>, StoreError> {
-        let rows = query(
-            "UPDATE syncs SET next_due_at_ms = next_due_at_ms \
-             + (($1 - next_due_at_ms) / frequency_ms + 1) * frequency_ms \
-             WHERE id IN (SELECT id FROM syncs WHERE state = 'started' AND frequency_ms IS NOT NULL \
-             AND next_due_at_ms <= $1 ORDER BY next_due_at_ms, id LIMIT $2) \
-             AND state = 'started' AND next_due_at_ms <= $1 RETURNING id",
-        )
-        .bind(now_ms)
-        .bind(limit.clamp(0, CLAIM_MAX))
-        .fetch_all(&self.writer)
-        .await?;
-        let ids = rows.iter().map(|row| Columns::new(row, "syncs").get::<&str>("id"));
-        let ids = ids.collect::<Result<Vec<_>, _>>()?;
-        let mut claimed = Vec::with_capacity(ids.len());
-        for chunk in chunks(&ids) {
-            let mut sql = Sql::new(self.dialect, concat!(select_sync!(), " WHERE s.id IN "));
-            sql.list(chunk);
-            for row in &sql.fetch_all(&self.writer).await? {
-                claimed.push(sync(row)?);
-            }
-        }
-        claimed.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(claimed)
-    }
+/// Inserts it unless it is there.
+pub(super) async fn insert_sync<'e>(sync: &Sync, on: impl Executor<'e, Database = Any>) -> Result<bool, StoreError> {
+    let inserted = query(concat!(
+        "INSERT INTO syncs (id, environment_id, integration_id, connection_key, function, variant, state, \
+         frequency_ms, next_due_at_ms, anchor_ms, cron) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 WHERE ",
+        lives!("$4"),
+        " ON CONFLICT (connection_key, function, variant) DO NOTHING",
+    ))
+    .bind(sync.id.as_str())
+    .bind(sync.environment_id.as_str())
+    .bind(sync.integration_id.as_str())
+    .bind(sync.connection_key.as_str())
+    .bind(&sync.function)
+    .bind(&sync.variant)
+    .bind(sync.state.word())
+    .bind(sync.frequency_ms)
+    .bind(sync.next_due_at_ms)
+    .bind(sync.anchor_ms)
+    .bind(sync.cron.as_deref())
+    .execute(on)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
 }
 
 fn sync(row: &AnyRow) -> Result<Sync, StoreError> {
@@ -142,7 +120,12 @@ fn sync(row: &AnyRow) -> Result<Sync, StoreError> {
         variant: columns.get("variant")?,
         state: columns.word("state")?,
         frequency_ms: columns.get("frequency_ms")?,
+        cron: columns.get("cron")?,
+        frequency_from: columns.word("frequency_from")?,
+        anchor_ms: columns.get("anchor_ms")?,
         next_due_at_ms: columns.get("next_due_at_ms")?,
+        failures: columns.get("failures")?,
+        waits_until_ms: columns.get("lease_until_ms")?,
         last_run: None,
     };
     let mut columns = columns.join("runs");

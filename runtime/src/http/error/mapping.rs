@@ -36,7 +36,9 @@ impl From<StoreError> for ApiError {
             StoreError::NulCharacter(_) => Self::new(StatusCode::BAD_REQUEST, "invalid_body", message),
             StoreError::Taken { .. } => Self::new(StatusCode::BAD_REQUEST, "invalid_body", message),
             // Somebody else deleted it while this call was under way.
-            StoreError::ParentGone(_) => Self::new(StatusCode::CONFLICT, "conflict", message),
+            StoreError::ParentGone(_) | StoreError::Superseded { .. } => {
+                Self::new(StatusCode::CONFLICT, "conflict", message)
+            }
             StoreError::Url { .. }
             | StoreError::ReadOnly { .. }
             | StoreError::Open { .. }

@@ -252,6 +252,7 @@ pub mod tests {
                 description: format!("Does {name}"),
                 input: None,
                 output: None,
+                auto_start: true,
                 frequency: None,
                 models: std::collections::BTreeMap::default(),
                 metadata: None,

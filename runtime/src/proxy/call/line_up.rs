@@ -23,11 +23,7 @@ impl Call<'_> {
             return Ok(true);
         }
         let limits = &self.shared.rate_limits;
-        let budget_ms = self
-            .shared
-            .options
-            .retry_wait_ms_max
-            .saturating_sub(self.spent.waited_ms);
+        let budget_ms = self.wait_ms_max().saturating_sub(self.spent.waited_ms);
         let waiting = match limits.enter(target, self.ctx, self.arrival, budget_ms) {
             Ok(None) => return Ok(true),
             Ok(Some(Entry::Passed(pass))) => {

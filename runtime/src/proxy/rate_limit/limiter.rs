@@ -152,6 +152,15 @@ impl Limiter {
         wait_ms
     }
 
+    /// How long nobody goes, in milliseconds; none while somebody may.
+    pub(super) fn held_back_ms(&self) -> Option<u64> {
+        let now_us = self.clock.monotonic_us();
+        match self.lock().gate.check(now_us) {
+            Check::Closed { until_us } => Some(until_us.saturating_sub(now_us).div_ceil(1_000)),
+            Check::Open | Check::Busy { .. } => None,
+        }
+    }
+
     pub(super) fn is_forgettable(&self) -> bool {
         let now_us = self.clock.monotonic_us();
         let mut state = self.lock();

@@ -83,6 +83,11 @@ impl RateLimits {
             .map_err(|refusal| self.refuse(refusal, &limiter.of, budget_ms))
     }
 
+    /// How long nobody goes, in milliseconds.
+    pub(super) fn held_back_ms(&self, target: &Target) -> Option<u64> {
+        self.limiters.get(key(target)?)?.held_back_ms()
+    }
+
     /// The error for a caller who may not wait.
     pub(super) fn refuse(&self, refusal: Refusal, of: &str, budget_ms: u64) -> ProxyError {
         let of = of.to_owned();

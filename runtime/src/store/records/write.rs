@@ -30,6 +30,7 @@ impl Store {
             return Ok(Counts::default());
         }
         let mut transaction = self.begin().await?;
+        self.check_fence(&mut transaction).await?;
         let modified_at_us = begin_change(&mut transaction, key, now_us).await?;
         let changed = self.upsert(&mut transaction, key, records, modified_at_us).await?;
         let added = added_at(&mut transaction, key, modified_at_us).await?;
@@ -58,6 +59,7 @@ impl Store {
             return Ok(Counts::default());
         }
         let mut transaction = self.begin().await?;
+        self.check_fence(&mut transaction).await?;
         let modified_at_us = begin_change(&mut transaction, key, now_us).await?;
         // Nobody else writes this model until the transaction ends, so what is read now is what will be overwritten.
         let mut stored = self.stored(&mut transaction, key, patches).await?;
@@ -102,6 +104,7 @@ impl Store {
             return Ok(Counts::default());
         }
         let mut transaction = self.begin().await?;
+        self.check_fence(&mut transaction).await?;
         let modified_at_us = begin_change(&mut transaction, key, now_us).await?;
         let numbered: Vec<(i64, &str)> = (0..).zip(external_ids.iter().copied()).collect();
         let mut deleted = 0;

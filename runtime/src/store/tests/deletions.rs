@@ -160,7 +160,7 @@ async fn what_is_deleted_is_found_and_written_by_nobody(store: Store) {
     let tokens = Sealed(vec![9; 9]);
     assert!(
         store
-            .write_refreshed(&write, &tokens, None, NOW_MS)
+            .write_refreshed(&write, &tokens, None, None, NOW_MS)
             .await
             .unwrap()
             .is_none()
@@ -170,8 +170,8 @@ async fn what_is_deleted_is_found_and_written_by_nobody(store: Store) {
         failing_days: 1,
         operation_id: "op_1".into(),
     };
-    assert!(!store.write_refresh_failure(&write, &failure).await.unwrap());
-    assert!(!store.write_verification(&key, write.epoch, None).await.unwrap());
+    assert!(!store.write_refresh_failure(&write, &failure, &[]).await.unwrap());
+    assert!(!store.write_verification(&key, write.epoch, None, &[]).await.unwrap());
     let left = store.connections_to_wipe(None, "").await.unwrap();
     assert_eq!(left[0].connection.credentials, connection.credentials, "as they were");
 }

@@ -20,6 +20,7 @@ mod recordings;
 mod records;
 mod refreshes;
 mod runs;
+mod schedules;
 mod syncs;
 mod verifications;
 mod webhooks;
@@ -215,7 +216,12 @@ impl Fixture {
             variant: "base".to_owned(),
             state: SyncState::Started,
             frequency_ms: Some(60_000),
+            cron: None,
+            frequency_from: crate::model::FrequencySource::Function,
+            anchor_ms: NOW_MS,
             next_due_at_ms: Some(NOW_MS),
+            failures: 0,
+            waits_until_ms: None,
             last_run: None,
         }
     }

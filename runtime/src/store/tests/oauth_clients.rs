@@ -93,7 +93,7 @@ async fn an_integration_takes_its_clients_along(store: Store) {
     } = Fixture::new(&store).await;
     let lease = store.acquire_oauth_client_lease("key", &integration.id, NOW_MS, NOW_MS + LEASE_MS);
     let lease = lease.await.unwrap().unwrap();
-    let deleted = store.delete_integration(&environment.id, &integration.unique_key);
+    let deleted = store.delete_integration(&environment.id, &integration.unique_key, NOW_MS);
     assert!(deleted.await.unwrap());
     let written = store
         .write_oauth_client("key", lease, &client("one", None), NOW_MS)

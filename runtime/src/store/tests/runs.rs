@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::{Counts, RunError};
+use crate::store::Retry;
 
 const LEASE_MS: i64 = NOW_MS + 30_000;
 
@@ -85,7 +86,12 @@ async fn a_sync_has_one_open_run(store: Store) {
         ended_at_ms: Some(NOW_MS + 9),
         ..claimed[0].run.clone()
     };
-    assert!(store.finish_sync_run(&run, claimed[0].fence, &[]).await.unwrap());
+    assert!(
+        store
+            .finish_sync_run(&run, claimed[0].fence, Retry::Succeeded, &[])
+            .await
+            .unwrap()
+    );
     assert!(store.enqueue_sync_run(&fixture.sync_run(&sync, 4)).await.unwrap());
 
     let newest = store.last_run(&sync.id, &[]).await.unwrap().unwrap();
@@ -133,7 +139,7 @@ async fn a_stale_fence_writes_nothing(store: Store) {
     );
     assert!(
         store
-            .renew_lease(&first.run.id, first.fence, LEASE_MS + 1)
+            .renew_lease(&first.run.id, first.fence, LEASE_MS + 1, &first.run.result)
             .await
             .unwrap()
     );
@@ -156,11 +162,16 @@ async fn a_stale_fence_writes_nothing(store: Store) {
     };
     assert!(
         !store
-            .renew_lease(&first.run.id, first.fence, LEASE_MS * 3)
+            .renew_lease(&first.run.id, first.fence, LEASE_MS * 3, &first.run.result)
             .await
             .unwrap()
     );
-    assert!(!store.finish_sync_run(&done, first.fence, &[]).await.unwrap());
+    assert!(
+        !store
+            .finish_sync_run(&done, first.fence, Retry::Succeeded, &[])
+            .await
+            .unwrap()
+    );
     store
         .write_runs(&[Run {
             state: RunState::Failed,
@@ -170,9 +181,17 @@ async fn a_stale_fence_writes_nothing(store: Store) {
         .unwrap();
     let stored = store.run(&fixture.environment.id, &done.id).await.unwrap().unwrap();
     assert_eq!(stored.state, RunState::Running, "the log leaves claimed runs alone");
-    assert!(store.finish_sync_run(&done, second.fence, &[]).await.unwrap());
     assert!(
-        !store.finish_sync_run(&done, second.fence, &[]).await.unwrap(),
+        store
+            .finish_sync_run(&done, second.fence, Retry::Succeeded, &[])
+            .await
+            .unwrap()
+    );
+    assert!(
+        !store
+            .finish_sync_run(&done, second.fence, Retry::Succeeded, &[])
+            .await
+            .unwrap(),
         "it ends once"
     );
 }

@@ -1,0 +1,167 @@
+//! `nango-runtime sync status --watch`: how syncs stand, again and again, with how fast they are.
+
+use std::collections::HashMap;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Selection, status};
+use crate::cli::client::Client;
+use crate::cli::output::{self, Output, list_at, text_at};
+use crate::clock::Clock;
+
+/// Between two looks. The server counts the records of a run anew every few seconds.
+const LOOK_INTERVAL: Duration = Duration::from_millis(1_000);
+/// Moves to the upper left corner and clears from there.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+/// What is known of a sync from the looks before.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Pace {
+    /// Records written by its run so far, and when there were so many, in microseconds.
+    written: u64,
+    at_us: u64,
+    records_a_second: u64,
+}
+
+impl Pace {
+    fn look(self, written: u64, now_us: u64) -> Self {
+        if written < self.written || self.at_us == 0 {
+            // Another run.
+            return Self {
+                written,
+                at_us: now_us,
+                records_a_second: 0,
+            };
+        }
+        if written == self.written {
+            return self;
+        }
+        let elapsed_us = now_us.saturating_sub(self.at_us).max(1);
+        Self {
+            written,
+            at_us: now_us,
+            records_a_second: (written - self.written).saturating_mul(1_000_000) / elapsed_us,
+        }
+    }
+}
+
+pub(super) async fn run(
+    client: &Client,
+    selection: &Selection,
+    output: Output,
+    until_idle: bool,
+) -> anyhow::Result<()> {
+    let clock = Clock::system();
+    let mut paces: HashMap<String, Pace> = HashMap::new();
+    let mut shown = String::new();
+    loop {
+        let now = status(client, selection).await?;
+        let syncs = list_at(&now, "/syncs");
+        for sync in syncs {
+            let pace = paces.entry(text_at(sync, "/id")).or_default();
+            *pace = pace.look(written(sync), clock.monotonic_us());
+        }
+        if output.json {
+            let line = now.to_string();
+            if line != shown {
+                output::print(&line)?;
+                shown = line;
+            }
+        } else {
+            let table = table(syncs, &paces);
+            if std::io::stdout().is_terminal() {
+                output::print(&format!("{CLEAR}{table}"))?;
+            } else if table != shown {
+                output::print(&table)?;
+            }
+            shown = table;
+        }
+        if until_idle && !syncs.iter().any(is_running) {
+            return Ok(());
+        }
+        clock.sleep(LOOK_INTERVAL).await;
+    }
+}
+
+fn is_running(sync: &Value) -> bool {
+    text_at(sync, "/status") == "RUNNING"
+}
+
+/// Records that the last run added, updated and deleted.
+fn written(sync: &Value) -> u64 {
+    let models = sync.get("latestResult").and_then(Value::as_object);
+    let counts = models
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, counts)| counts.as_object());
+    counts.flatten().filter_map(|(_, count)| count.as_u64()).sum()
+}
+
+fn table(syncs: &[Value], paces: &HashMap<String, Pace>) -> String {
+    let row = |sync: &Value| {
+        let pace = paces.get(&text_at(sync, "/id")).copied().unwrap_or_default();
+        let is_running = is_running(sync);
+        let until = text_at(sync, "/rateLimitedUntil");
+        let doing = if until.is_empty() {
+            text_at(sync, "/status")
+        } else {
+            format!("waits for the rate limit until {until}")
+        };
+        [
+            text_at(sync, "/name"),
+            text_at(sync, "/variant"),
+            text_at(sync, "/connection_id"),
+            doing,
+            if is_running {
+                pace.records_a_second.to_string()
+            } else {
+                String::new()
+            },
+            pace.written.to_string(),
+            text_at(sync, "/recordCount"),
+            text_at(sync, "/nextScheduledSyncAt"),
+        ]
+    };
+    let rows: Vec<[String; 8]> = syncs.iter().map(row).collect();
+    let heading = [
+        "sync",
+        "variant",
+        "connection",
+        "status",
+        "records/s",
+        "written",
+        "records",
+        "next",
+    ];
+    output::table(heading, &rows, "No syncs")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_pace_is_that_between_two_counts() {
+        let pace = Pace::default().look(100, 1_000_000);
+        assert_eq!(pace.records_a_second, 0);
+        let pace = pace.look(100, 2_000_000).look(1_100, 3_000_000);
+        assert_eq!((pace.written, pace.records_a_second), (1_100, 500));
+        assert_eq!(pace.look(5, 4_000_000).records_a_second, 0, "another run");
+    }
+
+    #[test]
+    fn who_waits_says_until_when() {
+        let sync = json!({"id": "a", "name": "issues", "status": "RUNNING", "rateLimitedUntil": "2026-01-01T00:00:00.000Z",
+            "latestResult": {"Issue": {"added": 2, "updated": 3, "deleted": 0}}});
+        assert_eq!(written(&sync), 5);
+        let table = table(&[sync], &HashMap::new());
+        assert!(
+            table.contains("waits for the rate limit until 2026-01-01T00:00:00.000Z"),
+            "{table}"
+        );
+    }
+}

@@ -1,0 +1,280 @@
+//! Schedules in real servers: two of them on one Postgres, `kill -9` at random moments, a provider that says "come back later",
+//! and the command line.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use http::Method;
+use nango_runtime_tests::command::Cli;
+use nango_runtime_tests::{Client, Reply, Server, TestRuntime, Upstream, guest, repository};
+use serde_json::{Value, json};
+
+use crate::fixture::{API_KEY, CONNECTION, INTEGRATION, prepared, providers, with_guest};
+
+const CONNECTIONS: usize = 24;
+
+fn of(connection: &str, syncs: &[&str]) -> Value {
+    json!({"provider_config_key": INTEGRATION, "connection_id": connection, "syncs": syncs})
+}
+
+/// A database on the Postgres of the tests, removed at the end.
+struct Database {
+    name: String,
+    url: String,
+}
+
+impl Database {
+    fn create(name: &str) -> Self {
+        let name = format!("{name}_{}", std::process::id());
+        let url = postgres(&["start"]).and_then(|_| postgres(&["create", &name]));
+        let url = url.expect("scripts/postgres makes a database");
+        Self { name, url }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let _ = postgres(&["drop", &self.name]);
+    }
+}
+
+fn postgres(arguments: &[&str]) -> Option<String> {
+    let output = Command::new(repository::root().join("scripts/postgres"))
+        .args(arguments)
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_on_one_database_run_each_sync_once() {
+    let upstream =
+        Upstream::handling(|_| Reply::json(200, &json!([{"id": "1", "value": 1}])).after(Duration::from_millis(100)))
+            .await;
+    let database = Database::create("schedules");
+    let key = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    let node = || {
+        TestRuntime::new()
+            .egress_loopback()
+            .environment("NANGO_ENCRYPTION_KEY", key)
+            .environment("NANGO_DATABASE_URL", &database.url)
+    };
+    let (_first, client) = prepared(node(), &upstream.url()).await;
+    let second = node().provider_yaml(&providers(&upstream.url())).start();
+    let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
+    let name = |number: usize| format!("customer-{number}");
+    for number in 0..CONNECTIONS {
+        let credentials = json!({"type": "API_KEY", "apiKey": API_KEY});
+        let _ = client
+            .import_connection(INTEGRATION, &name(number), credentials)
+            .await
+            .ok();
+        let metadata = json!({"path": format!("/items/{number}")});
+        let _ = client.set_metadata(INTEGRATION, &name(number), metadata).await.ok();
+    }
+    // The schedules of all are started, half of them here and half there; each is due.
+    for number in 0..CONNECTIONS {
+        let node = if number % 2 == 0 { &client } else { &second.client() };
+        let _ = node.post("/sync/start", &of(&name(number), &["pages"])).await.ok();
+    }
+    for number in 0..CONNECTIONS {
+        let ended = |status: &Value| status["status"] == "SUCCESS";
+        let status = client.wait_for_sync(INTEGRATION, &name(number), "pages", ended).await;
+        assert!(status["nextScheduledSyncAt"].is_string(), "{status}");
+    }
+    let mut requests = BTreeMap::<String, u32>::new();
+    for received in upstream.received() {
+        *requests.entry(received.target).or_default() += 1;
+    }
+    assert_eq!(requests.len(), CONNECTIONS, "{requests:?}");
+    assert!(requests.values().all(|count| *count == 1), "{requests:?}");
+}
+
+fn kills() -> u64 {
+    if std::env::var_os("NANGO_SOAK").is_some() {
+        200
+    } else {
+        4
+    }
+}
+
+fn start(data: &Path) -> Server {
+    TestRuntime::new()
+        .egress_loopback()
+        .data(data)
+        .provider_yaml(&providers("http://127.0.0.1:9"))
+        .start()
+}
+
+async fn all_records(client: &Client) -> BTreeMap<String, Value> {
+    let (mut records, mut query) = (BTreeMap::new(), "&limit=1000".to_owned());
+    loop {
+        let page = client.records(INTEGRATION, CONNECTION, "Item", &query).await.ok();
+        for record in page["records"].as_array().into_iter().flatten() {
+            let id = record["id"].as_str().unwrap_or_default().to_owned();
+            let twice = records.insert(id, record["value"].clone());
+            assert_eq!(twice, None, "{record} comes twice");
+        }
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            return records;
+        };
+        query = format!("&limit=1000&cursor={cursor}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_random_moments_nothing_is_lost_or_doubled() {
+    const PAGES: u64 = 200;
+    const PAGE_RECORDS: u64 = 20;
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let runtime = TestRuntime::new().egress_loopback().data(folder.path());
+    let (mut server, client) = prepared(runtime, "http://127.0.0.1:9").await;
+    let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
+    let _ = client.post("/sync/start", &of(CONNECTION, &["items"])).await.ok();
+    let seed: u64 = 0x5eed_0009;
+    let mut random = seed;
+    for round in 1..=kills() {
+        let client = server.client();
+        let metadata = json!({"pages": PAGES, "records": PAGE_RECORDS, "value": round});
+        let _ = client.set_metadata(INTEGRATION, CONNECTION, metadata).await.ok();
+        let triggered = client.trigger_sync(INTEGRATION, CONNECTION, "items").await;
+        assert!(
+            [200, 409].contains(&triggered.status),
+            "round {round}: {}",
+            triggered.text()
+        );
+        // Donald Knuth's MMIX generator: the same moments each time, as far as a machine can promise.
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        tokio::time::sleep(Duration::from_millis((random >> 33) % 400)).await;
+        server.process().kill();
+        server = start(folder.path());
+    }
+    let client = server.client();
+    let last = json!({"pages": PAGES, "records": PAGE_RECORDS, "value": 1_000_000});
+    let _ = client.set_metadata(INTEGRATION, CONNECTION, last).await.ok();
+    let done = client.run_sync(INTEGRATION, CONNECTION, "items").await;
+    assert_eq!(done["status"], "SUCCESS", "seed {seed:x}: {done}");
+    let records = all_records(&client).await;
+    assert_eq!(records.len() as u64, PAGES * PAGE_RECORDS, "seed {seed:x}");
+    assert!(records.values().all(|value| *value == 1_000_000), "seed {seed:x}");
+    let all = client
+        .get(&format!("/sync/status?provider_config_key={INTEGRATION}&syncs=*"))
+        .await
+        .ok();
+    let items = all["syncs"].as_array().into_iter().flatten();
+    let items: Vec<&Value> = items.filter(|sync| sync["name"] == "items").collect();
+    assert_eq!(items.len(), 1, "{all}");
+    assert!(items[0]["nextScheduledSyncAt"].is_string(), "{all}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_waits_long_for_a_rate_limit_leaves_memory_and_goes_on() {
+    let refusals = std::sync::atomic::AtomicU32::new(0);
+    let upstream = Upstream::handling(move |request| {
+        let item = |id: u64| json!([{"id": id.to_string(), "value": id}]);
+        match request.target.as_str() {
+            "/items" => Reply::json(200, &item(1)).header("link", "</more>; rel=\"next\""),
+            "/more" if refusals.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 => {
+                Reply::status(429).header("retry-after", "3")
+            }
+            _ => Reply::json(200, &item(2)),
+        }
+    })
+    .await;
+    let runtime = TestRuntime::new()
+        .egress_loopback()
+        .environment("NANGO_LIMITS_SYNC_RATE_LIMIT_WAIT_MS", "500");
+    let (_server, client) = prepared(runtime, &upstream.url()).await;
+    let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
+    let metadata = json!({"path": "/items"});
+    let _ = client.set_metadata(INTEGRATION, CONNECTION, metadata).await.ok();
+    let _ = client.trigger_sync(INTEGRATION, CONNECTION, "pages").await.ok();
+    let waits = |status: &Value| status["rateLimitedUntil"].is_string();
+    let waiting = client.wait_for_sync(INTEGRATION, CONNECTION, "pages", waits).await;
+    assert_eq!(
+        (&waiting["status"], &waiting["recordCount"]["Item"]),
+        (&json!("RUNNING"), &json!(1)),
+        "{waiting}"
+    );
+    let again = client.trigger_sync(INTEGRATION, CONNECTION, "pages").await;
+    assert_eq!((again.status, again.error_code()), (409, "sync_already_running".into()));
+    let ended = |status: &Value| status["latestExecutionStatus"] == "SUCCESS";
+    let done = client.wait_for_sync(INTEGRATION, CONNECTION, "pages", ended).await;
+    assert_eq!(done["recordCount"]["Item"], 2, "{done}");
+    assert_eq!(
+        done["latestResult"]["Item"]["added"], 2,
+        "what it did before it waited counts: {done}"
+    );
+    let log = client.logs().await;
+    assert!(log.contains("the sync is suspended"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_setting_makes_a_refused_trigger_a_success() {
+    let slow = Reply::json(200, &json!([])).after(Duration::from_secs(5));
+    let upstream = Upstream::replying([slow]).await;
+    let runtime = TestRuntime::new()
+        .egress_loopback()
+        .environment("NANGO_SYNC_ALREADY_RUNNING", "success");
+    let (_server, client) = prepared(runtime, &upstream.url()).await;
+    let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
+    let metadata = json!({"path": "/items"});
+    let _ = client.set_metadata(INTEGRATION, CONNECTION, metadata).await.ok();
+    for _ in 0..2 {
+        let answer = client.trigger_sync(INTEGRATION, CONNECTION, "pages").await;
+        assert_eq!(answer.ok(), json!({"success": true}));
+    }
+    let _ = client.post("/sync/cancel", &of(CONNECTION, &["pages"])).await.ok();
+    let stopped = |status: &Value| status["latestExecutionStatus"] == "STOPPED";
+    let _ = client.wait_for_sync(INTEGRATION, CONNECTION, "pages", stopped).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_leaves_the_frequency_of_a_connection_alone() {
+    let (_server, client) = with_guest("basic", "http://127.0.0.1:9").await;
+    let body = json!({"sync_name": "items", "provider_config_key": INTEGRATION, "connection_id": CONNECTION,
+        "frequency": "every 1.5 hours"});
+    let set = client
+        .json(Method::PUT, "/sync/update-connection-frequency", &body)
+        .await;
+    assert_eq!(set.ok(), json!({"frequency": "90 minutes"}));
+    let _ = client.deploy(INTEGRATION, guest::component("changed")).await.ok();
+    let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
+    let status = client.sync_status(INTEGRATION, CONNECTION, "items").await;
+    assert_eq!(status["frequency"], "every 90 minutes", "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn syncs_from_the_command_line() {
+    let (server, client) = with_guest("basic", "http://127.0.0.1:9").await;
+    let metadata = json!({"pages": 2, "records": 3, "value": 1});
+    let _ = client.set_metadata(INTEGRATION, CONNECTION, metadata).await.ok();
+    let run = |arguments: &[&str]| {
+        let all = [&["sync"], arguments, &["--connection", CONNECTION]].concat();
+        let ended = Cli::of(&server, &all).run();
+        assert_eq!(ended.code, Some(0), "{arguments:?}: {}", ended.stderr);
+        ended.stdout
+    };
+    let listed = run(&["list", INTEGRATION]);
+    assert!(listed.contains("items") && listed.contains("every hour"), "{listed}");
+    let triggered = run(&["trigger", INTEGRATION, "items", "--wait"]);
+    assert!(
+        triggered.contains("PAUSED") && triggered.contains("SUCCESS"),
+        "{triggered}"
+    );
+    let _ = run(&["start", INTEGRATION, "items"]);
+    let watched = run(&["status", INTEGRATION, "items", "--watch", "--until-idle"]);
+    assert!(watched.contains("items"), "{watched}");
+    let _ = run(&["cancel", INTEGRATION, "items"]);
+    let _ = run(&["reset", INTEGRATION, "items", "--empty-records"]);
+    let _ = run(&["pause", INTEGRATION, "items"]);
+    let status = run(&["status", INTEGRATION, "items"]);
+    assert!(status.contains("PAUSED"), "{status}");
+    let unknown = Cli::of(&server, &["sync", "pause", INTEGRATION, "nope"]).run();
+    assert_eq!(unknown.code, Some(1), "{}", unknown.stderr);
+}
