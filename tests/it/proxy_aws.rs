@@ -203,7 +203,10 @@ async fn keys_of_a_role_are_obtained_and_replaced_once_for_all_callers() {
     assert_eq!(made.status, 200, "{}", made.text());
     let shown = client.get("/connections/s3?provider_config_key=roles").await.ok();
     let credentials = &shown["credentials"];
-    assert!(credentials["session_token"].is_string() && credentials["expires_at"].is_string(), "{credentials}");
+    assert!(
+        credentials["session_token"].is_string() && credentials["expires_at"].is_string(),
+        "{credentials}"
+    );
     assert_ne!(credentials["access_key_id"], moto.access_key_id.as_str());
     assert_eq!(credentials["external_id"], "customer-7");
 
@@ -223,10 +226,19 @@ async fn keys_of_a_role_are_obtained_and_replaced_once_for_all_callers() {
     for answer in calls.join_all().await {
         assert!(answer.text().contains("assumed-role/integration"), "{}", answer.text());
     }
-    let refreshes = client.get("/logs/operations?limit=100&type=auth:refresh_token").await.ok();
+    let refreshes = client
+        .get("/logs/operations?limit=100&type=auth:refresh_token")
+        .await
+        .ok();
     assert_eq!(refreshes["data"].as_array().map(Vec::len), Some(1), "{refreshes}");
-    let forced = client.get("/connections/sts?provider_config_key=roles&force_refresh=true").await.ok();
-    let secret = forced["credentials"]["secret_access_key"].as_str().expect("there is a key").to_owned();
+    let forced = client
+        .get("/connections/sts?provider_config_key=roles&force_refresh=true")
+        .await
+        .ok();
+    let secret = forced["credentials"]["secret_access_key"]
+        .as_str()
+        .expect("there is a key")
+        .to_owned();
     assert_ne!(secret, "ended");
     for secret in [&secret, &moto.secret_access_key] {
         assert!(!server.log().contains(secret) && !client.logs().await.contains(secret));
@@ -247,8 +259,14 @@ async fn a_role_that_is_not_given_makes_no_connection() {
     );
     assert!(refused.text().contains("SignatureDoesNotMatch"), "{}", refused.text());
     assert!(!refused.text().contains(&stolen), "{}", refused.text());
-    assert_eq!(client.get("/connections/s3?provider_config_key=roles").await.status, 404);
+    assert_eq!(
+        client.get("/connections/s3?provider_config_key=roles").await.status,
+        404
+    );
     // Neither keys nor a role.
     let neither = json!({"role_arn": null});
-    assert_eq!(client.post("/connections", &of_role(&moto, "s3", neither)).await.status, 400);
+    assert_eq!(
+        client.post("/connections", &of_role(&moto, "s3", neither)).await.status,
+        400
+    );
 }

@@ -1,6 +1,7 @@
 //! Vendors with OAuth 2 in words of their own, in front of a token endpoint that takes no others.
 
-use nango_runtime_tests::{Client, Received, Reply, Server, TestRuntime, Upstream};
+use nango_runtime_tests::upstream::Received;
+use nango_runtime_tests::{Client, Reply, Server, TestRuntime, Upstream};
 use serde_json::{Value, json};
 
 use crate::fixture::CONNECTION;

@@ -67,11 +67,14 @@ fn build(target: &Target, aws: &AwsCredentials, moment: Moment) -> Result<TokenR
         form.append_pair("ExternalId", external_id);
     }
     let body = Secret::new(form.finish());
-    let uri: Uri = url.as_str().parse().map_err(|error: http::uri::InvalidUri| RefreshError::Url {
-        provider: target.provider.name.clone(),
-        key: "token_url",
-        reason: error.to_string(),
-    })?;
+    let uri: Uri = url
+        .as_str()
+        .parse()
+        .map_err(|error: http::uri::InvalidUri| RefreshError::Url {
+            provider: target.provider.name.clone(),
+            key: "token_url",
+            reason: error.to_string(),
+        })?;
     let signer = AwsCredentials {
         region: aws.region.clone(),
         service: "sts".to_owned(),
@@ -99,7 +102,9 @@ fn build(target: &Target, aws: &AwsCredentials, moment: Moment) -> Result<TokenR
 
 fn lifetime_s(target: &Target) -> i64 {
     let given_ms = target.provider.json.get("token_expires_in_ms").and_then(Value::as_i64);
-    given_ms.map_or(LIFETIME_S, |given_ms| (given_ms / 1_000).clamp(LIFETIME_S_MIN, LIFETIME_S_MAX))
+    given_ms.map_or(LIFETIME_S, |given_ms| {
+        (given_ms / 1_000).clamp(LIFETIME_S_MIN, LIFETIME_S_MAX)
+    })
 }
 
 /// The keys of the answer in the place of `aws`'s. Pure.
@@ -120,7 +125,11 @@ fn credentials(aws: &AwsCredentials, answer: &RawAnswer, moment: Moment) -> Resu
             description: told("Message"),
         });
     }
-    let needed = |name: &str| element(name).ok_or_else(|| RefreshError::NotXml { host: answer.host.clone() });
+    let needed = |name: &str| {
+        element(name).ok_or_else(|| RefreshError::NotXml {
+            host: answer.host.clone(),
+        })
+    };
     let mut raw = Map::new();
     if let Some(arn) = element("Arn") {
         raw.insert("assumed_role_arn".to_owned(), arn.into());
@@ -130,7 +139,9 @@ fn credentials(aws: &AwsCredentials, answer: &RawAnswer, moment: Moment) -> Resu
         access_key_id: Secret::new(needed("AccessKeyId")?.to_owned()),
         secret_access_key: Secret::new(needed("SecretAccessKey")?.to_owned()),
         session_token: Some(Secret::new(needed("SessionToken")?.to_owned())),
-        expires_at_ms: Some(expires_at_ms.ok_or_else(|| RefreshError::NotXml { host: answer.host.clone() })?),
+        expires_at_ms: Some(expires_at_ms.ok_or_else(|| RefreshError::NotXml {
+            host: answer.host.clone(),
+        })?),
         raw: Secret::new(raw),
         ..aws.clone()
     })))

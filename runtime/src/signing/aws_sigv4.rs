@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use percent_encoding::{percent_decode_str, percent_encode};
 use sha2::{Digest as _, Sha256};
 
-use crate::credentials::AwsCredentials;
 use super::oauth1::hmac_sha256;
 use super::query::{VALUE, canonical, encoded_pairs};
+use crate::credentials::AwsCredentials;
 
 /// What stands for the digest of a body that is not signed; only S3 knows it.
 const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";

@@ -100,8 +100,17 @@ fn answers_are_read() {
         error.to_string(),
         "the token endpoint at \"sts.test\" answered 403: AccessDenied (not & never)"
     );
-    for other in ["", "{}", "<a/>", &keys.replace("2027-01-15T09:00:00Z", "soon"), &keys[..200]] {
+    for other in [
+        "",
+        "{}",
+        "<a/>",
+        &keys.replace("2027-01-15T09:00:00Z", "soon"),
+        &keys[..200],
+    ] {
         assert!(matches!(read(200, other), Err(RefreshError::NotXml { .. })), "{other}");
     }
-    assert!(matches!(read(500, "oops"), Err(RefreshError::Status { status: 500, .. })));
+    assert!(matches!(
+        read(500, "oops"),
+        Err(RefreshError::Status { status: 500, .. })
+    ));
 }
