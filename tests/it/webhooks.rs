@@ -214,7 +214,13 @@ async fn credentials_that_cannot_be_refreshed_are_announced_once_a_day() {
     set_address(&client, &application.url()).await;
     for _ in 0..2 {
         let path = "/connections/c?provider_config_key=oauth&force_refresh=true";
-        assert_eq!(client.get(path).await.status, 424);
+        let refused = client.get(path).await;
+        assert_eq!(
+            (refused.status, refused.error_code()),
+            (400, "refresh_token_external_error".into()),
+            "{}",
+            refused.text()
+        );
     }
     let told = body(&heard(&application, 1).await[0]);
     assert_eq!(

@@ -169,6 +169,7 @@ impl Actions {
                 environment_id: action.environment_id.clone(),
                 provider_config_key: action.provider_config_key.as_str().into(),
                 connection_id: action.connection_id.as_str().into(),
+                connection_key: Some(target.connection.key.clone()),
                 run_id: Some(run_id.clone()),
                 operation_id: OperationId::new(parts.clock.now_ms(), parts.entropy.bytes()),
             },

@@ -208,19 +208,26 @@ fn describe(answer: &Value) -> String {
         ("kind", text("kind")),
         ("state", text("state")),
         ("to", text("url")),
-        ("attempts", answer["data"]["attempts"].to_string()),
+        ("attempts", json_at(answer, "/data/attempts")),
         ("problem", text("problem")),
         ("operation", text("operation_id")),
         ("created", text("created_at")),
     ]);
-    format!("{described}\n{:#}\n", answer["data"]["body"])
+    format!("{described}\n{}\n", json_at(answer, "/data/body"))
+}
+
+fn json_at(answer: &Value, pointer: &str) -> String {
+    answer
+        .pointer(pointer)
+        .map(|value| format!("{value:#}"))
+        .unwrap_or_default()
 }
 
 fn describe_settings(answer: &Value) -> String {
     let text = |name: &str| text_at(answer, &format!("/data/{name}"));
-    let switch = |name: &str| match answer["data"][name].as_bool() {
-        Some(true) => "on".to_owned(),
-        Some(false) | None => "off".to_owned(),
+    let switch = |name: &str| {
+        let is_on = answer.pointer(&format!("/data/{name}")) == Some(&Value::Bool(true));
+        if is_on { "on".to_owned() } else { "off".to_owned() }
     };
     fields(&[
         ("primary url", text("primary_url")),

@@ -22,7 +22,6 @@ pub struct WebhookSettingsAnswer {
 }
 
 #[derive(Serialize, ToSchema)]
-#[expect(clippy::struct_excessive_bools, reason = "they are switches, each of its own")]
 pub struct WebhookSettingsItem {
     primary_url: Option<String>,
     /// Told the same as the primary one.
@@ -38,6 +37,10 @@ pub struct WebhookSettingsItem {
 /// What is left out stays as it is; null or an empty text takes an address away.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(
+    clippy::option_option,
+    reason = "an address that is not given and one that is null are two things"
+)]
 pub struct PatchWebhookSettings {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
@@ -160,6 +163,10 @@ pub async fn rotate(
 }
 
 /// What is there, be it null.
+#[expect(
+    clippy::option_option,
+    reason = "an address that is not given and one that is null are two things"
+)]
 fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
     Option::<String>::deserialize(deserializer).map(Some)
 }
@@ -198,10 +205,10 @@ impl From<WebhookSettings> for WebhookSettingsItem {
 
 impl From<PatchWebhookSettings> for WebhookSettingsPatch {
     fn from(patch: PatchWebhookSettings) -> Self {
-        let url = |url: Option<Option<String>>| url.map(|url| url.filter(|url| !url.is_empty()));
+        let is_there = |url: &String| !url.is_empty();
         Self {
-            primary_url: url(patch.primary_url),
-            secondary_url: url(patch.secondary_url),
+            primary_url: patch.primary_url.map(|url| url.filter(is_there)),
+            secondary_url: patch.secondary_url.map(|url| url.filter(is_there)),
             on_auth_creation: patch.on_auth_creation,
             on_auth_refresh_error: patch.on_auth_refresh_error,
             on_sync_completion_always: patch.on_sync_completion_always,

@@ -100,7 +100,6 @@ pub struct WebhookSettings {
 /// Which webhooks are sent. Names are those of Nango's settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-#[expect(clippy::struct_excessive_bools, reason = "they are switches, each of its own")]
 pub struct WebhookKinds {
     pub on_auth_creation: bool,
     pub on_auth_refresh_error: bool,

@@ -29,7 +29,7 @@ pub(super) enum Answer {
         redirect: Option<&'static str>,
     },
     /// No answer came; in words.
-    NoAnswer(String),
+    Silence(String),
     /// Nothing was sent and nothing will be: the address may not be reached, or the content cannot be opened.
     Refused(String),
 }
@@ -75,7 +75,7 @@ pub(super) fn judge(answer: Answer, webhook: &Webhook, options: &WebhookOptions,
                 TargetNote::Well,
             );
         }
-        Answer::NoAnswer(problem) => (problem, None, failed(moment.now_ms)),
+        Answer::Silence(problem) => (problem, None, failed(moment.now_ms)),
         Answer::Refused(problem) => {
             let state = WebhookState::Dead;
             return attempt(state, moment.now_ms, moment, Some(problem), TargetNote::Unknown);
@@ -179,7 +179,7 @@ mod tests {
             assert_eq!(judged(status(code, None), 0).state, WebhookState::Pending, "{code}");
         }
         let waits: Vec<i64> = (0..5)
-            .map(|attempts| judged(Answer::NoAnswer("it is away".to_owned()), attempts).due_at_ms - NOW_MS)
+            .map(|attempts| judged(Answer::Silence("it is away".to_owned()), attempts).due_at_ms - NOW_MS)
             .collect();
         assert_eq!(waits, [3_000, 6_000, 12_000, 24_000, 48_000]);
         assert_eq!(judged(status(500, None), 13).due_at_ms - NOW_MS, BACKOFF_MS_MAX);

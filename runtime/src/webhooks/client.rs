@@ -107,7 +107,7 @@ impl Sender {
         }
         if error.is_timeout() {
             let timeout_ms = self.timeout_ms;
-            return Answer::NoAnswer(format!(
+            return Answer::Silence(format!(
                 "the receiver did not answer within {timeout_ms} ms (limits.webhook_timeout_ms)"
             ));
         }
@@ -120,7 +120,7 @@ impl Sender {
             text.push_str(&found.to_string());
             source = found.source();
         }
-        Answer::NoAnswer(text)
+        Answer::Silence(text)
     }
 }
 

@@ -17,10 +17,10 @@ impl Received {
     /// The value of a header; its name in lower case.
     pub(super) fn header(&self, name: &str) -> String {
         let values = self.head.lines().filter_map(|line| line.split_once(": "));
-        let value = values
+        let mut value = values
             .filter(|(found, _)| found.eq_ignore_ascii_case(name))
             .map(|(_, value)| value);
-        value.last().unwrap_or_default().to_owned()
+        value.next_back().unwrap_or_default().to_owned()
     }
 }
 
