@@ -301,7 +301,7 @@ async fn an_operator_purges_and_what_is_old_goes_by_itself() {
         again.stdout.trim(),
         "Purged 0 connections with 0 rows, and 0 integrations"
     );
-    let limited = json!({"name": "limited", "limits": {"integrations": ["other"]}});
+    let limited = json!({"name": "limited", "scopes": ["environment:*"], "limits": {"integrations": ["other"]}});
     let made = client.post("/api-keys", &limited).await.ok();
     let limited = client.with_key(made["data"]["key"].as_str());
     assert_eq!(limited.post("/connections/purge", &json!({})).await.status, 403);

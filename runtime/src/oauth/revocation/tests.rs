@@ -1,3 +1,5 @@
+//! Requests that revoke tokens, as several providers want them, and what is made of their answers.
+
 use serde_json::json;
 
 use super::*;
