@@ -12,8 +12,8 @@ use crate::connections::{Connections, ConnectionsError};
 use crate::executor::{Executor, Mode, RunOutcome, RunRequest, SyncRun, Urgency};
 use crate::logs::Logs;
 use crate::model::{
-    Connection, ExecutionContext, FunctionKind, Operation, OperationId, OperationKind, OperationState, Run, RunError, RunId,
-    RunState, Sync,
+    Connection, ExecutionContext, FunctionKind, Operation, OperationId, OperationKind, OperationState, Run, RunError,
+    RunId, RunState, Sync,
 };
 use crate::store::{ClaimedRun, Store, StoreError};
 

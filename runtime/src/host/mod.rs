@@ -32,11 +32,11 @@ use wasmtime::component::{HasSelf, Linker};
 
 pub(crate) use bindings::nango::functions::types::Error;
 pub(crate) use bindings::{Function, FunctionPre};
+pub use invoke::{Chain, Invocation, InvocationCall, InvocationError, Invoker, invoker};
 pub(crate) use kept::Kept;
+pub(crate) use lifecycle::Stopping;
 pub(crate) use player::Player;
 pub(crate) use reach::Reach;
-pub use invoke::{Chain, Invocation, InvocationCall, InvocationError, Invoker, invoker};
-pub(crate) use lifecycle::Stopping;
 pub(crate) use run_log::{RunLog, RunSink};
 pub(crate) use sender::Sender;
 pub(crate) use state::{GuestState, RunFacts, Services};

@@ -45,8 +45,8 @@ use crate::store::{ConnectionPatch, ConnectionQuery, RecordKey, RecordPage, Stor
 pub use crate::actions::ActionsError;
 pub use crate::deploy::Deployed;
 pub use crate::rotation::{KeyStatus, RotationError, RotationStatus};
-pub use audit::{Noted, Reading};
 pub use actions::{ActionError, BackgroundOptions, IDEMPOTENCY_KEY_CHARS_MAX, RETRIES_MAX};
+pub use audit::{Noted, Reading};
 pub use caller::{Caller, Denied};
 pub use dry_run::{DryRunError, NewDryRun, Replay, ReplayError};
 pub use keys::{DEFAULT_ENVIRONMENT, KEYS_MAX, KEYS_RELOAD_INTERVAL_MS, KeysError, NewApiKey};
