@@ -58,7 +58,11 @@ async fn what_does_not_end_in_time_is_tried_again(database: Database) {
     assert_eq!(answer.ok()["reason"], "shutdown", "it ended in time");
     assert_eq!(shown(&client, &told).await["attempts"], 1);
     assert_eq!(client.wait_for_action(&late).await.ok(), json!({"rested": 2_000}));
-    assert_eq!(shown(&client, &late).await["attempts"], 2, "it was ended and tried again");
+    assert_eq!(
+        shown(&client, &late).await["attempts"],
+        2,
+        "it was ended and tried again"
+    );
     assert_eq!(client.wait_for_action(&waiting).await.ok(), json!("later"));
     assert_eq!(shown(&client, &waiting).await["attempts"], 1);
 }

@@ -176,7 +176,10 @@ async fn the_command_line_lists_shows_and_cancels() {
     runs(&["cancel", &long]);
     let _ = client.wait_for_action(&long).await;
     let shown = runs(&["show", &long]);
-    assert!(shown.contains("cancelled") && shown.contains("script_aborted"), "{shown}");
+    assert!(
+        shown.contains("cancelled") && shown.contains("script_aborted"),
+        "{shown}"
+    );
     let unknown = Cli::of(&server, &["runs", "show", "af95401b-1676-4e78-a6c4-510a0ce76217"]).run();
     assert_eq!(unknown.code, Some(1), "{}", unknown.stdout);
 }

@@ -293,7 +293,10 @@ async fn a_dry_run_starts_no_other_function_and_locks_nobody_out() {
     };
     let taken = |ttl_ms: u64| json!({"key": "k", "ttl_ms": ttl_ms, "hold_ms": 0, "release": true});
     loop {
-        let probe = client.trigger_action(INTEGRATION, CONNECTION, "lock", taken(1_000)).await.ok();
+        let probe = client
+            .trigger_action(INTEGRATION, CONNECTION, "lock", taken(1_000))
+            .await
+            .ok();
         if probe["taken"] == false {
             break;
         }
@@ -305,5 +308,8 @@ async fn a_dry_run_starts_no_other_function_and_locks_nobody_out() {
         json!({"taken": true, "released": true}),
         "its locks are its own: {report}"
     );
-    assert_eq!(held.await.expect("it ends").ok(), json!({"taken": true, "released": true}));
+    assert_eq!(
+        held.await.expect("it ends").ok(),
+        json!({"taken": true, "released": true})
+    );
 }

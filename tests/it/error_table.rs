@@ -119,7 +119,9 @@ async fn what_the_runtime_has_no_room_for() {
     let input = json!({"action": "call-through", "input": {"action": "echo", "input": 1, "elsewhere": [INTEGRATION, "other"]}, "elsewhere": [INTEGRATION, "other"]});
     let credentials = json!({"type": "API_KEY", "apiKey": crate::fixture::API_KEY});
     let _ = client.import_connection(INTEGRATION, "other", credentials).await.ok();
-    let limited = client.trigger_action(INTEGRATION, CONNECTION, "call-through", input).await;
+    let limited = client
+        .trigger_action(INTEGRATION, CONNECTION, "call-through", input)
+        .await;
     assert_eq!(
         (limited.status, limited.error_code()),
         (424, "script_api_rate_limit_error".into()),
@@ -132,7 +134,9 @@ async fn what_the_runtime_has_no_room_for() {
     let long = {
         let client = client.clone();
         tokio::spawn(async move {
-            client.trigger_action(INTEGRATION, CONNECTION, "rest", json!({"ms": 3_000})).await
+            client
+                .trigger_action(INTEGRATION, CONNECTION, "rest", json!({"ms": 3_000}))
+                .await
         })
     };
     let late = loop {
@@ -160,7 +164,10 @@ async fn what_the_runtime_cannot_load() {
     let server = start()
         .provider_yaml(&crate::fixture::providers("http://127.0.0.1:9"))
         .start();
-    let answer = server.client().trigger_action(INTEGRATION, CONNECTION, "echo", json!(1)).await;
+    let answer = server
+        .client()
+        .trigger_action(INTEGRATION, CONNECTION, "echo", json!(1))
+        .await;
     assert_eq!(
         (answer.status, answer.error_code()),
         (500, "function_runtime_other".into()),

@@ -69,7 +69,9 @@ async fn a_crowd_is_served_whole_and_lets_others_pass() {
 async fn a_crowd_that_is_too_large_turns_away_its_own() {
     const WAITING: usize = 20;
     let (_server, client) = shared(u32::try_from(WAITING).expect("a small number")).await;
-    let crowd: Vec<_> = (0..200).map(|_| call(&client, CONNECTION, json!({"ms": 100}))).collect();
+    let crowd: Vec<_> = (0..200)
+        .map(|_| call(&client, CONNECTION, json!({"ms": 100})))
+        .collect();
     for _ in 0..5 {
         let answer = call(&client, CALM, json!({"ms": 0})).await.expect("it is answered");
         assert_eq!(answer.ok(), json!({"rested": 0}), "it is not its crowd");

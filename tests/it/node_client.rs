@@ -224,13 +224,21 @@ fn actions_in_the_background(results: &Value) {
     let accepted = &results["triggerActionAsync"]["returned"];
     assert_eq!(keys(accepted), ["id", "statusUrl"].into(), "as Nango gives them");
     let id = accepted["id"].as_str().expect("an id");
-    assert_eq!((id.len(), &accepted["statusUrl"]), (36, &json!(format!("/action/{id}"))));
+    assert_eq!(
+        (id.len(), &accepted["statusUrl"]),
+        (36, &json!(format!("/action/{id}")))
+    );
     let output = json!({"returned": {"n": 2}});
     assert_eq!(results["getAsyncActionResult"], output);
     assert_eq!(results["getAsyncActionResultByUrl"], output);
     assert_eq!(results["getAsyncActionResultNull"], json!({"returned": null}));
     // A failure is told as who had waited would have been told.
-    let refused = failed(results, "getAsyncActionResultRefused", 500, "action_script_runtime_error");
+    let refused = failed(
+        results,
+        "getAsyncActionResultRefused",
+        500,
+        "action_script_runtime_error",
+    );
     assert_eq!(refused, &results["triggerActionRefuses"]["data"]);
     let upstream = failed(results, "getAsyncActionResultUpstream404", 424, "script_http_error");
     assert_eq!(upstream, &results["triggerActionUpstream404"]["data"]);

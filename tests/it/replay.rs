@@ -272,14 +272,24 @@ async fn calls_locks_and_the_order_to_stop_are_told_again() {
     for (function, input) in [
         ("call", json!({"action": "echo", "input": {"n": 1}})),
         ("call", json!({"action": "refuse", "input": {}})),
-        ("lock", json!({"key": "k", "ttl_ms": 1_000, "hold_ms": 1, "release": true})),
+        (
+            "lock",
+            json!({"key": "k", "ttl_ms": 1_000, "hold_ms": 1, "release": true}),
+        ),
         ("call-sync", json!({"sync": "items"})),
     ] {
-        let _ = client.trigger_action(INTEGRATION, CONNECTION, function, input).await.ok();
+        let _ = client
+            .trigger_action(INTEGRATION, CONNECTION, function, input)
+            .await
+            .ok();
         let run_id = last_run(&client, function).await;
         let again = replay(&server, &run_id, &[]).await;
         assert_eq!(again.code, Some(0), "{function}: {}{}", again.stdout, again.stderr);
     }
     let log = client.get("/logs/operations?function=echo").await.ok();
-    assert_eq!(log["data"].as_array().map(Vec::len), Some(1), "no replay started it: {log}");
+    assert_eq!(
+        log["data"].as_array().map(Vec::len),
+        Some(1),
+        "no replay started it: {log}"
+    );
 }

@@ -135,5 +135,9 @@ fn details(answer: &Value) -> String {
 
 fn error(run: &Value) -> String {
     let (code, message) = (text_at(run, "/error/code"), text_at(run, "/error/message"));
-    if code.is_empty() { code } else { format!("{code}: {message}") }
+    if code.is_empty() {
+        code
+    } else {
+        format!("{code}: {message}")
+    }
 }

@@ -145,12 +145,17 @@ fn of_unknown_error(code: &str, message: String) -> RunError {
     }
     let is_word = code.starts_with(|first: char| first.is_ascii_lowercase())
         && code.len() <= CODE_CHARS_MAX
-        && code.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
+        && code
+            .bytes()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
     if is_word {
         return error(&format!("unhandled_{code}"), message);
     }
     let shown: String = code.chars().take(CODE_CHARS_MAX).collect();
-    error("script_invalid_error", format!("the function failed with {shown:?}, which is no code: {message}"))
+    error(
+        "script_invalid_error",
+        format!("the function failed with {shown:?}, which is no code: {message}"),
+    )
 }
 
 /// Of the upstream's headers the caller gets the content type and the rate limits.
@@ -349,7 +354,10 @@ mod tests {
     #[test]
     fn unknown_codes_and_large_payloads_are_tamed() {
         let unknown = guest("my_code", &[]);
-        assert_eq!((unknown.code.as_str(), unknown.message.as_str()), ("unhandled_my_code", "m"));
+        assert_eq!(
+            (unknown.code.as_str(), unknown.message.as_str()),
+            ("unhandled_my_code", "m")
+        );
         for code in ["", "My code", "a\n", &"a".repeat(CODE_CHARS_MAX + 1)] {
             assert_eq!(guest(code, &[]).code, "script_invalid_error", "{code:?}");
         }

@@ -197,7 +197,11 @@ impl Slots {
 
     /// Looked at once the slot is taken: either who closes waits for it, or it is seen here that somebody does.
     fn unless_closed<'a>(&self, slot: Slot<'a>) -> Result<Slot<'a>, SlotError> {
-        if self.is_closed() { Err(SlotError::Stopping) } else { Ok(slot) }
+        if self.is_closed() {
+            Err(SlotError::Stopping)
+        } else {
+            Ok(slot)
+        }
     }
 
     fn is_closed(&self) -> bool {

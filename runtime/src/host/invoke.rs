@@ -158,7 +158,12 @@ impl GuestState {
                 call: call(chain),
                 reply,
             });
-            let stopping = || Fault::new("shutting_down", "the runtime is stopping and starts no function any more");
+            let stopping = || {
+                Fault::new(
+                    "shutting_down",
+                    "the runtime is stopping and starts no function any more",
+                )
+            };
             sent.await.map_err(|_| stopping())?;
             let replied = answer.await.map_err(|_| stopping())?;
             let replied = replied.map_err(|error| Fault::with_details(&error.code, error.message, error.details));
@@ -181,8 +186,10 @@ impl GuestState {
         arguments.insert("input".to_owned(), serde_json::from_str(&input).unwrap_or_default());
         let call = |chain| InvocationCall::Action { input, chain };
         let of = (elsewhere, name);
-        self.invoke(import::TRIGGER_ACTION, of, arguments.into(), call, true, |output| output)
-            .await
+        self.invoke(import::TRIGGER_ACTION, of, arguments.into(), call, true, |output| {
+            output
+        })
+        .await
     }
 
     async fn invoke_sync(

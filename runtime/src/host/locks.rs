@@ -54,9 +54,7 @@ impl Host for GuestState {
         let live = async |services: &Services| {
             let (environment_id, owner) = owner(run.ctx())?;
             let store = &services.store;
-            Ok(store
-                .release_lock(environment_id, &key, owner.as_str(), now_ms)
-                .await?)
+            Ok(store.release_lock(environment_id, &key, owner.as_str(), now_ms).await?)
         };
         let keep = |kept: &mut Kept| Ok(kept.release_lock(&key));
         let arguments = || json!({ "key": key });

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use wasmtime::component::ResourceTable;
 
 use super::fault::Fault;
-use super::reach::Reach;
 use super::invoke::{Chain, Invoker};
 use super::lifecycle::{self, Stopping};
+use super::reach::Reach;
 use super::run_log::RunLog;
 use super::sender::Sender;
 use crate::clock::{Clock, Entropy};

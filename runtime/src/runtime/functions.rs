@@ -234,26 +234,26 @@ impl Runtime {
                 faults,
             })?;
         Ok(RunRequest {
-                ctx: ExecutionContext {
-                    environment_id: environment.clone(),
-                    provider_config_key: provider_config_key.into(),
-                    connection_id: connection_id.into(),
-                    connection_key: Some(target.connection.key.clone()),
-                    run_id: Some(RunId::new(now_ms, parts.entropy.bytes())),
-                    operation_id: OperationId::new(now_ms, parts.entropy.bytes()),
-                },
-                function,
-                provider: target.provider.name.as_str().into(),
-                environment_name: Arc::clone(&parts.environment_name),
-                connection_key: target.connection.key.clone(),
-                target,
-                input,
-                sync: None,
-                mode: Mode::Live,
-                urgency,
-                is_kept: false,
-                cancel: None,
-                chain: Default::default(),
-            })
+            ctx: ExecutionContext {
+                environment_id: environment.clone(),
+                provider_config_key: provider_config_key.into(),
+                connection_id: connection_id.into(),
+                connection_key: Some(target.connection.key.clone()),
+                run_id: Some(RunId::new(now_ms, parts.entropy.bytes())),
+                operation_id: OperationId::new(now_ms, parts.entropy.bytes()),
+            },
+            function,
+            provider: target.provider.name.as_str().into(),
+            environment_name: Arc::clone(&parts.environment_name),
+            connection_key: target.connection.key.clone(),
+            target,
+            input,
+            sync: None,
+            mode: Mode::Live,
+            urgency,
+            is_kept: false,
+            cancel: None,
+            chain: Default::default(),
+        })
     }
 }

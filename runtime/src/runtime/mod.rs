@@ -56,8 +56,8 @@ pub use crate::deploy::{
     Allow, Capability, Consent, Deployed, FunctionPlan, IntegrationPlan, NewComponent, Plan, sentences, sign,
 };
 pub use crate::rotation::{KeyStatus, RotationError, RotationStatus};
-pub use audit::{Noted, Reading};
 pub use actions::{ActionError, BackgroundOptions, IDEMPOTENCY_KEY_CHARS_MAX, RETRIES_MAX};
+pub use audit::{Noted, Reading};
 pub use caller::{Caller, Denied};
 pub use dry_run::{DryRunError, NewDryRun, Replay, ReplayError};
 pub use records::RecordsOf;

@@ -17,7 +17,9 @@ use crate::oauth::{NoCredentials, NotObtained, OAuthError};
 use crate::proxy::{Phase, ProxyError};
 use crate::recordings::RecordingError;
 use crate::records::RecordsError;
-use crate::runtime::{ActionError, ActionsError, Denied, DryRunError, InvokeError, KeysError, RecordsApiError, ReplayError, RotationError};
+use crate::runtime::{
+    ActionError, ActionsError, Denied, DryRunError, InvokeError, KeysError, RecordsApiError, ReplayError, RotationError,
+};
 use crate::store::StoreError;
 use crate::variables::VariablesError;
 use crate::webhooks::WebhooksError;

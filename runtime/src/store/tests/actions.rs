@@ -119,9 +119,15 @@ fn done<'a>() -> ActionEnd<'a> {
 async fn the_queue_has_a_bound(store: Store) {
     let fixture = Fixture::new(&store).await;
     for number in 0..10 {
-        assert!(matches!(insert(&store, &action(&fixture, number)).await, ActionInserted::New));
+        assert!(matches!(
+            insert(&store, &action(&fixture, number)).await,
+            ActionInserted::New
+        ));
     }
-    assert!(matches!(insert(&store, &action(&fixture, 10)).await, ActionInserted::Full));
+    assert!(matches!(
+        insert(&store, &action(&fixture, 10)).await,
+        ActionInserted::Full
+    ));
     let begun = Action {
         state: RunState::Running,
         attempts: 1,
@@ -132,7 +138,10 @@ async fn the_queue_has_a_bound(store: Store) {
         "it does not queue"
     );
     claim(&store, 1).await;
-    assert!(matches!(insert(&store, &action(&fixture, 12)).await, ActionInserted::New));
+    assert!(matches!(
+        insert(&store, &action(&fixture, 12)).await,
+        ActionInserted::New
+    ));
     let page = ActionQuery {
         limit: 3,
         state: Some(RunState::Queued),
@@ -223,7 +232,10 @@ async fn attempts_of_the_dead_go_on_within_their_retries(store: Store) {
     }
     claim(&store, 3).await;
     let id = |number| action(&fixture, number).id;
-    store.cancel_action(&id(3), &error("script_aborted"), NOW_MS).await.unwrap();
+    store
+        .cancel_action(&id(3), &error("script_aborted"), NOW_MS)
+        .await
+        .unwrap();
     let (cancelled, lost) = (error("script_aborted"), error("action_script_failure"));
     let recover = |now_ms| store.recover_actions(now_ms, &cancelled, &lost);
     assert_eq!(recover(LEASE_MS - 1).await.unwrap(), 0, "their leases hold");
@@ -252,10 +264,20 @@ async fn cancelling_tells_whoever_runs_it(store: Store) {
     }
     assert_eq!(state(&store, &waiting).await, (RunState::Cancelled, 0));
     assert_eq!(state(&store, &running.action.id).await, (RunState::Running, 1));
-    let lease = store.renew_action_lease(&running.action.id, running.fence, LEASE_MS).await;
+    let lease = store
+        .renew_action_lease(&running.action.id, running.fence, LEASE_MS)
+        .await;
     assert_eq!(lease.unwrap(), ActionLease::Cancelled);
-    assert!(store.end_action(&running.action.id, running.fence, &done()).await.unwrap());
-    store.cancel_action(&running.action.id, &aborted, NOW_MS + 2).await.unwrap();
+    assert!(
+        store
+            .end_action(&running.action.id, running.fence, &done())
+            .await
+            .unwrap()
+    );
+    store
+        .cancel_action(&running.action.id, &aborted, NOW_MS + 2)
+        .await
+        .unwrap();
     assert_eq!(
         state(&store, &running.action.id).await,
         (RunState::Succeeded, 1),
@@ -301,7 +323,10 @@ async fn a_lock_has_one_owner_and_an_end(store: Store) {
         let (store, environment) = (store.clone(), environment.clone());
         tokio::spawn(async move {
             let owner = format!("run_{number}");
-            store.acquire_lock(&environment, "crowd", &owner, NOW_MS, NOW_MS + 100).await.unwrap()
+            store
+                .acquire_lock(&environment, "crowd", &owner, NOW_MS, NOW_MS + 100)
+                .await
+                .unwrap()
         })
     });
     let mut taken = 0;

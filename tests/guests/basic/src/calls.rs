@@ -16,7 +16,9 @@ pub struct Call {
 #[action]
 pub fn call(nango: &Nango, input: Call) -> Result<Value, ActionError> {
     let called: Result<Value, Error> = match &input.elsewhere {
-        Some((key, connection)) => nango.elsewhere(key, connection).trigger_action(&input.action, &input.input),
+        Some((key, connection)) => nango
+            .elsewhere(key, connection)
+            .trigger_action(&input.action, &input.input),
         None => nango.trigger_action(&input.action, &input.input),
     };
     Ok(match called {
@@ -30,7 +32,9 @@ pub fn call(nango: &Nango, input: Call) -> Result<Value, ActionError> {
 #[action]
 pub fn call_through(nango: &Nango, input: Call) -> Result<Value, ActionError> {
     let output: Value = match &input.elsewhere {
-        Some((key, connection)) => nango.elsewhere(key, connection).trigger_action(&input.action, &input.input)?,
+        Some((key, connection)) => nango
+            .elsewhere(key, connection)
+            .trigger_action(&input.action, &input.input)?,
         None => nango.trigger_action(&input.action, &input.input)?,
     };
     Ok(output)
