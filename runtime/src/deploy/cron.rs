@@ -34,7 +34,7 @@ pub(super) fn normalized(text: &str) -> Result<String, String> {
 /// says. None when there is none, or it is no crontab.
 #[must_use]
 pub fn next_ms(cron: &str, seed: u64, now_ms: i64) -> Option<i64> {
-    let jitter_ms = i64::try_from(seed % 60_000).unwrap_or(0);
+    let jitter_ms = i64::try_from(seed % CRON_JITTER_MS_MAX.unsigned_abs()).unwrap_or(0);
     let after = timestamp(now_ms.checked_sub(jitter_ms)?).ok()?;
     let next = parse(cron, seed >> 16).ok()?.find_next(after).ok()?;
     Some(next.timestamp().as_millisecond() + jitter_ms)
