@@ -105,3 +105,64 @@ pub(in crate::oauth) fn client_info(target: &Target) -> Option<OAuthClient> {
         client_secret: Secret::new(text("client_secret").unwrap_or_default().to_owned()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::oauth::request::build;
+    use crate::oauth::testing::{moment, oauth2, target};
+    use crate::provider::Provider;
+
+    /// A connection of a server that was discovered.
+    fn discovered(config: Value) -> Target {
+        let mut target = target(json!({}), &oauth2());
+        let mut provider = Provider::clone(&target.provider);
+        provider.auth_mode = AuthMode::McpOAuth2Generic;
+        target.provider = Arc::new(provider);
+        target.connection_config = config.as_object().cloned().unwrap();
+        target
+    }
+
+    #[test]
+    fn a_refresh_goes_where_the_connection_says() {
+        let target = discovered(json!({
+            "oauth_metadata": {"token_endpoint": "https://as.test/token"},
+            "oauth_resource_url": "https://mcp.test/mcp",
+            "oauth_client_info": {"client_id": "brought", "client_secret": "s", "token_endpoint_auth_method": "client_secret_basic"},
+        }));
+        assert!(target.is_refreshable());
+        let request = build(&target, moment()).unwrap();
+        assert_eq!(request.url.as_str(), "https://as.test/token");
+        assert_eq!(request.headers["authorization"], "Basic YnJvdWdodDpz");
+        let body = request.body.expose();
+        assert!(body.contains("resource=https%3A%2F%2Fmcp.test%2Fmcp"), "{body}");
+        assert!(
+            body.contains("grant_type=refresh_token") && !body.contains("client_id"),
+            "{body}"
+        );
+    }
+
+    #[test]
+    fn without_a_discovery_nothing_is_refreshed() {
+        let target = discovered(json!({"mcp_server_url": "https://mcp.test"}));
+        assert!(!target.is_refreshable());
+        let error = build(&target, moment()).unwrap_err().to_string();
+        assert!(
+            error.contains("connectionConfig.oauth_metadata.token_endpoint"),
+            "{error}"
+        );
+        let odd = discovered(json!({"oauth_metadata": {"token_endpoint": "file:///etc/passwd"}}));
+        let error = build(&odd, moment()).unwrap_err().to_string();
+        assert!(error.contains("is no URL of a server"), "{error}");
+    }
+
+    #[test]
+    fn what_is_remembered_holds_no_secret() {
+        let mut config = JsonObject::new();
+        ClientAuth::Post.remember("the-client", &mut config);
+        let info = json!({"client_id": "the-client", "token_endpoint_auth_method": "client_secret_post"});
+        assert_eq!(Value::Object(config), json!({"oauth_client_info": info}));
+    }
+}
