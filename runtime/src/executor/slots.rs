@@ -240,7 +240,7 @@ impl Slots {
 
     /// Gives free slots to those whose turn it is.
     fn dispatch(&self, state: &mut State) {
-        let State { lines, running, .. } = state;
+        let State { lines, running } = state;
         while !lines.is_empty() && self.take_free() {
             let may_run = |place: &Place| {
                 self.limits
