@@ -219,6 +219,7 @@ impl Deletion {
             started_at_ms: now_ms,
             ended_at_ms: Some(now_ms),
             duration_us: Some(0),
+            usage: None,
         });
         parts.logs.message(Message {
             operation_id: id,

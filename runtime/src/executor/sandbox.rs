@@ -291,6 +291,7 @@ impl Room {
             checkpoint_version: None,
             chain: Chain::default(),
             holds_locks: false,
+            progress: None,
         };
         GuestState::new(
             Some(facts),

@@ -50,6 +50,7 @@ pub(super) fn write(parts: &Parts, webhook: &Webhook, attempt: &WebhookAttempt, 
         started_at_ms: webhook.created_at_ms,
         ended_at_ms: is_over.then_some(now_ms),
         duration_us: is_over.then_some(whole_us),
+        usage: None,
     });
     let attempt_us = parts.clock.monotonic_us().saturating_sub(started_us);
     let fields = json!({

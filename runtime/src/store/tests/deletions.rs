@@ -110,7 +110,10 @@ async fn what_is_deleted_is_found_and_written_by_nobody(store: Store) {
     );
     assert!(store.sync(&sync.id).await.unwrap().is_none());
     assert!(store.syncs(environment, "github", None).await.unwrap().is_empty());
-    assert!(store.claim_due_syncs(NOW_MS * 2, 10).await.unwrap().is_empty());
+    let no_cron = |_: crate::store::CronSync<'_>, _: i64| None;
+    let run_id = || RunId::new(NOW_MS, [9; 16]);
+    let due = store.enqueue_due_syncs(NOW_MS * 2, 10, &no_cron, run_id).await.unwrap();
+    assert_eq!(due, (0, 0));
     assert!(store.checkpoint(&key, "sync:issues:base").await.unwrap().is_none());
     let recorded = store
         .recording(environment, recording(&key).run_id.as_str())
@@ -332,6 +335,7 @@ async fn a_purge_takes_some_rows_at_a_time_and_leaves_others_alone(store: Store)
                 started_at_ms,
                 ended_at_ms: Some(started_at_ms),
                 duration_us: Some(1),
+                usage: None,
             };
             let message = Message {
                 operation_id: operation.id.clone(),

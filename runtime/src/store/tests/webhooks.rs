@@ -153,7 +153,7 @@ async fn an_announcement_is_written_with_what_it_announces(store: Store) {
     let taken = store.claim_sync_runs(NOW_MS, NOW_MS + LEASE_MS, 1).await.unwrap();
     assert!(
         !store
-            .finish_sync_run(&run, taken[0].fence + 1, &webhooks)
+            .finish_sync_run(&run, taken[0].fence + 1, Retry::Succeeded, &webhooks)
             .await
             .unwrap()
     );
@@ -176,7 +176,7 @@ async fn an_announcement_is_written_with_what_it_announces(store: Store) {
             .unwrap()
     );
     let webhooks = [webhook("whk_4", "c", URL), webhook("whk_5", "c", URL)];
-    assert!(store.finish_sync_run(&run, taken[0].fence, &webhooks).await.unwrap());
+    assert!(store.finish_sync_run(&run, taken[0].fence, Retry::Succeeded, &webhooks).await.unwrap());
     assert_eq!(
         store
             .webhooks(&fixture.environment.id, &list(None))
