@@ -82,7 +82,7 @@ async fn a_sync_that_stops_in_time_goes_on(database: Database) {
     }
     let server = restart(server, &database);
     // Nobody triggers it.
-    let ended = |status: &Value| status["status"] == "SUCCESS" && status["checkpoint"] == Value::Null;
+    let ended = |status: &Value| status["latestExecutionStatus"] == "SUCCESS" && status["checkpoint"] == Value::Null;
     let done = server
         .client()
         .wait_for_sync(INTEGRATION, CONNECTION, "patient-items", ended)

@@ -105,7 +105,7 @@ async fn several_components_are_deployed_whole_or_not_at_all() {
 
     let bad = json!({"components": [good, component("second", guest::from_text("foreign"))]});
     let refused = client.post("/deployments", &bad).await;
-    assert_eq!((refused.status, refused.error_code()), (400, "foreign_imports".into()), "{}", refused.text());
+    assert_eq!((refused.status, refused.error_code()), (400, "invalid_component".into()), "{}", refused.text());
     assert_eq!(active(&client).await, []);
 
     let twice = json!({"components": [good, component(INTEGRATION, guest::component("basic"))]});
@@ -162,7 +162,7 @@ async fn a_folder_is_planned_and_deployed_from_the_command_line() {
     upstream
 
     FUNCTION  TYPE    CHANGE  WHAT
-    noop      action  create  -
+    noop      action  create
 
     The code cannot send requests; cannot read tokens.
 

@@ -243,7 +243,7 @@ github
 
 FUNCTION  TYPE    CHANGE  WHAT
 issues    sync    update  the model A is removed; its output is another
-whoami    action  keep    -
+whoami    action  keep
 
 The code may GET and POST through github.
 Gained by functions that are there: --allow requests:POST

@@ -173,6 +173,7 @@ fn range_of(name: &str) -> (u64, u64, &'static str) {
             RUN_MEMORY_BYTES_MAX,
             "bytes from 1048576 (1 MiB) to 4294967296 (4 GiB)",
         ),
+        "deleted_retention_days" => (0, COUNT_MAX, "a number from 0 to 4294967295"),
         "proxy_rate_limit_retries" | "sync_retries" => (0, 10, "a number from 0 to 10"),
         "proxy_rate_limit_queue" => (1, RATE_LIMIT_QUEUE_MAX, "a number from 1 to 1000000"),
         "webhook_timeout_ms" => (1, WEBHOOK_TIMEOUT_MS_MAX, "milliseconds from 1 to 60000 (a minute)"),

@@ -95,6 +95,11 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         stop(&mut transaction, stop!("integration_id"), &id).await?;
+        // They are secrets of the integration, and nobody's after it.
+        query("DELETE FROM oauth_clients WHERE integration_id = $1")
+            .bind(&id)
+            .execute(&mut *transaction)
+            .await?;
         transaction.commit().await?;
         Ok(true)
     }

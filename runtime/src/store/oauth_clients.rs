@@ -54,6 +54,13 @@ impl Store {
         now_ms: i64,
         until_ms: i64,
     ) -> Result<Option<OAuthClientLease>, StoreError> {
+        let living: Option<String> = query_scalar("SELECT id FROM integrations WHERE id = $1 AND deleted_at_ms IS NULL")
+            .bind(integration_id.as_str())
+            .fetch_optional(&self.writer)
+            .await?;
+        if living.is_none() {
+            return Err(StoreError::ParentGone(sqlx::Error::RowNotFound));
+        }
         let fence: Option<i64> = query_scalar(
             "INSERT INTO oauth_clients (client_key, integration_id, fence, until_ms) VALUES ($1, $2, 1, $4) \
              ON CONFLICT (client_key) DO UPDATE SET fence = oauth_clients.fence + 1, until_ms = excluded.until_ms \
