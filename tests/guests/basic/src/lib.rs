@@ -7,6 +7,7 @@ mod checkpoints;
 mod lists;
 mod requests;
 mod syncs;
+mod variables;
 
 use nango_guest_sdk::prelude::*;
 
@@ -17,6 +18,7 @@ use checkpoints::{big_checkpoint, checkpoint};
 use lists::{list, list_items};
 use requests::{fetch, fetch_many, http_error, repeat, start_wait};
 use syncs::{bad_record, items, pages, patient_items};
+use variables::variables;
 
 /// Answers at once.
 #[action]
@@ -135,4 +137,5 @@ nango_guest_sdk::functions!(
     rest,
     until_told,
     nothing,
+    variables,
 );
