@@ -24,6 +24,8 @@ CREATE TABLE actions (
     idempotency_key TEXT,
     -- SHA-256 of what was asked for.
     fingerprint BLOB,
+    -- 1: it was asked for in the background, so that the application is told when it has ended. 0: somebody waits for it.
+    background BIGINT NOT NULL,
     lease_until_ms BIGINT,
     fence BIGINT NOT NULL
 );

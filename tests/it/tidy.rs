@@ -172,7 +172,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("variables", &["store", "encryption", "credentials", "redaction"]),
     // `credentials` for the one type that a key is.
     ("webhooks", &["store", "egress", "encryption", "credentials", "logs"]),
-    ("actions", &["executor", "store", "connections", "config"]),
+    ("actions", &["executor", "store", "connections", "config", "webhooks"]),
     (
         "scheduler",
         &[

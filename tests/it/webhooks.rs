@@ -424,3 +424,40 @@ async fn settings_and_keys_are_for_those_who_may() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_an_action_in_the_background_is_announced() {
+    let application = Upstream::replying([Reply::status(200)]).await;
+    let (server, client) = with_upstream("http://127.0.0.1:9").await;
+    let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
+    set_address(&client, &application.url()).await;
+    let start = async |action: &str| {
+        let accepted = client.trigger_async(INTEGRATION, CONNECTION, action, json!({}), 0).await;
+        accepted.json()["id"].as_str().unwrap_or_default().to_owned()
+    };
+    for action in ["echo", "refuse"] {
+        let before = application.received().len();
+        let id = start(action).await;
+        let received = heard(&application, before + 1).await;
+        assert_eq!(
+            body(&received[before]),
+            json!({
+                "from": "nango", "type": "async_action", "connectionId": CONNECTION, "providerConfigKey": INTEGRATION,
+                "payload": {"id": id, "statusUrl": format!("/action/{id}")},
+            }),
+            "the output is for who asks for it, and how it ended as well"
+        );
+    }
+    // Whoever waits for the answer has it.
+    let request = client
+        .request(Method::POST, "/action/trigger")
+        .header("Idempotency-Key", "once");
+    let request = nango_runtime_tests::client::for_connection(request, INTEGRATION, CONNECTION);
+    let input = json!({"action_name": "echo", "input": {}});
+    let answer = nango_runtime_tests::client::send(nango_runtime_tests::client::json_body(request, &input)).await;
+    assert_eq!(answer.status, 200);
+    let id = start("echo").await;
+    let received = heard(&application, 3).await;
+    assert_eq!(body(&received[2])["payload"]["id"], id.as_str());
+    assert_genuine(&server, &client, &received).await;
+}

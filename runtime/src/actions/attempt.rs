@@ -78,7 +78,8 @@ impl Actions {
             return outcome.output;
         }
         let end = self.end(&outcome, run_id.as_ref(), &cancel);
-        self.insist(&action.id, || self.0.store.end_action(&action.id, FIRST_FENCE, &end))
+        // Whoever asked for it waits for the answer: nobody else is told.
+        self.insist(&action.id, || self.0.store.end_action(&action.id, FIRST_FENCE, &end, &|_, _| Vec::new()))
             .await;
         outcome.output
     }
@@ -109,7 +110,11 @@ impl Actions {
         };
         let store = &self.0.store;
         self.insist(&action.id, async || match &written {
-            Written::End(end) => store.end_action(&action.id, fence, end).await,
+            Written::End(end) => {
+                let ended = store.end_action(&action.id, fence, end, &self.0.announce().await?).await;
+                self.0.webhooks.wake();
+                ended
+            }
             Written::Again(retry) => store.requeue_action(&action.id, fence, retry).await,
         })
         .await;

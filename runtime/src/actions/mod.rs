@@ -5,6 +5,7 @@
 //! sync's run is. An attempt whose process dies counts: it is made again only within the action's retries, so that a
 //! function runs at most once where no retries were asked for.
 
+mod announcement;
 mod attempt;
 mod pick;
 mod retry;
@@ -21,6 +22,7 @@ use crate::connections::Connections;
 use crate::executor::{Cancel, Executor, RunRequest};
 use crate::model::{Action, RunError, RunState};
 use crate::store::{ActionInserted, Store, StoreError};
+use crate::webhooks::Webhooks;
 
 use pick::{PickLimits, pick};
 
@@ -50,6 +52,7 @@ struct Parts {
     connections: Connections,
     clock: Clock,
     entropy: Entropy,
+    webhooks: Webhooks,
     environment_name: Arc<str>,
     limits: Limits,
     wake: Notify,
@@ -66,6 +69,7 @@ pub struct ActionsParts {
     pub connections: Connections,
     pub clock: Clock,
     pub entropy: Entropy,
+    pub webhooks: Webhooks,
     pub environment_name: Arc<str>,
     pub limits: Limits,
 }
@@ -96,6 +100,7 @@ impl Actions {
             connections,
             clock,
             entropy,
+            webhooks,
             environment_name,
             limits,
         } = parts;
@@ -105,6 +110,7 @@ impl Actions {
             connections,
             clock,
             entropy,
+            webhooks,
             environment_name,
             wake: Notify::new(),
             slots: Arc::new(Semaphore::new(limits.concurrent_async_actions as usize)),
@@ -153,8 +159,9 @@ impl Actions {
     pub async fn cancel(&self, id: &str) -> Result<(), StoreError> {
         self.0
             .store
-            .cancel_action(id, &cancelled(), self.0.clock.now_ms())
+            .cancel_action(id, &cancelled(), self.0.clock.now_ms(), &self.0.announce().await?)
             .await?;
+        self.0.webhooks.wake();
         if let Some(cancel) = self.running().get(id) {
             cancel.cancel();
         }
@@ -168,11 +175,13 @@ impl Actions {
     /// When the database fails.
     pub async fn tick(&self, now_ms: i64) -> Result<usize, StoreError> {
         let parts = &self.0;
-        let recovered = parts
-            .store
-            .recover_actions(now_ms, &cancelled(), &interrupted())
-            .await?;
-        if recovered > 0 {
+        if parts.store.has_lost_actions(now_ms).await? {
+            let announce = parts.announce().await?;
+            let recovered = parts
+                .store
+                .recover_actions(now_ms, &cancelled(), &interrupted(), &announce)
+                .await?;
+            parts.webhooks.wake();
             tracing::warn!("{recovered} attempts of actions were under way when their process ended");
         }
         let free = parts.slots.available_permits();
@@ -229,7 +238,8 @@ impl Actions {
         let error = expired(limits.async_wait_ms);
         for _ in 0..CHUNKS_MAX {
             let before_ms = now_ms.saturating_sub(wait_ms);
-            if store.expire_actions(before_ms, &error, now_ms, CHUNK).await? == 0 {
+            let announce = self.0.announce().await?;
+            if store.expire_actions(before_ms, &error, now_ms, CHUNK, &announce).await? == 0 {
                 break;
             }
         }

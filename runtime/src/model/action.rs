@@ -34,6 +34,8 @@ pub struct Action {
     /// Of one that failed or was cancelled, and of the last attempt of one that is to be tried again.
     pub error: Option<RunError>,
     pub idempotency: Option<Idempotency>,
+    /// Asked for in the background: the application is told when it has ended. Otherwise somebody waits for it.
+    pub is_background: bool,
 }
 
 /// By what a repetition of the same call is recognised.

@@ -144,6 +144,7 @@ impl Runtime {
             output: None,
             error: None,
             idempotency,
+            is_background: !begins,
         }
     }
 }

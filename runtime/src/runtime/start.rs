@@ -267,6 +267,7 @@ impl Runtime {
             },
         });
         let actions = Actions::new(ActionsParts {
+            webhooks: webhooks.clone(),
             store: store.clone(),
             executor: executor.clone(),
             connections: connections.clone(),

@@ -6,7 +6,7 @@ mod ends;
 
 use sqlx::{query, query_scalar};
 
-pub use ends::{ActionEnd, ActionRetry};
+pub use ends::{ActionEnd, ActionRetry, Announce};
 
 use super::columns::{Columns, Word, to_json};
 use super::sql::Sql;
@@ -22,7 +22,7 @@ macro_rules! action_columns {
     () => {
         "id, environment_id, provider_config_key, connection_id, connection_key, function, input, state, attempts, \
          retries_max, due_at_ms, created_at_ms, started_at_ms, ended_at_ms, cancelled_at_ms, run_id, output, error, \
-         idempotency_key, fingerprint"
+         idempotency_key, fingerprint, background"
     };
 }
 
@@ -139,6 +139,7 @@ impl Store {
                 .bind(error.as_deref())
                 .bind(idempotency.map(|it| it.key.as_str()))
                 .bind(idempotency.map(|it| it.fingerprint.as_slice()))
+                .bind(i64::from(action.is_background))
                 .bind(lease_until_ms)
                 .bind(action.attempts);
         });
@@ -385,5 +386,6 @@ fn action(columns: &mut Columns<'_>) -> Result<Action, StoreError> {
             key.zip(fingerprint)
                 .map(|(key, fingerprint)| Idempotency { key, fingerprint })
         },
+        is_background: columns.get::<i64>("background")? == 1,
     })
 }

@@ -193,6 +193,19 @@ impl Store {
         row.as_ref().map(connection).transpose()
     }
 
+    /// The same, within a transaction.
+    pub(super) async fn living_connection(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        key: &ConnectionKey,
+    ) -> Result<Option<Connection>, StoreError> {
+        let row = query(concat!(select_connection!(), " WHERE c.connection_key = $1"))
+            .bind(key.as_str())
+            .fetch_optional(&mut **transaction)
+            .await?;
+        row.as_ref().map(connection).transpose()
+    }
+
     pub async fn connections(
         &self,
         environment_id: &EnvironmentId,

@@ -62,7 +62,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64};
 use sqlx::AnyPool;
 
 pub use actions::{
-    ActionEnd, ActionInserted, ActionLease, ActionQuery, ActionRetry, ActionScope, ClaimedAction, RunningActions,
+    ActionEnd, ActionInserted, ActionLease, ActionQuery, ActionRetry, ActionScope, Announce, ClaimedAction, RunningActions,
     WaitingAction,
 };
 pub use connect_sessions::StoredConnectSession;

@@ -6,7 +6,7 @@ use sqlx::{Any, Transaction, query, query_scalar};
 use super::super::columns::{Columns, Word, to_json};
 use super::super::sql::Sql;
 use super::super::{Store, StoreError};
-use crate::model::{RunError, RunId, RunState};
+use crate::model::{Connection, ConnectionKey, RunError, RunId, RunState, Webhook};
 
 /// How an action ended.
 #[derive(Debug)]
@@ -30,12 +30,21 @@ pub struct ActionRetry<'a> {
     pub counts: bool,
 }
 
+/// Makes the webhooks that tell of the end of an action that ran in the background: of which connection, and its id.
+pub type Announce<'a> = &'a (dyn Fn(&Connection, &str) -> Vec<Webhook> + Send + Sync);
+
 impl Store {
-    /// Writes the end of an action. False when the fence is stale.
-    pub async fn end_action(&self, id: &str, fence: i64, end: &ActionEnd<'_>) -> Result<bool, StoreError> {
+    /// Writes the end of an action, and the webhooks that say so. False when the fence is stale.
+    pub async fn end_action(
+        &self,
+        id: &str,
+        fence: i64,
+        end: &ActionEnd<'_>,
+        announce: Announce<'_>,
+    ) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
         let ended = self
-            .end_where(&mut transaction, end, |sql| {
+            .end_where(&mut transaction, end, announce, |sql| {
                 sql.push("id = ")
                     .bind(id)
                     .push(" AND fence = ")
@@ -76,7 +85,13 @@ impl Store {
 
     /// Asks for the end of an action: at once when it is queued; whoever runs it learns of it with its lease. One that has
     /// ended stays as it is.
-    pub async fn cancel_action(&self, id: &str, error: &RunError, now_ms: i64) -> Result<(), StoreError> {
+    pub async fn cancel_action(
+        &self,
+        id: &str,
+        error: &RunError,
+        now_ms: i64,
+        announce: Announce<'_>,
+    ) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         query(
             "UPDATE actions SET cancelled_at_ms = COALESCE(cancelled_at_ms, $2) WHERE id = $1 \
@@ -87,12 +102,22 @@ impl Store {
         .execute(&mut *transaction)
         .await?;
         let end = without_output(RunState::Cancelled, error, now_ms);
-        self.end_where(&mut transaction, &end, |sql| {
+        self.end_where(&mut transaction, &end, announce, |sql| {
             sql.push("id = ").bind(id).push(" AND state = 'queued'");
         })
         .await?;
         transaction.commit().await?;
         Ok(())
+    }
+
+    /// Whether there are attempts whose process died.
+    pub async fn has_lost_actions(&self, now_ms: i64) -> Result<bool, StoreError> {
+        let lost: Option<String> =
+            query_scalar("SELECT id FROM actions WHERE state = 'running' AND lease_until_ms <= $1 LIMIT 1")
+                .bind(now_ms)
+                .fetch_optional(&self.reader)
+                .await?;
+        Ok(lost.is_some())
     }
 
     /// Attempts whose process died: to be cancelled is cancelled, what may be tried again is queued, the rest failed with
@@ -102,15 +127,8 @@ impl Store {
         now_ms: i64,
         cancelled: &RunError,
         error: &RunError,
+        announce: Announce<'_>,
     ) -> Result<usize, StoreError> {
-        let lost: Option<String> =
-            query_scalar("SELECT id FROM actions WHERE state = 'running' AND lease_until_ms <= $1 LIMIT 1")
-                .bind(now_ms)
-                .fetch_optional(&self.reader)
-                .await?;
-        if lost.is_none() {
-            return Ok(0);
-        }
         let mut transaction = self.begin().await?;
         let mut recovered = 0;
         let ends = [
@@ -119,7 +137,7 @@ impl Store {
         ];
         for (state, condition, error) in ends {
             let end = without_output(state, error, now_ms);
-            let ended = self.end_where(&mut transaction, &end, |sql| {
+            let ended = self.end_where(&mut transaction, &end, announce, |sql| {
                 sql.push("state = 'running' AND lease_until_ms <= ")
                     .bind(now_ms)
                     .push(condition);
@@ -144,11 +162,12 @@ impl Store {
         error: &RunError,
         now_ms: i64,
         limit: i64,
+        announce: Announce<'_>,
     ) -> Result<usize, StoreError> {
         let mut transaction = self.begin().await?;
         let end = without_output(RunState::Failed, error, now_ms);
         let expired = self
-            .end_where(&mut transaction, &end, |sql| {
+            .end_where(&mut transaction, &end, announce, |sql| {
                 sql.push(
                     "state = 'queued' AND id IN (SELECT id FROM actions WHERE state = 'queued' AND created_at_ms < ",
                 )
@@ -168,6 +187,7 @@ impl Store {
         &self,
         transaction: &mut Transaction<'static, Any>,
         end: &ActionEnd<'_>,
+        announce: Announce<'_>,
         condition: impl FnOnce(&mut Sql),
     ) -> Result<Vec<String>, StoreError> {
         let error = end.error.map(to_json).transpose()?;
@@ -183,9 +203,22 @@ impl Store {
             .bind(end.run_id.map(RunId::as_str))
             .push(", run_id) WHERE ");
         condition(&mut sql);
-        sql.push(" RETURNING id");
+        sql.push(" RETURNING id, connection_key, background");
         let rows = sql.fetch_all(&mut **transaction).await?;
-        rows.iter().map(|row| Columns::new(row, "actions").get("id")).collect()
+        let mut ids = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let mut columns = Columns::new(row, "actions");
+            let id: String = columns.get("id")?;
+            let connection_key: ConnectionKey = columns.id("connection_key")?;
+            let is_background = columns.get::<i64>("background")? == 1;
+            if is_background
+                && let Some(connection) = self.living_connection(transaction, &connection_key).await?
+            {
+                self.add_webhooks(transaction, &announce(&connection, &id)).await?;
+            }
+            ids.push(id);
+        }
+        Ok(ids)
     }
 }
 

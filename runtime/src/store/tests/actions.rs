@@ -2,9 +2,12 @@
 
 use super::*;
 use crate::model::{Action, Idempotency, RunError};
-use crate::store::{ActionEnd, ActionInserted, ActionLease, ActionQuery, ActionRetry, ClaimedAction};
+use crate::store::{ActionEnd, ActionInserted, ActionLease, ActionQuery, ActionRetry, Announce, ClaimedAction};
 
 const LEASE_MS: i64 = NOW_MS + 30_000;
+
+/// Nobody is told of ends.
+const NOBODY: Announce<'_> = &|_, _| Vec::new();
 
 for_each_db! {
     a_key_is_taken_once,
@@ -38,6 +41,7 @@ fn action(fixture: &Fixture, number: u32) -> Action {
         output: None,
         error: None,
         idempotency: None,
+        is_background: true,
     }
 }
 
@@ -100,7 +104,7 @@ async fn a_key_is_taken_once(store: Store) {
     );
     let claimed = claim(&store, 2).await;
     for one in &claimed {
-        assert!(store.end_action(&one.action.id, one.fence, &done()).await.unwrap());
+        assert!(store.end_action(&one.action.id, one.fence, &done(), NOBODY).await.unwrap());
     }
     assert_eq!(store.forget_idempotency_keys(NOW_MS + 2).await.unwrap(), 1);
     assert!(matches!(insert(&store, &with_key(4, 4)).await, ActionInserted::New));
@@ -182,14 +186,14 @@ async fn a_stale_fence_ends_nothing(store: Store) {
     let second = claim(&store, 1).await.remove(0);
     assert_eq!((second.fence, second.action.attempts), (2, 1));
     assert_eq!(second.action.error.unwrap().message, "m\0");
-    assert!(!store.end_action(&action.id, first.fence, &done()).await.unwrap());
+    assert!(!store.end_action(&action.id, first.fence, &done(), NOBODY).await.unwrap());
     assert!(!store.requeue_action(&action.id, first.fence, &retry).await.unwrap());
     let renewed = |fence| store.renew_action_lease(&action.id, fence, LEASE_MS + 1);
     assert_eq!(renewed(first.fence).await.unwrap(), ActionLease::Lost);
     assert_eq!(renewed(second.fence).await.unwrap(), ActionLease::Kept);
-    assert!(store.end_action(&action.id, second.fence, &done()).await.unwrap());
+    assert!(store.end_action(&action.id, second.fence, &done(), NOBODY).await.unwrap());
     assert!(
-        !store.end_action(&action.id, second.fence, &done()).await.unwrap(),
+        !store.end_action(&action.id, second.fence, &done(), NOBODY).await.unwrap(),
         "an end is final"
     );
     assert_eq!(state(&store, &action.id).await, (RunState::Succeeded, 1));
@@ -233,11 +237,11 @@ async fn attempts_of_the_dead_go_on_within_their_retries(store: Store) {
     claim(&store, 3).await;
     let id = |number| action(&fixture, number).id;
     store
-        .cancel_action(&id(3), &error("script_aborted"), NOW_MS)
+        .cancel_action(&id(3), &error("script_aborted"), NOW_MS, NOBODY)
         .await
         .unwrap();
     let (cancelled, lost) = (error("script_aborted"), error("action_script_failure"));
-    let recover = |now_ms| store.recover_actions(now_ms, &cancelled, &lost);
+    let recover = |now_ms| store.recover_actions(now_ms, &cancelled, &lost, NOBODY);
     assert_eq!(recover(LEASE_MS - 1).await.unwrap(), 0, "their leases hold");
     assert_eq!(recover(LEASE_MS).await.unwrap(), 3);
     assert_eq!(recover(LEASE_MS).await.unwrap(), 0);
@@ -260,7 +264,7 @@ async fn cancelling_tells_whoever_runs_it(store: Store) {
     let waiting = action(&fixture, 2).id;
     let aborted = error("script_aborted");
     for id in [&running.action.id, &waiting] {
-        store.cancel_action(id, &aborted, NOW_MS + 1).await.unwrap();
+        store.cancel_action(id, &aborted, NOW_MS + 1, NOBODY).await.unwrap();
     }
     assert_eq!(state(&store, &waiting).await, (RunState::Cancelled, 0));
     assert_eq!(state(&store, &running.action.id).await, (RunState::Running, 1));
@@ -270,12 +274,12 @@ async fn cancelling_tells_whoever_runs_it(store: Store) {
     assert_eq!(lease.unwrap(), ActionLease::Cancelled);
     assert!(
         store
-            .end_action(&running.action.id, running.fence, &done())
+            .end_action(&running.action.id, running.fence, &done(), NOBODY)
             .await
             .unwrap()
     );
     store
-        .cancel_action(&running.action.id, &aborted, NOW_MS + 2)
+        .cancel_action(&running.action.id, &aborted, NOW_MS + 2, NOBODY)
         .await
         .unwrap();
     assert_eq!(
@@ -291,7 +295,7 @@ async fn what_is_old_goes(store: Store) {
         insert(&store, &action(&fixture, number)).await;
     }
     let expired = error("action_script_failure");
-    let expire = |limit| store.expire_actions(NOW_MS + 4, &expired, NOW_MS + 10, limit);
+    let expire = |limit| store.expire_actions(NOW_MS + 4, &expired, NOW_MS + 10, limit, NOBODY);
     assert_eq!(expire(2).await.unwrap(), 2);
     assert_eq!(expire(100).await.unwrap(), 1);
     assert_eq!(expire(100).await.unwrap(), 0);

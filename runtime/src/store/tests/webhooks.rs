@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{Fixture, NOW_MS, for_each_db};
 use crate::model::{RefreshFailure, Sealed, Webhook, WebhookKind, WebhookSettingsPatch, WebhookSlot, WebhookState};
 use crate::store::{
-    ClaimedWebhook, RefreshWrite, Store, TargetNote, WebhookAttempt, WebhookClaim, WebhookQuery, WebhookResend,
+    ClaimedWebhook, RefreshWrite, Retry, Store, TargetNote, WebhookAttempt, WebhookClaim, WebhookQuery, WebhookResend,
 };
 
 const LEASE_MS: i64 = 60_000;
