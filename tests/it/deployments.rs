@@ -2,8 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use nango_runtime_tests::command::Cli;
 use nango_runtime_tests::client::send;
+use nango_runtime_tests::command::Cli;
 use nango_runtime_tests::{Answer, Client, TestRuntime, guest};
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -62,8 +62,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64};
 use sqlx::AnyPool;
 
 pub use actions::{
-    ActionEnd, ActionInserted, ActionLease, ActionQuery, ActionRetry, ActionScope, Announce, ClaimedAction, RunningActions,
-    WaitingAction,
+    ActionEnd, ActionInserted, ActionLease, ActionQuery, ActionRetry, ActionScope, Announce, ClaimedAction,
+    RunningActions, WaitingAction,
 };
 pub use connect_sessions::StoredConnectSession;
 pub use connections::{ConnectionPatch, ConnectionQuery};
