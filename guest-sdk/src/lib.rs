@@ -137,9 +137,14 @@
 //! [`Nango::trigger_action`] and [`Nango::trigger_sync`] call functions of the same integration for the same connection,
 //! [`Nango::elsewhere`] others. [`Nango::try_lock`] keeps other runs out. [`Nango::should_stop`] says when to save and return.
 //!
+//! # The environment's variables
+//!
+//! [`Nango::environment_variable`] gives what all functions of the environment may need and none should hold: the address of your own
+//! back end, a key for it.
+//!
 //! # What a function has not
 //!
-//! No files, sockets, environment, threads or standard streams; `SystemTime::now`, `Instant::now` and `thread::sleep`
+//! No files, sockets, process environment, threads or standard streams; `SystemTime::now`, `Instant::now` and `thread::sleep`
 //! trap. [`Nango`] has time, randomness, waiting and a log instead.
 
 mod action_error;
@@ -160,6 +165,7 @@ mod allocator;
 pub mod bindings;
 mod checkpoint;
 mod connection;
+mod environment;
 mod error;
 mod form;
 mod function;

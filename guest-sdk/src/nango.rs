@@ -1,5 +1,6 @@
 //! The handle a function gets for its run.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -9,6 +10,7 @@ use serde_json::Value;
 use crate::bindings::nango::functions as host;
 use crate::checkpoint;
 use crate::connection::Connection;
+use crate::environment;
 use crate::error::Error;
 use crate::invoke::{self, Elsewhere};
 use crate::locks;
@@ -156,6 +158,37 @@ impl Nango {
     #[track_caller]
     pub fn clear_checkpoint(&self) -> Result<(), Error> {
         checkpoint::clear()
+    }
+
+    /// The value of a variable of the environment, such as the address of your own back end or a key for it; none when there is none
+    /// of that name. `nango-runtime env set NAME` makes one. A run sees all variables as they were when it first asked for one.
+    ///
+    /// Values are secrets: where the run's log, its errors and its recording would show one of at least 8 bytes, they show `REDACTED`.
+    /// Who gives a value away in an output or a request does so knowingly. A component that reads variables says so in its imports:
+    /// `nango:functions/environment`.
+    ///
+    /// ```
+    /// # use nango_guest_sdk::prelude::*;
+    /// fn back_end(nango: &Nango) -> Result<String, Error> {
+    ///     let url = nango.environment_variable("BACK_END_URL")?;
+    ///     Ok(url.unwrap_or_else(|| "https://api.example.com".to_owned()))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Host`] when the host's database fails.
+    #[track_caller]
+    pub fn environment_variable(&self, name: &str) -> Result<Option<String>, Error> {
+        environment::get(name)
+    }
+
+    /// Names and values of all variables of the environment, by name.
+    ///
+    /// # Errors
+    /// As [`environment_variable`](Self::environment_variable).
+    #[track_caller]
+    pub fn environment_variables(&self) -> Result<BTreeMap<String, String>, Error> {
+        environment::all()
     }
 
     /// Writes a line into the run's log. Logging never fails; what is over the limits of a run is dropped.

@@ -1,12 +1,18 @@
 //! Environment variables: named values that all functions of an environment may need, such as the address of the customer's own
-//! back end or a key for it. Values are secrets: sealed in the database, never in a log. Reading is one statement, without a cache,
-//! so that a value that was changed is what everybody gets from then on, on all nodes.
+//! back end or a key for it. Values are secrets: sealed in the database, never in a log. Listing is one statement, without a cache,
+//! so that a value that was changed is what everybody gets from then on, on all nodes; what runs see is in [`run`].
+
+mod run;
+
+use std::sync::Arc;
 
 use crate::clock::{Clock, Entropy};
 use crate::credentials::Secret;
 use crate::encryption::{EncryptionError, Keyring};
 use crate::model::{EnvironmentId, EnvironmentVariableId, StoredEnvironmentVariable};
 use crate::store::{Store, StoreError};
+
+pub use run::{MASKED_BYTES_MIN, Opened, RunVariables, VARIABLES_AGE_MS_MAX};
 
 /// Variables that an environment may have.
 pub const VARIABLES_MAX: i64 = 100;
@@ -64,6 +70,7 @@ pub struct Variables {
     keyring: Keyring,
     clock: Clock,
     entropy: Entropy,
+    kept: Arc<run::Kept>,
 }
 
 impl Variables {
@@ -74,6 +81,7 @@ impl Variables {
             keyring,
             clock,
             entropy,
+            kept: Arc::default(),
         }
     }
 
@@ -125,11 +133,9 @@ impl Variables {
             created_at_ms: now_ms,
             updated_at_ms: now_ms,
         };
-        if self.store.set_environment_variable(&variable, VARIABLES_MAX).await? {
-            Ok(())
-        } else {
-            Err(VariablesError::TooMany)
-        }
+        let is_set = self.store.set_environment_variable(&variable, VARIABLES_MAX).await?;
+        self.kept.forget(environment);
+        if is_set { Ok(()) } else { Err(VariablesError::TooMany) }
     }
 
     /// Deletes a variable.
@@ -137,7 +143,9 @@ impl Variables {
     /// # Errors
     /// [`VariablesError::Unknown`], or when the database fails.
     pub async fn unset(&self, environment: &EnvironmentId, name: &str) -> Result<(), VariablesError> {
-        if self.store.delete_environment_variable(environment, name).await? {
+        let is_deleted = self.store.delete_environment_variable(environment, name).await?;
+        self.kept.forget(environment);
+        if is_deleted {
             Ok(())
         } else {
             Err(VariablesError::Unknown { name: name.to_owned() })
@@ -176,6 +184,10 @@ mod tests {
     use crate::model::Environment;
 
     async fn variables(folder: &tempfile::TempDir) -> (Variables, EnvironmentId) {
+        variables_at(folder, Clock::system()).await
+    }
+
+    pub(super) async fn variables_at(folder: &tempfile::TempDir, clock: Clock) -> (Variables, EnvironmentId) {
         let url = format!("sqlite:{}", folder.path().join("nango.sqlite").display());
         let store = Store::open(&url).await.unwrap();
         let environment = Environment {
@@ -186,7 +198,7 @@ mod tests {
         store.insert_environment(&environment).await.unwrap();
         let entropy = Entropy::seeded(1);
         let keyring = Keyring::new(Secret::new([7; 32]), entropy.clone());
-        let variables = Variables::new(store, keyring, Clock::system(), entropy);
+        let variables = Variables::new(store, keyring, clock, entropy);
         (variables, environment.id)
     }
 

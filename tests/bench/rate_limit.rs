@@ -152,6 +152,7 @@ async fn ask(runtime: &Runtime, environment: &EnvironmentId) {
         decompress: false,
         forward_headers_on_redirect: None,
         wait_ms_max: None,
+        masker: None,
     };
     let answer = runtime
         .proxy(environment, "bench", "conn", request, CallOrigin::default())

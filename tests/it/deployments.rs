@@ -2,8 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use nango_runtime_tests::command::Cli;
 use nango_runtime_tests::client::send;
+use nango_runtime_tests::command::Cli;
 use nango_runtime_tests::{Answer, Client, TestRuntime, guest};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -49,7 +49,10 @@ async fn what_functions_can_do_grows_with_consent_only() {
     assert_eq!(first["capabilities"], json!([]));
 
     let refused = deploy(&client, "", "basic").await;
-    assert_eq!((refused.status, refused.error_code()), (409, "capabilities_widened".into()));
+    assert_eq!(
+        (refused.status, refused.error_code()),
+        (409, "capabilities_widened".into())
+    );
     let gained = refused.json()["error"]["payload"].clone();
     assert!(gained.to_string().contains("records:write"), "{gained}");
     assert_eq!(active(&client).await, [("noop".to_owned(), 1)], "nothing was changed");
@@ -68,13 +71,22 @@ async fn what_functions_can_do_grows_with_consent_only() {
     assert_eq!(deploy(&client, "allow=all", "basic").await.status, 201);
     assert!(active(&client).await.contains(&("noop".to_owned(), 2)));
     let again = deploy(&client, "plan=true", "basic").await.json();
-    let functions = again["integrations"][0]["functions"].as_array().cloned().unwrap_or_default();
+    let functions = again["integrations"][0]["functions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     assert!(functions.iter().all(|function| function["change"] == "keep"), "{again}");
 }
 
 fn named(plan: &Value, name: &str) -> Value {
-    let functions = plan["integrations"][0]["functions"].as_array().cloned().unwrap_or_default();
-    functions.into_iter().find(|function| function["name"] == name).unwrap_or_default()
+    let functions = plan["integrations"][0]["functions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    functions
+        .into_iter()
+        .find(|function| function["name"] == name)
+        .unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,8 +99,15 @@ async fn what_would_be_lost_needs_a_word() {
     assert_eq!(active(&client).await.len(), before.len());
 
     let refused = deploy(&client, "prune=true", "noop").await;
-    assert_eq!((refused.status, refused.error_code()), (409, "destructive_change".into()));
-    assert!(refused.text().contains("items: the sync is removed"), "{}", refused.text());
+    assert_eq!(
+        (refused.status, refused.error_code()),
+        (409, "destructive_change".into())
+    );
+    assert!(
+        refused.text().contains("items: the sync is removed"),
+        "{}",
+        refused.text()
+    );
     assert_eq!(active(&client).await.len(), before.len());
 
     let _ = deploy(&client, "prune=true&allow_destructive=true", "noop").await.ok();
@@ -100,12 +119,18 @@ async fn what_would_be_lost_needs_a_word() {
 async fn several_components_are_deployed_whole_or_not_at_all() {
     let (_server, client) = with_upstream(NOWHERE).await;
     let _ = client.create_integration("second", "bearer").await.ok();
-    let component = |integration: &str, bytes: Vec<u8>| json!({"integration": integration, "component": STANDARD.encode(bytes)});
+    let component =
+        |integration: &str, bytes: Vec<u8>| json!({"integration": integration, "component": STANDARD.encode(bytes)});
     let good = component(INTEGRATION, guest::component("noop"));
 
     let bad = json!({"components": [good, component("second", guest::from_text("foreign"))]});
     let refused = client.post("/deployments", &bad).await;
-    assert_eq!((refused.status, refused.error_code()), (400, "invalid_component".into()), "{}", refused.text());
+    assert_eq!(
+        (refused.status, refused.error_code()),
+        (400, "invalid_component".into()),
+        "{}",
+        refused.text()
+    );
     assert_eq!(active(&client).await, []);
 
     let twice = json!({"components": [good, component(INTEGRATION, guest::component("basic"))]});
@@ -130,23 +155,43 @@ async fn a_server_that_wants_signatures_takes_nothing_else() {
     let runtime = TestRuntime::new().environment("NANGO_DEPLOY_KEYS", DEPLOY_KEY);
     let (server, client) = prepared(runtime, NOWHERE).await;
     let unsigned = deploy(&client, "", "noop").await;
-    assert_eq!((unsigned.status, unsigned.error_code()), (403, "component_not_signed".into()));
+    assert_eq!(
+        (unsigned.status, unsigned.error_code()),
+        (403, "component_not_signed".into())
+    );
 
     let folder = server.folder();
     let component = folder.join("noop.wasm");
     std::fs::write(&component, guest::component("noop")).expect("a file can be written");
     std::fs::write(folder.join("deploy.pem"), SIGNING_KEY).expect("a file can be written");
     let component = component.to_string_lossy().into_owned();
-    let arguments = ["deploy", &component, "--integration", INTEGRATION, "--signing-key", "deploy.pem"];
+    let arguments = [
+        "deploy",
+        &component,
+        "--integration",
+        INTEGRATION,
+        "--signing-key",
+        "deploy.pem",
+    ];
     let deployed = Cli::of(&server, &arguments).run();
     assert_eq!(deployed.code, Some(0), "{}", deployed.stderr);
     assert_eq!(active(&client).await, [("noop".to_owned(), 1)]);
 
     let signature = STANDARD.encode([7; 64]);
     let path = format!("/integrations/{INTEGRATION}/functions");
-    let request = client.request(Method::POST, &path).header("content-type", "application/wasm");
-    let forged = send(request.header("nango-component-signature", signature).body(guest::component("basic"))).await;
-    assert_eq!((forged.status, forged.error_code()), (403, "invalid_component_signature".into()));
+    let request = client
+        .request(Method::POST, &path)
+        .header("content-type", "application/wasm");
+    let forged = send(
+        request
+            .header("nango-component-signature", signature)
+            .body(guest::component("basic")),
+    )
+    .await;
+    assert_eq!(
+        (forged.status, forged.error_code()),
+        (403, "invalid_component_signature".into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,9 +2,11 @@
 //! when they are shown.
 
 use http::Method;
-use nango_runtime_tests::TestRuntime;
 use nango_runtime_tests::command::Cli;
+use nango_runtime_tests::{Answer, Client, Reply, Server, TestRuntime, Upstream, guest};
 use serde_json::{Value, json};
+
+use crate::fixture::{CONNECTION, INTEGRATION, prepared};
 
 const SECRET: &str = "hunter2-of-the-back-end";
 
@@ -177,4 +179,165 @@ async fn the_command_line_keeps_values_out_of_sight() {
             assert!(!found, "{} has the value in clear", path.display());
         }
     }
+}
+
+const MODE: &str = "prod";
+
+/// Three variables, and the guest `basic` with recordings of all runs.
+async fn for_functions(upstream: &Upstream) -> (Server, Client) {
+    let runtime = TestRuntime::new()
+        .egress_loopback()
+        .environment("NANGO_RECORD_RUNS", "all");
+    let (server, client) = prepared(runtime, &upstream.url()).await;
+    let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
+    for (name, value) in [("BACK_END_KEY", SECRET), ("MODE", MODE)] {
+        set(&client, name, value).await;
+    }
+    (server, client)
+}
+
+async fn set(client: &Client, name: &str, value: &str) {
+    let path = format!("/environment-variables/{name}");
+    let _ = client.json(Method::PUT, &path, &json!({"value": value})).await.ok();
+}
+
+async fn ask(client: &Client, input: Value) -> Answer {
+    client.trigger_action(INTEGRATION, CONNECTION, "variables", input).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn functions_read_them_and_the_log_never_shows_them() {
+    // Echoed, so that not only what was sent is masked.
+    let echo = json!({"echo": SECRET});
+    let refusal = Reply::json(400, &echo).header("x-echo", SECRET);
+    let upstream = Upstream::replying([Reply::json(200, &echo), refusal]).await;
+    let (server, client) = for_functions(&upstream).await;
+    assert_eq!(
+        ask(&client, json!({"name": "BACK_END_KEY"})).await.ok(),
+        json!({"value": SECRET})
+    );
+    assert_eq!(ask(&client, json!({"name": "NOPE"})).await.ok(), json!({"value": null}));
+    let all = ask(&client, json!({"log": true})).await.ok();
+    assert_eq!(all, json!({"BACK_END_KEY": SECRET, "MODE": MODE}));
+
+    for input in [
+        json!({"name": "BACK_END_KEY", "log": true, "send_to": "/take"}),
+        json!({"name": "BACK_END_KEY", "log": true, "send_to": "/refuse"}),
+        json!({"name": "BACK_END_KEY", "log": true, "fail": true}),
+    ] {
+        let _ = ask(&client, input).await;
+    }
+    let sent: Vec<String> = upstream
+        .received()
+        .iter()
+        .map(|it| it.header("x-value").to_owned())
+        .collect();
+    assert_eq!(sent, [SECRET, SECRET]);
+
+    // One that is called tells its caller, whose log it is that would show it.
+    let call = json!({"action": "variables", "input": {"name": "BACK_END_KEY"}});
+    let called = client.trigger_action(INTEGRATION, CONNECTION, "call", call).await.ok();
+    assert_eq!(called, json!({"output": {"value": SECRET}}));
+
+    let logs = client.logs().await;
+    for text in [
+        "BACK_END_KEY is REDACTED",
+        "/take?value=REDACTED",
+        "/refuse?value=REDACTED",
+        "\"x-value\":\"REDACTED\"",
+    ] {
+        assert!(logs.contains(text), "{text} is not in {logs}");
+    }
+    assert!(!logs.contains(SECRET), "{logs}");
+    assert!(!server.log().contains(SECRET), "{}", server.log());
+
+    // A value that was changed is the next run's.
+    set(&client, "BACK_END_KEY", "another-of-the-back-end").await;
+    assert_eq!(
+        ask(&client, json!({"name": "BACK_END_KEY"})).await.ok()["value"],
+        "another-of-the-back-end"
+    );
+    // No run is an entry: the deploy said that functions may.
+    assert_eq!(client.get("/audit?type=variables").await.ok()["data"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dry_runs_fixtures_and_replays_hold_masks() {
+    let upstream = Upstream::replying([Reply::json(200, &json!({"echo": SECRET}))]).await;
+    let (server, client) = for_functions(&upstream).await;
+    let input = json!({"name": "BACK_END_KEY", "log": true, "send_to": "/take"}).to_string();
+    let dry = Cli::of(
+        &server,
+        &["dryrun", "variables", CONNECTION, "--input", &input, "--save", "--json"],
+    )
+    .run();
+    assert_eq!(dry.code, Some(0), "{}{}", dry.stdout, dry.stderr);
+    assert!(!dry.stdout.contains(SECRET), "{}", dry.stdout);
+    let path = server.folder().join("tests/variables.test.json");
+    let text = std::fs::read_to_string(&path).expect("a fixture was saved");
+    assert!(!text.contains(SECRET), "{text}");
+    let fixture: Value = serde_json::from_str(&text).expect("a fixture is JSON");
+    assert_eq!(
+        fixture["nango"]["getEnvironmentVariables"],
+        json!([{"name": "BACK_END_KEY", "value": "REDACTED"}])
+    );
+    let component = server.folder().join("basic.wasm");
+    std::fs::write(&component, guest::component("basic")).expect("a file can be written");
+    let component = component.to_string_lossy().into_owned();
+    let folder = server.folder().join("tests").to_string_lossy().into_owned();
+    let test = || Cli::new(&["test", &folder, "--component", &component]).run();
+    let ran = test();
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+
+    // By hand: what is there, and what is not.
+    let write = |name: &str, value: Value| {
+        let path = server.folder().join(format!("tests/{name}.test.json"));
+        std::fs::write(path, value.to_string()).expect("a file can be written");
+    };
+    let variables = json!([{"name": "MODE", "value": "test"}]);
+    write(
+        "variables.one",
+        json!({"input": {"name": "MODE"}, "output": {"value": "test"}, "nango": {"getEnvironmentVariables": variables}}),
+    );
+    write(
+        "variables.none",
+        json!({"input": {"name": "NOPE"}, "output": {"value": null}, "nango": {"getEnvironmentVariables": variables}}),
+    );
+    let ran = test();
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    write(
+        "variables.unsaid",
+        json!({"input": {"name": "MODE"}, "output": {"value": "test"}}),
+    );
+    let ran = test();
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    assert!(
+        ran.stdout
+            .contains(r#"environment.get {"name":"MODE"} was not recorded"#),
+        "{}",
+        ran.stdout
+    );
+
+    let asked = json!({"name": "BACK_END_KEY", "log": true, "send_to": "/take"});
+    assert_eq!(ask(&client, asked).await.ok(), json!({"value": SECRET}));
+    let mut replayed = None;
+    for _ in 0..200 {
+        let operations = client
+            .get("/logs/operations?function=variables&type=action:run")
+            .await
+            .ok();
+        let runs = operations["data"].as_array().into_iter().flatten();
+        let run_id = runs.filter_map(|it| it["run_id"].as_str()).next().map(str::to_owned);
+        if let Some(run_id) = run_id {
+            let ended = Cli::of(&server, &["replay", &run_id]).run();
+            if !ended.stderr.contains("there is no recording") {
+                replayed = Some(ended);
+                break;
+            }
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let replayed = replayed.expect("the run was recorded");
+    assert_eq!(replayed.code, Some(0), "{}{}", replayed.stdout, replayed.stderr);
+    assert!(!replayed.stdout.contains(SECRET), "{}", replayed.stdout);
 }

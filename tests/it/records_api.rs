@@ -34,8 +34,14 @@ async fn pruning_is_as_nangos() {
     let records = client.records(INTEGRATION, CONNECTION, "Item", "").await.ok();
     let cursor = records["records"][2]["_nango_metadata"]["cursor"].clone();
     let body = |limit: u64| json!({"model": "Item", "until_cursor": cursor, "limit": limit});
-    assert_eq!(prune(&client, &body(2)).await.ok(), json!({"count": 2, "has_more": true}));
-    assert_eq!(prune(&client, &body(2)).await.ok(), json!({"count": 1, "has_more": false}));
+    assert_eq!(
+        prune(&client, &body(2)).await.ok(),
+        json!({"count": 2, "has_more": true})
+    );
+    assert_eq!(
+        prune(&client, &body(2)).await.ok(),
+        json!({"count": 1, "has_more": false})
+    );
     let after = client.records(INTEGRATION, CONNECTION, "Item", "").await.ok();
     let first = &after["records"][0];
     assert_eq!(first["value"], Value::Null);
@@ -93,5 +99,8 @@ async fn an_export_is_every_record_once_on_a_line() {
     assert_eq!(rest.text().lines().count(), 100, "goes on where the reader was");
     assert_eq!(export(&client, "&filter=deleted").await.text(), "");
     let limited = export(&client, "&limit=5").await;
-    assert_eq!((limited.status, limited.error_code()), (400, "invalid_query_params".into()));
+    assert_eq!(
+        (limited.status, limited.error_code()),
+        (400, "invalid_query_params".into())
+    );
 }

@@ -30,7 +30,15 @@ const WALLS: &[(&str, &[&str])] = &[
     ("recordings", &["recording", "store", "encryption"]),
     (
         "connections",
-        &["store", "provider", "credentials", "encryption", "redaction"],
+        // `variables` for the secrets that a run knows besides those of its connection.
+        &[
+            "store",
+            "provider",
+            "credentials",
+            "encryption",
+            "redaction",
+            "variables",
+        ],
     ),
     ("egress", &[]),
     (
@@ -121,9 +129,13 @@ const WALLS: &[(&str, &[&str])] = &[
             "store",
             "config",
             "schema",
+            "variables",
+            // For the mask, and the type that what it hides has.
+            "redaction",
+            "credentials",
         ],
     ),
-    // It hands proxy and records to the host and calls neither.
+    // It hands proxy, records and variables to the host and calls none of them.
     (
         "executor",
         &[
@@ -139,6 +151,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "recordings",
             "metrics",
             "schema",
+            "variables",
         ],
     ),
     (
@@ -156,13 +169,21 @@ const WALLS: &[(&str, &[&str])] = &[
     ("data_dir", &[]),
     // `credentials` for the one type that a key is.
     ("rotation", &["store", "encryption", "credentials"]),
-    ("variables", &["store", "encryption", "credentials"]),
+    ("variables", &["store", "encryption", "credentials", "redaction"]),
     // `credentials` for the one type that a key is.
     ("webhooks", &["store", "egress", "encryption", "credentials", "logs"]),
     ("actions", &["executor", "store", "connections", "config", "webhooks"]),
     (
         "scheduler",
-        &["executor", "store", "deploy", "connections", "config", "logs", "webhooks"],
+        &[
+            "executor",
+            "store",
+            "deploy",
+            "connections",
+            "config",
+            "logs",
+            "webhooks",
+        ],
     ),
     // `records` for the one form in which a record is shown.
     ("http", &["runtime", "config", "records"]),

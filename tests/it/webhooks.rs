@@ -432,7 +432,9 @@ async fn the_end_of_an_action_in_the_background_is_announced() {
     let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
     set_address(&client, &application.url()).await;
     let start = async |action: &str| {
-        let accepted = client.trigger_async(INTEGRATION, CONNECTION, action, json!({}), 0).await;
+        let accepted = client
+            .trigger_async(INTEGRATION, CONNECTION, action, json!({}), 0)
+            .await;
         accepted.json()["id"].as_str().unwrap_or_default().to_owned()
     };
     for action in ["echo", "refuse"] {

@@ -144,7 +144,9 @@ mod tests {
 
     #[test]
     fn takes_the_place_of_the_same_name_in_the_query() -> Result<(), PaginationError> {
-        let mut request = Request::new("GET", request::GET, "/x?page=1&a=b").query("page", 2).query("c", 3);
+        let mut request = Request::new("GET", request::GET, "/x?page=1&a=b")
+            .query("page", 2)
+            .query("c", 3);
         Parameter::from(4).set(&mut request, "page", false)?;
         assert_eq!(request.inner.path, "/x?a=b");
         let query: Vec<_> = request
@@ -163,7 +165,8 @@ mod tests {
     #[test]
     fn goes_into_json_and_forms() -> Result<(), Box<dyn std::error::Error>> {
         let cursor = Parameter::Text("a b".to_owned());
-        let mut request = Request::new("POST", request::POST, "/graphql").json(&json!({"query": "q", "x.y": 1, "variables": null}))?;
+        let mut request = Request::new("POST", request::POST, "/graphql")
+            .json(&json!({"query": "q", "x.y": 1, "variables": null}))?;
         cursor.set(&mut request, "variables.after", true)?;
         Parameter::from(50).set(&mut request, "variables.first", true)?;
         let sent: Value = serde_json::from_str(&body(&request))?;
@@ -192,8 +195,12 @@ mod tests {
             reason(Request::new("POST", request::POST, "/").json(&[1])?, "n"),
             "the parameter `n` has no place in the body of the request: it is JSON, but no object"
         );
-        assert!(reason(Request::new("POST", request::POST, "/").body("<xml/>"), "n").contains("neither JSON nor a form"));
-        assert!(reason(Request::new("POST", request::POST, "/").json(&json!({"a": 1}))?, "a.b").contains("something else"));
+        assert!(
+            reason(Request::new("POST", request::POST, "/").body("<xml/>"), "n").contains("neither JSON nor a form")
+        );
+        assert!(
+            reason(Request::new("POST", request::POST, "/").json(&json!({"a": 1}))?, "a.b").contains("something else")
+        );
         Ok(())
     }
 }

@@ -79,8 +79,12 @@ impl Actions {
         }
         let end = self.end(&outcome, run_id.as_ref(), &cancel);
         // Whoever asked for it waits for the answer: nobody else is told.
-        self.insist(&action.id, || self.0.store.end_action(&action.id, FIRST_FENCE, &end, &|_, _| Vec::new()))
-            .await;
+        self.insist(&action.id, || {
+            self.0
+                .store
+                .end_action(&action.id, FIRST_FENCE, &end, &|_, _| Vec::new())
+        })
+        .await;
         outcome.output
     }
 
@@ -111,7 +115,9 @@ impl Actions {
         let store = &self.0.store;
         self.insist(&action.id, async || match &written {
             Written::End(end) => {
-                let ended = store.end_action(&action.id, fence, end, &self.0.announce().await?).await;
+                let ended = store
+                    .end_action(&action.id, fence, end, &self.0.announce().await?)
+                    .await;
                 self.0.webhooks.wake();
                 ended
             }

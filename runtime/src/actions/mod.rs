@@ -239,7 +239,11 @@ impl Actions {
         for _ in 0..CHUNKS_MAX {
             let before_ms = now_ms.saturating_sub(wait_ms);
             let announce = self.0.announce().await?;
-            if store.expire_actions(before_ms, &error, now_ms, CHUNK, &announce).await? == 0 {
+            if store
+                .expire_actions(before_ms, &error, now_ms, CHUNK, &announce)
+                .await?
+                == 0
+            {
                 break;
             }
         }

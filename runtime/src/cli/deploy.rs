@@ -103,7 +103,11 @@ fn component_at(path: &Path, output: Output) -> anyhow::Result<PathBuf> {
 fn of_folder(folder: &Path, output: Output) -> anyhow::Result<Vec<Found>> {
     let mut found = Vec::new();
     for integration in entries(folder)?.into_iter().filter(|path| path.is_dir()) {
-        let name = integration.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = integration
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if integration.join("Cargo.toml").is_file() {
             found.push(Found {
                 path: build::build_crate(&integration, None, output)?,
@@ -166,7 +170,9 @@ fn plan(answer: &Value) -> String {
         let rows: Vec<[String; 4]> = functions
             .iter()
             .map(|function| {
-                let about = ["/losses", "/differences"].into_iter().flat_map(|at| list_at(function, at));
+                let about = ["/losses", "/differences"]
+                    .into_iter()
+                    .flat_map(|at| list_at(function, at));
                 let about: Vec<&str> = about.filter_map(Value::as_str).collect();
                 let [name, kind, change] = ["/name", "/type", "/change"].map(|at| text_at(function, at));
                 [name, kind, change, about.join("; ")]
@@ -178,11 +184,19 @@ fn plan(answer: &Value) -> String {
             output::table(["function", "type", "change", "what"], &rows, "No functions"),
             manifest(integration),
         ));
-        let gained: Vec<&str> = list_at(integration, "/gained").iter().filter_map(Value::as_str).collect();
+        let gained: Vec<&str> = list_at(integration, "/gained")
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
         if !gained.is_empty() {
-            text.push_str(&format!("Gained by functions that are there: --allow {}\n", gained.join(",")));
+            text.push_str(&format!(
+                "Gained by functions that are there: --allow {}\n",
+                gained.join(",")
+            ));
         }
-        let is_destructive = functions.iter().any(|function| !list_at(function, "/losses").is_empty());
+        let is_destructive = functions
+            .iter()
+            .any(|function| !list_at(function, "/losses").is_empty());
         if is_destructive {
             text.push_str("Something is lost: --allow-destructive\n");
         }

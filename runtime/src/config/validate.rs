@@ -136,7 +136,8 @@ fn origins(layers: &Layers, key: &str) -> Result<Vec<String>, ConfigError> {
 
 fn deploy_keys(layers: &Layers) -> Result<Vec<DeployKey>, ConfigError> {
     const KEY: &str = "deploy_keys";
-    const EXPECTED: &str = "a list of Ed25519 public keys in base64: the line between those of `openssl pkey -in deploy.pem -pubout`";
+    const EXPECTED: &str =
+        "a list of Ed25519 public keys in base64: the line between those of `openssl pkey -in deploy.pem -pubout`";
     let texts: Vec<String> = typed(layers, KEY, EXPECTED)?;
     let keys = texts.iter().map(|text| DeployKey::parse(text));
     let keys: Option<Vec<DeployKey>> = keys.collect();

@@ -11,6 +11,7 @@ use crate::credentials::{Credentials, Secret, secret_fields};
 use crate::model::{ExecutionContext, JsonObject};
 use crate::provider::Provider;
 use crate::redaction::Masker;
+use crate::variables::RunVariables;
 
 /// The masker of one [`Target`], made when it is first needed and kept as long as the target is.
 #[derive(Default)]
@@ -83,17 +84,23 @@ fn declared(provider: &Provider, section: &str, values: &JsonObject) -> Vec<Secr
     secret_fields(values, false, is_marked)
 }
 
-/// The secrets of a connection for as long as a run: those it began with, and those it has after a refresh.
+/// The secrets that a run may know: those its connection began with, those it has after a refresh, and the environment's variables
+/// once they were read.
 #[derive(Clone)]
 pub struct RunMasker {
     first: Arc<Target>,
     now: Option<Arc<Target>>,
+    variables: RunVariables,
 }
 
 impl RunMasker {
     #[must_use]
-    pub fn new(first: Arc<Target>) -> Self {
-        Self { first, now: None }
+    pub fn new(first: Arc<Target>, variables: RunVariables) -> Self {
+        Self {
+            first,
+            now: None,
+            variables,
+        }
     }
 
     /// With the secrets that the connection has now, as far as this process knows them.
@@ -105,22 +112,30 @@ impl RunMasker {
         Self {
             first: Arc::clone(&self.first),
             now,
+            variables: self.variables.clone(),
         }
     }
 
     #[must_use]
     pub fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let masked = self.first.masker().mask(text);
-        match &self.now {
-            Some(now) => Cow::Owned(now.masker().mask(&masked).into_owned()),
-            None => masked,
-        }
+        self.further()
+            .fold(masked, |masked, masker| match masker.mask(&masked) {
+                Cow::Borrowed(_) => masked,
+                Cow::Owned(more) => Cow::Owned(more),
+            })
     }
 
     pub fn mask_json(&self, value: &mut Value) {
-        for target in std::iter::once(&self.first).chain(&self.now) {
-            target.masker().mask_json(value);
+        for masker in std::iter::once(self.first.masker()).chain(self.further()) {
+            masker.mask_json(value);
         }
+    }
+
+    /// Besides the first.
+    fn further(&self) -> impl Iterator<Item = &Masker> {
+        let now = self.now.iter().map(|now| now.masker());
+        now.chain(self.variables.masker().map(|masker| &**masker))
     }
 }
 

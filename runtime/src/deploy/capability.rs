@@ -93,7 +93,10 @@ pub fn sentences(capabilities: &BTreeSet<Capability>, integration: &str, models:
     } else if has("metadata:read") {
         sentences.push("may read the connection's metadata".to_owned());
     }
-    let told = ["requests:", "records:", "metadata:"];
+    if has("environment") {
+        sentences.push("may read the environment's variables".to_owned());
+    }
+    let told = ["requests:", "records:", "metadata:", "environment"];
     for other in capabilities {
         if !told.iter().any(|prefix| other.as_str().starts_with(prefix)) {
             sentences.push(format!("may use {other}"));
@@ -133,7 +136,10 @@ mod tests {
             "connection.metadata",
         ]);
         let names: Vec<&str> = capabilities.iter().map(Capability::as_str).collect();
-        assert_eq!(names, ["metadata:read", "records:write", "requests:GET", "requests:POST"]);
+        assert_eq!(
+            names,
+            ["metadata:read", "records:write", "requests:GET", "requests:POST"]
+        );
         let models = BTreeSet::from(["Issue".to_owned(), "Label".to_owned()]);
         assert_eq!(
             sentences(&capabilities, "github", &models),
@@ -141,6 +147,21 @@ mod tests {
                 "may GET and POST through github",
                 "may write records Issue and Label",
                 "may read the connection's metadata",
+                "cannot read tokens"
+            ]
+        );
+    }
+
+    #[test]
+    fn reading_variables_is_said() {
+        let capabilities = of(&["environment.get", "environment.all", "connection.environment"]);
+        let names: Vec<&str> = capabilities.iter().map(Capability::as_str).collect();
+        assert_eq!(names, ["environment"]);
+        assert_eq!(
+            sentences(&capabilities, "github", &BTreeSet::new()),
+            [
+                "cannot send requests",
+                "may read the environment's variables",
                 "cannot read tokens"
             ]
         );
@@ -157,9 +178,6 @@ mod tests {
             sentences(&of(&["nango.get", "nango.batch", "tokens.read"]), "github", &none),
             ["may send requests of any method through github", "may use tokens"]
         );
-        assert_eq!(
-            sentences(&Capability::of(None), "github", &none),
-            ["may use anything"]
-        );
+        assert_eq!(sentences(&Capability::of(None), "github", &none), ["may use anything"]);
     }
 }

@@ -153,7 +153,10 @@ impl Deploy {
             })
             .collect();
         let removed = removed(&plan, &seen);
-        let seen: Vec<_> = seen.iter().map(|(integration, active)| (&integration.id, active)).collect();
+        let seen: Vec<_> = seen
+            .iter()
+            .map(|(integration, active)| (&integration.id, active))
+            .collect();
         let functions = self.store.insert_deployments(&deployments, &seen, &removed).await?;
         let functions = functions.ok_or(DeployError::Concurrent)?;
         let deployed = checked.into_iter().zip(functions).map(|(component, functions)| {
@@ -248,7 +251,9 @@ impl Deploy {
             by_integration.entry(key).or_default().push(component);
         }
         let mut planned = Planned {
-            plan: Plan { integrations: Vec::new() },
+            plan: Plan {
+                integrations: Vec::new(),
+            },
             seen: Vec::new(),
         };
         for (key, components) in by_integration {
@@ -262,7 +267,10 @@ impl Deploy {
                     capabilities: &component.capabilities,
                 })
                 .collect();
-            planned.plan.integrations.push(plan::plan(key, &wanted, &active, &able, prune));
+            planned
+                .plan
+                .integrations
+                .push(plan::plan(key, &wanted, &active, &able, prune));
             let seen = active.into_iter().map(|function| (function.name, function.digest));
             if let Some(component) = components.first() {
                 planned.seen.push((component.integration.clone(), seen.collect()));

@@ -161,8 +161,9 @@ fn of_function(manifest: &FunctionManifest, digest: &str, before: Option<&Functi
         plan.losses.push(change);
     }
     for model in old.models.keys().filter(|model| !manifest.models.contains_key(*model)) {
-        plan.losses
-            .push(format!("the model {model} is removed: its records are refreshed no more"));
+        plan.losses.push(format!(
+            "the model {model} is removed: its records are refreshed no more"
+        ));
     }
     for (model, schema) in &manifest.models {
         match old.models.get(model) {
@@ -229,7 +230,8 @@ mod tests {
 
     #[test]
     fn tells_what_is_new_other_lost_and_gained() {
-        let issues = json!({"name": "issues", "kind": "sync", "frequency": "every hour", "models": {"Issue": {}, "Label": {}}});
+        let issues =
+            json!({"name": "issues", "kind": "sync", "frequency": "every hour", "models": {"Issue": {}, "Label": {}}});
         let active = [
             function("d1", manifest(issues)),
             function("d1", manifest(json!({"name": "old", "kind": "action"}))),
@@ -237,14 +239,24 @@ mod tests {
         ];
         let able = BTreeMap::from([("d1".to_owned(), capabilities(&["nango.get"]))]);
         let now = [
-            manifest(json!({"name": "issues", "kind": "sync", "frequency": "every day", "models": {"Issue": {"type": "object"}}})),
+            manifest(
+                json!({"name": "issues", "kind": "sync", "frequency": "every day", "models": {"Issue": {"type": "object"}}}),
+            ),
             manifest(json!({"name": "new", "kind": "action"})),
         ];
         let same = [manifest(json!({"name": "same", "kind": "action"}))];
         let more = capabilities(&["nango.get", "nango.post"]);
         let wanted = [
-            Wanted { digest: "d3", functions: &now, capabilities: &more },
-            Wanted { digest: "d2", functions: &same, capabilities: &more },
+            Wanted {
+                digest: "d3",
+                functions: &now,
+                capabilities: &more,
+            },
+            Wanted {
+                digest: "d2",
+                functions: &same,
+                capabilities: &more,
+            },
         ];
         let kept = plan("github", &wanted, &active, &able, false);
         assert!(kept.functions.iter().all(|function| function.name != "old"));
@@ -256,7 +268,12 @@ mod tests {
             .collect();
         assert_eq!(
             changes,
-            [("issues", "update"), ("new", "create"), ("old", "remove"), ("same", "keep")]
+            [
+                ("issues", "update"),
+                ("new", "create"),
+                ("old", "remove"),
+                ("same", "keep")
+            ]
         );
         assert_eq!(
             plan.functions[0].differences,
@@ -264,7 +281,9 @@ mod tests {
         );
         let gained: Vec<&str> = plan.gained.iter().map(Capability::as_str).collect();
         assert_eq!(gained, ["requests:POST"]);
-        let plan = Plan { integrations: vec![plan] };
+        let plan = Plan {
+            integrations: vec![plan],
+        };
         assert_eq!(
             plan.losses(),
             [
@@ -278,7 +297,11 @@ mod tests {
     fn a_function_that_is_new_gains_nothing() {
         let now = [manifest(json!({"name": "new", "kind": "action"}))];
         let all = capabilities(&["nango.proxy"]);
-        let wanted = [Wanted { digest: "d1", functions: &now, capabilities: &all }];
+        let wanted = [Wanted {
+            digest: "d1",
+            functions: &now,
+            capabilities: &all,
+        }];
         assert!(plan("github", &wanted, &[], &BTreeMap::new(), false).gained.is_empty());
     }
 }

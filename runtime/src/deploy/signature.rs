@@ -27,7 +27,11 @@ pub(super) fn check(keys: &[DeployKey], component: &[u8], signature: Option<&[u8
         return Ok(());
     }
     let signature = signature.ok_or(SignatureError::Missing)?;
-    let has_signed = |key: &DeployKey| UnparsedPublicKey::new(&ED25519, key.0).verify(component, signature).is_ok();
+    let has_signed = |key: &DeployKey| {
+        UnparsedPublicKey::new(&ED25519, key.0)
+            .verify(component, signature)
+            .is_ok()
+    };
     if keys.iter().any(has_signed) {
         return Ok(());
     }

@@ -36,6 +36,7 @@ use crate::proxy::Proxy;
 use crate::recordings::Recordings;
 use crate::records::Records;
 use crate::store::Store;
+use crate::variables::Variables;
 
 use call::{Called, Ended, Export};
 pub use cancel::Cancel;
@@ -59,6 +60,8 @@ pub struct ExecutorParts {
     pub connections: Connections,
     pub records: Records,
     pub store: Store,
+    /// What functions may read of their environment.
+    pub variables: Variables,
     pub logs: Logs,
     /// Where recordings of runs go.
     pub recordings: Recordings,
@@ -101,6 +104,7 @@ impl Executor {
             connections,
             records,
             store,
+            variables,
             logs,
             recordings,
             metrics,
@@ -117,6 +121,7 @@ impl Executor {
                 connections,
                 records,
                 store,
+                variables,
                 logs,
                 limits,
                 invoker,
@@ -219,7 +224,7 @@ impl Inner {
 
     /// The error as it may be written down: a function may repeat what an upstream echoed to it.
     fn mask(&self, request: &RunRequest, error: &RunError) -> RunError {
-        let masker = RunMasker::new(Arc::clone(&request.target));
+        let masker = RunMasker::new(Arc::clone(&request.target), request.chain.variables().clone());
         let masker = masker.with_those_of_now(&self.services.connections, &request.ctx);
         outcome::masked(error, &masker)
     }
@@ -325,7 +330,7 @@ impl Inner {
             logs: self.services.logs.clone(),
             clock: self.clock.clone(),
             ctx: request.ctx.clone(),
-            masker: RunMasker::new(Arc::clone(&request.target)),
+            masker: RunMasker::new(Arc::clone(&request.target), request.chain.variables().clone()),
             connections: self.services.connections.clone(),
         };
         let mut log = RunLog::new(
@@ -353,15 +358,21 @@ impl Inner {
         let facts = RunFacts {
             reach: reach.clone(),
             manifest: Arc::clone(&request.function.manifest),
-            schemas: self.room.schemas.of(
-                request.function.digest.as_str(),
-                Arc::clone(&request.function.manifest),
-            ),
+            schemas: self
+                .room
+                .schemas
+                .of(request.function.digest.as_str(), Arc::clone(&request.function.manifest)),
             provider: Arc::clone(&request.provider),
             environment_name: Arc::clone(&request.environment_name),
             connection_key: request.connection_key.clone(),
             variant: request.sync.as_ref().map(|sync| sync.variant.clone()),
-            sender: Sender::new(reach, request.ctx.clone(), limits.response_body_bytes, patience_ms),
+            sender: Sender::new(
+                reach,
+                request.ctx.clone(),
+                limits.response_body_bytes,
+                patience_ms,
+                request.chain.variables().clone(),
+            ),
             checkpoint_version: None,
             chain: request.chain.clone(),
             holds_locks: false,

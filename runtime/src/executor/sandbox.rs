@@ -22,6 +22,7 @@ use crate::model::{
 };
 use crate::recording::{FORMAT, Recording};
 use crate::schema::Schemas;
+use crate::variables::RunVariables;
 
 /// How long `describe` may take.
 const DESCRIBE_TIMEOUT_MS: u64 = 5_000;
@@ -287,7 +288,13 @@ impl Room {
             environment_name: subject.environment.as_str().into(),
             connection_key: ConnectionKey::from(""),
             variant: subject.variant.clone(),
-            sender: Sender::new(reach, ctx, self.limits.response_body_bytes, None),
+            sender: Sender::new(
+                reach,
+                ctx,
+                self.limits.response_body_bytes,
+                None,
+                RunVariables::default(),
+            ),
             checkpoint_version: None,
             chain: Chain::default(),
             holds_locks: false,

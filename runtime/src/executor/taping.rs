@@ -111,7 +111,7 @@ impl Inner {
             duration_us: outcome.duration_us,
             complete: taped.complete,
         });
-        let masker = RunMasker::new(Arc::clone(&request.target));
+        let masker = RunMasker::new(Arc::clone(&request.target), request.chain.variables().clone());
         let masker = masker.with_those_of_now(&self.services.connections, &request.ctx);
         recording.mask(|value| masker.mask_json(value), |text| masker.mask(text).into_owned());
         if let Err(error) = &mut recording.output {

@@ -35,7 +35,8 @@ impl Host for GuestState {
         let found = reach.ask(import::CHECKPOINT, || Value::Null, live, over).await?;
         // It may be of a version before this one.
         if let Some(Err(faults)) = found.as_deref().map(|json| run.schemas.check(Part::Checkpoint, json)) {
-            let what = format!("the saved checkpoint {key:?} does not fit this version's schema; reset the sync or clear it");
+            let what =
+                format!("the saved checkpoint {key:?} does not fit this version's schema; reset the sync or clear it");
             return Err(Fault::unfit(INVALID, &what, &faults));
         }
         Ok(found)
@@ -44,8 +45,7 @@ impl Host for GuestState {
     async fn save(&mut self, json: String) -> Result<(), Fault> {
         let now_ms = self.clock.now_ms();
         let run = self.run(import::SAVE_CHECKPOINT)?;
-        let json =
-            checkpoint_rules::check(&json).map_err(|error| Fault::new(INVALID, error.to_string()))?;
+        let json = checkpoint_rules::check(&json).map_err(|error| Fault::new(INVALID, error.to_string()))?;
         let checked = run.schemas.check(Part::Checkpoint, &json);
         checked.map_err(|faults| Fault::unfit(INVALID, "the checkpoint does not fit its schema", &faults))?;
         let key = key(run);

@@ -26,7 +26,13 @@ impl GuestState {
         let run = self.run(import)?;
         let part = if merge { Part::MetadataPatch } else { Part::Metadata };
         let checked = run.schemas.check(part, json);
-        checked.map_err(|faults| Fault::unfit(INVALID_METADATA, "the metadata does not fit the function's schema", &faults))?;
+        checked.map_err(|faults| {
+            Fault::unfit(
+                INVALID_METADATA,
+                "the metadata does not fit the function's schema",
+                &faults,
+            )
+        })?;
         let ctx = run.ctx();
         let live = async |services: &Services| {
             let ids = [ctx.connection_id.as_ref().to_owned()];
@@ -99,7 +105,8 @@ impl Host for GuestState {
         let found = run.reach.ask(import::METADATA, || Value::Null, live, over).await?;
         let checked = run.schemas.check(Part::Metadata, &found);
         checked.map_err(|faults| {
-            let what = "the connection's metadata does not fit the function's schema; set it with PATCH /connections/metadata";
+            let what =
+                "the connection's metadata does not fit the function's schema; set it with PATCH /connections/metadata";
             Fault::unfit(INVALID_METADATA, what, &faults)
         })?;
         Ok(found)

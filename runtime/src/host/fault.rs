@@ -9,6 +9,7 @@ use crate::connections::ConnectionsError;
 use crate::proxy::ProxyError;
 use crate::records::RecordsError;
 use crate::store::StoreError;
+use crate::variables::VariablesError;
 
 /// Why a host call has no result.
 #[derive(Debug)]
@@ -128,6 +129,15 @@ impl From<StoreError> for Fault {
             return Self::Trap(wasmtime::Error::new(error));
         }
         internal(&error)
+    }
+}
+
+impl From<VariablesError> for Fault {
+    fn from(error: VariablesError) -> Self {
+        match error {
+            VariablesError::Store(error) => error.into(),
+            error => internal(&error),
+        }
     }
 }
 

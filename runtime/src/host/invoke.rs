@@ -13,15 +13,20 @@ use super::fault::Fault;
 use super::state::{GuestState, Services};
 use crate::model::{ExecutionContext, JsonObject};
 use crate::recording::import;
+use crate::variables::RunVariables;
 
 /// Functions that may wait for one another, the first one included.
 pub const DEPTH_MAX: usize = 5;
 /// Calls on their way; each run has one at most.
 const CALLS_MAX: usize = 1_024;
 
-/// The functions that called one another, the first one first. Cheap to clone.
+/// The functions that called one another, the first one first, and what they share. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Chain(Option<Arc<[Link]>>);
+pub struct Chain {
+    links: Option<Arc<[Link]>>,
+    /// What one of them has read may reach the others in input and output: its values are masked for all.
+    variables: RunVariables,
+}
 
 /// A function that runs for a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,11 +39,17 @@ struct Link {
 impl Chain {
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.links.is_none()
     }
 
     fn links(&self) -> &[Link] {
-        self.0.as_deref().unwrap_or_default()
+        self.links.as_deref().unwrap_or_default()
+    }
+
+    /// The environment's variables as they see them.
+    #[must_use]
+    pub fn variables(&self) -> &RunVariables {
+        &self.variables
     }
 
     /// With the function that makes the call; none may come twice, nor too many.
@@ -58,7 +69,10 @@ impl Chain {
             let message = format!("{DEPTH_MAX} functions may wait for one another: {}", names(&links));
             return Err(Fault::new("invoke_too_deep", message));
         }
-        Ok(Self(Some(links.into())))
+        Ok(Self {
+            links: Some(links.into()),
+            variables: self.variables.clone(),
+        })
     }
 }
 

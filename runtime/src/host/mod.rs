@@ -9,6 +9,7 @@ mod checkpoint_rules;
 mod checkpoints;
 mod clock;
 mod connection;
+mod environment;
 mod fault;
 mod invoke;
 mod json_pointer;

@@ -68,12 +68,14 @@ impl Player {
     /// What the same call was answered; the last answer ever after. None when there was no such call.
     pub(super) fn answer<T: DeserializeOwned>(&self, import: &str, arguments: &Value) -> Option<Result<T, Fault>> {
         let mut state = self.state();
-        let outcomes = state.calls.get_mut(&(import.to_owned(), arguments.to_string()))?;
-        let outcome = match outcomes.len() {
-            0 | 1 => outcomes.front().cloned(),
-            _ => outcomes.pop_front(),
-        };
-        Some(told(outcome?))
+        match state.next(import, arguments) {
+            // One of all.
+            None if import == import::VARIABLE => {
+                let all = state.next(import::VARIABLES, &Value::Null)?;
+                Some(told(among(all, arguments)))
+            }
+            outcome => outcome.map(told),
+        }
     }
 
     /// The answer to a request. One that was not recorded ends the run: no answer that could be given would be true.
@@ -129,6 +131,26 @@ impl Player {
     }
 }
 
+impl State {
+    fn next(&mut self, import: &str, arguments: &Value) -> Option<Outcome> {
+        let outcomes = self.calls.get_mut(&(import.to_owned(), arguments.to_string()))?;
+        match outcomes.len() {
+            0 | 1 => outcomes.front().cloned(),
+            _ => outcomes.pop_front(),
+        }
+    }
+}
+
+/// The variable of that name among all; `null` when it is not there.
+fn among(all: Outcome, arguments: &Value) -> Outcome {
+    let Outcome::Ok(Value::Array(pairs)) = &all else {
+        return all;
+    };
+    let is_it = |pair: &&Value| pair.get(0) == arguments.get("name");
+    let value = pairs.iter().find(is_it).and_then(|pair| pair.get(1));
+    Outcome::Ok(value.cloned().unwrap_or_default())
+}
+
 fn told<T: DeserializeOwned>(outcome: Outcome) -> Result<T, Fault> {
     match outcome {
         Outcome::Ok(value) => serde_json::from_value(value)
@@ -172,6 +194,22 @@ mod tests {
         player.sleep(1_000);
         assert_eq!(player.now_us(), 1_122);
         assert_eq!((player.monotonic_us(), player.monotonic_us()), (1_001, 1_002));
+    }
+
+    #[test]
+    fn a_variable_is_one_of_all() {
+        let player = Player::new(&recording(&[(import::VARIABLES, json!([["A", "a"], ["B", "b"]]))]));
+        let get = |name: &str| {
+            let told = player.answer::<Option<String>>(import::VARIABLE, &json!({ "name": name }));
+            told.unwrap().unwrap()
+        };
+        assert_eq!(
+            [get("B"), get("C"), get("B")],
+            [Some("b".into()), None, Some("b".into())]
+        );
+        let nothing = Player::new(&recording(&[]));
+        let told = nothing.answer::<Option<String>>(import::VARIABLE, &json!({"name": "A"}));
+        assert!(told.is_none(), "nobody asked, so nobody knows");
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub(super) fn convert(method: Method, request: Request) -> Result<ProxyRequest, 
         decompress: options.decompress,
         forward_headers_on_redirect: options.forward_headers_on_redirect,
         wait_ms_max: None,
+        masker: None,
     })
 }
 

@@ -14,6 +14,7 @@ use super::reach::{Asked, Reach};
 use super::response::Response;
 use crate::model::{ExecutionContext, Usage};
 use crate::proxy::{Body, ProxyRequest};
+use crate::variables::RunVariables;
 
 /// Requests one `batch` has under way at the same time, whatever it asks for.
 pub(super) const BATCH_IN_FLIGHT_MAX: usize = 16;
@@ -34,6 +35,8 @@ pub(crate) struct Sender {
     pending: Arc<Semaphore>,
     /// How long a request waits for a rate limit before the run is suspended, in milliseconds; none where it is not.
     patience_ms: Option<u64>,
+    /// What the run has read of them is masked in the log of its requests.
+    variables: RunVariables,
 }
 
 /// What a run asked for and got.
@@ -48,9 +51,16 @@ struct Counted {
 
 impl Sender {
     /// An answer's body may have `body_bytes_max`.
-    pub(crate) fn new(reach: Reach, ctx: ExecutionContext, body_bytes_max: usize, patience_ms: Option<u64>) -> Self {
+    pub(crate) fn new(
+        reach: Reach,
+        ctx: ExecutionContext,
+        body_bytes_max: usize,
+        patience_ms: Option<u64>,
+        variables: RunVariables,
+    ) -> Self {
         Self {
             patience_ms,
+            variables,
             reach,
             ctx,
             body_bytes_max,
@@ -85,6 +95,7 @@ impl Sender {
             self.counted.sent_bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
         }
         request.wait_ms_max = self.patience_ms;
+        request.masker = self.variables.masker().cloned();
         let exchanged = self.reach.exchange(asked, &self.ctx, request, body_bytes_max).await;
         if let (Some(patience_ms), true) = (self.patience_ms, may_be_held_back(&exchanged))
             && let Some(wait_ms) = self.reach.held_back_ms(&self.ctx).await

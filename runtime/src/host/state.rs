@@ -21,6 +21,7 @@ use crate::proxy::Proxy;
 use crate::records::Records;
 use crate::schema::FunctionSchemas;
 use crate::store::Store;
+use crate::variables::Variables;
 
 /// Answers and requests under way that one run may hold at the same time.
 const HOST_HANDLES_MAX: usize = 1_000;
@@ -31,6 +32,7 @@ pub(crate) struct Services {
     pub(crate) connections: Connections,
     pub(crate) records: Records,
     pub(crate) store: Store,
+    pub(crate) variables: Variables,
     pub(crate) logs: Logs,
     pub(crate) limits: Limits,
     pub(crate) invoker: Invoker,
@@ -45,6 +47,7 @@ impl Services {
             connections: self.connections.clone(),
             records: self.records.fenced(fence.clone()),
             store: self.store.fenced(fence.clone()),
+            variables: self.variables.clone(),
             logs: self.logs.clone(),
             limits: self.limits.clone(),
             invoker: self.invoker.clone(),

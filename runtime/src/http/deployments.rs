@@ -184,10 +184,17 @@ pub async fn deploy_several(
             Some(signature) => Some(base64(signature, &format!("components.{index}.signature"))?),
             None => None,
         };
-        bytes.push((base64(&component.component, &format!("components.{index}.component"))?, signature));
+        bytes.push((
+            base64(&component.component, &format!("components.{index}.component"))?,
+            signature,
+        ));
     }
     let Some(environment) = environment else {
-        let fault = Fault::new("too_small", "Invalid input: expected at least one component", "components");
+        let fault = Fault::new(
+            "too_small",
+            "Invalid input: expected at least one component",
+            "components",
+        );
         return Err(ApiError::faults("invalid_body", vec![fault]));
     };
     let components: Vec<NewComponent<'_>> = bundle
@@ -216,7 +223,11 @@ pub async fn deploy_several(
 
 fn allowed<'a>(names: impl Iterator<Item = &'a str>) -> Allow {
     let names: BTreeSet<String> = names.map(|name| name.trim().to_owned()).collect();
-    if names.contains(ALL) { Allow::All } else { Allow::Only(names) }
+    if names.contains(ALL) {
+        Allow::All
+    } else {
+        Allow::Only(names)
+    }
 }
 
 fn signature(headers: &HeaderMap) -> Result<Option<Vec<u8>>, ApiError> {
@@ -236,7 +247,9 @@ fn base64(text: &str, place: &str) -> Result<Vec<u8>, ApiError> {
 impl From<Deployed> for Deployment {
     fn from(deployed: Deployed) -> Self {
         let models = deployed.functions.iter();
-        let models = models.flat_map(|function| function.manifest.models.keys().cloned()).collect();
+        let models = models
+            .flat_map(|function| function.manifest.models.keys().cloned())
+            .collect();
         let manifest = sentences(&deployed.capabilities, &deployed.provider_config_key, &models);
         let functions = deployed.functions.into_iter().map(|function| DeployedFunction {
             deployed_at: ms_utc(function.deployed_at_ms),

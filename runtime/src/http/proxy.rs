@@ -85,6 +85,7 @@ pub async fn call(
         decompress: call.decompress,
         forward_headers_on_redirect: call.forward_headers_on_redirect,
         wait_ms_max: None,
+        masker: None,
     };
     let environment = caller.request(provider_config_key, connection_id, &request)?;
     let answer = runtime

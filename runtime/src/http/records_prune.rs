@@ -81,7 +81,11 @@ impl PruneRecords {
             let message = "Invalid input: expected a model name, like GithubIssue";
             faults.push(Fault::new("invalid_format", message, "model"));
         }
-        if self.variant.as_deref().is_some_and(|variant| !is_function_name(variant)) {
+        if self
+            .variant
+            .as_deref()
+            .is_some_and(|variant| !is_function_name(variant))
+        {
             let message = "Invalid input: expected a variant name";
             faults.push(Fault::new("invalid_format", message, "variant"));
         }

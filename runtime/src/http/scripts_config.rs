@@ -108,7 +108,12 @@ fn script(function: &Function) -> Value {
     let mut item = serde_json::to_value(FunctionItem::from(function)).unwrap_or_default();
     let models: Vec<Value> = item["json_schema"]["definitions"]
         .as_object()
-        .map(|definitions| definitions.keys().map(|name| json!({"name": name, "fields": []})).collect())
+        .map(|definitions| {
+            definitions
+                .keys()
+                .map(|name| json!({"name": name, "fields": []}))
+                .collect()
+        })
         .unwrap_or_default();
     let mut more = json!({
         "version": function.version.to_string(), "attributes": {}, "endpoints": [], "webhookSubscriptions": [],
@@ -139,7 +144,10 @@ fn parameters(input: Option<&Value>) -> Value {
     let member = |name: &str| input.and_then(|input| input.get(name)).cloned();
     let mut parameters = Map::new();
     parameters.insert("type".to_owned(), "object".into());
-    parameters.insert("properties".to_owned(), member("properties").unwrap_or_else(|| json!({})));
+    parameters.insert(
+        "properties".to_owned(),
+        member("properties").unwrap_or_else(|| json!({})),
+    );
     parameters.insert("required".to_owned(), member("required").unwrap_or_else(|| json!([])));
     for definitions in ["$defs", "definitions"] {
         if let Some(found) = member(definitions) {
@@ -170,11 +178,15 @@ mod tests {
 
     #[test]
     fn as_tools() {
-        let input = json!({"type": "object", "properties": {"n": {"$ref": "#/$defs/N"}}, "$defs": {"N": {"type": "number"}}});
+        let input =
+            json!({"type": "object", "properties": {"n": {"$ref": "#/$defs/N"}}, "$defs": {"N": {"type": "number"}}});
         assert_eq!(
             parameters(Some(&input)),
             json!({"type": "object", "properties": {"n": {"$ref": "#/$defs/N"}}, "required": [], "$defs": {"N": {"type": "number"}}})
         );
-        assert_eq!(parameters(None), json!({"type": "object", "properties": {}, "required": []}));
+        assert_eq!(
+            parameters(None),
+            json!({"type": "object", "properties": {}, "required": []})
+        );
     }
 }

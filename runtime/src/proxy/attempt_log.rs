@@ -28,6 +28,8 @@ pub(super) struct Attempt {
     pub(super) operation_id: OperationId,
     /// Whose secrets are to be masked.
     pub(super) target: Arc<Target>,
+    /// Of what else is to be masked.
+    pub(super) masker: Option<Arc<Masker>>,
     pub(super) method: Method,
     /// The URL that was asked last; none when none could be built.
     pub(super) url: Option<Uri>,
@@ -117,7 +119,7 @@ impl Attempt {
     }
 
     pub(super) fn message(&self) -> Message {
-        let masker = self.target.masker();
+        let masker = Masks(self.target.masker(), self.masker.as_deref());
         let url = self.url.as_ref().map(ToString::to_string).unwrap_or_default();
         let url = masker.mask(&url);
         let duration_ms = self.duration_us / 1_000;
@@ -146,14 +148,14 @@ impl Attempt {
                 message: masker.mask(message),
             }),
             request: Asked {
-                headers: asked.map(|asked| headers(masker, asked)),
+                headers: asked.map(|asked| headers(&masker, asked)),
                 method: self.method.as_str(),
                 redirects: (self.redirects > 0).then_some(self.redirects),
                 url: &url,
             },
             response: response.map(|(status, answered)| Answered {
                 code: status.as_u16(),
-                headers: answered.map(|answered| headers(masker, answered)),
+                headers: answered.map(|answered| headers(&masker, answered)),
             }),
             retry: (failed || self.spent != Spent::default()).then(|| self.retry(&mut text)),
             r#type: "http",
@@ -242,8 +244,21 @@ struct Retry {
     waited_ms: u64,
 }
 
+/// The connection's secrets, and what else is to be masked.
+struct Masks<'a>(&'a Masker, Option<&'a Masker>);
+
+impl Masks<'_> {
+    fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let masked = self.0.mask(text);
+        match self.1.map(|more| more.mask(&masked)) {
+            Some(Cow::Owned(more)) => Cow::Owned(more),
+            Some(Cow::Borrowed(_)) | None => masked,
+        }
+    }
+}
+
 /// Headers as a JSON object; those that hold credentials by their name are masked whole.
-fn headers(masker: &Masker, headers: &HeaderMap) -> Value {
+fn headers(masker: &Masks<'_>, headers: &HeaderMap) -> Value {
     let shown = headers.iter().map(|(name, value)| {
         let text = if value.is_sensitive() || holds_credentials(name.as_str()) {
             MASK.to_owned()
@@ -304,11 +319,13 @@ mod tests {
         let mut marked: http::HeaderValue = "marked".parse().unwrap();
         marked.set_sensitive(true);
         asked.insert("x-marked", marked);
+        asked.insert("x-more", "of-the-environment!".parse().unwrap());
         let target = target(provider("https://api.test"), api_key("s3cr3t-key"));
+        let more = Masker::new([&crate::credentials::Secret::new("of-the-environment".to_owned())]);
         assert_eq!(
-            headers(target.masker(), &asked),
+            headers(&Masks(target.masker(), Some(&more)), &asked),
             json!({
-                "authorization": MASK, "x-api-key": MASK, "x-echo": "key REDACTED", "x-plain": "plain",
+                "authorization": MASK, "x-api-key": MASK, "x-echo": "key REDACTED", "x-plain": "plain", "x-more": "REDACTED!",
                 "x-ratelimit-remaining-tokens": "7", "x-marked": MASK
             })
         );

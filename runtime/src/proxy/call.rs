@@ -173,6 +173,7 @@ impl<'a> Call<'a> {
         (shared.log)(Note::Attempt(Box::new(Attempt {
             operation_id: self.ctx.operation_id.clone(),
             target: Arc::clone(target),
+            masker: self.request.masker.clone(),
             method: self.request.method.clone(),
             url: built.map(|built| built.url.uri.clone()),
             redirects: trail.as_ref().map_or(0, |trail| trail.redirects),

@@ -39,6 +39,7 @@ use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::model::ExecutionContext;
 use crate::oauth::OAuth;
+use crate::redaction::Masker;
 use call::{Call, Renew, Shared};
 use client::HttpClient;
 use rate_limit::RateLimits;
@@ -82,6 +83,8 @@ pub struct ProxyRequest {
     pub forward_headers_on_redirect: Option<bool>,
     /// All waits of the call together, in the place of [`ProxyOptions::retry_wait_ms_max`].
     pub wait_ms_max: Option<u64>,
+    /// What is masked in the log besides the connection's secrets, because the caller knows it and may send it.
+    pub masker: Option<Arc<Masker>>,
 }
 
 /// A request body.

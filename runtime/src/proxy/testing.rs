@@ -120,5 +120,6 @@ pub(super) fn request(endpoint: &str) -> ProxyRequest {
         decompress: false,
         forward_headers_on_redirect: None,
         wait_ms_max: None,
+        masker: None,
     }
 }

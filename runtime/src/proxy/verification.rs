@@ -209,5 +209,6 @@ fn request(
         decompress: true,
         forward_headers_on_redirect: None,
         wait_ms_max: None,
+        masker: None,
     })
 }

@@ -52,6 +52,9 @@ pub struct Nango {
     pub get_connection: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub get_metadata: Option<JsonObject>,
+    /// All that the environment has; none when the function does not ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub get_environment_variables: Option<Vec<Variable>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub update_metadata: Option<Value>,
     /// Before the run.
@@ -66,6 +69,13 @@ pub struct Nango {
     pub batch_update: BTreeMap<String, Vec<Value>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub batch_delete: BTreeMap<String, Vec<Value>>,
+}
+
+/// An environment variable. Its value is a secret, so that a recording's is masked: who wants another one writes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variable {
+    pub name: String,
+    pub value: String,
 }
 
 /// A `null` that is written is something else than nothing.
@@ -198,6 +208,7 @@ impl Fixture {
                     "connectionId": subject.connection_id, "provider": subject.provider,
                 })),
                 get_metadata: Some(subject.metadata.clone()),
+                get_environment_variables: variables(&recording.calls),
                 update_metadata: effects.metadata.clone(),
                 get_checkpoint: effects.checkpoint_before.as_ref().map(compare::position_value),
                 save_checkpoint: effects.checkpoint_after.as_ref().map(compare::position_value),
@@ -227,7 +238,9 @@ impl Fixture {
     }
 
     fn add(&mut self, call: &Call) {
-        const TOLD_ELSEWHERE: [&str; 10] = [
+        const TOLD_ELSEWHERE: [&str; 12] = [
+            import::VARIABLE,
+            import::VARIABLES,
             import::LOG,
             import::METADATA,
             import::SET_METADATA,
@@ -324,6 +337,16 @@ impl Fixture {
                     .calls
                     .extend(entries.iter().map(|entry| entry.call(method, path)));
             }
+        }
+        if let Some(variables) = &self.nango.get_environment_variables {
+            let pairs: Vec<_> = variables.iter().map(|it| (&it.name, &it.value)).collect();
+            recording.calls.push(Call {
+                import: import::VARIABLES.into(),
+                arguments: Value::Null,
+                result: Some(Outcome::Ok(json!(pairs))),
+                started_us: 0,
+                took_us: 0,
+            });
         }
         recording.calls.extend(self.runtime.calls.iter().map(|call| Call {
             import: call.import.clone().into(),
@@ -444,6 +467,28 @@ impl Entry {
             body,
         }
     }
+}
+
+/// The variables that a run was told, by name; none when it asked for none.
+fn variables(calls: &[Call]) -> Option<Vec<Variable>> {
+    let mut told: Option<BTreeMap<String, String>> = None;
+    for call in calls {
+        let Some(Outcome::Ok(result)) = &call.result else {
+            continue;
+        };
+        if call.import == import::VARIABLES {
+            let pairs: Vec<(String, String)> = serde_json::from_value(result.clone()).unwrap_or_default();
+            told.get_or_insert_default().extend(pairs);
+        } else if call.import == import::VARIABLE {
+            let told = told.get_or_insert_default();
+            let name = call.arguments.get("name").and_then(Value::as_str);
+            if let (Some(name), Some(value)) = (name, result.as_str()) {
+                told.insert(name.to_owned(), value.to_owned());
+            }
+        }
+    }
+    let variable = |(name, value)| Variable { name, value };
+    told.map(|told| told.into_iter().map(variable).collect())
 }
 
 impl From<ExpectedError> for RunError {

@@ -41,6 +41,9 @@ pub mod import {
     pub const TRY_ACQUIRE: &str = "locks.try-acquire";
     pub const RELEASE: &str = "locks.release";
     pub const RELEASE_ALL: &str = "locks.release-all";
+    /// Values are masked before they are told here.
+    pub const VARIABLE: &str = "environment.get";
+    pub const VARIABLES: &str = "environment.all";
     pub const REMAINING: &str = "lifecycle.remaining-ms";
     pub const STOP_REASON: &str = "lifecycle.stop-reason";
     pub const BATCH_SAVE: &str = "records.batch-save";
@@ -177,8 +180,22 @@ impl Seed {
 }
 
 impl Recording {
-    /// Changes every text in it that came from the function, its caller or an upstream: for masking secrets.
+    /// Changes every text in it that came from the function, its caller or an upstream: for masking secrets. What is JSON stays JSON,
+    /// of which only the texts are changed.
     pub fn mask(&mut self, mask_json: impl Fn(&mut Value), mask_text: impl Fn(&str) -> String) {
+        let mask_document = |text: &mut String| {
+            let masked = mask_text(text);
+            if masked == *text {
+                return;
+            }
+            *text = match serde_json::from_str::<Value>(text) {
+                Ok(mut value) => {
+                    mask_json(&mut value);
+                    value.to_string()
+                }
+                Err(_) => masked,
+            };
+        };
         for call in &mut self.calls {
             mask_json(&mut call.arguments);
             match &mut call.result {
@@ -193,9 +210,9 @@ impl Recording {
                 None => {}
             }
         }
-        self.subject.input = mask_text(&self.subject.input);
+        mask_document(&mut self.subject.input);
         if let Ok(output) = &mut self.output {
-            *output = mask_text(output);
+            mask_document(output);
         }
     }
 }

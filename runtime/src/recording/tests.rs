@@ -118,6 +118,58 @@ fn run(output: &str, records: &Value) -> Recording {
 }
 
 #[test]
+fn variables_are_in_a_fixture_as_nango_has_them() {
+    let mut ran = run("null", &json!([]));
+    let mut ask = |import: &'static str, arguments: Value, told: Value| {
+        ran.calls.push(Call {
+            import: import.into(),
+            arguments,
+            result: Some(Outcome::Ok(told)),
+            started_us: 0,
+            took_us: 0,
+        });
+    };
+    ask(import::VARIABLE, json!({"name": "B"}), json!("REDACTED"));
+    ask(import::VARIABLE, json!({"name": "C"}), Value::Null);
+    ask(
+        import::VARIABLES,
+        Value::Null,
+        json!([["A", "REDACTED"], ["B", "REDACTED"]]),
+    );
+    let text = Fixture::of(&ran).to_text();
+    let fixture = Fixture::parse(&text).unwrap();
+    let told = serde_json::to_value(&fixture.nango.get_environment_variables).unwrap();
+    let both = json!([{"name": "A", "value": "REDACTED"}, {"name": "B", "value": "REDACTED"}]);
+    assert_eq!((told, fixture.runtime.calls.len()), (both, 0));
+    let calls = fixture.recording("items", FunctionKind::Action).calls;
+    let all = calls.iter().find(|call| call.import == import::VARIABLES).unwrap();
+    assert_eq!(
+        all.result,
+        Some(Outcome::Ok(json!([["A", "REDACTED"], ["B", "REDACTED"]])))
+    );
+    let without = Fixture::of(&run("null", &json!([])));
+    assert_eq!(without.nango.get_environment_variables, None);
+}
+
+#[test]
+fn what_is_json_stays_json_when_it_is_masked() {
+    let mut recording = run(r#"{"n": 12345678, "text": "pin 12345678"}"#, &json!([]));
+    recording.subject.input = "no JSON 12345678".to_owned();
+    let mask_text = |text: &str| text.replace("12345678", "REDACTED");
+    recording.mask(
+        |value| {
+            if let Some(object) = value.as_object_mut() {
+                object.insert("n".into(), json!("REDACTED"));
+                object.insert("text".into(), json!("pin REDACTED"));
+            }
+        },
+        mask_text,
+    );
+    assert_eq!(recording.output.unwrap(), r#"{"n":"REDACTED","text":"pin REDACTED"}"#);
+    assert_eq!(recording.subject.input, "no JSON REDACTED");
+}
+
+#[test]
 fn a_fixture_of_a_run_expects_that_run() {
     let ran = run(r#"{"n":1}"#, &json!([{"id": 1, "title": "a"}]));
     let fixture = Fixture::of(&ran);

@@ -155,7 +155,10 @@ impl Runtime {
                 }
             }
             Err(error) => {
-                let keys: BTreeSet<&str> = components.iter().map(|component| component.provider_config_key).collect();
+                let keys: BTreeSet<&str> = components
+                    .iter()
+                    .map(|component| component.provider_config_key)
+                    .collect();
                 for key in keys {
                     let id = OperationId::new(started.at_ms, self.0.entropy.bytes());
                     let end = (OperationState::Failed, format!("Deploy failed: {error}"));

@@ -60,11 +60,11 @@ pub use actions::{ActionError, BackgroundOptions, IDEMPOTENCY_KEY_CHARS_MAX, RET
 pub use audit::{Noted, Reading};
 pub use caller::{Caller, Denied};
 pub use dry_run::{DryRunError, NewDryRun, Replay, ReplayError};
-pub use records::RecordsOf;
 pub use keys::{DEFAULT_ENVIRONMENT, KEYS_MAX, KEYS_RELOAD_INTERVAL_MS, KeysError, NewApiKey};
 pub use metrics::CONTENT_TYPE as METRICS_CONTENT_TYPE;
 pub use offline::{Offline, OfflineError};
 pub use proxy_call::CallOrigin;
+pub use records::RecordsOf;
 pub use start::StartError;
 pub use sync_commands::{SyncCommand, SyncCommandError};
 pub use syncs::{BASE_VARIANT, SyncStatus, Triggered};

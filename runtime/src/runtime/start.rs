@@ -243,6 +243,7 @@ impl Runtime {
             connections: connections.clone(),
             records: records.clone(),
             store: store.clone(),
+            variables: variables.clone(),
             logs: logs.clone(),
             metrics: metrics.clone(),
             clock: clock.clone(),

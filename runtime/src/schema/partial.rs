@@ -18,7 +18,10 @@ fn loosen(schema: &mut Value) {
             if keywords.get("required").is_some_and(Value::is_array) {
                 keywords.remove("required");
             }
-            if keywords.get("dependentRequired").is_some_and(|names| !is_schema_of_property(names)) {
+            if keywords
+                .get("dependentRequired")
+                .is_some_and(|names| !is_schema_of_property(names))
+            {
                 keywords.remove("dependentRequired");
             }
             if keywords.get("oneOf").is_some_and(Value::is_array)

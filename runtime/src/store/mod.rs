@@ -62,8 +62,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64};
 use sqlx::AnyPool;
 
 pub use actions::{
-    ActionEnd, ActionInserted, ActionLease, ActionQuery, ActionRetry, ActionScope, Announce, ClaimedAction, RunningActions,
-    WaitingAction,
+    ActionEnd, ActionInserted, ActionLease, ActionQuery, ActionRetry, ActionScope, Announce, ClaimedAction,
+    RunningActions, WaitingAction,
 };
 pub use connect_sessions::StoredConnectSession;
 pub use connections::{ConnectionPatch, ConnectionQuery};
@@ -72,8 +72,8 @@ pub use deletions::DeletedConnection;
 pub use deployments::NewDeployment;
 pub use error::StoreError;
 pub use log_queries::{MessageQuery, OperationQuery};
-pub use purge::{PurgeScope, Purgeable};
 pub use oauth_clients::{OAuthClientLease, StoredOAuthClient};
+pub use purge::{PurgeScope, Purgeable};
 pub use recordings::StoredRecording;
 pub use records::{PRUNE_RECORDS_MAX, Pruned, RecordKey, RecordPage, RecordWrite};
 pub use refreshes::{DueQuery, RefreshWrite, UsersOwn};

@@ -16,8 +16,8 @@ use super::query::{PathParams, Query};
 use crate::model::{Function, FunctionKind};
 use crate::runtime::Runtime;
 
-use view::VersionItem;
 pub use view::FunctionItem;
+use view::VersionItem;
 
 const LIMIT_DEFAULT: i64 = 20;
 const LIMIT_MAX: i64 = 100;

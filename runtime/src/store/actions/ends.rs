@@ -211,9 +211,7 @@ impl Store {
             let id: String = columns.get("id")?;
             let connection_key: ConnectionKey = columns.id("connection_key")?;
             let is_background = columns.get::<i64>("background")? == 1;
-            if is_background
-                && let Some(connection) = self.living_connection(transaction, &connection_key).await?
-            {
+            if is_background && let Some(connection) = self.living_connection(transaction, &connection_key).await? {
                 self.add_webhooks(transaction, &announce(&connection, &id)).await?;
             }
             ids.push(id);

@@ -50,7 +50,9 @@ impl Store {
         };
         let mut left = limit;
         while left > 0 {
-            let rows = self.prunable(&mut transaction, key, until, left.min(READ_RECORDS)).await?;
+            let rows = self
+                .prunable(&mut transaction, key, until, left.min(READ_RECORDS))
+                .await?;
             if rows.is_empty() {
                 break;
             }
@@ -77,7 +79,8 @@ impl Store {
         sql.bind(key.connection_key.as_str())
             .push(" AND model = ")
             .bind(key.model.as_str());
-        sql.push(" AND (modified_at_us, sequence) <= (").bind(until.modified_at_us);
+        sql.push(" AND (modified_at_us, sequence) <= (")
+            .bind(until.modified_at_us);
         sql.push(", ").bind(until.sequence);
         sql.push(") ORDER BY modified_at_us, sequence LIMIT ").bind(limit);
         let mut rows = Vec::new();
@@ -87,7 +90,9 @@ impl Store {
             let data: String = columns.get("data")?;
             let head: Head<'_> =
                 serde_json::from_str(&data).map_err(|source| columns.inconsistent("data", source.into()))?;
-            let id = head.id.map_or_else(|| to_json(&external_id), |id| Ok(id.get().to_owned()))?;
+            let id = head
+                .id
+                .map_or_else(|| to_json(&external_id), |id| Ok(id.get().to_owned()))?;
             rows.push((external_id, format!(r#"{{"id":{id}}}"#)));
         }
         Ok(rows)

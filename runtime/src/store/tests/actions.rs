@@ -104,7 +104,12 @@ async fn a_key_is_taken_once(store: Store) {
     );
     let claimed = claim(&store, 2).await;
     for one in &claimed {
-        assert!(store.end_action(&one.action.id, one.fence, &done(), NOBODY).await.unwrap());
+        assert!(
+            store
+                .end_action(&one.action.id, one.fence, &done(), NOBODY)
+                .await
+                .unwrap()
+        );
     }
     assert_eq!(store.forget_idempotency_keys(NOW_MS + 2).await.unwrap(), 1);
     assert!(matches!(insert(&store, &with_key(4, 4)).await, ActionInserted::New));
@@ -186,14 +191,27 @@ async fn a_stale_fence_ends_nothing(store: Store) {
     let second = claim(&store, 1).await.remove(0);
     assert_eq!((second.fence, second.action.attempts), (2, 1));
     assert_eq!(second.action.error.unwrap().message, "m\0");
-    assert!(!store.end_action(&action.id, first.fence, &done(), NOBODY).await.unwrap());
+    assert!(
+        !store
+            .end_action(&action.id, first.fence, &done(), NOBODY)
+            .await
+            .unwrap()
+    );
     assert!(!store.requeue_action(&action.id, first.fence, &retry).await.unwrap());
     let renewed = |fence| store.renew_action_lease(&action.id, fence, LEASE_MS + 1);
     assert_eq!(renewed(first.fence).await.unwrap(), ActionLease::Lost);
     assert_eq!(renewed(second.fence).await.unwrap(), ActionLease::Kept);
-    assert!(store.end_action(&action.id, second.fence, &done(), NOBODY).await.unwrap());
     assert!(
-        !store.end_action(&action.id, second.fence, &done(), NOBODY).await.unwrap(),
+        store
+            .end_action(&action.id, second.fence, &done(), NOBODY)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !store
+            .end_action(&action.id, second.fence, &done(), NOBODY)
+            .await
+            .unwrap(),
         "an end is final"
     );
     assert_eq!(state(&store, &action.id).await, (RunState::Succeeded, 1));

@@ -111,7 +111,10 @@ async fn what_is_deleted_is_found_and_written_by_nobody(store: Store) {
     assert!(store.sync(&sync.id).await.unwrap().is_none());
     assert!(store.syncs(environment, "github", None).await.unwrap().is_empty());
     let run_id = || RunId::new(NOW_MS, [9; 16]);
-    let due = store.enqueue_due_syncs(NOW_MS * 2, 10, |_, _| None, run_id).await.unwrap();
+    let due = store
+        .enqueue_due_syncs(NOW_MS * 2, 10, |_, _| None, run_id)
+        .await
+        .unwrap();
     assert_eq!(due, (0, 0));
     assert!(store.checkpoint(&key, "sync:issues:base").await.unwrap().is_none());
     let recorded = store

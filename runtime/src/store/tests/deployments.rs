@@ -28,7 +28,10 @@ async fn deploy(fixture: &Fixture, id: &str, digest: &str, names: &[&str]) -> Ve
     loop {
         let seen = seen(fixture).await;
         let seen = [(&fixture.integration.id, &seen)];
-        let deployed = fixture.store.insert_deployments(std::slice::from_ref(&deployment), &seen, &[]).await;
+        let deployed = fixture
+            .store
+            .insert_deployments(std::slice::from_ref(&deployment), &seen, &[])
+            .await;
         // None: another one was faster.
         if let Some(deployed) = deployed.unwrap() {
             return versions(&deployed[0]);
@@ -37,8 +40,15 @@ async fn deploy(fixture: &Fixture, id: &str, digest: &str, names: &[&str]) -> Ve
 }
 
 async fn seen(fixture: &Fixture) -> BTreeMap<String, String> {
-    let active = fixture.store.functions(&fixture.environment.id, Some("github")).await.unwrap();
-    active.into_iter().map(|function| (function.name, function.digest)).collect()
+    let active = fixture
+        .store
+        .functions(&fixture.environment.id, Some("github"))
+        .await
+        .unwrap();
+    active
+        .into_iter()
+        .map(|function| (function.name, function.digest))
+        .collect()
 }
 
 fn versions(functions: &[Function]) -> Vec<(String, i64)> {
@@ -153,11 +163,15 @@ async fn removed_functions_take_their_syncs_along(store: Store) {
     store.ensure_sync(&fixture.sync(&connection_key, "a")).await.unwrap();
     let removed = [(&fixture.integration.id, "a")];
     let stale = BTreeMap::new();
-    let nothing = store.insert_deployments(&[], &[(&fixture.integration.id, &stale)], &removed).await;
+    let nothing = store
+        .insert_deployments(&[], &[(&fixture.integration.id, &stale)], &removed)
+        .await;
     assert!(nothing.unwrap().is_none(), "something else was seen");
     assert_eq!(seen(&fixture).await.len(), 2);
     let now = seen(&fixture).await;
-    let done = store.insert_deployments(&[], &[(&fixture.integration.id, &now)], &removed).await;
+    let done = store
+        .insert_deployments(&[], &[(&fixture.integration.id, &now)], &removed)
+        .await;
     assert!(done.unwrap().is_some());
     assert_eq!(seen(&fixture).await.into_keys().collect::<Vec<_>>(), ["b"]);
     let syncs = store.syncs(&fixture.environment.id, "github", None).await.unwrap();

@@ -85,7 +85,13 @@ async fn pages_keep_to_their_bytes(store: Store) {
     let fixture = Fixture::new(&store).await;
     let key = model(&fixture, "Issue").await;
     let large = format!(r#"{{"id":"1","text":"{}"}}"#, "x".repeat(1_000));
-    save(&store, &key, &[("1", &large), ("2", &large), ("3", &large), ("4", "{}")], NOW_US).await;
+    save(
+        &store,
+        &key,
+        &[("1", &large), ("2", &large), ("3", &large), ("4", "{}")],
+        NOW_US,
+    )
+    .await;
     let filter = |bytes_max, cursor| RecordFilter {
         bytes_max,
         cursor,
@@ -123,7 +129,10 @@ async fn pruning_empties_payloads_and_keeps_changes_apart(store: Store) {
 
     let after = store.records(&key, &page(100)).await.unwrap().records;
     let payloads: Vec<&str> = after.iter().map(|record| record.data.get()).collect();
-    assert_eq!(payloads, [r#"{"id":1}"#, r#"{"id":"2"}"#, r#"{"id":"3"}"#, r#"{"id":"4"}"#]);
+    assert_eq!(
+        payloads,
+        [r#"{"id":1}"#, r#"{"id":"2"}"#, r#"{"id":"3"}"#, r#"{"id":"4"}"#]
+    );
     let pruned: Vec<bool> = after.iter().map(|record| record.pruned_at_us.is_some()).collect();
     assert_eq!(pruned, [true, true, true, false]);
     let cursors = |records: &[Record]| records.iter().map(|record| record.cursor.clone()).collect::<Vec<_>>();

@@ -51,8 +51,15 @@ async fn deployed(fixture: &Fixture, functions: &[&str]) {
         functions: &manifests,
         now_ms: NOW_MS,
     };
-    let active = fixture.store.functions(&fixture.environment.id, Some("github")).await.unwrap();
-    let seen = active.into_iter().map(|function| (function.name, function.digest)).collect();
+    let active = fixture
+        .store
+        .functions(&fixture.environment.id, Some("github"))
+        .await
+        .unwrap();
+    let seen = active
+        .into_iter()
+        .map(|function| (function.name, function.digest))
+        .collect();
     let seen = [(&fixture.integration.id, &seen)];
     let deployed = fixture.store.insert_deployments(&[deployment], &seen, &[]).await;
     assert!(deployed.unwrap().is_some());
@@ -233,7 +240,12 @@ async fn a_clock_that_moves_loses_and_doubles_nothing(store: Store) {
     let slot = due(&store, &sync.id).await.unwrap();
     for claimed in store.claim_sync_runs(now_ms, now_ms + 30_000, 256).await.unwrap() {
         let retry = Retry::FailedRetryAt(now_ms + 1);
-        assert!(store.finish_sync_run(&claimed.run, claimed.fence, retry, &[]).await.is_ok());
+        assert!(
+            store
+                .finish_sync_run(&claimed.run, claimed.fence, retry, &[])
+                .await
+                .is_ok()
+        );
     }
     let failed = store.sync(&sync.id).await.unwrap().unwrap();
     assert_eq!((failed.failures, failed.next_due_at_ms), (1, Some(now_ms + 1)));

@@ -176,7 +176,12 @@ async fn an_announcement_is_written_with_what_it_announces(store: Store) {
             .unwrap()
     );
     let webhooks = [webhook("whk_4", "c", URL), webhook("whk_5", "c", URL)];
-    assert!(store.finish_sync_run(&run, taken[0].fence, Retry::Succeeded, &webhooks).await.unwrap());
+    assert!(
+        store
+            .finish_sync_run(&run, taken[0].fence, Retry::Succeeded, &webhooks)
+            .await
+            .unwrap()
+    );
     assert_eq!(
         store
             .webhooks(&fixture.environment.id, &list(None))

@@ -4,6 +4,7 @@ mod bodies;
 mod bounds;
 mod calls;
 mod checkpoints;
+mod environment;
 mod lists;
 mod requests;
 mod syncs;
@@ -14,6 +15,7 @@ use bodies::{send_body, transfer};
 use bounds::{bounded_output, bounded_records};
 use calls::{call, call_sync, call_through, lock, nothing, rest, until_told};
 use checkpoints::{big_checkpoint, checkpoint};
+use environment::variables;
 use lists::{list, list_items};
 use requests::{fetch, fetch_many, http_error, repeat, start_wait};
 use syncs::{bad_record, items, pages, patient_items};
@@ -135,4 +137,5 @@ nango_guest_sdk::functions!(
     rest,
     until_told,
     nothing,
+    variables,
 );
