@@ -3,14 +3,19 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::record::Record;
 use super::{Connect, CreateError};
 use crate::connections::{ConnectionsError, NewConnection, Target, check_typed, complete_config};
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, CredentialsType};
 use crate::model::{ConnectSession, Connection, EnvironmentId, JsonObject};
 use crate::oauth::DISCOVERED_FIELDS;
 use crate::provider::Provider;
 use crate::webhooks::AuthOperation;
+
+/// A field of the credentials of AWS, and the setting of a session that it is made of.
+const EXTERNAL_ID: &str = "external_id";
 
 /// In whose name a connection is made.
 #[derive(Debug)]
@@ -127,6 +132,7 @@ impl Connect {
         if given.connection_id.is_some() {
             return Err(CreateError::IdGiven);
         }
+        refuse_external_id(&given)?;
         let connections = &self.0.connections;
         let integration = connections.integration(&session.environment_id, unique_key).await?;
         let unknown_provider = || ConnectionsError::UnknownProvider {
@@ -148,6 +154,8 @@ impl Connect {
             end_user: session.end_user.clone(),
             webhook_url_override: session.webhook_url_override.clone(),
         };
+        let decided = session.defaults_of(&new.provider_config_key).connection_config;
+        keep_external_id(&mut new.credentials, &decided, replaced.as_deref());
         if let Some(replaced) = replaced {
             let connection = &replaced.connection;
             new.connection_id = Some(connection.connection_id.clone());
@@ -178,6 +186,34 @@ impl Connect {
             }),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// The external id of a role of AWS is what keeps a customer from naming the role of another, so no browser says it.
+fn refuse_external_id(given: &NewConnection) -> Result<(), ConnectionsError> {
+    if given.credentials.get("type").and_then(Value::as_str) != Some(CredentialsType::AwsSigV4.name()) {
+        return Ok(());
+    }
+    let in_credentials = given.credentials.get(EXTERNAL_ID).is_some_and(|id| !id.is_null());
+    let field = match (in_credentials, given.connection_config.contains_key(EXTERNAL_ID)) {
+        (true, _) => "credentials.external_id",
+        (false, true) => "connection_config.external_id",
+        (false, false) => return Ok(()),
+    };
+    let message = "is not the browser's to give; the back end gives it with the connect session, as `external_id` of the \
+                   integration's `connection_config` in `integrations_config_defaults`, or imports the connection";
+    Err(ConnectionsError::invalid(field, message))
+}
+
+/// The external id that the session says, or that the connection had.
+fn keep_external_id(credentials: &mut Value, decided: &JsonObject, replaced: Option<&Target>) {
+    let had = replaced.and_then(|target| match &target.credentials {
+        Credentials::AwsSigV4(aws) => aws.external_id.clone().map(Value::String),
+        _ => None,
+    });
+    let is_aws = credentials.get("type").and_then(Value::as_str) == Some(CredentialsType::AwsSigV4.name());
+    if let (true, Some(id), Value::Object(fields)) = (is_aws, decided.get(EXTERNAL_ID).cloned().or(had), credentials) {
+        fields.insert(EXTERNAL_ID.to_owned(), id);
     }
 }
 

@@ -8,6 +8,7 @@ mod deletion;
 mod error;
 mod fields;
 mod freshness;
+mod identity;
 mod import;
 mod input;
 mod integrations;

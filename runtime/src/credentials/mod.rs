@@ -1,6 +1,7 @@
 //! Credentials by type, and the type that keeps secrets out of logs. Pure: parsing, showing, looking up. It does not
 //! encrypt (see `encryption`) and does not decide how a request is authenticated (see `proxy`).
 
+mod client_identity;
 mod fields;
 mod json;
 mod lookup;
@@ -12,6 +13,7 @@ mod secret;
 #[cfg(test)]
 mod tests;
 
+pub use client_identity::{ClientIdentity, IdentityError, IdentityHash};
 pub use fields::{CLIENT_CHARS_MAX, CredentialsError, KEY_CHARS_MAX, PEM_CHARS_MAX, TOKEN_CHARS_MAX};
 pub use lookup::lookup;
 pub use mode::CredentialsType;

@@ -5,6 +5,20 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::Secret;
 
+/// The bytes of all blocks with that label, in their order; none when one of them is no base64. As forgiving as [`pem_der`].
+pub(super) fn pem_blocks(pem: &str, label: &str) -> Option<Vec<Vec<u8>>> {
+    let unescaped = Secret::new(pem.replace("\\n", "\n"));
+    let begin = format!("-----BEGIN {label}-----");
+    let blocks = unescaped.expose().split(begin.as_str()).skip(1);
+    blocks
+        .map(|block| {
+            let body = block.split_once("-----END ")?.0;
+            let packed: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+            STANDARD.decode(packed).ok()
+        })
+        .collect()
+}
+
 /// The bytes of the first block of a PEM text; none when there is no block. Line ends that were lost, or are written as `\n`,
 /// do not matter.
 #[must_use]

@@ -4,10 +4,12 @@
 //! `Base-Url-Override` may name is decided in the proxy.
 
 mod resolve;
+#[cfg(test)]
+pub(crate) mod testing;
 mod tls;
 
 pub use resolve::Resolve;
-pub use tls::tls_config;
+pub use tls::{tls_config, tls_config_of};
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -53,6 +55,9 @@ const DENIED_V6: &[(Ipv6Net, &str)] = &[
     (v6([0xfec0, 0, 0, 0], 10), "a private"),
     (v6([0xff00, 0, 0, 0], 8), "a multicast"),
 ];
+
+/// For how many client certificates clients are kept; one that was used long ago is made anew.
+pub const IDENTITIES_MAX: usize = 64;
 
 const fn v4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> Ipv4Net {
     Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix)

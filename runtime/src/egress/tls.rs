@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rustls::client::Resumption;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_platform_verifier::BuilderVerifierExt;
 
 /// TLS with the root certificates of the machine. Without any, http still works and every https request fails: a machine
@@ -24,4 +26,14 @@ pub fn tls_config() -> Result<rustls::ClientConfig, rustls::Error> {
                 .with_no_client_auth())
         }
     }
+}
+
+/// The same for a client that shows a certificate where a server asks for one. Servers are verified as before. Sessions are not shared
+/// with other clients: a session that is resumed is that of who began it.
+#[must_use]
+pub fn tls_config_of(config: &rustls::ClientConfig, identity: Arc<CertifiedKey>) -> rustls::ClientConfig {
+    let mut config = config.clone();
+    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(identity));
+    config.resumption = Resumption::default();
+    config
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
+use quick_cache::sync::Cache;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use serde_json::Value;
 use url::{Host, form_urlencoded};
@@ -14,8 +15,10 @@ use url::{Host, form_urlencoded};
 use super::RefreshError;
 use super::answer::refusal;
 use super::request::TokenRequest;
-use crate::credentials::Secret;
-use crate::egress::{EgressDenied, EgressPolicy, EgressResolver, ResolveError, tls_config};
+use crate::credentials::{ClientIdentity, IdentityHash, Secret};
+use crate::egress::{
+    EgressDenied, EgressPolicy, EgressResolver, IDENTITIES_MAX, ResolveError, tls_config, tls_config_of,
+};
 use crate::model::JsonObject;
 
 /// From the first attempt to connect to the last byte of the answer. Much shorter than a lease.
@@ -52,29 +55,51 @@ pub(super) struct RawAnswer {
 
 pub(super) struct TokenClient {
     http: reqwest::Client,
+    /// For those who show a certificate: connections are theirs alone.
+    identified: Cache<IdentityHash, reqwest::Client>,
+    tls: rustls::ClientConfig,
     policy: Arc<EgressPolicy>,
 }
 
 impl TokenClient {
     pub(super) fn new(egress_allow: Vec<ipnet::IpNet>) -> Result<Self, SetupError> {
+        Self::with_tls(tls_config()?, egress_allow)
+    }
+
+    fn with_tls(tls: rustls::ClientConfig, egress_allow: Vec<ipnet::IpNet>) -> Result<Self, SetupError> {
         let policy = Arc::new(EgressPolicy::public(egress_allow));
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls_config()?)
-            .dns_resolver(Arc::new(Resolver(EgressResolver {
-                policy: policy.clone(),
-                resolve: crate::egress::Resolve::system(),
-            })))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(Duration::from_millis(CONNECT_TIMEOUT_MS))
-            .build()?;
-        Ok(Self { http, policy })
+        Ok(Self {
+            http: http_client(tls.clone(), &policy)?,
+            identified: Cache::new(IDENTITIES_MAX),
+            tls,
+            policy,
+        })
+    }
+
+    /// The client that shows this certificate, or none.
+    fn http(&self, identity: Option<ClientIdentity<'_>>) -> Result<reqwest::Client, RefreshError> {
+        let Some(identity) = identity else {
+            return Ok(self.http.clone());
+        };
+        self.identified.get_or_insert_with(&identity.hash(), || {
+            let tls = tls_config_of(&self.tls, identity.certified()?);
+            http_client(tls, &self.policy).map_err(|source| RefreshError::Client(Box::new(source)))
+        })
     }
 
     /// Gives a successful answer that is an object, or a form that says it is one: some older endpoints know nothing else.
     pub(super) async fn send(&self, request: TokenRequest) -> Result<Answer, RefreshError> {
+        self.send_as(None, request).await
+    }
+
+    /// As [`TokenClient::send`], of a client that shows this certificate.
+    pub(super) async fn send_as(
+        &self,
+        identity: Option<ClientIdentity<'_>>,
+        request: TokenRequest,
+    ) -> Result<Answer, RefreshError> {
         let host = request.url.host_str().unwrap_or_default().to_owned();
-        let (body, headers) = self.send_for_bytes(request).await?;
+        let (body, headers) = read(self.send_raw_as(identity, request).await?)?;
         let object = match serde_json::from_slice(body.expose()) {
             Ok(Value::Object(object)) => Some(object),
             Ok(_) => None,
@@ -101,26 +126,26 @@ impl TokenClient {
     }
 
     async fn send_for_bytes(&self, request: TokenRequest) -> Result<(Secret<Vec<u8>>, HeaderMap), RefreshError> {
-        let answer = self.send_raw(request).await?;
-        if answer.status.is_success() {
-            return Ok((answer.body, answer.headers));
-        }
-        let object = match serde_json::from_slice(answer.body.expose()) {
-            Ok(Value::Object(object)) => Some(object),
-            Ok(_) => None,
-            Err(_) => form(answer.body.expose()),
-        };
-        Err(refused(answer.host, answer.status, object.map(Secret::new).as_ref()))
+        read(self.send_raw(request).await?)
     }
 
     /// Gives the answer with its status, whatever it is; not one that leads elsewhere.
     pub(super) async fn send_raw(&self, request: TokenRequest) -> Result<RawAnswer, RefreshError> {
+        self.send_raw_as(None, request).await
+    }
+
+    async fn send_raw_as(
+        &self,
+        identity: Option<ClientIdentity<'_>>,
+        request: TokenRequest,
+    ) -> Result<RawAnswer, RefreshError> {
+        let http = self.http(identity)?;
         let host = request.url.host_str().unwrap_or_default().to_owned();
         let limits = Limits {
             timeout_ms: TOKEN_TIMEOUT_MS,
             bytes_max: Some(TOKEN_ANSWER_BYTES_MAX),
         };
-        let answer = self.fetch(request, limits).await;
+        let answer = self.fetch_by(&http, request, limits).await;
         let answer = answer.map_err(|error| of_token_endpoint(error, &host))?;
         if answer.status.is_redirection() {
             return Err(RefreshError::Redirect { host });
@@ -140,6 +165,15 @@ impl TokenClient {
 
     /// Gives whatever is answered; redirects are answers. It may hold secrets.
     pub(super) async fn fetch(&self, request: TokenRequest, limits: Limits) -> Result<Fetched, FetchError> {
+        self.fetch_by(&self.http, request, limits).await
+    }
+
+    async fn fetch_by(
+        &self,
+        http: &reqwest::Client,
+        request: TokenRequest,
+        limits: Limits,
+    ) -> Result<Fetched, FetchError> {
         let host = request.url.host_str().unwrap_or_default();
         // An address is not resolved, so nobody else would look at it.
         let address = match request.url.host() {
@@ -151,8 +185,7 @@ impl TokenClient {
             self.policy.check(host, address).map_err(FetchError::EgressDenied)?;
         }
         let classify = |error| classify(error, limits.timeout_ms);
-        let sent = self
-            .http
+        let sent = http
             .request(request.method, request.url)
             .headers(request.headers)
             .body(request.body.expose().clone())
@@ -177,6 +210,32 @@ impl TokenClient {
             body: Secret::new(body),
         })
     }
+}
+
+fn http_client(tls: rustls::ClientConfig, policy: &Arc<EgressPolicy>) -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .dns_resolver(Arc::new(Resolver(EgressResolver {
+            policy: policy.clone(),
+            resolve: crate::egress::Resolve::system(),
+        })))
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .connect_timeout(Duration::from_millis(CONNECT_TIMEOUT_MS))
+        .build()
+}
+
+/// Body and headers of a successful answer.
+fn read(answer: RawAnswer) -> Result<(Secret<Vec<u8>>, HeaderMap), RefreshError> {
+    if answer.status.is_success() {
+        return Ok((answer.body, answer.headers));
+    }
+    let object = match serde_json::from_slice(answer.body.expose()) {
+        Ok(Value::Object(object)) => Some(object),
+        Ok(_) => None,
+        Err(_) => form(answer.body.expose()),
+    };
+    Err(refused(answer.host, answer.status, object.map(Secret::new).as_ref()))
 }
 
 /// How long one request may take, and how much of the answer is read; of the body nothing when none.
@@ -280,3 +339,6 @@ impl Resolve for Resolver {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::jwt::JwtError;
 use crate::connections::{ConnectionsError, Target};
-use crate::credentials::{CredentialsError, CredentialsType};
+use crate::credentials::{CredentialsError, CredentialsType, IdentityError};
 use crate::egress::EgressDenied;
 use crate::provider::template::TemplateError;
 use crate::store::StoreError;
@@ -57,6 +57,10 @@ pub enum RefreshError {
         #[source]
         source: JwtError,
     },
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("no HTTP client for the client certificate can be set up")]
+    Client(#[source] Box<reqwest::Error>),
     #[error(transparent)]
     EgressDenied(EgressDenied),
     #[error("the token endpoint at {host:?} did not answer within {timeout_ms} ms")]
@@ -205,6 +209,8 @@ impl NoCredentials {
             | RefreshError::NoAwsKeys { .. }
             | RefreshError::NotXml { .. }
             | RefreshError::Jwt { .. }
+            | RefreshError::Identity(_)
+            | RefreshError::Client(_)
             | RefreshError::EgressDenied(_)
             | RefreshError::Timeout { .. }
             | RefreshError::Network { .. }

@@ -78,7 +78,8 @@ async fn by_oauth2(
     target: &Target,
     moment: Moment,
 ) -> Result<Credentials, RefreshError> {
-    let answer = client.send(request::build(target, moment)?).await?;
+    let identity = target.client_identity()?;
+    let answer = client.send_as(identity, request::build(target, moment)?).await?;
     answer::credentials(target, answer.object, parts.clock.now_ms())
 }
 

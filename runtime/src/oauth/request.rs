@@ -87,14 +87,7 @@ pub(super) fn build(target: &Target, moment: Moment) -> Result<TokenRequest, Ref
             parameters.insert("refresh_token".to_owned(), refresh_token.expose().as_str().into());
             request(values, url, parameters, client)
         }
-        Credentials::OAuth2Cc {
-            client,
-            client_certificate,
-            ..
-        } => {
-            if client_certificate.is_some() || is_set(entry, "require_client_certificate") {
-                return Err(unsupported(target, "a client certificate"));
-            }
+        Credentials::OAuth2Cc { client, .. } => {
             let mut parameters = Map::new();
             parameters.insert("grant_type".to_owned(), "client_credentials".into());
             if let Some(scopes) = lookup(&target.connection_config, "oauth_scopes").filter(|scopes| !scopes.is_empty())
@@ -277,10 +270,6 @@ pub(super) fn form(parameters: &JsonObject) -> String {
 
 pub(super) fn form_encoded(value: &str) -> String {
     form_urlencoded::byte_serialize(value.as_bytes()).collect()
-}
-
-fn is_set(entry: &Value, flag: &str) -> bool {
-    entry.get(flag).and_then(Value::as_bool).unwrap_or(false)
 }
 
 pub(super) fn unsupported(target: &Target, what: &str) -> RefreshError {

@@ -207,6 +207,8 @@ impl<'a> Call<'a> {
         let mut method = self.request.method.clone();
         let mut send_body = true;
         let mut may_resend = true;
+        let identity = target.client_identity()?;
+        let home = trail.built.url.host().to_owned();
         loop {
             let progress = Progress::default();
             let body = if let Some(bytes) = trail.built.body.clone().filter(|_| send_body) {
@@ -228,7 +230,11 @@ impl<'a> Call<'a> {
             *request.uri_mut() = built.url.uri.clone();
             *request.headers_mut() = built.headers.clone();
             let client = &self.shared.client;
-            let answer = client.send(&built.url, built.reach, request, &progress, deadline).await;
+            // Where a redirect leads to another host, nobody is told who asks.
+            let shown = identity.filter(|_| built.url.host() == home);
+            let answer = client
+                .send(&built.url, built.reach, shown, request, &progress, deadline)
+                .await;
             let replayable = !send_body || self.body.is_replayable();
             let (parts, body) = match answer {
                 Ok(answer) => answer.into_parts(),
@@ -352,6 +358,7 @@ fn failure(error: &ProxyError) -> Outcome<'static> {
         ProxyError::Timeout { .. } | ProxyError::Reset { .. } => Outcome::MaybeSent,
         ProxyError::Connections(_)
         | ProxyError::NoCredentials { .. }
+        | ProxyError::Identity(_)
         | ProxyError::MissingApiUrl { .. }
         | ProxyError::UnsupportedAuth { .. }
         | ProxyError::MissingValue { .. }

@@ -16,6 +16,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use quick_cache::sync::Cache;
 use thread_local::ThreadLocal;
 use tokio::net::TcpStream;
 
@@ -25,7 +26,8 @@ use super::error::{BoxError, Phase, ProxyError};
 use super::url::UpstreamUrl;
 use super::{ProxyOptions, Resolve};
 use crate::clock::Clock;
-use crate::egress::{EgressPolicy, EgressResolver, ResolveError, tls_config};
+use crate::credentials::{ClientIdentity, IdentityHash};
+use crate::egress::{EgressPolicy, EgressResolver, IDENTITIES_MAX, ResolveError, tls_config, tls_config_of};
 
 /// Connections kept open to one host by one thread while nobody uses them.
 const IDLE_CONNECTIONS_MAX: usize = 128;
@@ -37,7 +39,7 @@ const TCP_KEEPALIVE_MS: u64 = 60_000;
 /// handing a request to a connection of another thread, and its answer back, costs two wake-ups.
 pub(super) struct HttpClient {
     pools: ThreadLocal<Pools>,
-    tls: rustls::ClientConfig,
+    pub(super) tls: rustls::ClientConfig,
     public: Arc<EgressPolicy>,
     allowed: Arc<EgressPolicy>,
     clock: Clock,
@@ -46,12 +48,20 @@ pub(super) struct HttpClient {
     first_byte_timeout_ms: u64,
 }
 
-/// One pool for public hosts, one for hosts that must lie within `egress_allow`.
+/// One pool for public hosts, one for hosts that must lie within `egress_allow`; and two more for each client that shows a certificate:
+/// a connection is that of whose certificate was shown on it.
 struct Pools {
+    own: Pair,
+    identified: Cache<IdentityHash, Pair>,
+}
+
+#[derive(Clone)]
+struct Pair {
     public: Pool,
     allowed: Pool,
 }
 
+#[derive(Clone)]
 struct Pool {
     client: Client<TimedConnector, UpstreamBody>,
     policy: Arc<EgressPolicy>,
@@ -71,12 +81,26 @@ impl HttpClient {
         })
     }
 
-    fn pool(&self, policy: &Arc<EgressPolicy>) -> Pool {
+    fn pools(&self) -> Pools {
+        Pools {
+            own: self.pair(&self.tls),
+            identified: Cache::new(IDENTITIES_MAX),
+        }
+    }
+
+    fn pair(&self, tls: &rustls::ClientConfig) -> Pair {
+        Pair {
+            public: self.pool(tls, &self.public),
+            allowed: self.pool(tls, &self.allowed),
+        }
+    }
+
+    fn pool(&self, tls: &rustls::ClientConfig, policy: &Arc<EgressPolicy>) -> Pool {
         let resolver = EgressResolver {
             policy: policy.clone(),
             resolve: self.resolve.clone(),
         };
-        let connector = TimedConnector::new(&self.tls, resolver, self.connect_timeout_ms, self.clock.clone());
+        let connector = TimedConnector::new(tls, resolver, self.connect_timeout_ms, self.clock.clone());
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_millis(IDLE_CONNECTION_MS))
@@ -95,17 +119,26 @@ impl HttpClient {
         &self,
         url: &UpstreamUrl,
         reach: Reach,
+        identity: Option<ClientIdentity<'_>>,
         request: Request<UpstreamBody>,
         progress: &Progress,
         deadline: Deadline,
     ) -> Result<Response<Incoming>, ProxyError> {
-        let pools = self.pools.get_or(|| Pools {
-            public: self.pool(&self.public),
-            allowed: self.pool(&self.allowed),
-        });
+        let pools = self.pools.get_or(|| self.pools());
+        let identified;
+        let pair = match identity {
+            None => &pools.own,
+            Some(identity) => {
+                identified = pools.identified.get_or_insert_with(&identity.hash(), || {
+                    let tls = tls_config_of(&self.tls, identity.certified()?);
+                    Ok::<_, ProxyError>(self.pair(&tls))
+                })?;
+                &identified
+            }
+        };
         let pool = match reach {
-            Reach::Public => &pools.public,
-            Reach::AllowedOnly => &pools.allowed,
+            Reach::Public => &pair.public,
+            Reach::AllowedOnly => &pair.allowed,
         };
         if let Some(address) = url.address {
             pool.policy

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::io;
 
 use crate::connections::ConnectionsError;
+use crate::credentials::IdentityError;
 use crate::egress::EgressDenied;
 use crate::oauth::{NoCredentials, OAuthError};
 use crate::provider::template::TemplateError;
@@ -44,6 +45,8 @@ pub enum ProxyError {
         connection_id: String,
         reason: NoCredentials,
     },
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     #[error("the provider {provider:?} has no base URL; give one with `Base-Url-Override` or in the integration")]
     MissingApiUrl { provider: String },
     #[error("connections of the provider {provider:?} cannot be used yet: its auth mode is not supported")]
@@ -165,6 +168,8 @@ impl ProxyError {
         match self {
             Self::Connections(error) => connections_code(error),
             Self::NoCredentials { reason, .. } => reason.code(),
+            // (Nango compatibility.)
+            Self::Identity(_) => "invalid_certificate_or_key_format",
             Self::MissingApiUrl { .. } => "missing_api_url",
             Self::UnsupportedAuth { .. } => "unsupported_auth",
             Self::MissingValue { .. } => "missing_template_value",
@@ -235,6 +240,7 @@ impl ProxyError {
             Self::TooManyRedirects { .. } => Some("ERR_FR_TOO_MANY_REDIRECTS"),
             Self::Connections(_)
             | Self::NoCredentials { .. }
+            | Self::Identity(_)
             | Self::MissingApiUrl { .. }
             | Self::UnsupportedAuth { .. }
             | Self::MissingValue { .. }

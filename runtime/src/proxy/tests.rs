@@ -19,6 +19,7 @@ use crate::connections::Target;
 use crate::metrics::Metrics;
 use crate::model::{ExecutionContext, Level, Message};
 
+mod identity;
 mod rebinding;
 mod redirects;
 

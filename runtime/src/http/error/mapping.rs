@@ -417,7 +417,8 @@ impl From<ProxyError> for ApiError {
             }
             ProxyError::Connections(error) => error.into(),
             ProxyError::NoCredentials { reason, .. } => no_credentials(&reason, code, message),
-            ProxyError::MissingApiUrl { .. }
+            ProxyError::Identity(_)
+            | ProxyError::MissingApiUrl { .. }
             | ProxyError::UnsupportedAuth { .. }
             | ProxyError::MissingValue { .. }
             | ProxyError::UnusableValue { .. }

@@ -104,15 +104,6 @@ impl ApiError {
         )
     }
 
-    /// Something of Nango's API that this version does not do. Refused, because to ignore it would surprise.
-    pub fn not_implemented(what: &str) -> Self {
-        Self::new(
-            StatusCode::NOT_IMPLEMENTED,
-            "not_implemented",
-            format!("{what} is not supported by this version of nango-runtime; send the request without it"),
-        )
-    }
-
     pub fn network(failure: NetworkFailure) -> Self {
         Self {
             status: StatusCode::INTERNAL_SERVER_ERROR,

@@ -20,6 +20,14 @@ impl Values for Sample {
             "connectionConfig.accounts-server" => "https://accounts.example.eu",
             "evil" => "${apiKey} || x ${base64(y)}",
             "spaced" => "a b/c",
+            "place" => "acme.example.com/main/a b/",
+            "path" => "/main",
+            "slashes" => "//evil.test/x",
+            "schemed" => "https://evil.test/x",
+            "user" => "acme.test/x@evil.test",
+            "query" => "acme.test/x?y",
+            "backslash" => "acme.test/x\\y",
+            "fragment" => "acme.test#/x",
             _ => return None,
         };
         Some(Cow::Borrowed(value))
@@ -132,13 +140,39 @@ fn values_in_urls_are_encoded_by_place() {
     ] {
         assert_eq!(url(template).as_deref(), Ok(expected), "{template}");
     }
-    assert_eq!(
-        url("https://${spaced}.h.test"),
-        Err(TemplateError::NotInHost {
-            name: "spaced".to_owned(),
-            character: '/'
-        })
-    );
+}
+
+#[test]
+fn a_value_may_bring_a_path_where_nothing_of_the_host_follows() {
+    for (template, expected) in [
+        ("https://${place}", "https://acme.example.com/main/a%20b/"),
+        (
+            "https://${place}/oauth/token",
+            "https://acme.example.com/main/a%20b/oauth/token",
+        ),
+        ("https://${place}?x=1", "https://acme.example.com/main/a%20b?x=1"),
+        ("https://h.test${path}", "https://h.test/main"),
+        ("https://h.test:${path}/x", "https://h.test:/main/x"),
+    ] {
+        assert_eq!(url(template).as_deref(), Ok(expected), "{template}");
+    }
+    for (template, name, character) in [
+        ("https://${spaced}.h.test", "spaced", '/'),
+        ("https://${place}:443/x", "place", '/'),
+        ("https://${path}", "path", '/'),
+        ("https://${slashes}/x", "slashes", '/'),
+        ("https://${schemed}/x", "schemed", ':'),
+        ("https://${user}/x", "user", '@'),
+        ("https://${query}/x", "query", '?'),
+        ("https://${backslash}", "backslash", '\\'),
+        ("https://${fragment}", "fragment", '#'),
+    ] {
+        let refusal = TemplateError::NotInHost {
+            name: name.to_owned(),
+            character,
+        };
+        assert_eq!(url(template), Err(refusal), "{template}");
+    }
 }
 
 #[test]

@@ -9,6 +9,9 @@ use super::{Part, Template, TemplateError, Values, render};
 /// All but RFC 3986's unreserved characters.
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// A path that a value brings along: its segments stay apart.
+const PATH: &AsciiSet = &COMPONENT.remove(b'/');
+
 /// A template of a base URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UrlTemplate {
@@ -43,8 +46,8 @@ impl UrlTemplate {
     }
 
     /// The URL of the first alternative all of whose values are there. In the path and the query values are
-    /// percent-encoded; in the authority they stay as they are and may not hold what would end it; a value that brings the
-    /// scheme along stays as it is.
+    /// percent-encoded; in the authority they stay as they are and may not hold what would end it, unless nothing of the
+    /// template's own follows there: such a value may bring a path. A value that brings the scheme along stays as it is.
     pub fn render<'a>(&'a self, values: &'a dyn Values) -> Result<Cow<'a, str>, TemplateError> {
         render::first(&self.template, |index, parts| {
             let layout = self.layouts.get(index).copied().unwrap_or(Layout {
@@ -72,10 +75,31 @@ impl UrlTemplate {
                 Part::Text(_) => url.push_str(&value),
                 _ if index >= layout.path_from => url.extend(utf8_percent_encode(&value, COMPONENT)),
                 _ if !layout.has_scheme && index == 0 => url.push_str(&value),
+                _ if layout.ends_authority(index, parts) => {
+                    let is_all_of_it = url.ends_with("://");
+                    let keeps_slash = index + 1 == parts.len();
+                    let (host, path) = host_and_path(part, &value, is_all_of_it)?;
+                    url.push_str(host);
+                    let path = if keeps_slash { path } else { path.trim_end_matches('/') };
+                    url.extend(utf8_percent_encode(path, PATH));
+                }
                 _ => url.push_str(within_host(part, &value)?),
             }
         }
         Ok(Cow::Owned(url))
+    }
+}
+
+impl Layout {
+    /// Whether the authority is over behind that part: the template goes on with a path or a query, or not at all.
+    fn ends_authority(self, index: usize, parts: &[Part]) -> bool {
+        let next = index + 1;
+        next == self.path_from
+            && match parts.get(next) {
+                None => true,
+                Some(Part::Text(text)) => text.starts_with(['/', '?']),
+                Some(_) => false,
+            }
     }
 }
 
@@ -110,12 +134,38 @@ fn layout(parts: &[Part]) -> Layout {
 fn within_host<'v>(part: &Part, value: &'v str) -> Result<&'v str, TemplateError> {
     match value.chars().find(|c| matches!(c, '/' | '?' | '#' | '\\' | '@')) {
         None => Ok(value),
-        Some(character) => Err(TemplateError::NotInHost {
-            name: match part {
-                Part::Name(name) => name.to_string(),
-                Part::Text(_) | Part::Now(_) | Part::Random | Part::Call(..) => "a function".to_owned(),
-            },
-            character,
-        }),
+        Some(character) => Err(not_in_host(part, character)),
+    }
+}
+
+/// `acme.example.com/main` as host and path. It holds no user, no query and no scheme of its own.
+fn host_and_path<'v>(
+    part: &Part,
+    value: &'v str,
+    is_whole_authority: bool,
+) -> Result<(&'v str, &'v str), TemplateError> {
+    let (host, path) = value.split_at(value.find('/').unwrap_or(value.len()));
+    // `https:///x` is read as the host `x`.
+    if host.is_empty() && is_whole_authority && !path.is_empty() {
+        return Err(not_in_host(part, '/'));
+    }
+    // A scheme: `https://x`.
+    if host.ends_with(':') && path.starts_with("//") {
+        return Err(not_in_host(part, ':'));
+    }
+    within_host(part, host)?;
+    match path.chars().find(|c| matches!(c, '?' | '#' | '\\' | '@')) {
+        None => Ok((host, path)),
+        Some(character) => Err(not_in_host(part, character)),
+    }
+}
+
+fn not_in_host(part: &Part, character: char) -> TemplateError {
+    TemplateError::NotInHost {
+        name: match part {
+            Part::Name(name) => name.to_string(),
+            Part::Text(_) | Part::Now(_) | Part::Random | Part::Call(..) => "a function".to_owned(),
+        },
+        character,
     }
 }
