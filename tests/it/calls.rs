@@ -43,7 +43,11 @@ async fn functions_call_functions() {
         .trigger_action(INTEGRATION, CONNECTION, "call-sync", json!({"sync": "items"}))
         .await
         .ok();
-    let ended = |status: &Value| ["SUCCESS", "ERROR"].map(Value::from).contains(&status["latestExecutionStatus"]);
+    let ended = |status: &Value| {
+        ["SUCCESS", "ERROR"]
+            .map(Value::from)
+            .contains(&status["latestExecutionStatus"])
+    };
     client.wait_for_sync(INTEGRATION, CONNECTION, "items", ended).await;
 }
 

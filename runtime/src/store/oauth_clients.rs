@@ -54,10 +54,11 @@ impl Store {
         now_ms: i64,
         until_ms: i64,
     ) -> Result<Option<OAuthClientLease>, StoreError> {
-        let living: Option<String> = query_scalar("SELECT id FROM integrations WHERE id = $1 AND deleted_at_ms IS NULL")
-            .bind(integration_id.as_str())
-            .fetch_optional(&self.writer)
-            .await?;
+        let living: Option<String> =
+            query_scalar("SELECT id FROM integrations WHERE id = $1 AND deleted_at_ms IS NULL")
+                .bind(integration_id.as_str())
+                .fetch_optional(&self.writer)
+                .await?;
         if living.is_none() {
             return Err(StoreError::ParentGone(sqlx::Error::RowNotFound));
         }
