@@ -137,7 +137,7 @@ impl FlowError {
             Self::Registration(_) | Self::NoRegistration { .. } => "client_registration_err",
             Self::After { .. } => "connection_validation_failed",
             Self::Create(error) => match &**error {
-                CreateError::NotVerified(_) => "connection_validation_failed",
+                CreateError::NotVerified(_) | CreateError::Identity(_) => "connection_validation_failed",
                 CreateError::IntegrationNotAllowed { .. } => "integration_not_allowed",
                 CreateError::ConnectionGone { .. } => "connection_not_found",
                 CreateError::NotObtained(_) => "token_err",

@@ -91,6 +91,10 @@ impl Connect {
         };
         let mut draft = parts.connections.draft(environment_id, new).await?;
         record.is_for(&draft);
+        // Told to who gave it, and not to who first needs it.
+        if let Some(identity) = draft.client_identity()? {
+            identity.certified()?;
+        }
         // What an operator imports may be used later, when the provider is there; who waits in front of a form wants to know.
         let is_later = matches!(draft.credentials, Credentials::OAuth2Cc { .. }) && matches!(by, Creator::ApiKey(_));
         let obtained_at_ms = if is_later {

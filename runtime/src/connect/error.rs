@@ -1,6 +1,7 @@
 //! Why a session cannot be used, and why a connection is not made.
 
 use crate::connections::ConnectionsError;
+use crate::credentials::IdentityError;
 use crate::encryption::EncryptionError;
 use crate::oauth::NotObtained;
 use crate::proxy::VerificationError;
@@ -36,6 +37,8 @@ pub enum CreateError {
     Connections(#[from] ConnectionsError),
     #[error(transparent)]
     NotObtained(#[from] NotObtained),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     #[error("the credentials were not found to be good, so the connection is not stored: {0}")]
     NotVerified(#[from] VerificationError),
     #[error(

@@ -471,6 +471,7 @@ impl From<CreateError> for ApiError {
             CreateError::Connections(error) => error.into(),
             CreateError::NotObtained(error) => error.into(),
             CreateError::NotVerified(_) => refused("connection_test_failed"),
+            CreateError::Identity(_) => refused("invalid_certificate_or_key_format"),
             CreateError::IntegrationNotAllowed { .. } => refused("integration_not_allowed"),
             CreateError::IdGiven => Self::faults(
                 "invalid_query_params",
