@@ -319,8 +319,5 @@ async fn a_dry_run_starts_no_other_function_and_locks_nobody_out() {
         json!({"taken": true, "released": true}),
         "its locks are its own: {report}"
     );
-    assert_eq!(
-        held.await.expect("it ends"),
-        json!({"taken": true, "released": true})
-    );
+    assert_eq!(held.await.expect("it ends"), json!({"taken": true, "released": true}));
 }

@@ -13,7 +13,7 @@ async fn with_items(runtime: TestRuntime, records: u64) -> (Server, Client) {
     let metadata = json!({"pages": 1, "records": records, "value": 1});
     let _ = client.set_metadata(INTEGRATION, CONNECTION, metadata).await.ok();
     let status = client.run_sync(INTEGRATION, CONNECTION, "items").await;
-    assert_eq!(status["status"], "SUCCESS", "{status}");
+    assert_eq!(status["latestExecutionStatus"], "SUCCESS", "{status}");
     (server, client)
 }
 

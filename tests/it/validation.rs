@@ -43,7 +43,7 @@ async fn records_checkpoints_and_metadata_that_do_not_fit_end_the_sync() {
     };
 
     let status = run(&client, json!({"save": 11})).await;
-    assert_eq!(status["status"], "ERROR", "{status}");
+    assert_eq!(status["latestExecutionStatus"], "ERROR", "{status}");
     assert_eq!(stored().await, 0, "the whole batch is refused");
     fails_with(
         &client,
@@ -53,7 +53,7 @@ async fn records_checkpoints_and_metadata_that_do_not_fit_end_the_sync() {
     .await;
 
     let status = run(&client, json!({"update": 12})).await;
-    assert_eq!(status["status"], "ERROR", "{status}");
+    assert_eq!(status["latestExecutionStatus"], "ERROR", "{status}");
     assert_eq!(stored().await, 2);
     fails_with(
         &client,
@@ -64,7 +64,7 @@ async fn records_checkpoints_and_metadata_that_do_not_fit_end_the_sync() {
 
     let status = run(&client, json!({"page": 13})).await;
     assert_eq!(
-        (&status["status"], &status["checkpoint"]),
+        (&status["latestExecutionStatus"], &status["checkpoint"]),
         (&json!("ERROR"), &Value::Null)
     );
     fails_with(
@@ -75,7 +75,7 @@ async fn records_checkpoints_and_metadata_that_do_not_fit_end_the_sync() {
     .await;
 
     let status = run(&client, json!({"save": 1001})).await;
-    assert_eq!(status["status"], "ERROR", "{status}");
+    assert_eq!(status["latestExecutionStatus"], "ERROR", "{status}");
     fails_with(
         &client,
         "invalid_metadata",
@@ -85,7 +85,7 @@ async fn records_checkpoints_and_metadata_that_do_not_fit_end_the_sync() {
 
     let status = run(&client, json!({"save": 10, "update": 10, "page": 10})).await;
     assert_eq!(
-        (&status["status"], &status["checkpoint"]),
+        (&status["latestExecutionStatus"], &status["checkpoint"]),
         (&json!("SUCCESS"), &json!({"page": 10}))
     );
 }
@@ -101,7 +101,7 @@ async fn nothing_is_checked_when_it_is_switched_off() {
     assert_eq!(output.ok(), json!({"n": 11}));
     let status = run(&client, json!({"save": 2000, "update": 12, "page": 13})).await;
     assert_eq!(
-        (&status["status"], &status["checkpoint"]),
+        (&status["latestExecutionStatus"], &status["checkpoint"]),
         (&json!("SUCCESS"), &json!({"page": 13}))
     );
 }
