@@ -288,9 +288,13 @@ fn credentials(provider: &Provider) -> Value {
         "BASIC" => json!({"type": stored, "username": "a-user", "password": password(provider)}),
         "OAUTH2" => json!({"type": stored, "access_token": "a-token", "raw": raw()}),
         "APP" => json!({"type": stored, "access_token": "a-token"}),
-        "OAUTH2_CC" => json!({
-            "type": stored, "token": "a-token", "client_id": "an-id", "client_secret": "a-secret", "raw": raw(),
-        }),
+        "OAUTH2_CC" => {
+            let [certificate, key] = certificate(provider);
+            json!({
+                "type": stored, "token": "a-token", "client_id": "an-id", "client_secret": "a-secret", "raw": raw(),
+                "client_certificate": certificate, "client_private_key": key,
+            })
+        }
         "OAUTH1" => json!({"type": stored, "oauth_token": "a-token", "oauth_token_secret": "a-secret"}),
         "TBA" => json!({"type": stored, "token_id": "a-token", "token_secret": "a-secret"}),
         "AWS_SIGV4" => json!({
@@ -314,6 +318,16 @@ fn credentials(provider: &Provider) -> Value {
             Value::Object(given)
         }
     }
+}
+
+/// And its key, where a provider lets in nobody without.
+fn certificate(provider: &Provider) -> [Option<&'static str>; 2] {
+    let is_needed = provider.json["require_client_certificate"] == true;
+    [
+        include_str!("../../runtime/src/egress/test_certificates/client.pem"),
+        include_str!("../../runtime/src/egress/test_certificates/client.key"),
+    ]
+    .map(|pem| is_needed.then_some(pem))
 }
 
 /// What token answers hold besides the token.

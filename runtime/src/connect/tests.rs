@@ -21,6 +21,8 @@ use crate::proxy::ProxyOptions;
 use crate::store::ConnectionQuery;
 use crate::webhooks::tests::webhooks;
 
+mod refusals;
+
 struct Fixture {
     folder: tempfile::TempDir,
     environment: EnvironmentId,
@@ -564,28 +566,4 @@ async fn credentials_are_tried_again_every_day() {
     }
     status.store(200, Ordering::Relaxed);
     assert_eq!((tick(60 * 60 * 1_000).await, failing_days().await), (1, 0));
-}
-
-#[tokio::test]
-async fn no_browser_says_the_external_id_of_a_role() {
-    let fixture = Fixture::new().await;
-    let session = fixture.session(OpenSession::default()).await;
-    let role = |external_id: serde_json::Value, config| NewConnection {
-        credentials: json!({
-            "type": "AWS_SIGV4", "role_arn": "arn:aws:iam::1:role/x", "region": "eu-central-1", "service": "s3",
-            "external_id": external_id,
-        }),
-        ..typed("", config)
-    };
-    for (given, field) in [
-        (role(json!("mine"), json!({})), "credentials.external_id"),
-        (
-            role(json!(null), json!({"external_id": "mine"})),
-            "connection_config.external_id",
-        ),
-    ] {
-        let refused = fixture.create(&session, given).await.unwrap_err().to_string();
-        let expected = format!("{field}: is not the browser's to give; the back end gives it with the connect session");
-        assert!(refused.starts_with(&expected), "{refused}");
-    }
 }
