@@ -25,7 +25,7 @@ const DEFAULT_SECRET: &str = "secret-default-of-a-session";
 const APP_SECRET: &str = "secret-of-an-app-c0ffee";
 const VOID_REFRESH: &str = "refresh-token-that-is-void";
 const REJECTED: &str = "secret-in-a-refused-body";
-const OWN_KEY: &str = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
+const OWN_KEY: &str = "AvZycUzfYZsW3Qaj0RskzjE1OkxAtG3K7GtuLbmG3YY=";
 
 for_each_database!(nothing_that_a_server_was_told_is_left_in_clear);
 

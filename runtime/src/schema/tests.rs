@@ -1,3 +1,5 @@
+//! What fits and what does not, and where the fault is said to be.
+
 use std::collections::BTreeMap;
 
 use serde_json::json;

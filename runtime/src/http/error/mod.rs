@@ -1,6 +1,7 @@
 //! How every failure leaves the API. Expected failures carry a code a client can match on and a message a person can act on. The
 //! unexpected ones leave as `generic_error_support` with the id of the request; what happened goes to the log only.
 
+mod deploying;
 mod mapping;
 
 use std::error::Error;
