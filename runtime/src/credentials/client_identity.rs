@@ -115,7 +115,7 @@ mod tests {
     const KEY: &str = include_str!("../egress/test_certificates/client.key");
     const OTHER_KEY: &str = include_str!("../egress/test_certificates/server.key");
 
-    fn credentials(certificate: Value, key: Value) -> Credentials {
+    fn credentials(certificate: &Value, key: &Value) -> Credentials {
         Credentials::from_json(&json!({
             "type": "OAUTH2_CC", "client_id": "id", "client_secret": "secret",
             "client_certificate": certificate, "client_private_key": key,
@@ -124,7 +124,7 @@ mod tests {
     }
 
     fn outcome(certificate: &str, key: &str) -> Result<usize, IdentityError> {
-        let credentials = credentials(certificate.into(), key.into());
+        let credentials = credentials(&certificate.into(), &key.into());
         let identity = credentials.client_identity(true)?.unwrap();
         Ok(identity.certified()?.cert.len())
     }
@@ -160,12 +160,12 @@ mod tests {
         }
         let missing = |field| Some(IdentityError::Missing { field });
         let refusal = |credentials: &Credentials, is_needed| credentials.client_identity(is_needed).err();
-        let alone = credentials(Value::Null, "jwk".into());
+        let alone = credentials(&Value::Null, &"jwk".into());
         assert_eq!(refusal(&alone, false), None);
         assert_eq!(refusal(&alone, true), missing("client_certificate"));
-        let keyless = credentials(CERTIFICATE.into(), Value::Null);
+        let keyless = credentials(&CERTIFICATE.into(), &Value::Null);
         assert_eq!(refusal(&keyless, false), missing("client_private_key"));
-        let whole = credentials(CERTIFICATE.into(), KEY.into());
+        let whole = credentials(&CERTIFICATE.into(), &KEY.into());
         let shown = format!("{:?}", whole.client_identity(true));
         assert!(!shown.contains("BEGIN"), "{shown}");
     }

@@ -106,22 +106,20 @@ fn config<'a>(unique_key: &str, provider: &str, functions: impl Iterator<Item = 
 /// What Nango has of a function beside what [`FunctionItem`] says of it.
 fn script(function: &Function) -> Value {
     let mut item = serde_json::to_value(FunctionItem::from(function)).unwrap_or_default();
-    let models: Vec<Value> = item["json_schema"]["definitions"]
-        .as_object()
-        .map(|definitions| {
-            definitions
-                .keys()
-                .map(|name| json!({"name": name, "fields": []}))
-                .collect()
-        })
-        .unwrap_or_default();
-    let mut more = json!({
+    let definitions = item.pointer("/json_schema/definitions").and_then(Value::as_object);
+    let models = definitions.into_iter().flat_map(Map::keys);
+    let models: Vec<Value> = models.map(|name| json!({"name": name, "fields": []})).collect();
+    let more = json!({
         "version": function.version.to_string(), "attributes": {}, "endpoints": [], "webhookSubscriptions": [],
         "sdk_version": null, "models": models, "features": [],
     });
-    if function.manifest.kind == FunctionKind::Sync {
-        more["sync_type"] = "incremental".into();
-        more["track_deletes"] = false.into();
+    let of_sync = json!({
+        "sync_type": "incremental", "track_deletes": false, "auto_start": function.manifest.auto_start,
+    });
+    if let (FunctionKind::Sync, Some(item), Value::Object(of_sync)) =
+        (function.manifest.kind, item.as_object_mut(), of_sync)
+    {
+        item.extend(of_sync);
     }
     if let (Some(item), Value::Object(more)) = (item.as_object_mut(), more) {
         item.extend(more);

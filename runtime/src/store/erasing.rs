@@ -22,7 +22,7 @@ impl Store {
 
     pub(super) async fn end_erasing(&self, mut transaction: Transaction<'static, Any>) -> Result<(), StoreError> {
         if self.dialect == Dialect::Sqlite {
-            transaction.execute("PRAGMA secure_delete = OFF").await?;
+            transaction.execute("PRAGMA secure_delete = FAST").await?;
         }
         transaction.commit().await?;
         self.erased.store(true, Ordering::Release);

@@ -116,7 +116,7 @@ mod tests {
     use crate::provider::Provider;
 
     /// A connection of a server that was discovered.
-    fn discovered(config: Value) -> Target {
+    fn discovered(config: &Value) -> Target {
         let mut target = target(json!({}), &oauth2());
         let mut provider = Provider::clone(&target.provider);
         provider.auth_mode = AuthMode::McpOAuth2Generic;
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_refresh_goes_where_the_connection_says() {
-        let target = discovered(json!({
+        let target = discovered(&json!({
             "oauth_metadata": {"token_endpoint": "https://as.test/token"},
             "oauth_resource_url": "https://mcp.test/mcp",
             "oauth_client_info": {"client_id": "brought", "client_secret": "s", "token_endpoint_auth_method": "client_secret_basic"},
@@ -146,14 +146,14 @@ mod tests {
 
     #[test]
     fn without_a_discovery_nothing_is_refreshed() {
-        let target = discovered(json!({"mcp_server_url": "https://mcp.test"}));
+        let target = discovered(&json!({"mcp_server_url": "https://mcp.test"}));
         assert!(!target.is_refreshable());
         let error = build(&target, moment()).unwrap_err().to_string();
         assert!(
             error.contains("connectionConfig.oauth_metadata.token_endpoint"),
             "{error}"
         );
-        let odd = discovered(json!({"oauth_metadata": {"token_endpoint": "file:///etc/passwd"}}));
+        let odd = discovered(&json!({"oauth_metadata": {"token_endpoint": "file:///etc/passwd"}}));
         let error = build(&odd, moment()).unwrap_err().to_string();
         assert!(error.contains("is no URL of a server"), "{error}");
     }

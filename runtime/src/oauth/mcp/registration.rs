@@ -195,7 +195,7 @@ impl Registration {
 mod tests {
     use super::*;
 
-    fn registered(answer: Value, asked: ClientAuth) -> Result<(String, String, ClientAuth, Option<i64>), String> {
+    fn registered(answer: &Value, asked: ClientAuth) -> Result<(String, String, ClientAuth, Option<i64>), String> {
         let asked = Registration::metadata("https://us.test/oauth/callback", asked);
         let client = read(answer.as_object().unwrap(), &asked)?;
         let secret = client.client.client_secret.expose().clone();
@@ -206,23 +206,23 @@ mod tests {
     fn answers_are_read_as_they_are_meant() {
         let owned = |id: &str, secret: &str, auth, at| Ok((id.to_owned(), secret.to_owned(), auth, at));
         assert_eq!(
-            registered(json!({"client_id": "c"}), ClientAuth::Basic),
+            registered(&json!({"client_id": "c"}), ClientAuth::Basic),
             owned("c", "", ClientAuth::None, None)
         );
         // What the answer says counts, then what was asked for.
         let secret = json!({"client_id": "c", "client_secret": "s", "client_secret_expires_at": 1_800_000_000});
         assert_eq!(
-            registered(secret.clone(), ClientAuth::Post),
+            registered(&secret, ClientAuth::Post),
             owned("c", "s", ClientAuth::Post, Some(1_800_000_000_000))
         );
         assert_eq!(
-            registered(secret, ClientAuth::None),
+            registered(&secret, ClientAuth::None),
             owned("c", "", ClientAuth::None, None)
         );
         let says = json!({"client_id": "c", "client_secret": "s", "client_secret_expires_at": 0,
             "token_endpoint_auth_method": "client_secret_basic"});
         assert_eq!(
-            registered(says, ClientAuth::None),
+            registered(&says, ClientAuth::None),
             owned("c", "s", ClientAuth::Basic, None)
         );
         for (answer, part) in [
@@ -233,7 +233,7 @@ mod tests {
                 "\"private_key_jwt\", which is not supported",
             ),
         ] {
-            let error = registered(answer, ClientAuth::None).unwrap_err();
+            let error = registered(&answer, ClientAuth::None).unwrap_err();
             assert!(error.contains(part), "{error}");
         }
     }
