@@ -1,5 +1,7 @@
 //! What the process itself writes to stderr. What runs and requests log for their owners is in [`crate::logs`].
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, LogSettings};
@@ -24,8 +26,11 @@ pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
             filter: settings.filter.clone(),
             source,
         })?;
+    // Colours are for people at a terminal who want them (https://no-color.org), not for files.
+    let colourless = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal() && !colourless)
         .with_writer(std::io::stderr);
     // The only failure is a subscriber that is there already.
     let _ = match settings.format {

@@ -258,14 +258,13 @@ async fn read(mut response: reqwest::Response, base: &str) -> Result<Vec<u8>, Cl
     Ok(body)
 }
 
-/// Whether the payload is nothing but messages that `message` holds already.
+/// Whether the payload is nothing but words that `message` holds already.
 fn repeats(payload: &Value, message: &str) -> bool {
     match payload {
         Value::Array(items) => items.iter().all(|item| repeats(item, message)),
-        Value::Object(fields) => fields
-            .iter()
-            .all(|(name, value)| name == "message" && value.as_str().is_some_and(|text| message.contains(text))),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        Value::Object(fields) => fields.values().all(|value| repeats(value, message)),
+        Value::String(text) => message.contains(text.as_str()),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -395,6 +394,11 @@ mod tests {
             500,
             json!({"error": {"code": "action_script_runtime_error", "message": "It failed", "payload": {"code": 42}}}),
             "It failed; {\"code\":42} (action_script_runtime_error, status 500 Internal Server Error)",
+        );
+        check(
+            409,
+            json!({"error": {"code": "destructive_change", "message": "It would lose b 1; say so", "payload": ["b 1"]}}),
+            "It would lose b 1; say so (destructive_change, status 409 Conflict)",
         );
         check(502, json!({}), "Bad Gateway (unknown_error, status 502 Bad Gateway)");
         check(
