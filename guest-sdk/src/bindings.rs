@@ -374,7 +374,7 @@ pub mod nango {
                 #[inline]
                 unsafe fn drop(_handle: u32) {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "[resource-drop]response"]
                         fn drop(_: i32);
@@ -414,7 +414,7 @@ pub mod nango {
                 #[inline]
                 unsafe fn drop(_handle: u32) {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "[resource-drop]pending"]
                         fn drop(_: i32);
@@ -435,7 +435,7 @@ pub mod nango {
                 pub fn status(&self) -> u16 {
                     unsafe {
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.status"]
                             fn wit_import0(_: i32) -> i32;
@@ -468,7 +468,7 @@ pub mod nango {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.headers"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -547,7 +547,7 @@ pub mod nango {
                         let len0 = vec0.len();
                         let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.header"]
                             fn wit_import2(_: i32, _: *mut u8, _: usize, _: *mut u8);
@@ -608,7 +608,7 @@ pub mod nango {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.text"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -741,7 +741,7 @@ pub mod nango {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.bytes"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -789,7 +789,7 @@ pub mod nango {
                         let len0 = vec0.len();
                         let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.json-pointer"]
                             fn wit_import2(_: i32, _: *mut u8, _: usize, _: *mut u8);
@@ -939,7 +939,7 @@ pub mod nango {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]pending.wait"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -1173,7 +1173,7 @@ pub mod nango {
                     }
                     let ptr16 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "get"]
                         fn wit_import17(
@@ -1445,7 +1445,7 @@ pub mod nango {
                     }
                     let ptr16 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "post"]
                         fn wit_import17(
@@ -1717,7 +1717,7 @@ pub mod nango {
                     }
                     let ptr16 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "put"]
                         fn wit_import17(
@@ -1989,7 +1989,7 @@ pub mod nango {
                     }
                     let ptr16 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "patch"]
                         fn wit_import17(
@@ -2261,7 +2261,7 @@ pub mod nango {
                     }
                     let ptr16 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "delete"]
                         fn wit_import17(
@@ -2537,7 +2537,7 @@ pub mod nango {
                     }
                     let ptr17 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "proxy"]
                         fn wit_import18(
@@ -2888,7 +2888,7 @@ pub mod nango {
                     }
                     let ptr18 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "batch"]
                         fn wit_import19(_: *mut u8, _: usize, _: i32, _: *mut u8);
@@ -3138,7 +3138,7 @@ pub mod nango {
                         }
                     }
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "start"]
                         fn wit_import17(
@@ -3226,7 +3226,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/pagination@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/pagination@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "defaults"]
                         fn wit_import1(_: *mut u8);
@@ -3377,7 +3377,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "connection-id"]
                         fn wit_import1(_: *mut u8);
@@ -3414,7 +3414,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "provider-config-key"]
                         fn wit_import1(_: *mut u8);
@@ -3452,7 +3452,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "provider"]
                         fn wit_import1(_: *mut u8);
@@ -3490,7 +3490,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "environment"]
                         fn wit_import1(_: *mut u8);
@@ -3528,7 +3528,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "config"]
                         fn wit_import1(_: *mut u8);
@@ -3659,7 +3659,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "metadata"]
                         fn wit_import1(_: *mut u8);
@@ -3793,7 +3793,7 @@ pub mod nango {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "set-metadata"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -3913,7 +3913,7 @@ pub mod nango {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "update-metadata"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -4021,6 +4021,7 @@ pub mod nango {
             static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
             use super::super::super::_rt;
             pub type Error = super::super::super::nango::functions::types::Error;
+            pub type Pair = super::super::super::nango::functions::types::Pair;
             /// How many records a call touched. Known names: `added`, `updated`, `deleted`, `unchanged`.
             pub type Counts = _rt::Vec<(_rt::String, u64)>;
             #[allow(unused_unsafe, clippy::all)]
@@ -4048,7 +4049,7 @@ pub mod nango {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/records@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/records@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "batch-save"]
                         fn wit_import3(
@@ -4220,7 +4221,7 @@ pub mod nango {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/records@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/records@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "batch-update"]
                         fn wit_import3(
@@ -4392,7 +4393,7 @@ pub mod nango {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/records@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/records@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "batch-delete"]
                         fn wit_import3(
@@ -4585,7 +4586,7 @@ pub mod nango {
                     }
                     let ptr3 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/records@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/records@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "get-by-ids"]
                         fn wit_import4(
@@ -4710,6 +4711,618 @@ pub mod nango {
                     result24
                 }
             }
+            #[allow(unused_unsafe, clippy::all)]
+            /// A page of stored records in order of change, deleted ones among them: a JSON object with `records`, each with its
+            /// `_nango_metadata`, and `next_cursor`, null at the end. A record that changes meanwhile comes again, at its new place.
+            /// Known options: `cursor` (of a record or of the page before; records after it), `limit` (1 to 1,000, 100 by default; a
+            /// page holds fewer where they are large), `filter` (any of `added`, `updated`, `deleted`, with commas between). Error
+            /// `invalid_cursor` when the cursor is none.
+            ///
+            /// `@since` 1.3.0
+            #[allow(async_fn_in_trait)]
+            pub fn list_records(
+                model: &str,
+                options: &[Pair],
+            ) -> Result<_rt::String, Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 7 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 7
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = model;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec4 = options;
+                    let len4 = vec4.len();
+                    let layout4 = _rt::alloc::Layout::from_size_align(
+                            vec4.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result4, _cleanup4) = wit_bindgen::rt::Cleanup::new(layout4);
+                    for (i, e) in vec4.into_iter().enumerate() {
+                        let base = result4
+                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let (t1_0, t1_1) = e;
+                            let vec2 = t1_0;
+                            let ptr2 = vec2.as_ptr().cast::<u8>();
+                            let len2 = vec2.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len2;
+                            *base.add(0).cast::<*mut u8>() = ptr2.cast_mut();
+                            let vec3 = t1_1;
+                            let ptr3 = vec3.as_ptr().cast::<u8>();
+                            let len3 = vec3.len();
+                            *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len3;
+                            *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = ptr3.cast_mut();
+                        }
+                    }
+                    let ptr5 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "nango:functions/records@1.3.0")]
+                    unsafe extern "C" {
+                        #[link_name = "list-records"]
+                        fn wit_import6(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import6(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import6(ptr0.cast_mut(), len0, result4, len4, ptr5);
+                    let l7 = i32::from(*ptr5.add(0).cast::<u8>());
+                    let result26 = match l7 {
+                        0 => {
+                            let e = {
+                                let l8 = *ptr5
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l9 = *ptr5
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len10 = l9;
+                                let bytes10 = _rt::Vec::from_raw_parts(
+                                    l8.cast(),
+                                    len10,
+                                    len10,
+                                );
+                                _rt::string_lift(bytes10)
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l11 = *ptr5
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l12 = *ptr5
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len13 = l12;
+                                let bytes13 = _rt::Vec::from_raw_parts(
+                                    l11.cast(),
+                                    len13,
+                                    len13,
+                                );
+                                let l14 = *ptr5
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l15 = *ptr5
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len16 = l15;
+                                let bytes16 = _rt::Vec::from_raw_parts(
+                                    l14.cast(),
+                                    len16,
+                                    len16,
+                                );
+                                let l17 = *ptr5
+                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l18 = *ptr5
+                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base25 = l17;
+                                let len25 = l18;
+                                let mut result25 = _rt::Vec::with_capacity(len25);
+                                for i in 0..len25 {
+                                    let base = base25
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    let e25 = {
+                                        let l19 = *base.add(0).cast::<*mut u8>();
+                                        let l20 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len21 = l20;
+                                        let bytes21 = _rt::Vec::from_raw_parts(
+                                            l19.cast(),
+                                            len21,
+                                            len21,
+                                        );
+                                        let l22 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l23 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len24 = l23;
+                                        let bytes24 = _rt::Vec::from_raw_parts(
+                                            l22.cast(),
+                                            len24,
+                                            len24,
+                                        );
+                                        (_rt::string_lift(bytes21), _rt::string_lift(bytes24))
+                                    };
+                                    result25.push(e25);
+                                }
+                                _rt::cabi_dealloc(
+                                    base25,
+                                    len25 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                super::super::super::nango::functions::types::Error {
+                                    code: _rt::string_lift(bytes13),
+                                    message: _rt::string_lift(bytes16),
+                                    details: result25,
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result26
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// What becomes of records that others changed while this run reads what it writes: `override` (the default: the run's
+            /// are written) or `ignore_if_modified_after` (what others changed after this call is left alone by saves, updates and
+            /// deletions of the run, and counts as unchanged). Once for each model; a second call is ignored, with a warning in the
+            /// log. Errors: `invalid_merging_strategy`, `merging_strategy_too_late` after the run has written the model.
+            ///
+            /// `@since` 1.3.0
+            #[allow(async_fn_in_trait)]
+            pub fn set_merging_strategy(
+                model: &str,
+                strategy: &str,
+            ) -> Result<(), Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 7 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 7
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = model;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = strategy;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "nango:functions/records@1.3.0")]
+                    unsafe extern "C" {
+                        #[link_name = "set-merging-strategy"]
+                        fn wit_import3(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import3(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import3(ptr0.cast_mut(), len0, ptr1.cast_mut(), len1, ptr2);
+                    let l4 = i32::from(*ptr2.add(0).cast::<u8>());
+                    let result20 = match l4 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l5 = *ptr2
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l6 = *ptr2
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len7 = l6;
+                                let bytes7 = _rt::Vec::from_raw_parts(
+                                    l5.cast(),
+                                    len7,
+                                    len7,
+                                );
+                                let l8 = *ptr2
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l9 = *ptr2
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len10 = l9;
+                                let bytes10 = _rt::Vec::from_raw_parts(
+                                    l8.cast(),
+                                    len10,
+                                    len10,
+                                );
+                                let l11 = *ptr2
+                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l12 = *ptr2
+                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base19 = l11;
+                                let len19 = l12;
+                                let mut result19 = _rt::Vec::with_capacity(len19);
+                                for i in 0..len19 {
+                                    let base = base19
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    let e19 = {
+                                        let l13 = *base.add(0).cast::<*mut u8>();
+                                        let l14 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len15 = l14;
+                                        let bytes15 = _rt::Vec::from_raw_parts(
+                                            l13.cast(),
+                                            len15,
+                                            len15,
+                                        );
+                                        let l16 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l17 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len18 = l17;
+                                        let bytes18 = _rt::Vec::from_raw_parts(
+                                            l16.cast(),
+                                            len18,
+                                            len18,
+                                        );
+                                        (_rt::string_lift(bytes15), _rt::string_lift(bytes18))
+                                    };
+                                    result19.push(e19);
+                                }
+                                _rt::cabi_dealloc(
+                                    base19,
+                                    len19 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                super::super::super::nango::functions::types::Error {
+                                    code: _rt::string_lift(bytes7),
+                                    message: _rt::string_lift(bytes10),
+                                    details: result19,
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result20
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Begins a pass over everything that the provider has of a model. It may take any time and any number of runs; while it
+            /// is on, the call does nothing.
+            ///
+            /// `@since` 1.3.0
+            #[allow(async_fn_in_trait)]
+            pub fn track_deletes_start(model: &str) -> Result<(), Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 7 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 7
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = model;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "nango:functions/records@1.3.0")]
+                    unsafe extern "C" {
+                        #[link_name = "track-deletes-start"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result19 = match l3 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l4 = *ptr1
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l5 = *ptr1
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len6 = l5;
+                                let bytes6 = _rt::Vec::from_raw_parts(
+                                    l4.cast(),
+                                    len6,
+                                    len6,
+                                );
+                                let l7 = *ptr1
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l8 = *ptr1
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len9 = l8;
+                                let bytes9 = _rt::Vec::from_raw_parts(
+                                    l7.cast(),
+                                    len9,
+                                    len9,
+                                );
+                                let l10 = *ptr1
+                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l11 = *ptr1
+                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base18 = l10;
+                                let len18 = l11;
+                                let mut result18 = _rt::Vec::with_capacity(len18);
+                                for i in 0..len18 {
+                                    let base = base18
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    let e18 = {
+                                        let l12 = *base.add(0).cast::<*mut u8>();
+                                        let l13 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len14 = l13;
+                                        let bytes14 = _rt::Vec::from_raw_parts(
+                                            l12.cast(),
+                                            len14,
+                                            len14,
+                                        );
+                                        let l15 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l16 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len17 = l16;
+                                        let bytes17 = _rt::Vec::from_raw_parts(
+                                            l15.cast(),
+                                            len17,
+                                            len17,
+                                        );
+                                        (_rt::string_lift(bytes14), _rt::string_lift(bytes17))
+                                    };
+                                    result18.push(e18);
+                                }
+                                _rt::cabi_dealloc(
+                                    base18,
+                                    len18 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                super::super::super::nango::functions::types::Error {
+                                    code: _rt::string_lift(bytes6),
+                                    message: _rt::string_lift(bytes9),
+                                    details: result18,
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result19
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Ends the pass: deletes, all at once, the records that were neither saved nor updated since it began. Error
+            /// `track_deletes_not_started` when none is on; then nothing is deleted.
+            ///
+            /// `@since` 1.3.0
+            #[allow(async_fn_in_trait)]
+            pub fn track_deletes_end(model: &str) -> Result<Counts, Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 7 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 7
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = model;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "nango:functions/records@1.3.0")]
+                    unsafe extern "C" {
+                        #[link_name = "track-deletes-end"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result26 = match l3 {
+                        0 => {
+                            let e = {
+                                let l4 = *ptr1
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l5 = *ptr1
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base10 = l4;
+                                let len10 = l5;
+                                let mut result10 = _rt::Vec::with_capacity(len10);
+                                for i in 0..len10 {
+                                    let base = base10
+                                        .add(i * (8 + 2 * ::core::mem::size_of::<*const u8>()));
+                                    let e10 = {
+                                        let l6 = *base.add(0).cast::<*mut u8>();
+                                        let l7 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len8 = l7;
+                                        let bytes8 = _rt::Vec::from_raw_parts(
+                                            l6.cast(),
+                                            len8,
+                                            len8,
+                                        );
+                                        let l9 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<i64>();
+                                        (_rt::string_lift(bytes8), l9 as u64)
+                                    };
+                                    result10.push(e10);
+                                }
+                                _rt::cabi_dealloc(
+                                    base10,
+                                    len10 * (8 + 2 * ::core::mem::size_of::<*const u8>()),
+                                    8,
+                                );
+                                result10
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l11 = *ptr1
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l12 = *ptr1
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len13 = l12;
+                                let bytes13 = _rt::Vec::from_raw_parts(
+                                    l11.cast(),
+                                    len13,
+                                    len13,
+                                );
+                                let l14 = *ptr1
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l15 = *ptr1
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len16 = l15;
+                                let bytes16 = _rt::Vec::from_raw_parts(
+                                    l14.cast(),
+                                    len16,
+                                    len16,
+                                );
+                                let l17 = *ptr1
+                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l18 = *ptr1
+                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base25 = l17;
+                                let len25 = l18;
+                                let mut result25 = _rt::Vec::with_capacity(len25);
+                                for i in 0..len25 {
+                                    let base = base25
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    let e25 = {
+                                        let l19 = *base.add(0).cast::<*mut u8>();
+                                        let l20 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len21 = l20;
+                                        let bytes21 = _rt::Vec::from_raw_parts(
+                                            l19.cast(),
+                                            len21,
+                                            len21,
+                                        );
+                                        let l22 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l23 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len24 = l23;
+                                        let bytes24 = _rt::Vec::from_raw_parts(
+                                            l22.cast(),
+                                            len24,
+                                            len24,
+                                        );
+                                        (_rt::string_lift(bytes21), _rt::string_lift(bytes24))
+                                    };
+                                    result25.push(e25);
+                                }
+                                _rt::cabi_dealloc(
+                                    base25,
+                                    len25 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                super::super::super::nango::functions::types::Error {
+                                    code: _rt::string_lift(bytes13),
+                                    message: _rt::string_lift(bytes16),
+                                    details: result25,
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result26
+                }
+            }
         }
         /// How far a function has come. A saved checkpoint is durable when the call returns and is there in the next run.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
@@ -4737,7 +5350,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/checkpoints@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/checkpoints@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "get"]
                         fn wit_import1(_: *mut u8);
@@ -4884,7 +5497,7 @@ pub mod nango {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/checkpoints@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/checkpoints@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "save"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -5000,7 +5613,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/checkpoints@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/checkpoints@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "clear"]
                         fn wit_import1(_: *mut u8);
@@ -5152,7 +5765,7 @@ pub mod nango {
                         }
                     }
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/log@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/log@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "write"]
                         fn wit_import6(
@@ -5198,7 +5811,7 @@ pub mod nango {
             pub fn now_us() -> u64 {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/clock@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/clock@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "now-us"]
                         fn wit_import0() -> i64;
@@ -5217,7 +5830,7 @@ pub mod nango {
             pub fn monotonic_us() -> u64 {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/clock@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/clock@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "monotonic-us"]
                         fn wit_import0() -> i64;
@@ -5256,7 +5869,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/random@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/random@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "bytes"]
                         fn wit_import1(_: i32, _: *mut u8);
@@ -5291,7 +5904,7 @@ pub mod nango {
             pub fn sleep_ms(duration: u64) -> () {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/sleep@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/sleep@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "sleep-ms"]
                         fn wit_import0(_: i64);
@@ -5319,7 +5932,7 @@ pub mod nango {
             pub fn remaining_ms() -> u64 {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/lifecycle@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/lifecycle@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "remaining-ms"]
                         fn wit_import0() -> i64;
@@ -5352,7 +5965,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/lifecycle@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/lifecycle@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "stop-reason"]
                         fn wit_import1(_: *mut u8);
@@ -5462,7 +6075,7 @@ pub mod nango {
                     }
                     let ptr6 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/invoke@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/invoke@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "trigger-action"]
                         fn wit_import7(
@@ -5651,7 +6264,7 @@ pub mod nango {
                     }
                     let ptr5 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/invoke@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/invoke@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "trigger-sync"]
                         fn wit_import6(
@@ -5843,7 +6456,7 @@ pub mod nango {
                     let ptr8 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
                     #[link(
-                        wasm_import_module = "nango:functions/invoke-elsewhere@1.2.0"
+                        wasm_import_module = "nango:functions/invoke-elsewhere@1.3.0"
                     )]
                     unsafe extern "C" {
                         #[link_name = "trigger-action"]
@@ -6057,7 +6670,7 @@ pub mod nango {
                     let ptr7 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
                     #[link(
-                        wasm_import_module = "nango:functions/invoke-elsewhere@1.2.0"
+                        wasm_import_module = "nango:functions/invoke-elsewhere@1.3.0"
                     )]
                     unsafe extern "C" {
                         #[link_name = "trigger-sync"]
@@ -6221,7 +6834,7 @@ pub mod nango {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/locks@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/locks@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "try-acquire"]
                         fn wit_import2(_: *mut u8, _: usize, _: i64, _: *mut u8);
@@ -6351,7 +6964,7 @@ pub mod nango {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/locks@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/locks@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "release"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -6472,7 +7085,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/locks@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/locks@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "release-all"]
                         fn wit_import1(_: *mut u8);
@@ -6605,7 +7218,7 @@ pub mod nango {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/environment@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/environment@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "get"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -6748,7 +7361,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/environment@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/environment@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "all"]
                         fn wit_import1(_: *mut u8);
@@ -7125,13 +7738,13 @@ macro_rules! __export_function_impl {
         $($path_to_types_root)*:: __export_world_function_cabi!($ty with_types_in
         $($path_to_types_root)*); const _ : () = { #[rustfmt::skip] #[cfg(target_arch =
         "wasm32")] #[unsafe (link_section =
-        "component-type:wit-bindgen:0.60.0:nango:functions@1.2.0:function:imports and exports")]
+        "component-type:wit-bindgen:0.60.0:nango:functions@1.3.0:function:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2659] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2837] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xe4\x13\x01A\x02\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x96\x15\x01A\x02\x01\
 A(\x01B\x05\x01o\x02ss\x04\0\x04pair\x03\0\0\x01p\x01\x01r\x03\x04codes\x07messa\
-ges\x07details\x02\x04\0\x05error\x03\0\x03\x03\0\x1bnango:functions/types@1.2.0\
+ges\x07details\x02\x04\0\x05error\x03\0\x03\x03\0\x1bnango:functions/types@1.3.0\
 \x05\0\x02\x03\0\0\x05error\x02\x03\0\0\x04pair\x01B0\x02\x03\x02\x01\x01\x04\0\x05\
 error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01p}\x01k\x05\
 \x01r\x05\x04paths\x05query\x04\x07headers\x04\x04body\x06\x07options\x04\x04\0\x07\
@@ -7148,51 +7761,55 @@ self\x0b\0\x10\x04\0\x15[method]response.text\x01\x11\x01@\x01\x04self\x0b\0\x05
 hods\x07request\x08\0\x17\x04\0\x05proxy\x01\x1a\x01o\x02s\x08\x01p\x1b\x01p\x17\
 \x01@\x02\x08requests\x1c\x0dmax-in-flighty\0\x1d\x04\0\x05batch\x01\x1e\x01i\x0a\
 \x01@\x02\x06methods\x07request\x08\0\x1f\x04\0\x05start\x01\x20\x03\0\x1bnango:\
-functions/nango@1.2.0\x05\x03\x01B\x06\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\
+functions/nango@1.3.0\x05\x03\x01B\x06\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\
 \x01ks\x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x08defaults\x01\x04\x03\0\x20nang\
-o:functions/pagination@1.2.0\x05\x04\x01B\x0f\x02\x03\x02\x01\x01\x04\0\x05error\
+o:functions/pagination@1.3.0\x05\x04\x01B\x0f\x02\x03\x02\x01\x01\x04\0\x05error\
 \x03\0\0\x01@\0\0s\x04\0\x0dconnection-id\x01\x02\x04\0\x13provider-config-key\x01\
 \x02\x04\0\x08provider\x01\x02\x04\0\x0benvironment\x01\x02\x01j\x01s\x01\x01\x01\
 @\0\0\x03\x04\0\x06config\x01\x04\x04\0\x08metadata\x01\x04\x01j\0\x01\x01\x01@\x01\
 \x04jsons\0\x05\x04\0\x0cset-metadata\x01\x06\x04\0\x0fupdate-metadata\x01\x06\x03\
-\0\x20nango:functions/connection@1.2.0\x05\x05\x01B\x0e\x02\x03\x02\x01\x01\x04\0\
-\x05error\x03\0\0\x01o\x02sw\x01p\x02\x04\0\x06counts\x03\0\x03\x01j\x01\x04\x01\
-\x01\x01@\x02\x05models\x07recordss\0\x05\x04\0\x0abatch-save\x01\x06\x04\0\x0cb\
-atch-update\x01\x06\x04\0\x0cbatch-delete\x01\x06\x01ps\x01j\x01s\x01\x01\x01@\x02\
-\x05models\x03ids\x07\0\x08\x04\0\x0aget-by-ids\x01\x09\x03\0\x1dnango:functions\
-/records@1.2.0\x05\x06\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01ks\
-\x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x03get\x01\x04\x01j\0\x01\x01\x01@\x01\x04\
-jsons\0\x05\x04\0\x04save\x01\x06\x01@\0\0\x05\x04\0\x05clear\x01\x07\x03\0!nang\
-o:functions/checkpoints@1.2.0\x05\x07\x01B\x05\x02\x03\x02\x01\x02\x04\0\x04pair\
-\x03\0\0\x01p\x01\x01@\x03\x05levels\x07messages\x06fields\x02\x01\0\x04\0\x05wr\
-ite\x01\x03\x03\0\x19nango:functions/log@1.2.0\x05\x08\x01B\x03\x01@\0\0w\x04\0\x06\
-now-us\x01\0\x04\0\x0cmonotonic-us\x01\0\x03\0\x1bnango:functions/clock@1.2.0\x05\
-\x09\x01B\x03\x01p}\x01@\x01\x06lengthy\0\0\x04\0\x05bytes\x01\x01\x03\0\x1cnang\
-o:functions/random@1.2.0\x05\x0a\x01B\x02\x01@\x01\x08durationw\x01\0\x04\0\x08s\
-leep-ms\x01\0\x03\0\x1bnango:functions/sleep@1.2.0\x05\x0b\x01B\x05\x01@\0\0w\x04\
-\0\x0cremaining-ms\x01\0\x01ks\x01@\0\0\x01\x04\0\x0bstop-reason\x01\x02\x03\0\x1f\
-nango:functions/lifecycle@1.2.0\x05\x0c\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05er\
-ror\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01j\x01s\x01\x01\
-\x01@\x03\x04names\x05inputs\x07options\x04\0\x05\x04\0\x0etrigger-action\x01\x06\
-\x01j\0\x01\x01\x01@\x02\x04names\x07options\x04\0\x07\x04\0\x0ctrigger-sync\x01\
-\x08\x03\0\x1cnango:functions/invoke@1.2.0\x05\x0d\x01B\x0b\x02\x03\x02\x01\x01\x04\
-\0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01j\x01\
-s\x01\x01\x01@\x05\x13provider-config-keys\x0dconnection-ids\x04names\x05inputs\x07\
-options\x04\0\x05\x04\0\x0etrigger-action\x01\x06\x01j\0\x01\x01\x01@\x04\x13pro\
-vider-config-keys\x0dconnection-ids\x04names\x07options\x04\0\x07\x04\0\x0ctrigg\
-er-sync\x01\x08\x03\0&nango:functions/invoke-elsewhere@1.2.0\x05\x0e\x01B\x0a\x02\
-\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01j\x01\x7f\x01\x01\x01@\x02\x03keys\x06\
-ttl-msw\0\x02\x04\0\x0btry-acquire\x01\x03\x01@\x01\x03keys\0\x02\x04\0\x07relea\
-se\x01\x04\x01j\0\x01\x01\x01@\0\0\x05\x04\0\x0brelease-all\x01\x06\x03\0\x1bnan\
-go:functions/locks@1.2.0\x05\x0f\x01B\x0c\x02\x03\x02\x01\x01\x04\0\x05error\x03\
-\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01ks\x01j\x01\x04\x01\x01\x01@\
-\x01\x04names\0\x05\x04\0\x03get\x01\x06\x01p\x03\x01j\x01\x07\x01\x01\x01@\0\0\x08\
-\x04\0\x03all\x01\x09\x03\0!nango:functions/environment@1.2.0\x05\x10\x03\0\x04p\
-air\x03\0\x02\x03\0\x05error\x03\0\x01\x01@\0\0s\x04\0\x08describe\x01\x13\x01p\x11\
-\x01j\x01s\x01\x12\x01@\x02\x08functions\x07trigger\x14\0\x15\x04\0\x03run\x01\x16\
-\x04\0\x1enango:functions/function@1.2.0\x04\0\x0b\x0e\x01\0\x08function\x03\0\0\
-\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-bind\
-gen-rust\x060.60.0";
+\0\x20nango:functions/connection@1.3.0\x05\x05\x01B\x1a\x02\x03\x02\x01\x01\x04\0\
+\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01o\x02sw\x01p\x04\
+\x04\0\x06counts\x03\0\x05\x01j\x01\x06\x01\x01\x01@\x02\x05models\x07recordss\0\
+\x07\x04\0\x0abatch-save\x01\x08\x04\0\x0cbatch-update\x01\x08\x04\0\x0cbatch-de\
+lete\x01\x08\x01ps\x01j\x01s\x01\x01\x01@\x02\x05models\x03ids\x09\0\x0a\x04\0\x0a\
+get-by-ids\x01\x0b\x01p\x03\x01@\x02\x05models\x07options\x0c\0\x0a\x04\0\x0clis\
+t-records\x01\x0d\x01j\0\x01\x01\x01@\x02\x05models\x08strategys\0\x0e\x04\0\x14\
+set-merging-strategy\x01\x0f\x01@\x01\x05models\0\x0e\x04\0\x13track-deletes-sta\
+rt\x01\x10\x01@\x01\x05models\0\x07\x04\0\x11track-deletes-end\x01\x11\x03\0\x1d\
+nango:functions/records@1.3.0\x05\x06\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05erro\
+r\x03\0\0\x01ks\x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x03get\x01\x04\x01j\0\x01\
+\x01\x01@\x01\x04jsons\0\x05\x04\0\x04save\x01\x06\x01@\0\0\x05\x04\0\x05clear\x01\
+\x07\x03\0!nango:functions/checkpoints@1.3.0\x05\x07\x01B\x05\x02\x03\x02\x01\x02\
+\x04\0\x04pair\x03\0\0\x01p\x01\x01@\x03\x05levels\x07messages\x06fields\x02\x01\
+\0\x04\0\x05write\x01\x03\x03\0\x19nango:functions/log@1.3.0\x05\x08\x01B\x03\x01\
+@\0\0w\x04\0\x06now-us\x01\0\x04\0\x0cmonotonic-us\x01\0\x03\0\x1bnango:function\
+s/clock@1.3.0\x05\x09\x01B\x03\x01p}\x01@\x01\x06lengthy\0\0\x04\0\x05bytes\x01\x01\
+\x03\0\x1cnango:functions/random@1.3.0\x05\x0a\x01B\x02\x01@\x01\x08durationw\x01\
+\0\x04\0\x08sleep-ms\x01\0\x03\0\x1bnango:functions/sleep@1.3.0\x05\x0b\x01B\x05\
+\x01@\0\0w\x04\0\x0cremaining-ms\x01\0\x01ks\x01@\0\0\x01\x04\0\x0bstop-reason\x01\
+\x02\x03\0\x1fnango:functions/lifecycle@1.3.0\x05\x0c\x01B\x0b\x02\x03\x02\x01\x01\
+\x04\0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01\
+j\x01s\x01\x01\x01@\x03\x04names\x05inputs\x07options\x04\0\x05\x04\0\x0etrigger\
+-action\x01\x06\x01j\0\x01\x01\x01@\x02\x04names\x07options\x04\0\x07\x04\0\x0ct\
+rigger-sync\x01\x08\x03\0\x1cnango:functions/invoke@1.3.0\x05\x0d\x01B\x0b\x02\x03\
+\x02\x01\x01\x04\0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01\
+p\x03\x01j\x01s\x01\x01\x01@\x05\x13provider-config-keys\x0dconnection-ids\x04na\
+mes\x05inputs\x07options\x04\0\x05\x04\0\x0etrigger-action\x01\x06\x01j\0\x01\x01\
+\x01@\x04\x13provider-config-keys\x0dconnection-ids\x04names\x07options\x04\0\x07\
+\x04\0\x0ctrigger-sync\x01\x08\x03\0&nango:functions/invoke-elsewhere@1.3.0\x05\x0e\
+\x01B\x0a\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01j\x01\x7f\x01\x01\x01@\x02\
+\x03keys\x06ttl-msw\0\x02\x04\0\x0btry-acquire\x01\x03\x01@\x01\x03keys\0\x02\x04\
+\0\x07release\x01\x04\x01j\0\x01\x01\x01@\0\0\x05\x04\0\x0brelease-all\x01\x06\x03\
+\0\x1bnango:functions/locks@1.3.0\x05\x0f\x01B\x0c\x02\x03\x02\x01\x01\x04\0\x05\
+error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01ks\x01j\x01\x04\x01\
+\x01\x01@\x01\x04names\0\x05\x04\0\x03get\x01\x06\x01p\x03\x01j\x01\x07\x01\x01\x01\
+@\0\0\x08\x04\0\x03all\x01\x09\x03\0!nango:functions/environment@1.3.0\x05\x10\x03\
+\0\x04pair\x03\0\x02\x03\0\x05error\x03\0\x01\x01@\0\0s\x04\0\x08describe\x01\x13\
+\x01p\x11\x01j\x01s\x01\x12\x01@\x02\x08functions\x07trigger\x14\0\x15\x04\0\x03\
+run\x01\x16\x04\0\x1enango:functions/function@1.3.0\x04\0\x0b\x0e\x01\0\x08funct\
+ion\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10\
+wit-bindgen-rust\x060.60.0";
         };
     };
 }
@@ -7201,14 +7818,14 @@ pub use __export_function_impl as export;
 #[rustfmt::skip]
 #[cfg(target_arch = "wasm32")]
 #[unsafe(
-    link_section = "component-type:wit-bindgen:0.60.0:nango:functions@1.2.0:function-with-all-of-its-exports-removed:encoded world"
+    link_section = "component-type:wit-bindgen:0.60.0:nango:functions@1.3.0:function-with-all-of-its-exports-removed:encoded world"
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2664] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc9\x13\x01A\x02\x01\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2842] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xfb\x14\x01A\x02\x01\
 A\"\x01B\x05\x01o\x02ss\x04\0\x04pair\x03\0\0\x01p\x01\x01r\x03\x04codes\x07mess\
-ages\x07details\x02\x04\0\x05error\x03\0\x03\x03\0\x1bnango:functions/types@1.2.\
+ages\x07details\x02\x04\0\x05error\x03\0\x03\x03\0\x1bnango:functions/types@1.3.\
 0\x05\0\x02\x03\0\0\x05error\x02\x03\0\0\x04pair\x01B0\x02\x03\x02\x01\x01\x04\0\
 \x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01p}\x01\
 k\x05\x01r\x05\x04paths\x05query\x04\x07headers\x04\x04body\x06\x07options\x04\x04\
@@ -7225,50 +7842,54 @@ ng.wait\x01\x18\x01@\x01\x07request\x08\0\x17\x04\0\x03get\x01\x19\x04\0\x04post
 @\x02\x06methods\x07request\x08\0\x17\x04\0\x05proxy\x01\x1a\x01o\x02s\x08\x01p\x1b\
 \x01p\x17\x01@\x02\x08requests\x1c\x0dmax-in-flighty\0\x1d\x04\0\x05batch\x01\x1e\
 \x01i\x0a\x01@\x02\x06methods\x07request\x08\0\x1f\x04\0\x05start\x01\x20\x03\0\x1b\
-nango:functions/nango@1.2.0\x05\x03\x01B\x06\x02\x03\x02\x01\x01\x04\0\x05error\x03\
+nango:functions/nango@1.3.0\x05\x03\x01B\x06\x02\x03\x02\x01\x01\x04\0\x05error\x03\
 \0\0\x01ks\x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x08defaults\x01\x04\x03\0\x20\
-nango:functions/pagination@1.2.0\x05\x04\x01B\x0f\x02\x03\x02\x01\x01\x04\0\x05e\
+nango:functions/pagination@1.3.0\x05\x04\x01B\x0f\x02\x03\x02\x01\x01\x04\0\x05e\
 rror\x03\0\0\x01@\0\0s\x04\0\x0dconnection-id\x01\x02\x04\0\x13provider-config-k\
 ey\x01\x02\x04\0\x08provider\x01\x02\x04\0\x0benvironment\x01\x02\x01j\x01s\x01\x01\
 \x01@\0\0\x03\x04\0\x06config\x01\x04\x04\0\x08metadata\x01\x04\x01j\0\x01\x01\x01\
 @\x01\x04jsons\0\x05\x04\0\x0cset-metadata\x01\x06\x04\0\x0fupdate-metadata\x01\x06\
-\x03\0\x20nango:functions/connection@1.2.0\x05\x05\x01B\x0e\x02\x03\x02\x01\x01\x04\
-\0\x05error\x03\0\0\x01o\x02sw\x01p\x02\x04\0\x06counts\x03\0\x03\x01j\x01\x04\x01\
-\x01\x01@\x02\x05models\x07recordss\0\x05\x04\0\x0abatch-save\x01\x06\x04\0\x0cb\
-atch-update\x01\x06\x04\0\x0cbatch-delete\x01\x06\x01ps\x01j\x01s\x01\x01\x01@\x02\
-\x05models\x03ids\x07\0\x08\x04\0\x0aget-by-ids\x01\x09\x03\0\x1dnango:functions\
-/records@1.2.0\x05\x06\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01ks\
-\x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x03get\x01\x04\x01j\0\x01\x01\x01@\x01\x04\
-jsons\0\x05\x04\0\x04save\x01\x06\x01@\0\0\x05\x04\0\x05clear\x01\x07\x03\0!nang\
-o:functions/checkpoints@1.2.0\x05\x07\x01B\x05\x02\x03\x02\x01\x02\x04\0\x04pair\
-\x03\0\0\x01p\x01\x01@\x03\x05levels\x07messages\x06fields\x02\x01\0\x04\0\x05wr\
-ite\x01\x03\x03\0\x19nango:functions/log@1.2.0\x05\x08\x01B\x03\x01@\0\0w\x04\0\x06\
-now-us\x01\0\x04\0\x0cmonotonic-us\x01\0\x03\0\x1bnango:functions/clock@1.2.0\x05\
-\x09\x01B\x03\x01p}\x01@\x01\x06lengthy\0\0\x04\0\x05bytes\x01\x01\x03\0\x1cnang\
-o:functions/random@1.2.0\x05\x0a\x01B\x02\x01@\x01\x08durationw\x01\0\x04\0\x08s\
-leep-ms\x01\0\x03\0\x1bnango:functions/sleep@1.2.0\x05\x0b\x01B\x05\x01@\0\0w\x04\
-\0\x0cremaining-ms\x01\0\x01ks\x01@\0\0\x01\x04\0\x0bstop-reason\x01\x02\x03\0\x1f\
-nango:functions/lifecycle@1.2.0\x05\x0c\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05er\
-ror\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01j\x01s\x01\x01\
-\x01@\x03\x04names\x05inputs\x07options\x04\0\x05\x04\0\x0etrigger-action\x01\x06\
-\x01j\0\x01\x01\x01@\x02\x04names\x07options\x04\0\x07\x04\0\x0ctrigger-sync\x01\
-\x08\x03\0\x1cnango:functions/invoke@1.2.0\x05\x0d\x01B\x0b\x02\x03\x02\x01\x01\x04\
-\0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01j\x01\
-s\x01\x01\x01@\x05\x13provider-config-keys\x0dconnection-ids\x04names\x05inputs\x07\
-options\x04\0\x05\x04\0\x0etrigger-action\x01\x06\x01j\0\x01\x01\x01@\x04\x13pro\
-vider-config-keys\x0dconnection-ids\x04names\x07options\x04\0\x07\x04\0\x0ctrigg\
-er-sync\x01\x08\x03\0&nango:functions/invoke-elsewhere@1.2.0\x05\x0e\x01B\x0a\x02\
-\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01j\x01\x7f\x01\x01\x01@\x02\x03keys\x06\
-ttl-msw\0\x02\x04\0\x0btry-acquire\x01\x03\x01@\x01\x03keys\0\x02\x04\0\x07relea\
-se\x01\x04\x01j\0\x01\x01\x01@\0\0\x05\x04\0\x0brelease-all\x01\x06\x03\0\x1bnan\
-go:functions/locks@1.2.0\x05\x0f\x01B\x0c\x02\x03\x02\x01\x01\x04\0\x05error\x03\
-\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01ks\x01j\x01\x04\x01\x01\x01@\
-\x01\x04names\0\x05\x04\0\x03get\x01\x06\x01p\x03\x01j\x01\x07\x01\x01\x01@\0\0\x08\
-\x04\0\x03all\x01\x09\x03\0!nango:functions/environment@1.2.0\x05\x10\x03\0\x04p\
-air\x03\0\x02\x03\0\x05error\x03\0\x01\x04\0>nango:functions/function-with-all-o\
-f-its-exports-removed@1.2.0\x04\0\x0b.\x01\0(function-with-all-of-its-exports-re\
-moved\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.\
-2\x10wit-bindgen-rust\x060.60.0";
+\x03\0\x20nango:functions/connection@1.3.0\x05\x05\x01B\x1a\x02\x03\x02\x01\x01\x04\
+\0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01o\x02sw\x01p\x04\
+\x04\0\x06counts\x03\0\x05\x01j\x01\x06\x01\x01\x01@\x02\x05models\x07recordss\0\
+\x07\x04\0\x0abatch-save\x01\x08\x04\0\x0cbatch-update\x01\x08\x04\0\x0cbatch-de\
+lete\x01\x08\x01ps\x01j\x01s\x01\x01\x01@\x02\x05models\x03ids\x09\0\x0a\x04\0\x0a\
+get-by-ids\x01\x0b\x01p\x03\x01@\x02\x05models\x07options\x0c\0\x0a\x04\0\x0clis\
+t-records\x01\x0d\x01j\0\x01\x01\x01@\x02\x05models\x08strategys\0\x0e\x04\0\x14\
+set-merging-strategy\x01\x0f\x01@\x01\x05models\0\x0e\x04\0\x13track-deletes-sta\
+rt\x01\x10\x01@\x01\x05models\0\x07\x04\0\x11track-deletes-end\x01\x11\x03\0\x1d\
+nango:functions/records@1.3.0\x05\x06\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05erro\
+r\x03\0\0\x01ks\x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x03get\x01\x04\x01j\0\x01\
+\x01\x01@\x01\x04jsons\0\x05\x04\0\x04save\x01\x06\x01@\0\0\x05\x04\0\x05clear\x01\
+\x07\x03\0!nango:functions/checkpoints@1.3.0\x05\x07\x01B\x05\x02\x03\x02\x01\x02\
+\x04\0\x04pair\x03\0\0\x01p\x01\x01@\x03\x05levels\x07messages\x06fields\x02\x01\
+\0\x04\0\x05write\x01\x03\x03\0\x19nango:functions/log@1.3.0\x05\x08\x01B\x03\x01\
+@\0\0w\x04\0\x06now-us\x01\0\x04\0\x0cmonotonic-us\x01\0\x03\0\x1bnango:function\
+s/clock@1.3.0\x05\x09\x01B\x03\x01p}\x01@\x01\x06lengthy\0\0\x04\0\x05bytes\x01\x01\
+\x03\0\x1cnango:functions/random@1.3.0\x05\x0a\x01B\x02\x01@\x01\x08durationw\x01\
+\0\x04\0\x08sleep-ms\x01\0\x03\0\x1bnango:functions/sleep@1.3.0\x05\x0b\x01B\x05\
+\x01@\0\0w\x04\0\x0cremaining-ms\x01\0\x01ks\x01@\0\0\x01\x04\0\x0bstop-reason\x01\
+\x02\x03\0\x1fnango:functions/lifecycle@1.3.0\x05\x0c\x01B\x0b\x02\x03\x02\x01\x01\
+\x04\0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01\
+j\x01s\x01\x01\x01@\x03\x04names\x05inputs\x07options\x04\0\x05\x04\0\x0etrigger\
+-action\x01\x06\x01j\0\x01\x01\x01@\x02\x04names\x07options\x04\0\x07\x04\0\x0ct\
+rigger-sync\x01\x08\x03\0\x1cnango:functions/invoke@1.3.0\x05\x0d\x01B\x0b\x02\x03\
+\x02\x01\x01\x04\0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01\
+p\x03\x01j\x01s\x01\x01\x01@\x05\x13provider-config-keys\x0dconnection-ids\x04na\
+mes\x05inputs\x07options\x04\0\x05\x04\0\x0etrigger-action\x01\x06\x01j\0\x01\x01\
+\x01@\x04\x13provider-config-keys\x0dconnection-ids\x04names\x07options\x04\0\x07\
+\x04\0\x0ctrigger-sync\x01\x08\x03\0&nango:functions/invoke-elsewhere@1.3.0\x05\x0e\
+\x01B\x0a\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01j\x01\x7f\x01\x01\x01@\x02\
+\x03keys\x06ttl-msw\0\x02\x04\0\x0btry-acquire\x01\x03\x01@\x01\x03keys\0\x02\x04\
+\0\x07release\x01\x04\x01j\0\x01\x01\x01@\0\0\x05\x04\0\x0brelease-all\x01\x06\x03\
+\0\x1bnango:functions/locks@1.3.0\x05\x0f\x01B\x0c\x02\x03\x02\x01\x01\x04\0\x05\
+error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01ks\x01j\x01\x04\x01\
+\x01\x01@\x01\x04names\0\x05\x04\0\x03get\x01\x06\x01p\x03\x01j\x01\x07\x01\x01\x01\
+@\0\0\x08\x04\0\x03all\x01\x09\x03\0!nango:functions/environment@1.3.0\x05\x10\x03\
+\0\x04pair\x03\0\x02\x03\0\x05error\x03\0\x01\x04\0>nango:functions/function-wit\
+h-all-of-its-exports-removed@1.3.0\x04\0\x0b.\x01\0(function-with-all-of-its-exp\
+orts-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x07\
+0.254.2\x10wit-bindgen-rust\x060.60.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

@@ -206,7 +206,7 @@ pub use nango_guest_sdk_macros::action;
 /// - `name = "issues"`: as for an [`action`](macro@action)
 pub use nango_guest_sdk_macros::sync;
 pub use pagination::{Items, Page, Pages, Paginate, PaginationError};
-pub use records::{Counts, Records};
+pub use records::{Counts, MergingStrategy, RecordMetadata, Records, Stored, StoredRecords};
 pub use request::{Pending, Request};
 pub use response::Response;
 pub use {schemars, serde, serde_json};

@@ -55,6 +55,7 @@ mod proxy_rate_limit;
 mod proxy_retries;
 mod proxy_streams;
 mod proxy_timeouts;
+mod record_tracking;
 mod records_api;
 mod refresh;
 mod refresh_kill;

@@ -47,7 +47,7 @@ impl Capability {
             ("connection", "set-metadata" | "update-metadata") => "metadata:write".to_owned(),
             // Which connection it is, without its secrets.
             ("connection", _) => return None,
-            ("records", "get-by-ids") => "records:read".to_owned(),
+            ("records", "get-by-ids" | "list-records") => "records:read".to_owned(),
             ("records", _) => "records:write".to_owned(),
             (interface, _) if HARMLESS.contains(&interface) => return None,
             // Whatever comes later is named as it is.

@@ -18,6 +18,7 @@ mod sandbox;
 mod slots;
 mod taping;
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -374,6 +375,7 @@ impl Inner {
                 request.chain.variables().clone(),
             ),
             checkpoint_version: None,
+            merging: BTreeMap::new(),
             chain: request.chain.clone(),
             holds_locks: false,
             progress: request.sync.as_ref().map(|sync| sync.progress.clone()),

@@ -1,6 +1,7 @@
 //! What it takes to run a component at all: code, a slot, threads, limits. No connection, no database, no upstream: what a function
 //! reaches is in the [`GuestState`] it is given. The executor runs functions for connections in here; a test plays recordings to them.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -296,6 +297,7 @@ impl Room {
                 RunVariables::default(),
             ),
             checkpoint_version: None,
+            merging: BTreeMap::new(),
             chain: Chain::default(),
             holds_locks: false,
             progress: None,

@@ -110,7 +110,13 @@ impl From<ConnectionsError> for Fault {
 impl From<RecordsError> for Fault {
     fn from(error: RecordsError) -> Self {
         let error = match error {
+            RecordsError::Store(error @ StoreError::Cursor { .. }) => {
+                return Self::new("invalid_cursor", error.to_string());
+            }
             RecordsError::Store(error) => return error.into(),
+            error @ RecordsError::NotTracking { .. } => {
+                return Self::new("track_deletes_not_started", error.to_string());
+            }
             error => error,
         };
         // Everything else is about what the guest gave, so that it may see the cause as well.

@@ -19,6 +19,10 @@ pub(crate) struct Kept {
     records: BTreeMap<String, BTreeMap<String, Option<JsonObject>>>,
     /// What the store has, as far as it was looked up.
     stored: BTreeMap<String, BTreeMap<String, JsonObject>>,
+    /// Models with a pass on, as far as the run knows, and the ids it has seen since.
+    tracking: BTreeMap<String, BTreeSet<String>>,
+    /// What the store knows of a model that the end of a pass would delete, ids; gone once the pass has ended.
+    unseen: BTreeMap<String, Vec<String>>,
     /// Locks that the run holds. Nobody else sees them, and they last until its end.
     locks: BTreeSet<String>,
     /// Whether a run that is played has written something that the recorded one had not.
@@ -99,6 +103,7 @@ impl Kept {
 
     /// Counts as the store would.
     pub(super) fn save(&mut self, model: &str, records: Vec<(String, JsonObject)>) -> Counts {
+        self.sight(model, &records);
         let model = self.of_model(model);
         let mut counts = Counts::default();
         for (id, record) in records {
@@ -113,6 +118,7 @@ impl Kept {
     }
 
     pub(super) fn update(&mut self, model: &str, patches: Vec<(String, JsonObject)>) -> Counts {
+        self.sight(model, &patches);
         let model = self.of_model(model);
         let mut counts = Counts::default();
         for (id, patch) in patches {
@@ -140,6 +146,57 @@ impl Kept {
             }
         }
         counts
+    }
+
+    fn sight(&mut self, model: &str, records: &[(String, JsonObject)]) {
+        if let Some(seen) = self.tracking.get_mut(model) {
+            seen.extend(records.iter().map(|(id, _)| id.clone()));
+        }
+    }
+
+    /// Begins a pass unless one is on.
+    pub(super) fn start_tracking(&mut self, model: &str) {
+        self.tracking.entry(model.to_owned()).or_default();
+    }
+
+    /// Takes in what the end of a pass would delete in the store.
+    pub(super) fn foresee_unseen(&mut self, model: &str, external_ids: Vec<String>) {
+        self.unseen.insert(model.to_owned(), external_ids);
+    }
+
+    /// Deletes what the pass has not seen; none when no pass is on.
+    pub(super) fn end_tracking(&mut self, model: &str) -> Option<Counts> {
+        let seen = self.tracking.remove(model)?;
+        let unseen = self.unseen.remove(model).unwrap_or_default();
+        let written = self.records.entry(model.to_owned()).or_default();
+        let own = written.iter().filter(|(_, record)| record.is_some()).map(|(id, _)| id);
+        let gone: BTreeSet<String> = own
+            .chain(unseen.iter().filter(|id| !written.contains_key(*id)))
+            .filter(|id| !seen.contains(*id))
+            .cloned()
+            .collect();
+        let deleted = u64::try_from(gone.len()).unwrap_or(u64::MAX);
+        written.extend(gone.into_iter().map(|id| (id, None)));
+        Some(Counts {
+            deleted,
+            ..Counts::default()
+        })
+    }
+
+    /// Puts what the run wrote over a page of the store: what it wrote comes at the end, where changes come.
+    pub(super) fn over_page(&self, model: &str, found: Option<String>) -> Option<String> {
+        let found = found?;
+        let Some(written) = self.records.get(model) else {
+            return Some(found);
+        };
+        let mut page: JsonObject = serde_json::from_str(&found).ok()?;
+        let is_last = page.get("next_cursor").is_none_or(Value::is_null);
+        let records = page.get_mut("records")?.as_array_mut()?;
+        records.retain(|record| !record_id(record).is_some_and(|id| written.contains_key(&id)));
+        if is_last {
+            records.extend(written.values().flatten().cloned().map(Value::Object));
+        }
+        Some(Value::Object(page).to_string())
     }
 
     /// Puts what the run wrote over what the store has: a JSON object from id to record.
@@ -176,6 +233,14 @@ impl Model<'_> {
             Some(written) => written.as_ref(),
             None => self.stored.get(id),
         }
+    }
+}
+
+fn record_id(record: &Value) -> Option<String> {
+    match record.get("id")? {
+        Value::String(id) => Some(id.clone()),
+        Value::Number(id) => Some(id.to_string()),
+        _ => None,
     }
 }
 
@@ -216,6 +281,23 @@ mod tests {
         let found = kept.over("A", &ids, Some(r#"{"2":{"id":"2"}}"#)).unwrap();
         assert_eq!(found, r#"{"1":{"a":{"b":3,"c":2},"id":"1"}}"#);
         assert_eq!(kept.over("A", &["3".to_owned()], None), None, "nobody knows");
+    }
+
+    #[test]
+    fn a_pass_deletes_what_it_has_not_seen() {
+        let mut kept = Kept::default();
+        assert_eq!(kept.end_tracking("A"), None);
+        kept.save("A", vec![record("before", &json!({"id": "before"}))]);
+        kept.start_tracking("A");
+        kept.save("A", vec![record("1", &json!({"id": "1"}))]);
+        kept.start_tracking("A");
+        kept.foresee_unseen("A", vec!["1".to_owned(), "2".to_owned()]);
+        assert_eq!(kept.end_tracking("A").unwrap().deleted, 2);
+        assert_eq!(kept.end_tracking("A"), None, "it has ended");
+        let page = r#"{"next_cursor":null,"records":[{"id":"1"},{"id":"2"},{"id":3}]}"#;
+        let over = kept.over_page("A", Some(page.to_owned())).unwrap();
+        assert_eq!(over, r#"{"next_cursor":null,"records":[{"id":3},{"id":"1"}]}"#);
+        assert_eq!(kept.over_page("A", None), None, "nobody knows");
     }
 
     #[test]

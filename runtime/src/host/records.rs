@@ -6,16 +6,25 @@ use super::bindings::nango::functions::records::{Counts as CountsPairs, Host};
 use super::fault::Fault;
 use super::kept::Kept;
 use super::state::{GuestState, RunFacts, Services};
-use crate::model::{Counts, FunctionKind};
+use crate::model::{Counts, FunctionKind, RecordAction, RecordFilter};
 use crate::recording::import;
+use crate::records::{RecordsError, render_page};
 use crate::schema::Part;
-use crate::store::RecordKey;
+use crate::store::{OthersChanges, RecordKey};
 
 const GET_BY_IDS: &str = "records.get-by-ids";
 /// Ids of one `get-by-ids`.
 const IDS_MAX: usize = 1_000;
 /// Records looked up at once in a dry run.
 const LOOK_UP_MAX: usize = 1_000;
+/// Records of one `list-records`, and how many when nobody says.
+const LIST_RECORDS_MAX: i64 = 1_000;
+const LIST_RECORDS_DEFAULT: i64 = 100;
+/// Payloads of one `list-records`: a guest has them in its memory.
+const LIST_BYTES_MAX: usize = 4 << 20;
+/// Merging strategies.
+const OVERRIDE: &str = "override";
+const IGNORE_IF_MODIFIED_AFTER: &str = "ignore_if_modified_after";
 /// The variant whose models carry no suffix.
 const BASE_VARIANT: &str = "base";
 
@@ -69,10 +78,12 @@ impl Host for GuestState {
         let key = key(run, &model)?;
         fits(run, Part::Model(&model), &records)?;
         foresee(run, &key, &model, &records).await?;
-        let live = async |services: &Services| Ok(services.records.save(&key, &records).await?);
+        let RunFacts { reach, merging, .. } = run;
+        let others = merging.get_mut(&model).and_then(Option::as_mut);
+        let live = async |services: &Services| Ok(services.records.save(&key, &records, others).await?);
         let keep = |kept: &mut Kept| Ok(kept.save(&model, crate::records::read_batch(&records)?));
         let arguments = || written(&model, &records);
-        let counts = run.reach.change(import::BATCH_SAVE, arguments, live, keep).await?;
+        let counts = reach.change(import::BATCH_SAVE, arguments, live, keep).await?;
         Ok(self.count(model, counts))
     }
 
@@ -82,10 +93,12 @@ impl Host for GuestState {
         let key = key(run, &model)?;
         fits(run, Part::ModelPatch(&model), &records)?;
         foresee(run, &key, &model, &records).await?;
-        let live = async |services: &Services| Ok(services.records.update(&key, &records).await?);
+        let RunFacts { reach, merging, .. } = run;
+        let others = merging.get_mut(&model).and_then(Option::as_mut);
+        let live = async |services: &Services| Ok(services.records.update(&key, &records, others).await?);
         let keep = |kept: &mut Kept| Ok(kept.update(&model, crate::records::read_batch(&records)?));
         let arguments = || written(&model, &records);
-        let counts = run.reach.change(import::BATCH_UPDATE, arguments, live, keep).await?;
+        let counts = reach.change(import::BATCH_UPDATE, arguments, live, keep).await?;
         Ok(self.count(model, counts))
     }
 
@@ -94,10 +107,12 @@ impl Host for GuestState {
         let run = self.run(import::BATCH_DELETE)?;
         let key = key(run, &model)?;
         foresee(run, &key, &model, &records).await?;
-        let live = async |services: &Services| Ok(services.records.delete(&key, &records).await?);
+        let RunFacts { reach, merging, .. } = run;
+        let others = merging.get_mut(&model).and_then(Option::as_mut);
+        let live = async |services: &Services| Ok(services.records.delete(&key, &records, others).await?);
         let keep = |kept: &mut Kept| Ok(kept.delete(&model, crate::records::read_batch(&records)?));
         let arguments = || written(&model, &records);
-        let counts = run.reach.change(import::BATCH_DELETE, arguments, live, keep).await?;
+        let counts = reach.change(import::BATCH_DELETE, arguments, live, keep).await?;
         Ok(self.count(model, counts))
     }
 
@@ -113,6 +128,130 @@ impl Host for GuestState {
         let arguments = || json!({ "model": model, "ids": ids });
         run.reach.ask(GET_BY_IDS, arguments, live, over).await
     }
+
+    async fn list_records(&mut self, model: String, options: Vec<(String, String)>) -> Result<String, Fault> {
+        let run = self.run(import::LIST_RECORDS)?;
+        let key = key(run, &model)?;
+        let filter = filter(&options)?;
+        let live = async |services: &Services| Ok(render_page(&services.records.list(&key, &filter).await?));
+        let over = |kept: &Kept, found: Option<String>| kept.over_page(&model, found);
+        let arguments = || json!({ "model": model, "options": options });
+        run.reach.ask(import::LIST_RECORDS, arguments, live, over).await
+    }
+
+    async fn set_merging_strategy(&mut self, model: String, strategy: String) -> Result<(), Fault> {
+        let has_written = self.counts.contains_key(&model);
+        let run = self.run(import::SET_MERGING_STRATEGY)?;
+        let key = key(run, &model)?;
+        if !matches!(strategy.as_str(), OVERRIDE | IGNORE_IF_MODIFIED_AFTER) {
+            let message =
+                format!("{strategy:?} is no merging strategy: there are {OVERRIDE} and {IGNORE_IF_MODIFIED_AFTER}");
+            return Err(Fault::new("invalid_merging_strategy", message));
+        }
+        if run.merging.contains_key(&model) {
+            let text = format!("The merging strategy of {model} is set for this run already: {strategy} is ignored");
+            self.log.warn(text);
+            return Ok(());
+        }
+        if has_written {
+            let message = format!("the run has written {model} already: set its merging strategy before");
+            return Err(Fault::new("merging_strategy_too_late", message));
+        }
+        let live = async |services: &Services| Ok(services.records.last_change_us(&key).await?);
+        let over = |_: &Kept, found: Option<i64>| Some(found.unwrap_or_default());
+        let arguments = || json!({ "model": model, "strategy": strategy });
+        let last_change_us = run
+            .reach
+            .ask(import::SET_MERGING_STRATEGY, arguments, live, over)
+            .await?;
+        let others = (strategy == IGNORE_IF_MODIFIED_AFTER).then(|| OthersChanges::after(last_change_us));
+        run.merging.insert(model, others);
+        Ok(())
+    }
+
+    async fn track_deletes_start(&mut self, model: String) -> Result<(), Fault> {
+        let run = self.run(import::TRACK_DELETES_START)?;
+        let key = key(run, &model)?;
+        let live = async |services: &Services| Ok(services.records.start_tracking(&key).await?);
+        let keep = |kept: &mut Kept| {
+            kept.start_tracking(&model);
+            Ok(())
+        };
+        let arguments = || json!({ "model": model });
+        run.reach
+            .change(import::TRACK_DELETES_START, arguments, live, keep)
+            .await
+    }
+
+    async fn track_deletes_end(&mut self, model: String) -> Result<CountsPairs, Fault> {
+        self.log.announce();
+        let run = self.run(import::TRACK_DELETES_END)?;
+        let key = key(run, &model)?;
+        if let Some(foresight) = run.reach.foresight() {
+            let unseen = foresight.services.records.unseen(&key).await?;
+            let mut kept = foresight.kept();
+            if unseen.is_tracking {
+                kept.start_tracking(&model);
+            }
+            kept.foresee_unseen(&model, unseen.external_ids);
+        }
+        let live = async |services: &Services| Ok(services.records.end_tracking(&key).await?);
+        let keep = |kept: &mut Kept| {
+            let ended = kept.end_tracking(&model);
+            ended.ok_or_else(|| {
+                RecordsError::NotTracking {
+                    model: key.model.clone(),
+                }
+                .into()
+            })
+        };
+        let arguments = || json!({ "model": model });
+        let counts = run
+            .reach
+            .change(import::TRACK_DELETES_END, arguments, live, keep)
+            .await?;
+        Ok(self.count(model, counts))
+    }
+}
+
+/// What a call of `list-records` asks for.
+fn filter(options: &[(String, String)]) -> Result<RecordFilter, Fault> {
+    let option = |name: &str| {
+        options
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    };
+    let invalid = |message: String| Fault::new("invalid_option", message);
+    let limit = match option("limit").map(str::parse) {
+        None => LIST_RECORDS_DEFAULT,
+        Some(Ok(limit)) if (1..=LIST_RECORDS_MAX).contains(&limit) => limit,
+        Some(_) => {
+            return Err(invalid(format!(
+                "`limit` of records.list-records is no number from 1 to {LIST_RECORDS_MAX}"
+            )));
+        }
+    };
+    let mut actions = Vec::new();
+    for action in option("filter").into_iter().flat_map(|actions| actions.split(',')) {
+        actions.push(match action.trim() {
+            "added" => RecordAction::Added,
+            "updated" => RecordAction::Updated,
+            "deleted" => RecordAction::Deleted,
+            other => {
+                return Err(invalid(format!(
+                    "{other:?} is no `filter` of records.list-records: added, updated or deleted"
+                )));
+            }
+        });
+    }
+    Ok(RecordFilter {
+        actions,
+        cursor: option("cursor").map(str::to_owned),
+        limit,
+        bytes_max: LIST_BYTES_MAX,
+        ..RecordFilter::default()
+    })
 }
 
 /// Refuses the whole batch for one record that does not fit the model.

@@ -106,6 +106,13 @@ impl RunLog {
         self.emit(level, Source::User, text, fields);
     }
 
+    /// What the host has to say to the function's author.
+    pub(super) fn warn(&mut self, text: String) {
+        if !self.full {
+            self.emit(Level::Warn, Source::Internal, text, Vec::new());
+        }
+    }
+
     /// An upstream may have echoed a credential to the guest, which repeats it: what guests write is masked, too.
     fn emit(&mut self, level: Level, source: Source, text: String, fields: Vec<(String, String)>) {
         self.announce();

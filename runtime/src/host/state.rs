@@ -20,7 +20,7 @@ use crate::model::{ConnectionKey, Counts, ExecutionContext, Fence, FunctionManif
 use crate::proxy::Proxy;
 use crate::records::Records;
 use crate::schema::FunctionSchemas;
-use crate::store::Store;
+use crate::store::{OthersChanges, Store};
 use crate::variables::Variables;
 
 /// Answers and requests under way that one run may hold at the same time.
@@ -70,6 +70,8 @@ pub(crate) struct RunFacts {
     pub(crate) sender: Sender,
     /// Version of the checkpoint this run has seen; none before it looked.
     pub(crate) checkpoint_version: Option<i64>,
+    /// Models whose merging strategy was set, with what others changed of those that it protects.
+    pub(crate) merging: BTreeMap<String, Option<OthersChanges>>,
     /// Who called whom until this run began.
     pub(crate) chain: Chain,
     /// Whether the run took a lock that it may still hold.

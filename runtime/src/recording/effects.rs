@@ -91,6 +91,8 @@ impl Effects {
         match call.import.as_ref() {
             import::BATCH_SAVE => self.records_of(call, |model| &mut model.saved),
             import::BATCH_UPDATE => self.records_of(call, |model| &mut model.updated),
+            // Which records it deleted only the store knows; how many is told.
+            import::TRACK_DELETES_END => self.records_of(call, |model| &mut model.deleted),
             import::BATCH_DELETE => self.records_of(call, |model| &mut model.deleted),
             import::CHECKPOINT if self.checkpoint_before.is_none() && self.checkpoint_after.is_none() => {
                 let json = result.as_str().map(str::to_owned);

@@ -49,6 +49,10 @@ pub mod import {
     pub const BATCH_SAVE: &str = "records.batch-save";
     pub const BATCH_UPDATE: &str = "records.batch-update";
     pub const BATCH_DELETE: &str = "records.batch-delete";
+    pub const LIST_RECORDS: &str = "records.list-records";
+    pub const SET_MERGING_STRATEGY: &str = "records.set-merging-strategy";
+    pub const TRACK_DELETES_START: &str = "records.track-deletes-start";
+    pub const TRACK_DELETES_END: &str = "records.track-deletes-end";
 }
 
 /// The form of recordings that this program writes; another number is not read.

@@ -10,7 +10,7 @@ pub use render::{render, render_page};
 
 use crate::clock::Clock;
 use crate::model::{Counts, JsonObject, RecordFilter};
-use crate::store::{Pruned, RecordKey, RecordPage, RecordWrite, Store, StoreError};
+use crate::store::{OthersChanges, Pruned, RecordKey, RecordPage, RecordWrite, Store, StoreError, Unseen};
 
 /// Records of one call. One call is one transaction, during which nobody else writes the model.
 pub const BATCH_RECORDS_MAX: usize = 50_000;
@@ -62,6 +62,10 @@ pub enum RecordsError {
     BatchTooLarge { bytes_len: usize },
     #[error("{ids} ids were asked for, one call may ask for {IDS_MAX}")]
     TooManyIds { ids: usize },
+    #[error(
+        "no pass over the model {model:?} is on: call track-deletes-start before its first page is saved, in this run or in one before"
+    )]
+    NotTracking { model: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -82,11 +86,16 @@ impl Records {
     }
 
     /// Saves a JSON array of records: new ones are added, changed ones updated, equal ones left alone. Of several with
-    /// one id the first counts and the others are reported as unchanged.
+    /// one id the first counts and the others are reported as unchanged; so are those that are left alone because they are of `others`.
     ///
     /// # Errors
     /// A record has no usable id or is too large, or the store failed; then nothing is written.
-    pub async fn save(&self, key: &RecordKey, json: &str) -> Result<Counts, RecordsError> {
+    pub async fn save(
+        &self,
+        key: &RecordKey,
+        json: &str,
+        others: Option<&mut OthersChanges>,
+    ) -> Result<Counts, RecordsError> {
         let batch = batch::parse(json)?;
         let mut canonical = Vec::new();
         let mut writes = Vec::with_capacity(batch.items.len());
@@ -102,7 +111,10 @@ impl Records {
                 json: item.json(),
             });
         }
-        let mut counts = self.store.save_records(key, &writes, self.clock.now_us()).await?;
+        let mut counts = self
+            .store
+            .save_records(key, &writes, others, self.clock.now_us())
+            .await?;
         counts.unchanged += batch.duplicates;
         Ok(counts)
     }
@@ -111,7 +123,12 @@ impl Records {
     ///
     /// # Errors
     /// As [`Records::save`].
-    pub async fn update(&self, key: &RecordKey, json: &str) -> Result<Counts, RecordsError> {
+    pub async fn update(
+        &self,
+        key: &RecordKey,
+        json: &str,
+        others: Option<&mut OthersChanges>,
+    ) -> Result<Counts, RecordsError> {
         let batch = batch::parse(json)?;
         let mut patches = Vec::with_capacity(batch.items.len());
         for item in &batch.items {
@@ -125,7 +142,7 @@ impl Records {
         let now_us = self.clock.now_us();
         let mut counts = self
             .store
-            .update_records(key, &patches, canonical::hash_object, now_us)
+            .update_records(key, &patches, canonical::hash_object, others, now_us)
             .await?;
         counts.unchanged += batch.duplicates;
         Ok(counts)
@@ -135,10 +152,53 @@ impl Records {
     ///
     /// # Errors
     /// As [`Records::save`].
-    pub async fn delete(&self, key: &RecordKey, json: &str) -> Result<Counts, RecordsError> {
+    pub async fn delete(
+        &self,
+        key: &RecordKey,
+        json: &str,
+        others: Option<&mut OthersChanges>,
+    ) -> Result<Counts, RecordsError> {
         let batch = batch::parse(json)?;
         let ids: Vec<&str> = batch.items.iter().map(|item| &*item.external_id).collect();
-        Ok(self.store.delete_records(key, &ids, self.clock.now_us()).await?)
+        Ok(self
+            .store
+            .delete_records(key, &ids, others, self.clock.now_us())
+            .await?)
+    }
+
+    /// Begins a pass over all the provider has of a model; one that is on goes on, whichever run began it.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn start_tracking(&self, key: &RecordKey) -> Result<(), RecordsError> {
+        Ok(self.store.start_tracking(key, self.clock.now_us()).await?)
+    }
+
+    /// Ends a pass: deletes, all at once, what was neither saved nor updated since it began.
+    ///
+    /// # Errors
+    /// [`RecordsError::NotTracking`] without a pass; then nothing is deleted.
+    pub async fn end_tracking(&self, key: &RecordKey) -> Result<Counts, RecordsError> {
+        let ended = self.store.end_tracking(key, self.clock.now_us()).await?;
+        ended.ok_or_else(|| RecordsError::NotTracking {
+            model: key.model.clone(),
+        })
+    }
+
+    /// What the end of a pass would delete now.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn unseen(&self, key: &RecordKey) -> Result<Unseen, RecordsError> {
+        Ok(self.store.unseen_records(key).await?)
+    }
+
+    /// When a model was changed last, in its order of changes; 0 when it never was.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn last_change_us(&self, key: &RecordKey) -> Result<i64, RecordsError> {
+        Ok(self.store.last_record_change_us(key).await?)
     }
 
     /// A JSON object from id to record with `_nango_metadata`. Ids that are unknown are absent.
@@ -200,21 +260,21 @@ mod tests {
             unchanged,
         };
 
-        assert_eq!(records.save(&key, "[]").await.unwrap(), Counts::default());
+        assert_eq!(records.save(&key, "[]", None).await.unwrap(), Counts::default());
         let batch = r#"[{"id":1,"b":[1, {"y":2,"x":"\u0000"}]}, {"id":"2\u0000"}, {"id":"1","lost":true}]"#;
-        assert_eq!(records.save(&key, batch).await.unwrap(), counts(2, 0, 0, 1));
+        assert_eq!(records.save(&key, batch, None).await.unwrap(), counts(2, 0, 0, 1));
         let reordered = r#"[{"b":[1,{"x":"\u0000","y":2}],"id":1,"_nango_metadata":{"cursor":"x"}},{"id":"2","v":1}]"#;
         manual.advance_ms(1);
-        assert_eq!(records.save(&key, reordered).await.unwrap(), counts(0, 1, 0, 1));
+        assert_eq!(records.save(&key, reordered, None).await.unwrap(), counts(0, 1, 0, 1));
         assert_eq!(
             records
-                .update(&key, r#"[{"id":2,"w":{"k":1}},{"id":"9"}]"#)
+                .update(&key, r#"[{"id":2,"w":{"k":1}},{"id":"9"}]"#, None)
                 .await
                 .unwrap(),
             counts(0, 1, 0, 0)
         );
         assert_eq!(
-            records.delete(&key, r#"[{"id":"1"},{"id":"9"}]"#).await.unwrap(),
+            records.delete(&key, r#"[{"id":"1"},{"id":"9"}]"#, None).await.unwrap(),
             counts(0, 0, 1, 0)
         );
 
@@ -249,7 +309,10 @@ mod tests {
             model: "Issue".to_owned(),
         };
         let records = Records::new(store, Clock::manual(NOW_MS).0);
-        let error = records.save(&key, r#"[{"id":1},{"name":"x"}]"#).await.unwrap_err();
+        let error = records
+            .save(&key, r#"[{"id":1},{"name":"x"}]"#, None)
+            .await
+            .unwrap_err();
         assert!(matches!(error, RecordsError::MissingId { index: 1 }), "{error}");
         assert_eq!(records.by_ids(&key, &["1".to_owned()]).await.unwrap(), "{}");
     }

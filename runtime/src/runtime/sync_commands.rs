@@ -83,9 +83,7 @@ impl Runtime {
                         .active(environment, provider_config_key, &sync.function, now_ms)
                         .await?;
                     let mut data = data_of(&sync, function.as_deref());
-                    if !empty_records {
-                        data.models.clear();
-                    }
+                    data.with_records = empty_records;
                     let run = self.queued_run(&sync, version, now_ms);
                     store.reset_sync(&sync, &data, &run, now_ms).await?
                 }
@@ -263,5 +261,6 @@ fn data_of(sync: &Sync, function: Option<&Function>) -> SyncData {
                 }
             })
             .collect(),
+        with_records: true,
     }
 }

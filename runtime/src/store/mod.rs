@@ -75,7 +75,7 @@ pub use log_queries::{MessageQuery, OperationQuery};
 pub use oauth_clients::{OAuthClientLease, StoredOAuthClient};
 pub use purge::{PurgeScope, Purgeable};
 pub use recordings::StoredRecording;
-pub use records::{PRUNE_RECORDS_MAX, Pruned, RecordKey, RecordPage, RecordWrite};
+pub use records::{OthersChanges, PRUNE_RECORDS_MAX, Pruned, RecordKey, RecordPage, RecordWrite, Unseen};
 pub use refreshes::{DueQuery, RefreshWrite, UsersOwn};
 pub use runs::ClaimedRun;
 pub use schedules::{CronSync, NextSlot, Retry, StaleSchedules};

@@ -33,9 +33,11 @@ pub struct Purgeable {
 
 /// Rows that belong to a connection, leaves first; `$1` is its key, `$2` the limit. Runs of syncs are found by their sync, so that
 /// those of actions, which are most, need no index.
-const ROWS: [&str; 7] = [
+const ROWS: [&str; 8] = [
     "DELETE FROM records WHERE (connection_key, model, external_id) IN (SELECT connection_key, model, external_id FROM records \
      WHERE connection_key = $1 LIMIT $2)",
+    "DELETE FROM record_sightings WHERE (connection_key, model, external_id) IN (SELECT connection_key, model, external_id \
+     FROM record_sightings WHERE connection_key = $1 LIMIT $2)",
     "DELETE FROM record_models WHERE (connection_key, model) IN (SELECT connection_key, model FROM record_models \
      WHERE connection_key = $1 LIMIT $2)",
     "DELETE FROM recordings WHERE run_id IN (SELECT run_id FROM recordings WHERE connection_key = $1 LIMIT $2)",

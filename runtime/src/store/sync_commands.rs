@@ -4,6 +4,7 @@
 use sqlx::{Any, Transaction, query, query_scalar};
 
 use super::columns::Word;
+use super::records::{RecordKey, forget_pass};
 use super::runs::{INSERT_RUNS, RunRow};
 use super::sql::Sql;
 use super::syncs::insert_sync;
@@ -17,6 +18,8 @@ pub struct SyncData {
     pub checkpoint_key: String,
     /// Models as they are stored, with the variant behind.
     pub models: Vec<String>,
+    /// Whether their records go too, and not only the passes over them.
+    pub with_records: bool,
 }
 
 impl Store {
@@ -58,8 +61,8 @@ impl Store {
         Ok(cancelled)
     }
 
-    /// Starts a sync from scratch, all or nothing: cancels what runs, clears its checkpoint, deletes the records of
-    /// `data.models`, and queues `run`. Done once for a reset: a run that is retried or resumed finds what it saved
+    /// Starts a sync from scratch, all or nothing: cancels what runs, clears its checkpoint and passes, deletes
+    /// the records of `data.models` if they go too, and queues `run`. Done once for a reset: a run that is retried or resumed finds what it saved
     /// itself. Gives the run that was cancelled.
     pub async fn reset_sync(
         &self,
@@ -149,11 +152,19 @@ async fn forget(
     .execute(&mut **transaction)
     .await?;
     for model in &data.models {
-        query("DELETE FROM records WHERE connection_key = $1 AND model = $2")
-            .bind(sync.connection_key.as_str())
-            .bind(model)
-            .execute(&mut **transaction)
-            .await?;
+        let key = RecordKey {
+            connection_key: sync.connection_key.clone(),
+            model: model.clone(),
+        };
+        // What is read from the beginning is a new pass.
+        forget_pass(transaction, &key).await?;
+        if data.with_records {
+            query("DELETE FROM records WHERE connection_key = $1 AND model = $2")
+                .bind(key.connection_key.as_str())
+                .bind(&key.model)
+                .execute(&mut **transaction)
+                .await?;
+        }
     }
     Ok(())
 }

@@ -211,6 +211,8 @@ impl From<RecordsError> for ApiError {
             | RecordsError::TooMany { .. }
             | RecordsError::BatchTooLarge { .. }
             | RecordsError::TooManyIds { .. } => Self::new(StatusCode::BAD_REQUEST, "invalid_body", message),
+            // Only functions track.
+            RecordsError::NotTracking { .. } => Self::new(StatusCode::CONFLICT, "track_deletes_not_started", message),
             RecordsError::Store(error) => error.into(),
         }
     }

@@ -7,13 +7,18 @@
 
 mod cursor;
 mod merge;
+mod others;
 mod prune;
 mod read;
+mod tracking;
 mod write;
 
 use serde_json::value::RawValue;
 
+pub use others::OthersChanges;
 pub use prune::PRUNE_RECORDS_MAX;
+pub use tracking::Unseen;
+pub(super) use tracking::forget_pass;
 
 use crate::model::{ConnectionKey, Record};
 

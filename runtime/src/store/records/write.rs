@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use serde_json::value::RawValue;
-use sqlx::{Any, Transaction, query_scalar};
+use sqlx::{Any, Transaction, query, query_scalar};
 
 use super::merge::merge;
+use super::others::OthersChanges;
 use super::{RecordKey, RecordWrite};
 use crate::model::{Counts, JsonObject};
 use crate::store::columns::{Columns, to_json};
@@ -13,10 +14,19 @@ use crate::store::connections::lives;
 use crate::store::sql::{Sql, chunks};
 use crate::store::{Store, StoreError};
 
+/// A write that has its place among the changes of its model.
+pub(super) struct Change {
+    pub(super) modified_at_us: i64,
+    /// The last change before it.
+    before_us: i64,
+    /// Since when a pass is on that tells which records are gone.
+    pub(super) tracking_since_us: Option<i64>,
+}
+
 impl Store {
     /// Upserts all in one transaction; rows with an equal hash that are not deleted stay untouched. A deleted record
     /// that is saved again is added again. `now_us` orders changes; the store keeps (`modified_at_us`, `sequence`)
-    /// strictly growing for readers of a model. Ids must be distinct.
+    /// strictly growing for readers of a model. Ids must be distinct. What is of `others` is left alone; so it is by the other writes.
     ///
     /// # Errors
     /// [`StoreError::ParentGone`] when the connection was deleted.
@@ -24,6 +34,7 @@ impl Store {
         &self,
         key: &RecordKey,
         records: &[RecordWrite<'_>],
+        mut others: Option<&mut OthersChanges>,
         now_us: i64,
     ) -> Result<Counts, StoreError> {
         if records.is_empty() {
@@ -31,10 +42,18 @@ impl Store {
         }
         let mut transaction = self.begin().await?;
         self.check_fence(&mut transaction).await?;
-        let modified_at_us = begin_change(&mut transaction, key, now_us).await?;
-        let changed = self.upsert(&mut transaction, key, records, modified_at_us).await?;
-        let added = added_at(&mut transaction, key, modified_at_us).await?;
+        let change = begin_change(&mut transaction, key, now_us).await?;
+        change.learn(others.as_deref_mut());
+        let changed = self
+            .upsert(&mut transaction, key, records, others.as_deref(), &change)
+            .await?;
+        let added = added_at(&mut transaction, key, change.modified_at_us).await?;
+        if let Some(since_us) = change.tracking_since_us {
+            let ids: Vec<&str> = records.iter().map(|record| record.external_id).collect();
+            self.sight(&mut transaction, key, &ids, since_us).await?;
+        }
         transaction.commit().await?;
+        change.wrote(others);
         Ok(Counts {
             added,
             updated: changed.saturating_sub(added),
@@ -53,6 +72,7 @@ impl Store {
         key: &RecordKey,
         patches: &[(String, JsonObject)],
         rehash: fn(&JsonObject) -> [u8; 32],
+        mut others: Option<&mut OthersChanges>,
         now_us: i64,
     ) -> Result<Counts, StoreError> {
         if patches.is_empty() {
@@ -60,9 +80,11 @@ impl Store {
         }
         let mut transaction = self.begin().await?;
         self.check_fence(&mut transaction).await?;
-        let modified_at_us = begin_change(&mut transaction, key, now_us).await?;
+        let change = begin_change(&mut transaction, key, now_us).await?;
+        change.learn(others.as_deref_mut());
         // Nobody else writes this model until the transaction ends, so what is read now is what will be overwritten.
-        let mut stored = self.stored(&mut transaction, key, patches).await?;
+        let ids: Vec<&str> = patches.iter().map(|(external_id, _)| external_id.as_str()).collect();
+        let mut stored = self.stored(&mut transaction, key, &ids, others.as_deref()).await?;
         let mut merged: Vec<(&str, [u8; 32], Box<RawValue>)> = Vec::with_capacity(stored.len());
         for (external_id, patch) in patches {
             let Some(mut object) = stored.remove(external_id.as_str()) else {
@@ -81,8 +103,12 @@ impl Store {
                 json,
             })
             .collect();
-        let updated = self.upsert(&mut transaction, key, &writes, modified_at_us).await?;
+        let updated = self.upsert(&mut transaction, key, &writes, None, &change).await?;
+        if let Some(since_us) = change.tracking_since_us {
+            self.sight(&mut transaction, key, &ids, since_us).await?;
+        }
         transaction.commit().await?;
+        change.wrote(others);
         Ok(Counts {
             updated,
             unchanged: count(writes.len()).saturating_sub(updated),
@@ -98,6 +124,7 @@ impl Store {
         &self,
         key: &RecordKey,
         external_ids: &[&str],
+        mut others: Option<&mut OthersChanges>,
         now_us: i64,
     ) -> Result<Counts, StoreError> {
         if external_ids.is_empty() {
@@ -105,14 +132,15 @@ impl Store {
         }
         let mut transaction = self.begin().await?;
         self.check_fence(&mut transaction).await?;
-        let modified_at_us = begin_change(&mut transaction, key, now_us).await?;
+        let change = begin_change(&mut transaction, key, now_us).await?;
+        change.learn(others.as_deref_mut());
         let numbered: Vec<(i64, &str)> = (0..).zip(external_ids.iter().copied()).collect();
         let mut deleted = 0;
         for chunk in chunks(&numbered) {
             let mut sql = Sql::new(self.dialect, "UPDATE records SET deleted_at_us = ");
-            sql.bind(modified_at_us)
+            sql.bind(change.modified_at_us)
                 .push(", modified_at_us = ")
-                .bind(modified_at_us);
+                .bind(change.modified_at_us);
             sql.push(", sequence = v.column2 FROM (");
             sql.values(chunk, |row, (sequence, external_id)| {
                 row.bind(*external_id).bind(*sequence);
@@ -121,13 +149,27 @@ impl Store {
                 .bind(key.connection_key.as_str());
             sql.push(" AND model = ").bind(key.model.as_str());
             sql.push(" AND external_id = v.column1 AND deleted_at_us IS NULL");
+            if let Some(others) = &others {
+                others.push_unchanged(&mut sql);
+            }
             deleted += sql.execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
+        change.wrote(others);
         Ok(Counts {
             deleted,
             ..Counts::default()
         })
+    }
+
+    /// When a model was changed last, in its order of changes; 0 when it never was.
+    pub async fn last_record_change_us(&self, key: &RecordKey) -> Result<i64, StoreError> {
+        let last = query_scalar("SELECT modified_at_us FROM record_models WHERE connection_key = $1 AND model = $2")
+            .bind(key.connection_key.as_str())
+            .bind(&key.model)
+            .fetch_optional(&self.reader)
+            .await?;
+        Ok(last.unwrap_or(0))
     }
 
     /// Writes records whose hash differs or that are deleted; gives how many.
@@ -136,7 +178,8 @@ impl Store {
         transaction: &mut Transaction<'static, Any>,
         key: &RecordKey,
         records: &[RecordWrite<'_>],
-        modified_at_us: i64,
+        others: Option<&OthersChanges>,
+        change: &Change,
     ) -> Result<u64, StoreError> {
         let numbered: Vec<(i64, &RecordWrite<'_>)> = (0..).zip(records).collect();
         let mut changed = 0;
@@ -151,7 +194,7 @@ impl Store {
                 .push(", ")
                 .bind(key.model.as_str())
                 .push(", ");
-            sql.bind(modified_at_us).push(", ").bind(modified_at_us);
+            sql.bind(change.modified_at_us).push(", ").bind(change.modified_at_us);
             sql.push(", v.column1, v.column2, v.column3, v.column4 FROM (");
             sql.values(chunk, |row, (sequence, record)| {
                 row.bind(record.external_id)
@@ -165,8 +208,11 @@ impl Store {
                  hash = excluded.hash, data = excluded.data, modified_at_us = excluded.modified_at_us, \
                  sequence = excluded.sequence, deleted_at_us = NULL, pruned_at_us = NULL, first_seen_at_us = CASE \
                  WHEN records.deleted_at_us IS NULL THEN records.first_seen_at_us ELSE excluded.first_seen_at_us END \
-                 WHERE records.hash <> excluded.hash OR records.deleted_at_us IS NOT NULL",
+                 WHERE (records.hash <> excluded.hash OR records.deleted_at_us IS NOT NULL)",
             );
+            if let Some(others) = others {
+                others.push_unchanged(&mut sql);
+            }
             changed += sql.execute(&mut **transaction).await?;
         }
         Ok(changed)
@@ -177,11 +223,11 @@ impl Store {
         &self,
         transaction: &mut Transaction<'static, Any>,
         key: &RecordKey,
-        patches: &[(String, JsonObject)],
+        ids: &[&str],
+        others: Option<&OthersChanges>,
     ) -> Result<HashMap<String, JsonObject>, StoreError> {
-        let ids: Vec<&str> = patches.iter().map(|(external_id, _)| external_id.as_str()).collect();
         let mut stored = HashMap::with_capacity(ids.len());
-        for chunk in chunks(&ids) {
+        for chunk in chunks(ids) {
             let mut sql = Sql::new(
                 self.dialect,
                 "SELECT external_id, data FROM records WHERE connection_key = ",
@@ -190,6 +236,9 @@ impl Store {
                 .push(" AND model = ")
                 .bind(key.model.as_str());
             sql.push(" AND deleted_at_us IS NULL AND external_id IN ").list(chunk);
+            if let Some(others) = others {
+                others.push_unchanged(&mut sql);
+            }
             for row in &sql.fetch_all(&mut **transaction).await? {
                 let mut columns = Columns::new(row, "records");
                 stored.insert(columns.get("external_id")?, columns.json("data")?);
@@ -199,26 +248,47 @@ impl Store {
     }
 }
 
+impl Change {
+    fn learn(&self, others: Option<&mut OthersChanges>) {
+        if let Some(others) = others {
+            others.learn(self.before_us);
+        }
+    }
+
+    fn wrote(&self, others: Option<&mut OthersChanges>) {
+        if let Some(others) = others {
+            others.wrote(self.modified_at_us);
+        }
+    }
+}
+
 /// Waits until no other transaction writes this model, and gives the time of change of this one: `now_us`, or just
 /// after the last change where that is later.
-async fn begin_change(
+pub(super) async fn begin_change(
     transaction: &mut Transaction<'static, Any>,
     key: &RecordKey,
     now_us: i64,
-) -> Result<i64, StoreError> {
-    query_scalar(concat!(
+) -> Result<Change, StoreError> {
+    let row = query(concat!(
         "INSERT INTO record_models (connection_key, model, modified_at_us) SELECT $1, $2, $3 WHERE ",
         lives!("$1"),
-        " ON CONFLICT (connection_key, model) DO UPDATE SET modified_at_us = CASE \
-         WHEN excluded.modified_at_us > record_models.modified_at_us THEN excluded.modified_at_us \
-         ELSE record_models.modified_at_us + 1 END RETURNING modified_at_us",
+        " ON CONFLICT (connection_key, model) DO UPDATE SET before_us = record_models.modified_at_us, \
+         modified_at_us = CASE WHEN excluded.modified_at_us > record_models.modified_at_us \
+         THEN excluded.modified_at_us ELSE record_models.modified_at_us + 1 END \
+         RETURNING modified_at_us, before_us, tracking_since_us",
     ))
     .bind(key.connection_key.as_str())
     .bind(&key.model)
     .bind(now_us)
     .fetch_optional(&mut **transaction)
     .await?
-    .ok_or(StoreError::ParentGone(sqlx::Error::RowNotFound))
+    .ok_or(StoreError::ParentGone(sqlx::Error::RowNotFound))?;
+    let mut columns = Columns::new(&row, "record_models");
+    Ok(Change {
+        modified_at_us: columns.get("modified_at_us")?,
+        before_us: columns.get("before_us")?,
+        tracking_since_us: columns.get("tracking_since_us")?,
+    })
 }
 
 /// How many records the write of this moment added.

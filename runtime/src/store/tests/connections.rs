@@ -314,7 +314,10 @@ async fn deletions_cascade_and_cancel_open_runs(store: Store) {
                 hash: [1; 32],
                 json: &json,
             }];
-            store.save_records(&record_key(key), &records, NOW_US).await.unwrap();
+            store
+                .save_records(&record_key(key), &records, None, NOW_US)
+                .await
+                .unwrap();
         }
         if way == "connection" {
             assert!(store.delete_connection(&key, NOW_MS).await.unwrap());
@@ -344,7 +347,7 @@ async fn deletions_cascade_and_cancel_open_runs(store: Store) {
             json: &json,
         }];
         let error = store
-            .save_records(&record_key(&key), &records, NOW_US)
+            .save_records(&record_key(&key), &records, None, NOW_US)
             .await
             .unwrap_err();
         assert!(matches!(error, StoreError::ParentGone(_)), "{error}");

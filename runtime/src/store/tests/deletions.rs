@@ -36,7 +36,10 @@ async fn save_records(store: &Store, key: &ConnectionKey, count: usize) -> Resul
         json: &json,
     };
     let records: Vec<RecordWrite<'_>> = ids.iter().map(|id| record(id.as_str())).collect();
-    store.save_records(&record_key(key), &records, NOW_US).await.map(|_| ())
+    store
+        .save_records(&record_key(key), &records, None, NOW_US)
+        .await
+        .map(|_| ())
 }
 
 fn recording(key: &ConnectionKey) -> StoredRecording {

@@ -16,6 +16,7 @@ mod integrations;
 mod logs;
 mod oauth_clients;
 mod opening;
+mod record_tracking;
 mod recordings;
 mod records;
 mod refreshes;

@@ -41,7 +41,7 @@ async fn save(store: &Store, key: &RecordKey, records: &[(&str, &str)], now_us: 
             json,
         })
         .collect();
-    store.save_records(key, &writes, now_us).await.unwrap()
+    store.save_records(key, &writes, None, now_us).await.unwrap()
 }
 
 fn counts(added: u64, updated: u64, deleted: u64, unchanged: u64) -> Counts {
@@ -197,7 +197,7 @@ async fn a_deleted_record_keeps_its_payload_and_can_be_added_again(store: Store)
     let fixture = Fixture::new(&store).await;
     let key = model(&fixture, "Issue").await;
     save(&store, &key, &[("1", r#"{"v":1}"#), ("2", "{}")], NOW_US).await;
-    let delete = async |ids: &[&str], now_us| store.delete_records(&key, ids, now_us).await.unwrap();
+    let delete = async |ids: &[&str], now_us| store.delete_records(&key, ids, None, now_us).await.unwrap();
     assert_eq!(delete(&["1", "unknown", "1"], NOW_US + 10).await, counts(0, 0, 1, 0));
     assert_eq!(
         delete(&["1"], NOW_US + 20).await,
@@ -237,14 +237,19 @@ async fn updates_merge_into_what_is_there(store: Store) {
         NOW_US,
     )
     .await;
-    store.delete_records(&key, &["3"], NOW_US).await.unwrap();
+    store.delete_records(&key, &["3"], None, NOW_US).await.unwrap();
     let patches = [
         ("1".to_owned(), object(r#"{"a":{"y":2}}"#)),
         ("2".to_owned(), object(r#"{"id":"2"}"#)),
         ("3".to_owned(), object(r#"{"v":1}"#)),
         ("unknown".to_owned(), object(r#"{"v":1}"#)),
     ];
-    let update = async || store.update_records(&key, &patches, rehash, NOW_US).await.unwrap();
+    let update = async || {
+        store
+            .update_records(&key, &patches, rehash, None, NOW_US)
+            .await
+            .unwrap()
+    };
     assert_eq!(update().await, counts(0, 1, 0, 1));
     assert_eq!(update().await, counts(0, 0, 0, 2));
     let merged = store.records_by_ids(&key, &["1"]).await.unwrap().remove(0);
@@ -258,7 +263,7 @@ async fn filters_combine(store: Store) {
     let key = model(&fixture, "Issue").await;
     save(&store, &key, &[("a", "{}"), ("u", "{}"), ("d", "{}")], NOW_US).await;
     save(&store, &key, &[("u", r#"{"v":2}"#)], NOW_US + 10).await;
-    store.delete_records(&key, &["d"], NOW_US + 20).await.unwrap();
+    store.delete_records(&key, &["d"], None, NOW_US + 20).await.unwrap();
     let list = async |filter: RecordFilter| {
         let records = store
             .records(&key, &RecordFilter { limit: 10, ..filter })
@@ -439,7 +444,7 @@ async fn write_at_random(store: Store, key: RecordKey, seed: u64, writes: u64) {
         ids.dedup();
         if random.random_bool(0.2) {
             let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-            store.delete_records(&key, &ids, now_us).await.unwrap();
+            store.delete_records(&key, &ids, None, now_us).await.unwrap();
         } else {
             let json: Vec<String> = ids
                 .iter()

@@ -441,7 +441,10 @@ async fn a_cancelled_run_writes_nothing_more(store: Store) {
         json: &json,
     };
     let records = [write];
-    assert_eq!(fenced.save_records(&model, &records, NOW_US).await.unwrap().added, 1);
+    assert_eq!(
+        fenced.save_records(&model, &records, None, NOW_US).await.unwrap().added,
+        1
+    );
     let version = fenced
         .save_checkpoint(&key, "sync:issues:base", "{}", 0, NOW_MS)
         .await
@@ -452,8 +455,8 @@ async fn a_cancelled_run_writes_nothing_more(store: Store) {
     assert_eq!(cancelled, Some(claimed.run.id.clone()));
     assert_eq!(store.cancel_sync_run(&sync.id, NOW_MS).await.unwrap(), None);
     let superseded = |error: StoreError| assert!(matches!(error, StoreError::Superseded { .. }), "{error}");
-    superseded(fenced.save_records(&model, &records, NOW_US).await.unwrap_err());
-    superseded(fenced.delete_records(&model, &["1"], NOW_US).await.unwrap_err());
+    superseded(fenced.save_records(&model, &records, None, NOW_US).await.unwrap_err());
+    superseded(fenced.delete_records(&model, &["1"], None, NOW_US).await.unwrap_err());
     superseded(
         fenced
             .save_checkpoint(&key, "sync:issues:base", "{}", 1, NOW_MS)
@@ -486,6 +489,7 @@ async fn a_reset_leaves_other_variants_alone(store: Store) {
     let data = SyncData {
         checkpoint_key: "sync:issues:base".to_owned(),
         models: vec!["Issue".to_owned()],
+        with_records: true,
     };
     let run = fixture.sync_run(&sync, 1);
     assert_eq!(store.reset_sync(&sync, &data, &run, NOW_MS).await.unwrap(), None);

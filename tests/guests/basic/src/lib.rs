@@ -8,6 +8,7 @@ mod environment;
 mod lists;
 mod requests;
 mod syncs;
+mod tracking;
 
 use nango_guest_sdk::prelude::*;
 
@@ -19,6 +20,7 @@ use environment::variables;
 use lists::{list, list_items};
 use requests::{fetch, fetch_many, http_error, repeat, start_wait};
 use syncs::{bad_record, items, pages, patient_items};
+use tracking::{all_things, slow_things};
 
 /// Answers at once.
 #[action]
@@ -127,6 +129,8 @@ nango_guest_sdk::functions!(
     items,
     pages,
     patient_items,
+    all_things,
+    slow_things,
     bad_record,
     bounded_output,
     bounded_records,
