@@ -1,0 +1,173 @@
+//! Records through a sync that asks a server on loopback for page after page: into SQLite, once more without a change, and read back
+//! with `GET /records`; and the same on Postgres, where one is named. All of it shares the cores: the server with the pages, the
+//! reader and the database do not get others.
+
+use std::time::{Duration, Instant};
+
+use nango_runtime_tests::{Client, Database, Server, TestRuntime, guest};
+use serde_json::{Value, json};
+
+use crate::Effort;
+use crate::peer::{self, PAGE_CONTACTS};
+use crate::report::{Figure, Target};
+
+const INTEGRATION: &str = "bench";
+const CONNECTION: &str = "conn";
+const SYNC: &str = "contacts";
+const MODEL: &str = "Contact";
+
+const SAVED_A_SECOND_MIN: f64 = 40_000.0;
+const READ_A_SECOND_MIN: f64 = 100_000.0;
+/// The second pass, which changes nothing, against the first.
+const UNCHANGED_MIN: f64 = 1.5;
+const RESIDENT_MIB_MAX: f64 = 120.0;
+/// Postgres against SQLite.
+const POSTGRES_MIN: f64 = 0.5;
+/// Records of one `GET /records`.
+const READ_PAGE: u32 = 10_000;
+/// Between two looks whether the sync is done.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long a pass may take.
+const PASS_MAX: Duration = Duration::from_secs(600);
+
+/// What one database did.
+struct Measured {
+    saved_a_second: f64,
+    unchanged_a_second: f64,
+    read_a_second: f64,
+    /// At its highest, of the server.
+    resident_mib: f64,
+}
+
+pub async fn measure(effort: Effort) -> Vec<Figure> {
+    let records = effort.record_pages * PAGE_CONTACTS;
+    let sqlite = on(&Database::sqlite(), effort).await;
+    let mut figures = vec![
+        Figure {
+            name: "records saved".to_owned(),
+            unit: "/s",
+            value: sqlite.saved_a_second,
+            target: Target::AtLeast(SAVED_A_SECOND_MIN),
+            detail: format!("{records} of 500 bytes in pages of {PAGE_CONTACTS}, SQLite"),
+        },
+        Figure {
+            name: "second pass without changes : first".to_owned(),
+            unit: "x",
+            value: sqlite.unchanged_a_second / sqlite.saved_a_second,
+            target: Target::AtLeast(UNCHANGED_MIN),
+            detail: format!("{:.0} records/s", sqlite.unchanged_a_second),
+        },
+        Figure {
+            name: "memory of a sync of many records".to_owned(),
+            unit: "MiB",
+            value: sqlite.resident_mib,
+            target: Target::AtMost(RESIDENT_MIB_MAX),
+            detail: "the whole server at its highest, both passes and the reading".to_owned(),
+        },
+        Figure {
+            name: "GET /records".to_owned(),
+            unit: "/s",
+            value: sqlite.read_a_second,
+            target: Target::AtLeast(READ_A_SECOND_MIN),
+            detail: format!("pages of {READ_PAGE}, one reader that follows the cursor"),
+        },
+    ];
+    if std::env::var_os("NANGO_TEST_POSTGRES_URL").is_none() {
+        eprintln!("records on Postgres are not measured: NANGO_TEST_POSTGRES_URL names none");
+        return figures;
+    }
+    let postgres = on(&Database::postgres().await, effort).await;
+    let against = |name: &str, ours: f64, sqlite: f64| Figure {
+        name: format!("{name}, Postgres : SQLite"),
+        unit: "x",
+        value: ours / sqlite,
+        target: Target::AtLeast(POSTGRES_MIN),
+        detail: format!("{ours:.0} records/s"),
+    };
+    figures.push(against("records saved", postgres.saved_a_second, sqlite.saved_a_second));
+    figures.push(against(
+        "second pass",
+        postgres.unchanged_a_second,
+        sqlite.unchanged_a_second,
+    ));
+    figures.push(against("GET /records", postgres.read_a_second, sqlite.read_a_second));
+    figures
+}
+
+async fn on(database: &Database, effort: Effort) -> Measured {
+    let upstream = peer::with_pages(effort.record_pages);
+    let provider = format!(
+        "upstream:\n  display_name: Upstream\n  auth_mode: NONE\n  proxy:\n    base_url: {}\n",
+        upstream.url
+    );
+    let server = database
+        .serve(TestRuntime::new())
+        .egress_loopback()
+        .provider_yaml(&provider)
+        .environment("NANGO_LOG", "warn")
+        .start();
+    let client = server.client();
+    let _ = client.create_integration(INTEGRATION, "upstream").await.ok();
+    let _ = client
+        .import_connection(INTEGRATION, CONNECTION, json!({"type": "NONE"}))
+        .await
+        .ok();
+    let _ = client.deploy(INTEGRATION, guest::component("pages")).await.ok();
+
+    let records = effort.record_pages * PAGE_CONTACTS;
+    let saved_a_second = pass(&client, records).await;
+    let unchanged_a_second = pass(&client, records).await;
+    let read_a_second = read(&server, records).await;
+    let resident_kib = u32::try_from(server.peak_resident_bytes() >> 10).unwrap_or(u32::MAX);
+    Measured {
+        saved_a_second,
+        unchanged_a_second,
+        read_a_second,
+        resident_mib: f64::from(resident_kib) / 1024.0,
+    }
+}
+
+/// Has the sync run to its end; gives records a second.
+async fn pass(client: &Client, records: u32) -> f64 {
+    let before = client.sync_status(INTEGRATION, CONNECTION, SYNC).await["finishedAt"].clone();
+    let started = Instant::now();
+    let _ = client.trigger_sync(INTEGRATION, CONNECTION, SYNC).await.ok();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let status = client.sync_status(INTEGRATION, CONNECTION, SYNC).await;
+        if status["status"] != "RUNNING" && status["finishedAt"] != before {
+            let elapsed = started.elapsed();
+            assert_eq!(status["recordCount"], json!({ MODEL: records }), "{status}");
+            return f64::from(records) / elapsed.as_secs_f64();
+        }
+        assert!(started.elapsed() < PASS_MAX, "the sync does not end: {status}");
+    }
+}
+
+/// Follows the cursor to the end; gives records a second. Whether all came is seen afterwards: reading JSON is the reader's work.
+async fn read(server: &Server, records: u32) -> f64 {
+    let client = server.client();
+    let (mut query, mut pages) = (format!("&limit={READ_PAGE}"), Vec::new());
+    let started = Instant::now();
+    loop {
+        let answer = client.records(INTEGRATION, CONNECTION, MODEL, &query).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        // The cursor is at the beginning of the answer.
+        let head = answer.body.get(..300).unwrap_or(&answer.body);
+        let head = String::from_utf8_lossy(head).into_owned();
+        let cursor = head
+            .strip_prefix(r#"{"next_cursor":""#)
+            .and_then(|rest| rest.split_once('"'))
+            .map(|(cursor, _)| cursor.to_owned());
+        pages.push(answer.body.len());
+        let Some(cursor) = cursor else { break };
+        query = format!("&limit={READ_PAGE}&cursor={cursor}");
+    }
+    let elapsed = started.elapsed();
+    // Nobody could write it so short.
+    let bytes: usize = pages.iter().sum();
+    assert!(bytes > records as usize * 400, "{bytes} bytes in {} pages", pages.len());
+    let last = client.records(INTEGRATION, CONNECTION, MODEL, &query).await.json();
+    assert!(last["next_cursor"] == Value::Null, "the end is the end");
+    f64::from(records) / elapsed.as_secs_f64()
+}
