@@ -7,6 +7,7 @@ use nango_runtime::Runtime;
 use nango_runtime::connections::{NewConnection, NewIntegration};
 use nango_runtime::deploy::{Consent, NewComponent};
 use nango_runtime::model::EnvironmentId;
+use nango_runtime_tests::server::cpu_seconds;
 use nango_runtime_tests::{embedded, guest};
 use serde_json::json;
 use wasmtime::component::{Component, ComponentType, InstancePre, Lift, Linker};
@@ -130,7 +131,7 @@ async fn ours(runtime: &Runtime, environment: &EnvironmentId, budget: Duration) 
 
 /// Runs a second of CPU time of the whole process, whatever else the machine does.
 async fn by_cpu_time(runtime: &Runtime, environment: &EnvironmentId, budget: Duration) -> f64 {
-    let (cpu, until) = (cpu_seconds(), Instant::now() + budget);
+    let (cpu, until) = (cpu_seconds("self"), Instant::now() + budget);
     let tasks: Vec<_> = (0..CONCURRENT)
         .map(|_| {
             let (runtime, environment) = (runtime.clone(), environment.clone());
@@ -148,16 +149,7 @@ async fn by_cpu_time(runtime: &Runtime, environment: &EnvironmentId, budget: Dur
     for task in tasks {
         runs += task.await.expect("the invocations end");
     }
-    f64::from(runs) / (cpu_seconds() - cpu)
-}
-
-/// CPU time of this process so far, user and system.
-pub fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("there is /proc");
-    // The name in parentheses may hold blanks; `utime` and `stime` are the 12th and 13th field after it, in ticks of 10 ms.
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks = |index: usize| fields[index].parse::<f64>().expect("a number of ticks");
-    (ticks(11) + ticks(12)) / 100.0
+    f64::from(runs) / (cpu_seconds("self") - cpu)
 }
 
 /// The same component with nothing around it: pooled, no interruption, no limits, no log.

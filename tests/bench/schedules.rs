@@ -8,9 +8,9 @@ use nango_runtime::model::{
     RefreshState, RunId, RunState, Sealed, Sync, SyncId, SyncState,
 };
 use nango_runtime::store::{NewDeployment, Retry, Store};
+use nango_runtime_tests::server::cpu_seconds;
 
 use crate::Effort;
-use crate::executor::cpu_seconds;
 use crate::report::{Figure, Target};
 
 const FEW: u32 = 100;
@@ -72,7 +72,7 @@ async fn hour(schedules: u32, runs: u32) -> Hour {
         .expect("a database can be made");
     prepare(&store, schedules, runs).await;
     let (mut number, mut ended) = (0_u128, 0);
-    let before = cpu_seconds();
+    let before = cpu_seconds("self");
     let mut now_ms = BEGIN_MS;
     while now_ms < BEGIN_MS + HOUR_MS {
         now_ms += TICK_MS;
@@ -99,7 +99,7 @@ async fn hour(schedules: u32, runs: u32) -> Hour {
             ended += 1;
         }
     }
-    let cpu_seconds = cpu_seconds() - before;
+    let cpu_seconds = cpu_seconds("self") - before;
     store.close().await;
     Hour {
         runs: ended,

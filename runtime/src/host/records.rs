@@ -8,6 +8,7 @@ use super::kept::Kept;
 use super::state::{GuestState, RunFacts, Services};
 use crate::model::{Counts, FunctionKind};
 use crate::recording::import;
+use crate::records::Batch;
 use crate::schema::Part;
 use crate::store::RecordKey;
 
@@ -67,9 +68,9 @@ impl Host for GuestState {
         self.log.announce();
         let run = self.run(import::BATCH_SAVE)?;
         let key = key(run, &model)?;
-        fits(run, Part::Model(&model), &records)?;
+        let batch = read(run, Part::Model(&model), &records)?;
         foresee(run, &key, &model, &records).await?;
-        let live = async |services: &Services| Ok(services.records.save(&key, &records).await?);
+        let live = async |services: &Services| Ok(services.records.save(&key, &batch).await?);
         let keep = |kept: &mut Kept| Ok(kept.save(&model, crate::records::read_batch(&records)?));
         let arguments = || written(&model, &records);
         let counts = run.reach.change(import::BATCH_SAVE, arguments, live, keep).await?;
@@ -80,9 +81,9 @@ impl Host for GuestState {
         self.log.announce();
         let run = self.run(import::BATCH_UPDATE)?;
         let key = key(run, &model)?;
-        fits(run, Part::ModelPatch(&model), &records)?;
+        let batch = read(run, Part::ModelPatch(&model), &records)?;
         foresee(run, &key, &model, &records).await?;
-        let live = async |services: &Services| Ok(services.records.update(&key, &records).await?);
+        let live = async |services: &Services| Ok(services.records.update(&key, &batch).await?);
         let keep = |kept: &mut Kept| Ok(kept.update(&model, crate::records::read_batch(&records)?));
         let arguments = || written(&model, &records);
         let counts = run.reach.change(import::BATCH_UPDATE, arguments, live, keep).await?;
@@ -93,8 +94,9 @@ impl Host for GuestState {
         self.log.announce();
         let run = self.run(import::BATCH_DELETE)?;
         let key = key(run, &model)?;
+        let batch = Batch::parse(&records)?;
         foresee(run, &key, &model, &records).await?;
-        let live = async |services: &Services| Ok(services.records.delete(&key, &records).await?);
+        let live = async |services: &Services| Ok(services.records.delete(&key, &batch).await?);
         let keep = |kept: &mut Kept| Ok(kept.delete(&model, crate::records::read_batch(&records)?));
         let arguments = || written(&model, &records);
         let counts = run.reach.change(import::BATCH_DELETE, arguments, live, keep).await?;
@@ -115,10 +117,21 @@ impl Host for GuestState {
     }
 }
 
-/// Refuses the whole batch for one record that does not fit the model.
-fn fits(run: &RunFacts, part: Part<'_>, records: &str) -> Result<(), Fault> {
-    let checked = run.schemas.check_records(part, records);
-    checked.map_err(|faults| Fault::unfit("invalid_sync_record", "the batch does not fit the model", &faults))
+/// Reads the batch, once for its ids and hashes and once more for the schema, if there is one: a record that does not fit the model
+/// refuses the whole batch.
+fn read<'a>(run: &RunFacts, part: Part<'_>, records: &'a str) -> Result<Batch<'a>, Fault> {
+    let unfit = |faults: Vec<String>| Fault::unfit("invalid_sync_record", "the batch does not fit the model", &faults);
+    match Batch::parse(records) {
+        Ok(batch) => {
+            run.schemas.check_records(part, batch.texts()).map_err(unfit)?;
+            Ok(batch)
+        }
+        // The schema says more of a record that has no id than that.
+        Err(error) => {
+            run.schemas.check_array(part, records).map_err(unfit)?;
+            Err(error.into())
+        }
+    }
 }
 
 /// Whose records: refuses functions that are no syncs, and models that are not declared.
