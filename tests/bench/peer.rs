@@ -4,7 +4,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::LazyLock;
 
+use crate::executor::Bare;
 use axum::Router;
 use axum::body::Body;
 use axum::routing::{get, post};
@@ -40,6 +42,7 @@ pub async fn serve() {
             "/action/trigger",
             post(|_: axum::body::Bytes| async { ([("content-type", "application/json")], ANSWER) }),
         )
+        .route("/wasm/trigger", post(run))
         .route("/contacts", get(move |uri: axum::http::Uri| contacts(uri, pages)))
         .route("/1k", get(move || async move { body }))
         .route("/stream", get(give))
@@ -70,6 +73,12 @@ async fn give(uri: axum::http::Uri) -> Body {
     let bytes = uri.query().and_then(|query| query.strip_prefix("bytes=")?.parse().ok());
     let pieces = pieces(bytes.unwrap_or_default()).map(Ok::<_, std::convert::Infallible>);
     Body::from_stream(futures_util::stream::iter(pieces))
+}
+
+/// Runs the action with nothing but wasmtime.
+async fn run(_: Bytes) -> ([(&'static str, &'static str); 1], String) {
+    static BARE: LazyLock<Bare> = LazyLock::new(Bare::new);
+    ([("content-type", "application/json")], BARE.once())
 }
 
 /// A page of a long list, with a link to the next one.

@@ -21,7 +21,7 @@ const READ_A_SECOND_MIN: f64 = 100_000.0;
 /// The second pass, which changes nothing, against the first.
 const UNCHANGED_MIN: f64 = 1.5;
 const RESIDENT_MIB_MAX: f64 = 120.0;
-/// Postgres against SQLite.
+/// What is to be reached on Postgres of what is on SQLite.
 const POSTGRES_MIN: f64 = 0.5;
 /// Records of one `GET /records`.
 const READ_PAGE: u32 = 10_000;
@@ -78,7 +78,7 @@ pub async fn measure(effort: Effort) -> Vec<Figure> {
             unit: "MiB",
             value: sqlite.resident_mib,
             target: Target::AtMost(RESIDENT_MIB_MAX),
-            detail: "the whole server at its highest, both passes and the reading".to_owned(),
+            detail: "the whole server at its highest, in both passes".to_owned(),
         },
         Figure {
             name: "GET /records".to_owned(),
@@ -96,16 +96,20 @@ pub async fn measure(effort: Effort) -> Vec<Figure> {
         return figures;
     }
     let postgres = on(&Database::postgres().await, effort).await;
-    let against = |name: &str, ours: &Pass, sqlite: &Pass| Figure {
-        name: format!("{name}, Postgres : SQLite"),
-        unit: "x",
-        value: ours.a_second / sqlite.a_second,
-        target: Target::AtLeast(POSTGRES_MIN),
-        detail: ours.detail(),
+    let figure = |name: &str, ours: &Pass, target: f64| Figure {
+        name: format!("{name}, Postgres"),
+        unit: "/s",
+        value: ours.a_second,
+        target: Target::AtLeast(target * POSTGRES_MIN),
+        detail: format!("{:.1} us of CPU each, without the database's", ours.cpu_us),
     };
-    figures.push(against("records saved", &postgres.saved, &sqlite.saved));
-    figures.push(against("second pass", &postgres.unchanged, &sqlite.unchanged));
-    figures.push(against("GET /records", &postgres.read, &sqlite.read));
+    figures.push(figure("records saved", &postgres.saved, SAVED_A_SECOND_MIN));
+    figures.push(figure(
+        "second pass without changes",
+        &postgres.unchanged,
+        SAVED_A_SECOND_MIN * UNCHANGED_MIN,
+    ));
+    figures.push(figure("GET /records", &postgres.read, READ_A_SECOND_MIN));
     figures
 }
 
@@ -142,8 +146,8 @@ async fn on(database: &Database, effort: Effort) -> Measured {
     };
     let saved = measured(Box::pin(pass(client.clone(), records))).await;
     let unchanged = measured(Box::pin(pass(client.clone(), records))).await;
-    let read = measured(Box::pin(read(client.clone(), records))).await;
     let resident_kib = u32::try_from(server.peak_resident_bytes() >> 10).unwrap_or(u32::MAX);
+    let read = measured(Box::pin(read(client.clone(), records))).await;
     Measured {
         saved,
         unchanged,
