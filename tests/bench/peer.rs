@@ -108,7 +108,7 @@ fn push_contact(number: u32, out: &mut String) {
         number % 10_007,
         u64::from(number) * 37 % 1_000_003,
         number % 100,
-        number % 3 == 0,
+        number.is_multiple_of(3),
         number % 16,
         number % 500,
         number % 1_000,
