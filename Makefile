@@ -52,11 +52,15 @@ lint: ## Check formatting, lints and the licences, sources and advisories of dep
 fmt: ## Format the code
 	cargo fmt --all
 
+# One part: make bench BENCH=records (executor, action, proxy, stream, rate-limit, start, deploy, dev, records, schedules)
+BENCH ?=
+
 .PHONY: bench
-bench: ## Measure side by side with bare wasmtime, bare axum and nginx
+bench: ## Measure side by side with bare wasmtime, bare axum and nginx (BENCH=name for a part)
 	cargo build --release --workspace
 	@NANGO_PROFILE=release scripts/test-deps guests nginx
-	target/release/bench
+	NANGO_TEST_POSTGRES_URL="$${NANGO_TEST_POSTGRES_URL:-$$(scripts/postgres start)}"; export NANGO_TEST_POSTGRES_URL; \
+		target/release/bench $(BENCH)
 
 .PHONY: soak
 soak: ## Kill servers some hundred times, then run the bench's load for ten minutes and watch memory (SOAK_SECONDS=600)

@@ -1,16 +1,20 @@
 //! `make bench`: the figures that nango-runtime promises, each measured side by side with what it is compared to, in
 //! alternating rounds of one run, so that a busy machine slows both.
 //!
-//! `bench [--json] [--quick] [executor|action|proxy|stream|rate-limit|start]…`, or `bench soak --seconds NUMBER`; exit code 1 when a figure is
+//! `bench [--json] [--quick] [executor|action|proxy|stream|rate-limit|start|deploy|dev|records|schedules]…`, or `bench soak --seconds NUMBER`; exit code 1 when a figure is
 //! missed.
 
 mod action;
+mod deploy;
+mod dev;
 mod executor;
 mod load;
 mod peer;
 mod proxy;
 mod rate_limit;
+mod records;
 mod report;
+mod schedules;
 mod soak;
 mod start;
 mod stream;
@@ -26,6 +30,12 @@ pub struct Effort {
     pub round_ms: u64,
     /// Of one large body.
     pub stream_bytes: u64,
+    /// Pages of a thousand records.
+    pub record_pages: u32,
+    /// Schedules due within an hour.
+    pub schedules: u32,
+    /// One of so many of the functions of which a server is to hold many.
+    pub fewer_functions: usize,
 }
 
 fn main() -> std::process::ExitCode {
@@ -74,12 +84,18 @@ fn main() -> std::process::ExitCode {
             rounds: 3,
             round_ms: 500,
             stream_bytes: 100_000_000,
+            record_pages: 100,
+            schedules: 10_000,
+            fewer_functions: 5,
         }
     } else {
         Effort {
             rounds: 7,
             round_ms: 2_000,
             stream_bytes: 1_000_000_000,
+            record_pages: 1_000,
+            schedules: 100_000,
+            fewer_functions: 1,
         }
     };
     let mut figures: Vec<Figure> = Vec::new();
@@ -100,6 +116,18 @@ fn main() -> std::process::ExitCode {
     }
     if wanted("start") {
         figures.extend(runtime.block_on(start::measure(effort)));
+    }
+    if wanted("deploy") {
+        figures.extend(runtime.block_on(deploy::measure(effort)));
+    }
+    if wanted("dev") {
+        figures.extend(runtime.block_on(dev::measure(effort)));
+    }
+    if wanted("records") {
+        figures.extend(runtime.block_on(records::measure(effort)));
+    }
+    if wanted("schedules") {
+        figures.extend(runtime.block_on(schedules::measure(effort)));
     }
     show(&figures)
 }

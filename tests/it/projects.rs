@@ -1,7 +1,6 @@
 //! Writing functions, from an empty folder to an answer: `new`, `test`, `deploy`, `invoke`, and `dev` on the way.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use nango_runtime_tests::command::Cli;
 use nango_runtime_tests::process::Stream;
@@ -10,30 +9,8 @@ use serde_json::json;
 
 use crate::fixture::{CONNECTION, INTEGRATION, with_upstream};
 
-/// What a compiler of guests needs here, as `scripts/wasm-std` says.
-fn compiler() -> Vec<(String, String)> {
-    let script = repository::root().join("scripts/wasm-std");
-    let output = Command::new(&script).output().expect("scripts/wasm-std runs");
-    assert!(
-        output.status.success(),
-        "scripts/wasm-std brings no standard library: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let exports = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("export ")?.split_once('='));
-    let mut variables: Vec<(String, String)> = exports
-        .map(|(name, value)| (name.to_owned(), value.trim_matches(['"', '\'']).to_owned()))
-        .collect();
-    // Dependencies that the other guests have built are not built again.
-    let target = repository::root().join("target/guests");
-    variables.push(("CARGO_TARGET_DIR".to_owned(), target.to_string_lossy().into_owned()));
-    variables
-}
-
 fn cli(server: &Server, arguments: &[&str]) -> Cli {
-    compiler()
+    repository::guest_compiler()
         .iter()
         .fold(Cli::of(server, arguments), |cli, (name, value)| {
             cli.environment(name, value)

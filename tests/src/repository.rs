@@ -1,6 +1,7 @@
 //! Where things are: the repository, the cache that `scripts/test-deps` fills, and the built binary.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The root of the repository.
 #[must_use]
@@ -62,4 +63,31 @@ pub fn require(path: PathBuf, part: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// The environment that a compiler of guests needs here, as `scripts/wasm-std` says.
+///
+/// # Panics
+///
+/// When the script fails.
+#[must_use]
+pub fn guest_compiler() -> Vec<(String, String)> {
+    let script = root().join("scripts/wasm-std");
+    let output = Command::new(&script).output().expect("scripts/wasm-std runs");
+    assert!(
+        output.status.success(),
+        "scripts/wasm-std brings no standard library: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let exports = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+    let mut variables: Vec<(String, String)> = exports
+        .map(|(name, value)| (name.to_owned(), value.trim_matches(['"', '\'']).to_owned()))
+        .collect();
+    // Dependencies that the other guests have built are not built again.
+    let target = root().join("target/guests");
+    variables.push(("CARGO_TARGET_DIR".to_owned(), target.to_string_lossy().into_owned()));
+    variables
 }

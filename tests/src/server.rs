@@ -248,6 +248,16 @@ impl Server {
         std::fs::write(format!("/proc/{}/clear_refs", self.process.id()), "5").expect("the server runs");
     }
 
+    /// CPU time so far, user and system.
+    ///
+    /// # Panics
+    ///
+    /// When the process is gone.
+    #[must_use]
+    pub fn cpu_seconds(&self) -> f64 {
+        cpu_seconds(&self.process.id().to_string())
+    }
+
     fn status_bytes(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("the server runs");
         let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -266,4 +276,18 @@ impl Drop for Server {
             eprintln!("--- the server wrote:\n{}", self.log());
         }
     }
+}
+
+/// CPU time of a process (`self` for this one) so far, user and system.
+///
+/// # Panics
+///
+/// When there is no such process.
+#[must_use]
+pub fn cpu_seconds(process: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("the process runs");
+    // The name in parentheses may hold blanks; `utime` and `stime` are the 12th and 13th field after it, in ticks of 10 ms.
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks = |index: usize| fields[index].parse::<f64>().expect("a number of ticks");
+    (ticks(11) + ticks(12)) / 100.0
 }

@@ -17,9 +17,11 @@ use super::{build, client, dryrun, run_report};
 use crate::clock::Clock;
 
 /// How often files are looked at. With [`SETTLE_MS`] it is all that is added to the time of the compiler, the server and the function.
-const POLL_MS: u64 = 50;
+const POLL_MS: u64 = 15;
+/// Looking at the files of a large project takes at most one part of so many of the time.
+const POLL_SHARE: u32 = 10;
 /// An editor that saves several files, or one in several steps, is done when nothing changed for so long.
-const SETTLE_MS: u64 = 30;
+const SETTLE_MS: u64 = 20;
 /// Folders of which nothing is looked at.
 const SKIPPED: [&str; 3] = ["target", "node_modules", ".git"];
 /// How deep folders are looked through, and files looked at.
@@ -92,8 +94,14 @@ async fn watch(dev: Dev, input: Option<Value>, client: Client, output: Output) -
 async fn changed(path: &Path, seen: Files, clock: &Clock) -> Files {
     let mut now = files(path);
     while now == seen {
-        clock.sleep(Duration::from_millis(POLL_MS)).await;
+        let began_us = clock.monotonic_us();
         now = files(path);
+        let took = Duration::from_micros(clock.monotonic_us().saturating_sub(began_us));
+        if now == seen {
+            clock
+                .sleep(Duration::from_millis(POLL_MS).max(took.saturating_mul(POLL_SHARE)))
+                .await;
+        }
     }
     loop {
         clock.sleep(Duration::from_millis(SETTLE_MS)).await;

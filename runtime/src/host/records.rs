@@ -8,7 +8,7 @@ use super::kept::Kept;
 use super::state::{GuestState, RunFacts, Services};
 use crate::model::{Counts, FunctionKind, RecordAction, RecordFilter};
 use crate::recording::import;
-use crate::records::{RecordsError, render_page};
+use crate::records::{Batch, RecordsError, render_page};
 use crate::schema::Part;
 use crate::store::{OthersChanges, RecordKey};
 
@@ -76,11 +76,11 @@ impl Host for GuestState {
         self.log.announce();
         let run = self.run(import::BATCH_SAVE)?;
         let key = key(run, &model)?;
-        fits(run, Part::Model(&model), &records)?;
+        let batch = read(run, Part::Model(&model), &records)?;
         foresee(run, &key, &model, &records).await?;
         let RunFacts { reach, merging, .. } = run;
         let others = merging.get_mut(&model).and_then(Option::as_mut);
-        let live = async |services: &Services| Ok(services.records.save(&key, &records, others).await?);
+        let live = async |services: &Services| Ok(services.records.save(&key, &batch, others).await?);
         let keep = |kept: &mut Kept| Ok(kept.save(&model, crate::records::read_batch(&records)?));
         let arguments = || written(&model, &records);
         let counts = reach.change(import::BATCH_SAVE, arguments, live, keep).await?;
@@ -91,11 +91,11 @@ impl Host for GuestState {
         self.log.announce();
         let run = self.run(import::BATCH_UPDATE)?;
         let key = key(run, &model)?;
-        fits(run, Part::ModelPatch(&model), &records)?;
+        let batch = read(run, Part::ModelPatch(&model), &records)?;
         foresee(run, &key, &model, &records).await?;
         let RunFacts { reach, merging, .. } = run;
         let others = merging.get_mut(&model).and_then(Option::as_mut);
-        let live = async |services: &Services| Ok(services.records.update(&key, &records, others).await?);
+        let live = async |services: &Services| Ok(services.records.update(&key, &batch, others).await?);
         let keep = |kept: &mut Kept| Ok(kept.update(&model, crate::records::read_batch(&records)?));
         let arguments = || written(&model, &records);
         let counts = reach.change(import::BATCH_UPDATE, arguments, live, keep).await?;
@@ -106,10 +106,11 @@ impl Host for GuestState {
         self.log.announce();
         let run = self.run(import::BATCH_DELETE)?;
         let key = key(run, &model)?;
+        let batch = Batch::parse(&records)?;
         foresee(run, &key, &model, &records).await?;
         let RunFacts { reach, merging, .. } = run;
         let others = merging.get_mut(&model).and_then(Option::as_mut);
-        let live = async |services: &Services| Ok(services.records.delete(&key, &records, others).await?);
+        let live = async |services: &Services| Ok(services.records.delete(&key, &batch, others).await?);
         let keep = |kept: &mut Kept| Ok(kept.delete(&model, crate::records::read_batch(&records)?));
         let arguments = || written(&model, &records);
         let counts = reach.change(import::BATCH_DELETE, arguments, live, keep).await?;
@@ -254,10 +255,21 @@ fn filter(options: &[(String, String)]) -> Result<RecordFilter, Fault> {
     })
 }
 
-/// Refuses the whole batch for one record that does not fit the model.
-fn fits(run: &RunFacts, part: Part<'_>, records: &str) -> Result<(), Fault> {
-    let checked = run.schemas.check_records(part, records);
-    checked.map_err(|faults| Fault::unfit("invalid_sync_record", "the batch does not fit the model", &faults))
+/// Reads the batch, once for its ids and hashes and once more for the schema, if there is one: a record that does not fit the model
+/// refuses the whole batch.
+fn read<'a>(run: &RunFacts, part: Part<'_>, records: &'a str) -> Result<Batch<'a>, Fault> {
+    let unfit = |faults: Vec<String>| Fault::unfit("invalid_sync_record", "the batch does not fit the model", &faults);
+    match Batch::parse(records) {
+        Ok(batch) => {
+            run.schemas.check_records(part, batch.texts()).map_err(unfit)?;
+            Ok(batch)
+        }
+        // The schema says more of a record that has no id than that.
+        Err(error) => {
+            run.schemas.check_array(part, records).map_err(unfit)?;
+            Err(error.into())
+        }
+    }
 }
 
 /// Whose records: refuses functions that are no syncs, and models that are not declared.

@@ -1,4 +1,4 @@
-//! Takes a JSON array of records apart, without copying: each record keeps its own text, of which only the id is read.
+//! Takes a JSON array of records apart, without copying: each record keeps its own text, which is read once for the id and the hash.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -6,15 +6,18 @@ use std::collections::HashSet;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::canonical::{self, Hashed};
 use super::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ID_CHARS_MAX, RECORD_BYTES_MAX, RecordsError};
 use crate::model::JsonObject;
 
 /// Characters of an offending value that an error repeats.
 const EXCERPT_CHARS_MAX: usize = 80;
 
-/// Records with distinct ids.
+/// Records with distinct ids, read from a JSON array.
 #[derive(Debug)]
-pub(super) struct Batch<'a> {
+pub struct Batch<'a> {
+    /// The array's elements as they were given.
+    elements: Vec<&'a RawValue>,
     pub(super) items: Vec<Item<'a>>,
     /// Records left out because one before had the same id.
     pub(super) duplicates: u64,
@@ -26,6 +29,8 @@ pub(super) struct Item<'a> {
     pub(super) index: usize,
     pub(super) external_id: Cow<'a, str>,
     json: Json<'a>,
+    /// None when it is nested too deeply to have one.
+    hash: Option<[u8; 32]>,
 }
 
 #[derive(Debug)]
@@ -42,6 +47,15 @@ impl Item<'_> {
             Json::Stripped(json) => json,
         }
     }
+
+    /// # Errors
+    /// [`RecordsError::TooDeep`].
+    pub(super) fn hash(&self) -> Result<[u8; 32], RecordsError> {
+        self.hash.ok_or_else(|| RecordsError::TooDeep {
+            index: self.index,
+            id: self.external_id.to_string(),
+        })
+    }
 }
 
 /// What is looked at of a record.
@@ -53,28 +67,44 @@ struct Head<'a> {
     metadata: Option<&'a RawValue>,
 }
 
-pub(super) fn parse(json: &str) -> Result<Batch<'_>, RecordsError> {
-    if json.len() > BATCH_BYTES_MAX {
-        return Err(RecordsError::BatchTooLarge { bytes_len: json.len() });
-    }
-    let elements: Vec<&RawValue> = serde_json::from_str(json).map_err(RecordsError::NoArray)?;
-    if elements.len() > BATCH_RECORDS_MAX {
-        return Err(RecordsError::TooMany {
-            records: elements.len(),
-        });
-    }
-    let mut items = Vec::with_capacity(elements.len());
-    let mut seen: HashSet<Cow<'_, str>> = HashSet::with_capacity(elements.len());
-    let mut duplicates = 0;
-    for (index, element) in elements.into_iter().enumerate() {
-        let item = item(index, element)?;
-        if seen.insert(item.external_id.clone()) {
-            items.push(item);
-        } else {
-            duplicates += 1;
+impl<'a> Batch<'a> {
+    /// Reads a JSON array of records.
+    ///
+    /// # Errors
+    /// It is none, or too large, or a record has no usable id or is too large.
+    pub fn parse(json: &'a str) -> Result<Self, RecordsError> {
+        if json.len() > BATCH_BYTES_MAX {
+            return Err(RecordsError::BatchTooLarge { bytes_len: json.len() });
         }
+        let elements: Vec<&RawValue> = serde_json::from_str(json).map_err(RecordsError::NoArray)?;
+        if elements.len() > BATCH_RECORDS_MAX {
+            return Err(RecordsError::TooMany {
+                records: elements.len(),
+            });
+        }
+        let mut items = Vec::with_capacity(elements.len());
+        let mut seen: HashSet<Cow<'_, str>> = HashSet::with_capacity(elements.len());
+        let mut duplicates = 0;
+        let mut canonical = Vec::new();
+        for (index, element) in elements.iter().enumerate() {
+            let item = item(index, element, &mut canonical)?;
+            if seen.insert(item.external_id.clone()) {
+                items.push(item);
+            } else {
+                duplicates += 1;
+            }
+        }
+        Ok(Self {
+            elements,
+            items,
+            duplicates,
+        })
     }
-    Ok(Batch { items, duplicates })
+
+    /// The texts of all elements in order, duplicates and metadata included.
+    pub fn texts(&self) -> impl Iterator<Item = &'a str> {
+        self.elements.iter().map(|element| element.get())
+    }
 }
 
 /// Records by id, parsed: for who keeps them elsewhere than in the store.
@@ -82,7 +112,7 @@ pub(super) fn parse(json: &str) -> Result<Batch<'_>, RecordsError> {
 /// # Errors
 /// As for a batch that is saved.
 pub fn read_batch(json: &str) -> Result<Vec<(String, JsonObject)>, RecordsError> {
-    let batch = parse(json)?;
+    let batch = Batch::parse(json)?;
     let records = batch.items.iter().map(|item| {
         let unreadable = |source| RecordsError::Unreadable {
             index: item.index,
@@ -94,7 +124,7 @@ pub fn read_batch(json: &str) -> Result<Vec<(String, JsonObject)>, RecordsError>
     records.collect()
 }
 
-fn item(index: usize, element: &RawValue) -> Result<Item<'_>, RecordsError> {
+fn item<'a>(index: usize, element: &'a RawValue, canonical: &mut Vec<u8>) -> Result<Item<'a>, RecordsError> {
     // A struct would be read from an array as well.
     if !element.get().starts_with('{') {
         return Err(RecordsError::NoObject {
@@ -103,12 +133,22 @@ fn item(index: usize, element: &RawValue) -> Result<Item<'_>, RecordsError> {
         });
     }
     let unreadable = |source| RecordsError::Unreadable { index, source };
-    let head: Head<'_> = serde_json::from_str(element.get()).map_err(unreadable)?;
-    let id = head.id.ok_or(RecordsError::MissingId { index })?;
-    let external_id = external_id(id.get()).ok_or_else(|| RecordsError::InvalidId {
-        index,
-        id: excerpt(id.get()),
-    })?;
+    let hashed = canonical::hash_record(element, canonical);
+    let hash = hashed.as_ref().ok().map(|hashed| hashed.hash);
+    let (id, has_metadata) = match hashed {
+        Ok(Hashed {
+            id,
+            has_metadata,
+            is_odd: false,
+            ..
+        }) => (id, has_metadata),
+        _ => {
+            let head: Head<'_> = serde_json::from_str(element.get()).map_err(unreadable)?;
+            (head.id.map(RawValue::get), head.metadata.is_some())
+        }
+    };
+    let id = id.filter(|id| *id != "null").ok_or(RecordsError::MissingId { index })?;
+    let external_id = external_id(id).ok_or_else(|| RecordsError::InvalidId { index, id: excerpt(id) })?;
     if element.get().len() > RECORD_BYTES_MAX {
         return Err(RecordsError::RecordTooLarge {
             index,
@@ -116,14 +156,16 @@ fn item(index: usize, element: &RawValue) -> Result<Item<'_>, RecordsError> {
             bytes_len: element.get().len(),
         });
     }
-    let json = match head.metadata {
-        None => Json::AsGiven(element),
-        Some(_) => Json::Stripped(without_metadata(element).map_err(unreadable)?),
+    let json = if has_metadata {
+        Json::Stripped(without_metadata(element).map_err(unreadable)?)
+    } else {
+        Json::AsGiven(element)
     };
     Ok(Item {
         index,
         external_id,
         json,
+        hash,
     })
 }
 
@@ -205,7 +247,7 @@ mod tests {
 
     #[test]
     fn ids_are_found_and_kept_as_text() {
-        let batch = parse(
+        let batch = Batch::parse(
             r#" [ {"a":{"id":9},"id":"x"}, {"id": 12}, {"id":-1.5}, {"id":"\u0041\u0000b"}, {"id":"x","v":2} ] "#,
         );
         let batch = batch.unwrap();
@@ -222,12 +264,15 @@ mod tests {
     #[test]
     fn metadata_is_no_part_of_a_record() {
         let json = r#"[{"_nango_metadata":{"cursor":"x"},"id": "1", "s\"":[ 1 ]}]"#;
-        assert_eq!(parse(json).unwrap().items[0].json().get(), r#"{"id":"1","s\"":[ 1 ]}"#);
+        assert_eq!(
+            Batch::parse(json).unwrap().items[0].json().get(),
+            r#"{"id":"1","s\"":[ 1 ]}"#
+        );
     }
 
     #[test]
     fn errors_name_index_and_value() {
-        let message = |json: &str| parse(json).unwrap_err().to_string();
+        let message = |json: &str| Batch::parse(json).unwrap_err().to_string();
         assert!(message(r#"[{"id":1},{"name":"x"}]"#).starts_with("record 1 of the batch has no `id`"));
         assert!(message(r#"[{"id":null}]"#).starts_with("record 0 of the batch has no `id`"));
         for id in ["0", "-0.0", "\"\"", "\"\\u0000\"", "true", "[1]", "{\"x\":1}"] {
@@ -239,7 +284,7 @@ mod tests {
         }
         let long = "é".repeat(256);
         assert!(message(&format!("[{{\"id\":\"{long}\"}}]")).contains("at most 255 characters"));
-        parse(&format!("[{{\"id\":\"{}\"}}]", "é".repeat(255))).unwrap();
+        Batch::parse(&format!("[{{\"id\":\"{}\"}}]", "é".repeat(255))).unwrap();
         assert_eq!(
             message("[[\"x\"]]"),
             "record 0 of the batch is no JSON object but [\"x\"]"
@@ -251,10 +296,13 @@ mod tests {
     #[test]
     fn limits_are_kept() {
         let many = format!("[{}]", vec!["1"; BATCH_RECORDS_MAX + 1].join(","));
-        assert!(matches!(parse(&many), Err(RecordsError::TooMany { records: 50_001 })));
+        assert!(matches!(
+            Batch::parse(&many),
+            Err(RecordsError::TooMany { records: 50_001 })
+        ));
         let large = format!("[{{\"id\":1,\"x\":\"{}\"}}]", "x".repeat(RECORD_BYTES_MAX));
         assert!(matches!(
-            parse(&large),
+            Batch::parse(&large),
             Err(RecordsError::RecordTooLarge { index: 0, .. })
         ));
     }

@@ -2,6 +2,7 @@
 //! space left out. Works on the text itself, so that numbers too large for any type keep all their digits. Strings that
 //! are escaped in another way count as changed: the worst that comes of it is an update too many.
 
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::DEPTH_MAX;
@@ -11,8 +12,54 @@ use crate::model::JsonObject;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooDeep;
 
+/// A record, read once.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Hashed<'a> {
+    /// Without the members that were skipped.
+    pub(super) hash: [u8; 32],
+    /// The JSON of its member `id`.
+    pub(super) id: Option<&'a str>,
+    pub(super) has_metadata: bool,
+    /// Whether a key is escaped, or `id` or the metadata there twice: then somebody else must look for them.
+    pub(super) is_odd: bool,
+}
+
+/// Hashes a valid JSON object without its member `_nango_metadata`, and finds the id on the way. `canonical` is room to work in; what it
+/// holds does not matter.
+pub(super) fn hash_record<'a>(json: &'a RawValue, canonical: &mut Vec<u8>) -> Result<Hashed<'a>, TooDeep> {
+    canonical.clear();
+    let mut hashed = Hashed {
+        hash: [0; 32],
+        id: None,
+        has_metadata: false,
+        is_odd: false,
+    };
+    let mut look = |key: &[u8], value: &'a [u8]| match key {
+        b"\"id\"" => {
+            hashed.is_odd |= hashed.id.is_some();
+            hashed.id = std::str::from_utf8(value).ok();
+            true
+        }
+        b"\"_nango_metadata\"" => {
+            hashed.is_odd |= hashed.has_metadata;
+            hashed.has_metadata = true;
+            false
+        }
+        _ => {
+            hashed.is_odd |= key.contains(&b'\\');
+            true
+        }
+    };
+    let mut text = Text {
+        rest: json.get().as_bytes(),
+    };
+    text.object(canonical, DEPTH_MAX - 1, &mut look)?;
+    hashed.hash = Sha256::digest(&*canonical).into();
+    Ok(hashed)
+}
+
 /// Hashes valid JSON. `canonical` is room to work in; what it holds does not matter.
-pub(super) fn hash(json: &serde_json::value::RawValue, canonical: &mut Vec<u8>) -> Result<[u8; 32], TooDeep> {
+pub(super) fn hash(json: &RawValue, canonical: &mut Vec<u8>) -> Result<[u8; 32], TooDeep> {
     canonical.clear();
     let mut text = Text {
         rest: json.get().as_bytes(),
@@ -39,7 +86,7 @@ struct Text<'a> {
 impl<'a> Text<'a> {
     fn value(&mut self, out: &mut Vec<u8>, depth_left: usize) -> Result<(), TooDeep> {
         match self.next_token() {
-            Some(b'{') => self.object(out, depth_left.checked_sub(1).ok_or(TooDeep)?),
+            Some(b'{') => self.object(out, depth_left.checked_sub(1).ok_or(TooDeep)?, &mut |_, _| true),
             Some(b'[') => self.array(out, depth_left.checked_sub(1).ok_or(TooDeep)?),
             Some(b'"') => {
                 out.extend_from_slice(self.string());
@@ -72,7 +119,13 @@ impl<'a> Text<'a> {
         Ok(())
     }
 
-    fn object(&mut self, out: &mut Vec<u8>, depth_left: usize) -> Result<(), TooDeep> {
+    /// `keep` is told each key with its quotes, and its value; it says whether they are written.
+    fn object(
+        &mut self,
+        out: &mut Vec<u8>,
+        depth_left: usize,
+        keep: &mut dyn FnMut(&'a [u8], &'a [u8]) -> bool,
+    ) -> Result<(), TooDeep> {
         out.extend_from_slice(self.take(1));
         let start = out.len();
         // Each member is written where it stands, and moved afterwards if need be.
@@ -89,8 +142,15 @@ impl<'a> Text<'a> {
                     out.extend_from_slice(key);
                     self.next_token();
                     out.extend_from_slice(self.take(1));
+                    self.next_token();
+                    let value = self.rest;
                     self.value(out, depth_left)?;
-                    members.push((key, begin..out.len()));
+                    let (value, _) = value.split_at(value.len() - self.rest.len());
+                    if keep(key, value) {
+                        members.push((key, begin..out.len()));
+                    } else {
+                        out.truncate(begin);
+                    }
                 }
                 _ => {
                     self.take(1);
@@ -111,13 +171,16 @@ impl<'a> Text<'a> {
 
     /// A string with its quotes.
     fn string(&mut self) -> &'a [u8] {
-        let mut escaped = false;
-        let end = self.rest.iter().skip(1).position(|byte| {
-            let ends = *byte == b'"' && !escaped;
-            escaped = *byte == b'\\' && !escaped;
-            ends
-        });
-        self.take(end.map_or(self.rest.len(), |end| end + 2))
+        let mut len = 1;
+        while let Some(more) = self.rest.get(len..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+            len += more;
+            if self.rest.get(len) == Some(&b'"') {
+                return self.take(len + 1);
+            }
+            // Whatever is escaped is skipped.
+            len += 2;
+        }
+        self.take(self.rest.len())
     }
 
     /// Skips white space and looks at what follows.
@@ -135,8 +198,6 @@ impl<'a> Text<'a> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::value::RawValue;
-
     use super::*;
 
     fn hash_of(json: &str) -> Result<[u8; 32], TooDeep> {
@@ -184,6 +245,24 @@ mod tests {
         ];
         let hashes: std::collections::HashSet<_> = different.iter().map(|json| hash_of(json).unwrap()).collect();
         assert_eq!(hashes.len(), different.len());
+    }
+
+    #[test]
+    fn a_record_is_hashed_without_metadata_and_its_id_is_found() {
+        let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
+        let given = raw(r#"{ "b":{"id":7,"_nango_metadata":1}, "_nango_metadata" : {"cursor":"x"} , "id": "a\"" }"#);
+        let hashed = hash_record(&given, &mut Vec::new()).unwrap();
+        assert_eq!(
+            (hashed.id, hashed.has_metadata, hashed.is_odd),
+            (Some(r#""a\"""#), true, false)
+        );
+        let without = r#"{"id":"a\"","b":{"id":7,"_nango_metadata":1}}"#;
+        assert_eq!(hashed.hash, hash_of(without).unwrap());
+        let bare = raw(r#"{"a":1,"id":12}"#);
+        assert_eq!(hash_record(&bare, &mut Vec::new()).unwrap().id, Some("12"));
+        for odd in [r#"{"i\u0064":1}"#, r#"{"id":1,"id":2}"#] {
+            assert!(hash_record(&raw(odd), &mut Vec::new()).unwrap().is_odd, "{odd}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod batch;
 mod canonical;
 mod render;
 
-pub use batch::read_batch;
+pub use batch::{Batch, read_batch};
 pub use render::{render, render_page};
 
 use crate::clock::Clock;
@@ -85,29 +85,22 @@ impl Records {
         }
     }
 
-    /// Saves a JSON array of records: new ones are added, changed ones updated, equal ones left alone. Of several with
-    /// one id the first counts and the others are reported as unchanged; so are those that are left alone because they are of `others`.
+    /// Saves records: new ones are added, changed ones updated, equal ones left alone. Of several with one id the first
+    /// counts and the others are reported as unchanged; so are those that are left alone because they are of `others`.
     ///
     /// # Errors
-    /// A record has no usable id or is too large, or the store failed; then nothing is written.
+    /// A record is nested too deeply, or the store failed; then nothing is written.
     pub async fn save(
         &self,
         key: &RecordKey,
-        json: &str,
+        batch: &Batch<'_>,
         others: Option<&mut OthersChanges>,
     ) -> Result<Counts, RecordsError> {
-        let batch = batch::parse(json)?;
-        let mut canonical = Vec::new();
         let mut writes = Vec::with_capacity(batch.items.len());
         for item in &batch.items {
-            let hash =
-                canonical::hash(item.json(), &mut canonical).map_err(|canonical::TooDeep| RecordsError::TooDeep {
-                    index: item.index,
-                    id: item.external_id.to_string(),
-                })?;
             writes.push(RecordWrite {
                 external_id: &item.external_id,
-                hash,
+                hash: item.hash()?,
                 json: item.json(),
             });
         }
@@ -119,17 +112,16 @@ impl Records {
         Ok(counts)
     }
 
-    /// Deep-merges a JSON array of partial records into those that are there; unknown ids are ignored.
+    /// Deep-merges partial records into those that are there; unknown ids are ignored.
     ///
     /// # Errors
     /// As [`Records::save`].
     pub async fn update(
         &self,
         key: &RecordKey,
-        json: &str,
+        batch: &Batch<'_>,
         others: Option<&mut OthersChanges>,
     ) -> Result<Counts, RecordsError> {
-        let batch = batch::parse(json)?;
         let mut patches = Vec::with_capacity(batch.items.len());
         for item in &batch.items {
             let patch: JsonObject =
@@ -148,17 +140,16 @@ impl Records {
         Ok(counts)
     }
 
-    /// Deletes by the ids in a JSON array of records; the last payload is kept. Unknown ids are ignored.
+    /// Deletes by the ids of records; the last payload is kept. Unknown ids are ignored.
     ///
     /// # Errors
     /// As [`Records::save`].
     pub async fn delete(
         &self,
         key: &RecordKey,
-        json: &str,
+        batch: &Batch<'_>,
         others: Option<&mut OthersChanges>,
     ) -> Result<Counts, RecordsError> {
-        let batch = batch::parse(json)?;
         let ids: Vec<&str> = batch.items.iter().map(|item| &*item.external_id).collect();
         Ok(self
             .store
@@ -245,6 +236,10 @@ mod tests {
         a_bad_record_spoils_the_batch,
     }
 
+    async fn save(records: &Records, key: &RecordKey, json: &str) -> Result<Counts, RecordsError> {
+        records.save(key, &Batch::parse(json)?, None).await
+    }
+
     async fn records_go_in_and_come_back(store: Store) {
         let fixture = Fixture::new(&store).await;
         let key = RecordKey {
@@ -260,21 +255,24 @@ mod tests {
             unchanged,
         };
 
-        assert_eq!(records.save(&key, "[]", None).await.unwrap(), Counts::default());
+        assert_eq!(save(&records, &key, "[]").await.unwrap(), Counts::default());
         let batch = r#"[{"id":1,"b":[1, {"y":2,"x":"\u0000"}]}, {"id":"2\u0000"}, {"id":"1","lost":true}]"#;
-        assert_eq!(records.save(&key, batch, None).await.unwrap(), counts(2, 0, 0, 1));
+        assert_eq!(save(&records, &key, batch).await.unwrap(), counts(2, 0, 0, 1));
         let reordered = r#"[{"b":[1,{"x":"\u0000","y":2}],"id":1,"_nango_metadata":{"cursor":"x"}},{"id":"2","v":1}]"#;
         manual.advance_ms(1);
-        assert_eq!(records.save(&key, reordered, None).await.unwrap(), counts(0, 1, 0, 1));
+        assert_eq!(save(&records, &key, reordered).await.unwrap(), counts(0, 1, 0, 1));
         assert_eq!(
             records
-                .update(&key, r#"[{"id":2,"w":{"k":1}},{"id":"9"}]"#, None)
+                .update(&key, &Batch::parse(r#"[{"id":2,"w":{"k":1}},{"id":"9"}]"#).unwrap(), None)
                 .await
                 .unwrap(),
             counts(0, 1, 0, 0)
         );
         assert_eq!(
-            records.delete(&key, r#"[{"id":"1"},{"id":"9"}]"#, None).await.unwrap(),
+            records
+                .delete(&key, &Batch::parse(r#"[{"id":"1"},{"id":"9"}]"#).unwrap(), None)
+                .await
+                .unwrap(),
             counts(0, 0, 1, 0)
         );
 
@@ -309,10 +307,7 @@ mod tests {
             model: "Issue".to_owned(),
         };
         let records = Records::new(store, Clock::manual(NOW_MS).0);
-        let error = records
-            .save(&key, r#"[{"id":1},{"name":"x"}]"#, None)
-            .await
-            .unwrap_err();
+        let error = save(&records, &key, r#"[{"id":1},{"name":"x"}]"#).await.unwrap_err();
         assert!(matches!(error, RecordsError::MissingId { index: 1 }), "{error}");
         assert_eq!(records.by_ids(&key, &["1".to_owned()]).await.unwrap(), "{}");
     }

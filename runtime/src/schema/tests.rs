@@ -53,7 +53,7 @@ fn names_the_place_of_each_fault() {
 #[test]
 fn records_are_named_by_their_place_in_the_batch() {
     let schemas = Schemas::new(Validation::On).of("d1", manifest("model", &issue()));
-    let check = |part, json: &str| schemas.check_records(part, json);
+    let check = |part, json: &str| schemas.check_array(part, json);
     let batch = r#"[{"title":"a"},{"title":2},{"labels":[]}]"#;
     assert_eq!(
         check(Part::Model("Issue"), batch).unwrap_err(),
@@ -78,7 +78,7 @@ fn records_are_named_by_their_place_in_the_batch() {
 fn without_a_schema_everything_fits() {
     let schemas = Schemas::new(Validation::On).of("d1", manifest("input", &issue()));
     assert_eq!(schemas.check(Part::Output, "not even JSON"), Ok(()));
-    assert_eq!(schemas.check_records(Part::Model("Issue"), "[1]"), Ok(()));
+    assert_eq!(schemas.check_array(Part::Model("Issue"), "[1]"), Ok(()));
     let off = Schemas::new(Validation::Off).of("d1", manifest("input", &issue()));
     assert_eq!(off.check(Part::Input, "null"), Ok(()));
 }

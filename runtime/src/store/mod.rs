@@ -6,8 +6,8 @@
 //! 1. Columns are `TEXT`, `BIGINT` and `BLOB`. Times are `BIGINT` with their unit in the name, JSON is `TEXT` through
 //!    serde, flags and states are words with a `CHECK`, ids are `TEXT` with a prefix and sort by time of creation.
 //! 2. One tree of migrations; for Postgres the word `BLOB` becomes `BYTEA`. Besides, the dialect decides how a
-//!    transaction that writes begins, how placeholders look in statements of variable shape ([`sql`]), and how
-//!    connections are set up.
+//!    transaction that writes begins, how placeholders look in statements of variable shape ([`sql`]), how
+//!    connections are set up, and whether unchanged records are looked for before they are sent.
 //! 3. Only SQL that both accept: `INSERT … ON CONFLICT … DO UPDATE … WHERE … RETURNING`, `UPDATE … FROM (VALUES …)`
 //!    with the names `column1` …, row values, partial indexes, keyset paging. No `ILIKE`, arrays, `now()`, JSON
 //!    operators or row locks; sums and counts are cast to `BIGINT`. Where an order of names is promised, Rust sorts:

@@ -11,6 +11,7 @@ use super::{RecordKey, RecordWrite};
 use crate::model::{Counts, JsonObject};
 use crate::store::columns::{Columns, to_json};
 use crate::store::connections::lives;
+use crate::store::open::Dialect;
 use crate::store::sql::{Sql, chunks};
 use crate::store::{Store, StoreError};
 
@@ -44,10 +45,14 @@ impl Store {
         self.check_fence(&mut transaction).await?;
         let change = begin_change(&mut transaction, key, now_us).await?;
         change.learn(others.as_deref_mut());
+        let differing = self.differing(&mut transaction, key, records).await?;
         let changed = self
-            .upsert(&mut transaction, key, records, others.as_deref(), &change)
+            .upsert(&mut transaction, key, &differing, others.as_deref(), &change)
             .await?;
-        let added = added_at(&mut transaction, key, change.modified_at_us).await?;
+        let added = match changed {
+            0 => 0,
+            _ => added_at(&mut transaction, key, change.modified_at_us).await?,
+        };
         if let Some(since_us) = change.tracking_since_us {
             let ids: Vec<&str> = records.iter().map(|record| record.external_id).collect();
             self.sight(&mut transaction, key, &ids, since_us).await?;
@@ -103,6 +108,7 @@ impl Store {
                 json,
             })
             .collect();
+        let writes: Vec<&RecordWrite<'_>> = writes.iter().collect();
         let updated = self.upsert(&mut transaction, key, &writes, None, &change).await?;
         if let Some(since_us) = change.tracking_since_us {
             self.sight(&mut transaction, key, &ids, since_us).await?;
@@ -172,16 +178,50 @@ impl Store {
         Ok(last.unwrap_or(0))
     }
 
+    /// Those that are not there just so, in their order: of a pass that finds nothing new, SQLite is given ids and hashes and no
+    /// payloads. Postgres is given all of them, since there each further statement is a way there and back, and may become a plan that
+    /// reads the whole model.
+    async fn differing<'r, 'w>(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        key: &RecordKey,
+        records: &'r [RecordWrite<'w>],
+    ) -> Result<Vec<&'r RecordWrite<'w>>, StoreError> {
+        if self.dialect == Dialect::Postgres {
+            return Ok(records.iter().collect());
+        }
+        let numbered: Vec<(i64, &RecordWrite<'_>)> = (0..).zip(records).collect();
+        let mut differing = Vec::new();
+        for chunk in chunks(&numbered) {
+            let mut sql = Sql::new(self.dialect, "SELECT v.column1 FROM (");
+            sql.values(chunk, |row, (number, record)| {
+                row.bind(*number).bind(record.external_id).bind(record.hash.as_slice());
+            });
+            sql.push(") AS v WHERE NOT EXISTS (SELECT 1 FROM records r WHERE r.connection_key = ")
+                .bind(key.connection_key.as_str())
+                .push(" AND r.model = ")
+                .bind(key.model.as_str());
+            sql.push(" AND r.external_id = v.column2 AND r.hash = v.column3 AND r.deleted_at_us IS NULL)");
+            sql.fetch_each(&mut **transaction, |row| {
+                let number: i64 = Columns::new(row, "records").get("column1")?;
+                differing.extend(usize::try_from(number).ok().and_then(|number| records.get(number)));
+                Ok(true)
+            })
+            .await?;
+        }
+        Ok(differing)
+    }
+
     /// Writes records whose hash differs or that are deleted; gives how many.
     async fn upsert(
         &self,
         transaction: &mut Transaction<'static, Any>,
         key: &RecordKey,
-        records: &[RecordWrite<'_>],
+        records: &[&RecordWrite<'_>],
         others: Option<&OthersChanges>,
         change: &Change,
     ) -> Result<u64, StoreError> {
-        let numbered: Vec<(i64, &RecordWrite<'_>)> = (0..).zip(records).collect();
+        let numbered: Vec<(i64, &RecordWrite<'_>)> = (0..).zip(records.iter().copied()).collect();
         let mut changed = 0;
         for chunk in chunks(&numbered) {
             let mut sql = Sql::new(
