@@ -26,6 +26,7 @@ mod error_table;
 mod fixture;
 mod flood;
 mod frontend_auth;
+mod granted;
 mod kill;
 mod limits;
 mod logs;

@@ -26,7 +26,8 @@ pub struct Deploy {
     /// Only show what would change
     #[arg(long)]
     plan: bool,
-    /// What functions that are deployed may be able to do from now on, such as requests:POST; `all` for everything
+    /// What functions may be able to do from now on: those that are deployed all that is new, such as requests:POST, new ones `token` and
+    /// `fetch`; `all` for everything
     #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
     allow: Vec<String>,
     /// Go on when functions, models or the like are lost
@@ -189,10 +190,7 @@ fn plan(answer: &Value) -> String {
             .filter_map(Value::as_str)
             .collect();
         if !gained.is_empty() {
-            text.push_str(&format!(
-                "Gained by functions that are there: --allow {}\n",
-                gained.join(",")
-            ));
+            text.push_str(&format!("To be allowed: --allow {}\n", gained.join(",")));
         }
         let is_destructive = functions
             .iter()
@@ -260,7 +258,7 @@ issues    sync    update  the model A is removed; its output is another
 whoami    action  keep
 
 The code may GET and POST through github.
-Gained by functions that are there: --allow requests:POST
+To be allowed: --allow requests:POST
 Something is lost: --allow-destructive
 
 1 function would change; nothing was changed.

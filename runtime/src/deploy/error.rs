@@ -18,7 +18,7 @@ pub enum DeployError {
     #[error("{components} components at once: at most {COMPONENTS_MAX} are allowed")]
     TooMany { components: usize },
     #[error(
-        "functions that are deployed already would gain {}: allow it with --allow {} (`allow` of the request), or build them without",
+        "the component can do what nobody has allowed its functions: {}; allow it with --allow {} (`allow` of the request), or build it without",
         gained.join(", "),
         gained.join(",")
     )]

@@ -189,6 +189,18 @@ impl Deploy {
         Ok(described)
     }
 
+    /// The same for running it without deploying it: what has to be given must be allowed all the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`Deploy::describe`], and when something that has to be given is not allowed.
+    pub async fn describe_undeployed(&self, component: &[u8], allow: &Allow) -> Result<Manifest, DeployError> {
+        let described = self.describe(component).await?;
+        let able = Capability::of(imported_functions(component).as_ref());
+        allow.covers(able.into_iter().filter(Capability::is_granted))?;
+        Ok(described)
+    }
+
     async fn check_all<'a>(
         &self,
         environment_id: &EnvironmentId,
@@ -304,19 +316,24 @@ impl Deploy {
     }
 }
 
+impl Allow {
+    fn covers(&self, gained: impl Iterator<Item = Capability>) -> Result<(), DeployError> {
+        let Self::Only(allowed) = self else { return Ok(()) };
+        let missing: Vec<String> = gained
+            .map(|gained| gained.as_str().to_owned())
+            .filter(|gained| !allowed.contains(gained))
+            .collect();
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(DeployError::Widened { gained: missing })
+        }
+    }
+}
+
 impl Consent {
     fn covers(&self, plan: &Plan) -> Result<(), DeployError> {
-        if let Allow::Only(allowed) = &self.allow {
-            let missing: Vec<String> = plan
-                .gained()
-                .into_iter()
-                .map(|gained| gained.as_str().to_owned())
-                .filter(|gained| !allowed.contains(gained))
-                .collect();
-            if !missing.is_empty() {
-                return Err(DeployError::Widened { gained: missing });
-            }
-        }
+        self.allow.covers(plan.gained().into_iter())?;
         let losses = plan.losses();
         if !losses.is_empty() && !self.destructive {
             return Err(DeployError::Destructive { losses });

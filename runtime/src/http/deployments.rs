@@ -64,7 +64,8 @@ pub struct PlannedIntegration {
     capabilities: Vec<String>,
     /// The same in words.
     manifest: Vec<String>,
-    /// What functions that are there would be able to do and are not now: a deploy must `allow` it.
+    /// What functions that are there would be able to do and are not now, and what has to be given of what new ones can do: a deploy
+    /// must `allow` it.
     gained: Vec<String>,
 }
 
@@ -86,7 +87,7 @@ pub struct PlannedFunction {
     params(
         ("unique_key" = String, Path),
         ("plan" = Option<bool>, Query, description = "Change nothing, and answer 200 with what would change"),
-        ("allow" = Option<String>, Query, description = "Capabilities that functions may gain, with commas between; or all"),
+        ("allow" = Option<String>, Query, description = "Capabilities that functions may gain, with commas between; or all. New functions need it for token and fetch"),
         ("allow_destructive" = Option<bool>, Query, description = "Whether something may be lost"),
         ("prune" = Option<bool>, Query, description = "Whether the integration's functions that the component has not are removed"),
         ("Nango-Component-Signature" = Option<String>, Header, description = "Ed25519 over the body, in base64"),
@@ -221,7 +222,8 @@ pub async fn deploy_several(
     Ok(json_response(StatusCode::CREATED, &Deployments { deployments }))
 }
 
-fn allowed<'a>(names: impl Iterator<Item = &'a str>) -> Allow {
+/// The capabilities of those names; `all` is every one.
+pub fn allowed<'a>(names: impl Iterator<Item = &'a str>) -> Allow {
     let names: BTreeSet<String> = names.map(|name| name.trim().to_owned()).collect();
     if names.contains(ALL) {
         Allow::All

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::{InvokeError, Runtime};
-use crate::deploy::DeployError;
+use crate::deploy::{Allow, DeployError};
 use crate::executor::{ComponentError, DryRun, Mode, PlayError, RunRequest, SyncRun, Urgency};
 use crate::host::Chain;
 use crate::model::{
@@ -33,6 +33,8 @@ pub struct NewDryRun {
     pub checkpoint: Option<JsonObject>,
     /// A component that is not deployed, in the place of the one that is.
     pub component: Option<Arc<[u8]>>,
+    /// What that component may be given.
+    pub allow: Allow,
 }
 
 /// Why nothing was run.
@@ -164,7 +166,7 @@ impl Runtime {
             .integration(environment, &new.provider_config_key)
             .await
             .map_err(InvokeError::from)?;
-        let described = parts.deploy.describe(component).await?;
+        let described = parts.deploy.describe_undeployed(component, &new.allow).await?;
         let digest = Sha256::digest(component);
         let has = || {
             described

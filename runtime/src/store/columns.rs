@@ -163,6 +163,7 @@ words!(FrequencySource { Function = "function", Connection = "connection" });
 words!(OperationState { Running = "running", Success = "success", Failed = "failed" });
 words!(CredentialReadKind {
     Connection = "connection", Import = "import", Integration = "integration", Variables = "variables",
+    Token = "token",
 });
 words!(Level { Debug = "debug", Info = "info", Warn = "warn", Error = "error" });
 words!(Source { User = "user", Internal = "internal" });
