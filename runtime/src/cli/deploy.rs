@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use serde_json::{Value, json};
 
+use super::functions::versions;
 use super::input::InputError;
 use super::output::{self, Output, list_at, text_at};
 use super::{block_on, build, client};
@@ -36,6 +37,15 @@ pub struct Deploy {
     /// Remove the functions of the same integrations that are in none of the components
     #[arg(long)]
     prune: bool,
+    /// Let only so many percent of the connections run it at first, 1 to 99
+    #[arg(long, value_name = "PERCENT", conflicts_with = "prune")]
+    canary: Option<i64>,
+    /// Roll it back when more than so many percent of a function's runs fail [default: 10]
+    #[arg(long, value_name = "PERCENT", requires = "canary")]
+    canary_errors: Option<i64>,
+    /// Make it active for all after so many minutes [default: 60]
+    #[arg(long, value_name = "MINUTES", requires = "canary")]
+    canary_minutes: Option<i64>,
     /// Sign with this Ed25519 private key (PEM), for servers that have `deploy_keys`
     #[arg(long, value_name = "FILE", env = "NANGO_SIGNING_KEY_FILE")]
     signing_key: Option<PathBuf>,
@@ -76,7 +86,8 @@ pub fn run(deploy: &Deploy, output: Output) -> anyhow::Result<()> {
     }
     let request = client.request(Method::POST, &["deployments"]).json(&json!({
         "components": components, "plan": deploy.plan, "allow": deploy.allow,
-        "allow_destructive": deploy.allow_destructive, "prune": deploy.prune,
+        "allow_destructive": deploy.allow_destructive, "prune": deploy.prune, "canary": deploy.canary,
+        "canary_errors": deploy.canary_errors, "canary_minutes": deploy.canary_minutes,
     }));
     let answer = block_on(async { Ok(request.answer().await?) })?;
     output.show(&answer, if deploy.plan { plan } else { report })?;
@@ -148,7 +159,10 @@ fn report(answer: &Value) -> String {
         let functions = list_at(deployment, "/functions");
         let rows: Vec<[String; 3]> = functions
             .iter()
-            .map(|function| ["/name", "/type", "/version"].map(|at| text_at(function, at)))
+            .map(|function| {
+                let [name, kind] = ["/name", "/type"].map(|at| text_at(function, at));
+                [name, kind, versions(function)]
+            })
             .collect();
         format!(
             "Deployed to {}: {} (sha256 {})\n\n{}\n{}",

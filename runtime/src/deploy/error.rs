@@ -1,6 +1,7 @@
 //! Why nothing was deployed.
 
 use super::COMPONENTS_MAX;
+use super::canary::CanaryError;
 use super::signature::SignatureError;
 use crate::connections::ConnectionsError;
 use crate::executor::ComponentError;
@@ -28,6 +29,8 @@ pub enum DeployError {
         losses.join("; ")
     )]
     Destructive { losses: Vec<String> },
+    #[error(transparent)]
+    Canary(#[from] CanaryError),
     #[error("another deploy to the same integration was faster: look at the plan again")]
     Concurrent,
     #[error(transparent)]

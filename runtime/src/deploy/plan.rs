@@ -31,6 +31,8 @@ pub struct IntegrationPlan {
 pub struct FunctionPlan {
     pub name: String,
     pub kind: FunctionKind,
+    /// What it is now; none of one that is new.
+    pub was: Option<FunctionKind>,
     pub change: Change,
     /// In words: what is different.
     pub differences: Vec<String>,
@@ -132,6 +134,7 @@ pub(super) fn plan(
         plan.functions.extend(gone.map(|function| FunctionPlan {
             name: function.name.clone(),
             kind: function.manifest.kind,
+            was: Some(function.manifest.kind),
             change: Change::Remove,
             differences: Vec::new(),
             losses: vec![match function.manifest.kind {
@@ -148,6 +151,7 @@ fn of_function(manifest: &FunctionManifest, digest: &str, before: Option<&Functi
     let mut plan = FunctionPlan {
         name: manifest.name.clone(),
         kind: manifest.kind,
+        was: before.map(|before| before.manifest.kind),
         change: Change::Create,
         differences: Vec::new(),
         losses: Vec::new(),
@@ -222,6 +226,7 @@ mod tests {
             name: manifest.name.clone(),
             version: 1,
             active_version: 1,
+            canary: None,
             deployment_id: "dep_1".into(),
             digest: digest.to_owned(),
             manifest: Arc::new(manifest),

@@ -191,6 +191,7 @@ impl Runtime {
             name: new.function.clone(),
             version: 0,
             active_version: 0,
+            canary: None,
             // Its own, so that no cache takes it for another's.
             deployment_id: DeploymentId::new(parts.clock.now_ms(), parts.entropy.bytes()),
             digest: digest.iter().map(|byte| format!("{byte:02x}")).collect(),

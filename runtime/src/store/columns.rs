@@ -9,8 +9,8 @@ use sqlx::{Any, Decode, Row, Type, ValueRef};
 use super::StoreError;
 use crate::model::log::Source;
 use crate::model::{
-    CredentialReadKind, EncryptionKeyState, FrequencySource, FunctionKind, Level, OperationKind, OperationState,
-    RunState, SyncState, Trigger, WebhookKind, WebhookSlot, WebhookState,
+    CanaryState, CredentialReadKind, EncryptionKeyState, FrequencySource, FunctionKind, Level, OperationKind,
+    OperationState, RunState, SyncState, Trigger, WebhookKind, WebhookSlot, WebhookState,
 };
 
 /// The columns of one row, read from left to right.
@@ -149,6 +149,9 @@ impl Word for WebhookKind {
     }
 }
 
+words!(CanaryState {
+    Running = "running", Promoted = "promoted", RolledBack = "rolled_back", Aborted = "aborted",
+});
 words!(FunctionKind { Action = "action", Sync = "sync" });
 words!(Trigger { Api = "api", Schedule = "schedule" });
 words!(RunState {

@@ -72,6 +72,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     ),
     (17, "pruning", include_str!("../../migrations/0017_pruning.sql")),
     (22, "token_reads", include_str!("../../migrations/0022_token_reads.sql")),
+    (23, "canaries", include_str!("../../migrations/0023_canaries.sql")),
 ];
 
 /// For each connection to SQLite. WAL with `synchronous = NORMAL`: what was committed survives `kill -9` of this
