@@ -9,6 +9,7 @@ mod async_actions;
 mod audit;
 mod bad_input;
 mod calls;
+mod canary;
 mod cli;
 mod connect_page;
 mod connect_sessions;

@@ -2,6 +2,7 @@
 
 use super::Runtime;
 use super::logs::Started;
+use crate::connections::ConnectionsError;
 use crate::deploy::{Verdict, judge};
 use crate::model::{Canary, CanaryState, EnvironmentId};
 use crate::store::StoreError;
@@ -24,7 +25,7 @@ impl Runtime {
         &self,
         environment: &EnvironmentId,
         provider_config_key: &str,
-    ) -> Result<Option<Canary>, crate::connections::ConnectionsError> {
+    ) -> Result<Option<Canary>, ConnectionsError> {
         let integration = self.integration(environment, provider_config_key).await?;
         Ok(self.0.store.canary(&integration.id).await?)
     }
@@ -38,7 +39,7 @@ impl Runtime {
         environment: &EnvironmentId,
         provider_config_key: &str,
         end: CanaryEnd,
-    ) -> Result<Option<Canary>, crate::connections::ConnectionsError> {
+    ) -> Result<Option<Canary>, ConnectionsError> {
         let started = self.started();
         let running = self.canary(environment, provider_config_key).await?;
         let Some(canary) = running.filter(|canary| canary.state == CanaryState::Running) else {

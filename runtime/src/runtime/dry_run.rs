@@ -92,7 +92,13 @@ impl Runtime {
             Some(component) => Arc::new(self.undeployed(environment, &new, component).await?),
             None => parts
                 .functions
-                .active(environment, &new.provider_config_key, &new.function, now_ms)
+                .of_connection(
+                    environment,
+                    &new.provider_config_key,
+                    &new.function,
+                    &target.connection.key,
+                    now_ms,
+                )
                 .await
                 .map_err(InvokeError::from)?
                 .ok_or_else(|| InvokeError::UnknownFunction {
