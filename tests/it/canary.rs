@@ -4,6 +4,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use nango_runtime::clock::{Clock, Entropy};
+use nango_runtime::connections::{NewConnection, NewIntegration};
+use nango_runtime::deploy::{CanaryOptions, Consent, NewComponent};
+use nango_runtime::model::CanaryState;
+use nango_runtime::{Runtime, config};
 use nango_runtime_tests::client::send;
 use nango_runtime_tests::command::Cli;
 use nango_runtime_tests::{Answer, Client, Database, Server, TestRuntime, guest};
@@ -282,5 +287,109 @@ async fn one_that_fails_is_rolled_back_on_every_node() {
     assert!(
         told[0]["message"].to_string().contains("The canary was rolled back: "),
         "{log}"
+    );
+}
+
+/// In this process, so that an hour takes no time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_good_one_is_promoted_when_its_time_is_over() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut config = config::load(None, [], Vec::new())
+        .expect("the defaults are valid")
+        .config;
+    config.data_dir = folder.path().join("data");
+    let (clock, time) = Clock::manual(1_795_346_209_746);
+    let runtime = Runtime::start_with(config, clock, Entropy::seeded(7))
+        .await
+        .expect("the runtime starts");
+    let environment = runtime.default_environment().id.clone();
+    let integration = NewIntegration {
+        unique_key: INTEGRATION.to_owned(),
+        provider: "unauthenticated".to_owned(),
+        display_name: None,
+        credentials: None,
+        custom: serde_json::Map::new(),
+        forward_webhooks: false,
+    };
+    let created = runtime.create_integration(&environment, integration).await;
+    created.expect("the integration can be created");
+    for number in 0..CONNECTIONS {
+        let connection = NewConnection {
+            provider_config_key: INTEGRATION.to_owned(),
+            connection_id: Some(format!("c{number}")),
+            credentials: json!({"type": "NONE"}),
+            connection_config: serde_json::Map::new(),
+            metadata: serde_json::Map::new(),
+            tags: std::collections::BTreeMap::new(),
+            end_user: None,
+            webhook_url_override: None,
+        };
+        let imported = runtime.import_connection(&environment, connection).await;
+        imported.expect("the connection can be imported");
+    }
+    let deploy = async |component: &str, canary: Option<CanaryOptions>| {
+        let bytes = guest::component(component);
+        let component = NewComponent {
+            provider_config_key: INTEGRATION,
+            bytes: &bytes,
+            signature: None,
+        };
+        let consent = Consent {
+            canary,
+            ..Consent::default()
+        };
+        let deployed = runtime.deploy(&environment, &[component], &consent).await;
+        deployed.expect("the component is deployed");
+    };
+    deploy("steady", None).await;
+    deploy(
+        "risky",
+        Some(CanaryOptions::new(50, Some(0), Some(60)).expect("it is within its bounds")),
+    )
+    .await;
+    let state = async || {
+        let canary = runtime
+            .canary(&environment, INTEGRATION)
+            .await
+            .expect("the database answers");
+        canary.expect("there is one").state
+    };
+    // Time passes in steps, so that what waits for it can do its work in between.
+    let pass = async |minutes: u32| {
+        for _ in 0..minutes * 2 {
+            time.advance_ms(30_000);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    pass(90).await;
+    assert_eq!(state().await, CanaryState::Running, "nobody has tried it");
+    for number in 0..CONNECTIONS {
+        let connection = format!("c{number}");
+        let done = runtime.invoke(&environment, INTEGRATION, &connection, "work", "{}".into());
+        let _ = done.await.expect("both versions work");
+    }
+    for _ in 0..1_000 {
+        pass(1).await;
+        if state().await != CanaryState::Running {
+            break;
+        }
+    }
+    let canary = runtime
+        .canary(&environment, INTEGRATION)
+        .await
+        .expect("the database answers");
+    let canary = canary.expect("there is one");
+    assert_eq!(canary.state, CanaryState::Promoted);
+    let reason = canary.reason.unwrap_or_default();
+    assert!(reason.contains("its time is over: 0 of "), "{reason}");
+    let active = runtime
+        .functions(&environment, None)
+        .await
+        .expect("the database answers");
+    assert!(
+        active
+            .iter()
+            .all(|function| function.version == 2 && function.canary.is_none()),
+        "{active:?}"
     );
 }

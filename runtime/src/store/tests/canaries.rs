@@ -97,7 +97,7 @@ async fn a_canary_is_tried_and_promoted_once(store: Store) {
     store.write_runs(&runs).await.unwrap();
     let running = store.running_canaries().await.unwrap();
     let canary = store.canary(&fixture.integration.id).await.unwrap().unwrap();
-    assert_eq!(running, [canary.clone()]);
+    assert_eq!(running, std::slice::from_ref(&canary));
     assert_eq!((canary.percent, canary.state), (40, CanaryState::Running));
     let expected = |name: &str, runs: (i64, i64), active: (i64, i64)| CanaryFunction {
         name: name.to_owned(),
