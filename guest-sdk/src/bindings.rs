@@ -7507,6 +7507,772 @@ pub mod nango {
                 }
             }
         }
+        /// What the application knows of the connection of this run: whose it is.
+        ///
+        /// `@since` 1.3.0
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod connection_details {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Error = super::super::super::nango::functions::types::Error;
+            #[allow(unused_unsafe, clippy::all)]
+            /// A JSON object. Known names: `tags` (an object), `end_user` (an object with `id`, `email`, `display_name`, `tags` and
+            /// `organization`, or `null`), `created_at` and `updated_at` (ISO date-times). More will come.
+            #[allow(async_fn_in_trait)]
+            pub fn get() -> Result<_rt::String, Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 7 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 7
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(
+                        wasm_import_module = "nango:functions/connection-details@1.3.0"
+                    )]
+                    unsafe extern "C" {
+                        #[link_name = "get"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result21 = match l2 {
+                        0 => {
+                            let e = {
+                                let l3 = *ptr0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l4 = *ptr0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len5 = l4;
+                                let bytes5 = _rt::Vec::from_raw_parts(
+                                    l3.cast(),
+                                    len5,
+                                    len5,
+                                );
+                                _rt::string_lift(bytes5)
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l6 = *ptr0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l7 = *ptr0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len8 = l7;
+                                let bytes8 = _rt::Vec::from_raw_parts(
+                                    l6.cast(),
+                                    len8,
+                                    len8,
+                                );
+                                let l9 = *ptr0
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l10 = *ptr0
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len11 = l10;
+                                let bytes11 = _rt::Vec::from_raw_parts(
+                                    l9.cast(),
+                                    len11,
+                                    len11,
+                                );
+                                let l12 = *ptr0
+                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l13 = *ptr0
+                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base20 = l12;
+                                let len20 = l13;
+                                let mut result20 = _rt::Vec::with_capacity(len20);
+                                for i in 0..len20 {
+                                    let base = base20
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    let e20 = {
+                                        let l14 = *base.add(0).cast::<*mut u8>();
+                                        let l15 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len16 = l15;
+                                        let bytes16 = _rt::Vec::from_raw_parts(
+                                            l14.cast(),
+                                            len16,
+                                            len16,
+                                        );
+                                        let l17 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l18 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len19 = l18;
+                                        let bytes19 = _rt::Vec::from_raw_parts(
+                                            l17.cast(),
+                                            len19,
+                                            len19,
+                                        );
+                                        (_rt::string_lift(bytes16), _rt::string_lift(bytes19))
+                                    };
+                                    result20.push(e20);
+                                }
+                                _rt::cabi_dealloc(
+                                    base20,
+                                    len20 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                super::super::super::nango::functions::types::Error {
+                                    code: _rt::string_lift(bytes8),
+                                    message: _rt::string_lift(bytes11),
+                                    details: result20,
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result21
+                }
+            }
+        }
+        /// The integration of this run's connection, as everybody may see it.
+        ///
+        /// `@since` 1.3.0
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod integration {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Error = super::super::super::nango::functions::types::Error;
+            #[allow(unused_unsafe, clippy::all)]
+            /// A JSON object without secrets. Known names: `unique_key`, `provider`, `display_name`, `logo` (a URL or `null`),
+            /// `forward_webhooks`, `created_at` and `updated_at` (ISO date-times). More will come.
+            #[allow(async_fn_in_trait)]
+            pub fn get() -> Result<_rt::String, Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 7 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 7
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "nango:functions/integration@1.3.0")]
+                    unsafe extern "C" {
+                        #[link_name = "get"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result21 = match l2 {
+                        0 => {
+                            let e = {
+                                let l3 = *ptr0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l4 = *ptr0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len5 = l4;
+                                let bytes5 = _rt::Vec::from_raw_parts(
+                                    l3.cast(),
+                                    len5,
+                                    len5,
+                                );
+                                _rt::string_lift(bytes5)
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l6 = *ptr0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l7 = *ptr0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len8 = l7;
+                                let bytes8 = _rt::Vec::from_raw_parts(
+                                    l6.cast(),
+                                    len8,
+                                    len8,
+                                );
+                                let l9 = *ptr0
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l10 = *ptr0
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len11 = l10;
+                                let bytes11 = _rt::Vec::from_raw_parts(
+                                    l9.cast(),
+                                    len11,
+                                    len11,
+                                );
+                                let l12 = *ptr0
+                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l13 = *ptr0
+                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base20 = l12;
+                                let len20 = l13;
+                                let mut result20 = _rt::Vec::with_capacity(len20);
+                                for i in 0..len20 {
+                                    let base = base20
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    let e20 = {
+                                        let l14 = *base.add(0).cast::<*mut u8>();
+                                        let l15 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len16 = l15;
+                                        let bytes16 = _rt::Vec::from_raw_parts(
+                                            l14.cast(),
+                                            len16,
+                                            len16,
+                                        );
+                                        let l17 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l18 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len19 = l18;
+                                        let bytes19 = _rt::Vec::from_raw_parts(
+                                            l17.cast(),
+                                            len19,
+                                            len19,
+                                        );
+                                        (_rt::string_lift(bytes16), _rt::string_lift(bytes19))
+                                    };
+                                    result20.push(e20);
+                                }
+                                _rt::cabi_dealloc(
+                                    base20,
+                                    len20 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                super::super::super::nango::functions::types::Error {
+                                    code: _rt::string_lift(bytes8),
+                                    message: _rt::string_lift(bytes11),
+                                    details: result20,
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result21
+                }
+            }
+        }
+        /// The credentials of this run's connection, in clear: for libraries and protocols that `nango` cannot stand in for. Whoever
+        /// deploys a component that imports it has to say so, and each run that reads them is in the audit. The host masks them in the
+        /// log of the run, in its errors and in what is recorded of it.
+        ///
+        /// `@since` 1.3.0
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod token {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Error = super::super::super::nango::functions::types::Error;
+            #[allow(unused_unsafe, clippy::all)]
+            /// JSON text: the access token, a string, of the type `OAUTH2`; an object with `oAuthToken` and `oAuthTokenSecret` of
+            /// `OAUTH1`; of all others the credentials as the API shows them. They are refreshed before if that is due. Errors: those
+            /// of requests for which there are no credentials.
+            #[allow(async_fn_in_trait)]
+            pub fn get() -> Result<_rt::String, Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 7 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 7
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "nango:functions/token@1.3.0")]
+                    unsafe extern "C" {
+                        #[link_name = "get"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result21 = match l2 {
+                        0 => {
+                            let e = {
+                                let l3 = *ptr0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l4 = *ptr0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len5 = l4;
+                                let bytes5 = _rt::Vec::from_raw_parts(
+                                    l3.cast(),
+                                    len5,
+                                    len5,
+                                );
+                                _rt::string_lift(bytes5)
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l6 = *ptr0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l7 = *ptr0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len8 = l7;
+                                let bytes8 = _rt::Vec::from_raw_parts(
+                                    l6.cast(),
+                                    len8,
+                                    len8,
+                                );
+                                let l9 = *ptr0
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l10 = *ptr0
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len11 = l10;
+                                let bytes11 = _rt::Vec::from_raw_parts(
+                                    l9.cast(),
+                                    len11,
+                                    len11,
+                                );
+                                let l12 = *ptr0
+                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l13 = *ptr0
+                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base20 = l12;
+                                let len20 = l13;
+                                let mut result20 = _rt::Vec::with_capacity(len20);
+                                for i in 0..len20 {
+                                    let base = base20
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    let e20 = {
+                                        let l14 = *base.add(0).cast::<*mut u8>();
+                                        let l15 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len16 = l15;
+                                        let bytes16 = _rt::Vec::from_raw_parts(
+                                            l14.cast(),
+                                            len16,
+                                            len16,
+                                        );
+                                        let l17 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l18 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len19 = l18;
+                                        let bytes19 = _rt::Vec::from_raw_parts(
+                                            l17.cast(),
+                                            len19,
+                                            len19,
+                                        );
+                                        (_rt::string_lift(bytes16), _rt::string_lift(bytes19))
+                                    };
+                                    result20.push(e20);
+                                }
+                                _rt::cabi_dealloc(
+                                    base20,
+                                    len20 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                super::super::super::nango::functions::types::Error {
+                                    code: _rt::string_lift(bytes8),
+                                    message: _rt::string_lift(bytes11),
+                                    details: result20,
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result21
+                }
+            }
+        }
+        /// Requests to any public host, without credentials. Whoever deploys a component that imports it has to say so.
+        ///
+        /// `@since` 1.3.0
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod fetch {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Error = super::super::super::nango::functions::types::Error;
+            pub type Pair = super::super::super::nango::functions::types::Pair;
+            pub type Response = super::super::super::nango::functions::nango::Response;
+            /// What to ask.
+            #[derive(Clone)]
+            pub struct Request {
+                /// In capitals, as in `GET`.
+                pub method: _rt::String,
+                /// `https://` or `http://`, without a user name. May hold a query string, which is sent byte for byte.
+                pub url: _rt::String,
+                /// Query parameters to append; the host percent-encodes them. A repeated name is sent repeatedly.
+                pub query: _rt::Vec<Pair>,
+                /// Headers, sent as they are, but for those that are about the connection, such as `host`.
+                pub headers: _rt::Vec<Pair>,
+                /// The raw body, sent unchanged. `content-type` is for the caller to set.
+                pub body: Option<_rt::Vec<u8>>,
+                /// Known names: `decompress` (`true` | `false`: `true` by default).
+                pub options: _rt::Vec<Pair>,
+            }
+            impl ::core::fmt::Debug for Request {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Request")
+                        .field("method", &self.method)
+                        .field("url", &self.url)
+                        .field("query", &self.query)
+                        .field("headers", &self.headers)
+                        .field("body", &self.body)
+                        .field("options", &self.options)
+                        .finish()
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Sends it once, and follows redirects: `authorization`, `cookie` and `proxy-authorization` stay behind where one leads to
+            /// another origin. An answer is a `response` whatever its status. Errors besides those of the network: `invalid_url`,
+            /// `url_not_allowed` (the operator's egress policy refuses the host, of the URL or of a redirect), `invalid_redirect`
+            /// (one leads to what is no such URL), `too_many_redirects`.
+            #[allow(async_fn_in_trait)]
+            pub fn send(request: &Request) -> Result<Response, Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 7 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 7
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let Request {
+                        method: method0,
+                        url: url0,
+                        query: query0,
+                        headers: headers0,
+                        body: body0,
+                        options: options0,
+                    } = request;
+                    let vec1 = method0;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let vec2 = url0;
+                    let ptr2 = vec2.as_ptr().cast::<u8>();
+                    let len2 = vec2.len();
+                    let vec6 = query0;
+                    let len6 = vec6.len();
+                    let layout6 = _rt::alloc::Layout::from_size_align(
+                            vec6.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result6, _cleanup6) = wit_bindgen::rt::Cleanup::new(layout6);
+                    for (i, e) in vec6.into_iter().enumerate() {
+                        let base = result6
+                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let (t3_0, t3_1) = e;
+                            let vec4 = t3_0;
+                            let ptr4 = vec4.as_ptr().cast::<u8>();
+                            let len4 = vec4.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len4;
+                            *base.add(0).cast::<*mut u8>() = ptr4.cast_mut();
+                            let vec5 = t3_1;
+                            let ptr5 = vec5.as_ptr().cast::<u8>();
+                            let len5 = vec5.len();
+                            *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len5;
+                            *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = ptr5.cast_mut();
+                        }
+                    }
+                    let vec10 = headers0;
+                    let len10 = vec10.len();
+                    let layout10 = _rt::alloc::Layout::from_size_align(
+                            vec10.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result10, _cleanup10) = wit_bindgen::rt::Cleanup::new(layout10);
+                    for (i, e) in vec10.into_iter().enumerate() {
+                        let base = result10
+                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let (t7_0, t7_1) = e;
+                            let vec8 = t7_0;
+                            let ptr8 = vec8.as_ptr().cast::<u8>();
+                            let len8 = vec8.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len8;
+                            *base.add(0).cast::<*mut u8>() = ptr8.cast_mut();
+                            let vec9 = t7_1;
+                            let ptr9 = vec9.as_ptr().cast::<u8>();
+                            let len9 = vec9.len();
+                            *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len9;
+                            *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = ptr9.cast_mut();
+                        }
+                    }
+                    let (result12_0, result12_1, result12_2) = match body0 {
+                        Some(e) => {
+                            let vec11 = e;
+                            let ptr11 = vec11.as_ptr().cast::<u8>();
+                            let len11 = vec11.len();
+                            (1i32, ptr11.cast_mut(), len11)
+                        }
+                        None => (0i32, ::core::ptr::null_mut(), 0usize),
+                    };
+                    let vec16 = options0;
+                    let len16 = vec16.len();
+                    let layout16 = _rt::alloc::Layout::from_size_align(
+                            vec16.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result16, _cleanup16) = wit_bindgen::rt::Cleanup::new(layout16);
+                    for (i, e) in vec16.into_iter().enumerate() {
+                        let base = result16
+                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let (t13_0, t13_1) = e;
+                            let vec14 = t13_0;
+                            let ptr14 = vec14.as_ptr().cast::<u8>();
+                            let len14 = vec14.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len14;
+                            *base.add(0).cast::<*mut u8>() = ptr14.cast_mut();
+                            let vec15 = t13_1;
+                            let ptr15 = vec15.as_ptr().cast::<u8>();
+                            let len15 = vec15.len();
+                            *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len15;
+                            *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = ptr15.cast_mut();
+                        }
+                    }
+                    let ptr17 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "nango:functions/fetch@1.3.0")]
+                    unsafe extern "C" {
+                        #[link_name = "send"]
+                        fn wit_import18(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import18(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import18(
+                        ptr1.cast_mut(),
+                        len1,
+                        ptr2.cast_mut(),
+                        len2,
+                        result6,
+                        len6,
+                        result10,
+                        len10,
+                        result12_0,
+                        result12_1,
+                        result12_2,
+                        result16,
+                        len16,
+                        ptr17,
+                    );
+                    let l19 = i32::from(*ptr17.add(0).cast::<u8>());
+                    let result36 = match l19 {
+                        0 => {
+                            let e = {
+                                let l20 = *ptr17
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<i32>();
+                                super::super::super::nango::functions::nango::Response::from_handle(
+                                    l20 as u32,
+                                )
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l21 = *ptr17
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l22 = *ptr17
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len23 = l22;
+                                let bytes23 = _rt::Vec::from_raw_parts(
+                                    l21.cast(),
+                                    len23,
+                                    len23,
+                                );
+                                let l24 = *ptr17
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l25 = *ptr17
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len26 = l25;
+                                let bytes26 = _rt::Vec::from_raw_parts(
+                                    l24.cast(),
+                                    len26,
+                                    len26,
+                                );
+                                let l27 = *ptr17
+                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l28 = *ptr17
+                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base35 = l27;
+                                let len35 = l28;
+                                let mut result35 = _rt::Vec::with_capacity(len35);
+                                for i in 0..len35 {
+                                    let base = base35
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    let e35 = {
+                                        let l29 = *base.add(0).cast::<*mut u8>();
+                                        let l30 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len31 = l30;
+                                        let bytes31 = _rt::Vec::from_raw_parts(
+                                            l29.cast(),
+                                            len31,
+                                            len31,
+                                        );
+                                        let l32 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l33 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len34 = l33;
+                                        let bytes34 = _rt::Vec::from_raw_parts(
+                                            l32.cast(),
+                                            len34,
+                                            len34,
+                                        );
+                                        (_rt::string_lift(bytes31), _rt::string_lift(bytes34))
+                                    };
+                                    result35.push(e35);
+                                }
+                                _rt::cabi_dealloc(
+                                    base35,
+                                    len35 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                super::super::super::nango::functions::types::Error {
+                                    code: _rt::string_lift(bytes23),
+                                    message: _rt::string_lift(bytes26),
+                                    details: result35,
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result36
+                }
+            }
+        }
     }
 }
 #[rustfmt::skip]
@@ -7740,10 +8506,10 @@ macro_rules! __export_function_impl {
         "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.60.0:nango:functions@1.3.0:function:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2837] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3087] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x96\x15\x01A\x02\x01\
-A(\x01B\x05\x01o\x02ss\x04\0\x04pair\x03\0\0\x01p\x01\x01r\x03\x04codes\x07messa\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x90\x17\x01A\x02\x01\
+A1\x01B\x05\x01o\x02ss\x04\0\x04pair\x03\0\0\x01p\x01\x01r\x03\x04codes\x07messa\
 ges\x07details\x02\x04\0\x05error\x03\0\x03\x03\0\x1bnango:functions/types@1.3.0\
 \x05\0\x02\x03\0\0\x05error\x02\x03\0\0\x04pair\x01B0\x02\x03\x02\x01\x01\x04\0\x05\
 error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01p}\x01k\x05\
@@ -7768,48 +8534,55 @@ o:functions/pagination@1.3.0\x05\x04\x01B\x0f\x02\x03\x02\x01\x01\x04\0\x05error
 \x02\x04\0\x08provider\x01\x02\x04\0\x0benvironment\x01\x02\x01j\x01s\x01\x01\x01\
 @\0\0\x03\x04\0\x06config\x01\x04\x04\0\x08metadata\x01\x04\x01j\0\x01\x01\x01@\x01\
 \x04jsons\0\x05\x04\0\x0cset-metadata\x01\x06\x04\0\x0fupdate-metadata\x01\x06\x03\
-\0\x20nango:functions/connection@1.3.0\x05\x05\x01B\x1a\x02\x03\x02\x01\x01\x04\0\
-\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01o\x02sw\x01p\x04\
-\x04\0\x06counts\x03\0\x05\x01j\x01\x06\x01\x01\x01@\x02\x05models\x07recordss\0\
-\x07\x04\0\x0abatch-save\x01\x08\x04\0\x0cbatch-update\x01\x08\x04\0\x0cbatch-de\
-lete\x01\x08\x01ps\x01j\x01s\x01\x01\x01@\x02\x05models\x03ids\x09\0\x0a\x04\0\x0a\
-get-by-ids\x01\x0b\x01p\x03\x01@\x02\x05models\x07options\x0c\0\x0a\x04\0\x0clis\
-t-records\x01\x0d\x01j\0\x01\x01\x01@\x02\x05models\x08strategys\0\x0e\x04\0\x14\
-set-merging-strategy\x01\x0f\x01@\x01\x05models\0\x0e\x04\0\x13track-deletes-sta\
-rt\x01\x10\x01@\x01\x05models\0\x07\x04\0\x11track-deletes-end\x01\x11\x03\0\x1d\
-nango:functions/records@1.3.0\x05\x06\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05erro\
-r\x03\0\0\x01ks\x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x03get\x01\x04\x01j\0\x01\
-\x01\x01@\x01\x04jsons\0\x05\x04\0\x04save\x01\x06\x01@\0\0\x05\x04\0\x05clear\x01\
-\x07\x03\0!nango:functions/checkpoints@1.3.0\x05\x07\x01B\x05\x02\x03\x02\x01\x02\
-\x04\0\x04pair\x03\0\0\x01p\x01\x01@\x03\x05levels\x07messages\x06fields\x02\x01\
-\0\x04\0\x05write\x01\x03\x03\0\x19nango:functions/log@1.3.0\x05\x08\x01B\x03\x01\
-@\0\0w\x04\0\x06now-us\x01\0\x04\0\x0cmonotonic-us\x01\0\x03\0\x1bnango:function\
-s/clock@1.3.0\x05\x09\x01B\x03\x01p}\x01@\x01\x06lengthy\0\0\x04\0\x05bytes\x01\x01\
-\x03\0\x1cnango:functions/random@1.3.0\x05\x0a\x01B\x02\x01@\x01\x08durationw\x01\
-\0\x04\0\x08sleep-ms\x01\0\x03\0\x1bnango:functions/sleep@1.3.0\x05\x0b\x01B\x05\
-\x01@\0\0w\x04\0\x0cremaining-ms\x01\0\x01ks\x01@\0\0\x01\x04\0\x0bstop-reason\x01\
-\x02\x03\0\x1fnango:functions/lifecycle@1.3.0\x05\x0c\x01B\x0b\x02\x03\x02\x01\x01\
-\x04\0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01\
-j\x01s\x01\x01\x01@\x03\x04names\x05inputs\x07options\x04\0\x05\x04\0\x0etrigger\
--action\x01\x06\x01j\0\x01\x01\x01@\x02\x04names\x07options\x04\0\x07\x04\0\x0ct\
-rigger-sync\x01\x08\x03\0\x1cnango:functions/invoke@1.3.0\x05\x0d\x01B\x0b\x02\x03\
-\x02\x01\x01\x04\0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01\
-p\x03\x01j\x01s\x01\x01\x01@\x05\x13provider-config-keys\x0dconnection-ids\x04na\
-mes\x05inputs\x07options\x04\0\x05\x04\0\x0etrigger-action\x01\x06\x01j\0\x01\x01\
-\x01@\x04\x13provider-config-keys\x0dconnection-ids\x04names\x07options\x04\0\x07\
-\x04\0\x0ctrigger-sync\x01\x08\x03\0&nango:functions/invoke-elsewhere@1.3.0\x05\x0e\
-\x01B\x0a\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01j\x01\x7f\x01\x01\x01@\x02\
-\x03keys\x06ttl-msw\0\x02\x04\0\x0btry-acquire\x01\x03\x01@\x01\x03keys\0\x02\x04\
-\0\x07release\x01\x04\x01j\0\x01\x01\x01@\0\0\x05\x04\0\x0brelease-all\x01\x06\x03\
-\0\x1bnango:functions/locks@1.3.0\x05\x0f\x01B\x0c\x02\x03\x02\x01\x01\x04\0\x05\
-error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01ks\x01j\x01\x04\x01\
-\x01\x01@\x01\x04names\0\x05\x04\0\x03get\x01\x06\x01p\x03\x01j\x01\x07\x01\x01\x01\
-@\0\0\x08\x04\0\x03all\x01\x09\x03\0!nango:functions/environment@1.3.0\x05\x10\x03\
-\0\x04pair\x03\0\x02\x03\0\x05error\x03\0\x01\x01@\0\0s\x04\0\x08describe\x01\x13\
-\x01p\x11\x01j\x01s\x01\x12\x01@\x02\x08functions\x07trigger\x14\0\x15\x04\0\x03\
-run\x01\x16\x04\0\x1enango:functions/function@1.3.0\x04\0\x0b\x0e\x01\0\x08funct\
-ion\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10\
-wit-bindgen-rust\x060.60.0";
+\0\x20nango:functions/connection@1.3.0\x05\x05\x01B\x0e\x02\x03\x02\x01\x01\x04\0\
+\x05error\x03\0\0\x01o\x02sw\x01p\x02\x04\0\x06counts\x03\0\x03\x01j\x01\x04\x01\
+\x01\x01@\x02\x05models\x07recordss\0\x05\x04\0\x0abatch-save\x01\x06\x04\0\x0cb\
+atch-update\x01\x06\x04\0\x0cbatch-delete\x01\x06\x01ps\x01j\x01s\x01\x01\x01@\x02\
+\x05models\x03ids\x07\0\x08\x04\0\x0aget-by-ids\x01\x09\x03\0\x1dnango:functions\
+/records@1.3.0\x05\x06\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01ks\
+\x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x03get\x01\x04\x01j\0\x01\x01\x01@\x01\x04\
+jsons\0\x05\x04\0\x04save\x01\x06\x01@\0\0\x05\x04\0\x05clear\x01\x07\x03\0!nang\
+o:functions/checkpoints@1.3.0\x05\x07\x01B\x05\x02\x03\x02\x01\x02\x04\0\x04pair\
+\x03\0\0\x01p\x01\x01@\x03\x05levels\x07messages\x06fields\x02\x01\0\x04\0\x05wr\
+ite\x01\x03\x03\0\x19nango:functions/log@1.3.0\x05\x08\x01B\x03\x01@\0\0w\x04\0\x06\
+now-us\x01\0\x04\0\x0cmonotonic-us\x01\0\x03\0\x1bnango:functions/clock@1.3.0\x05\
+\x09\x01B\x03\x01p}\x01@\x01\x06lengthy\0\0\x04\0\x05bytes\x01\x01\x03\0\x1cnang\
+o:functions/random@1.3.0\x05\x0a\x01B\x02\x01@\x01\x08durationw\x01\0\x04\0\x08s\
+leep-ms\x01\0\x03\0\x1bnango:functions/sleep@1.3.0\x05\x0b\x01B\x05\x01@\0\0w\x04\
+\0\x0cremaining-ms\x01\0\x01ks\x01@\0\0\x01\x04\0\x0bstop-reason\x01\x02\x03\0\x1f\
+nango:functions/lifecycle@1.3.0\x05\x0c\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05er\
+ror\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01j\x01s\x01\x01\
+\x01@\x03\x04names\x05inputs\x07options\x04\0\x05\x04\0\x0etrigger-action\x01\x06\
+\x01j\0\x01\x01\x01@\x02\x04names\x07options\x04\0\x07\x04\0\x0ctrigger-sync\x01\
+\x08\x03\0\x1cnango:functions/invoke@1.3.0\x05\x0d\x01B\x0b\x02\x03\x02\x01\x01\x04\
+\0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01j\x01\
+s\x01\x01\x01@\x05\x13provider-config-keys\x0dconnection-ids\x04names\x05inputs\x07\
+options\x04\0\x05\x04\0\x0etrigger-action\x01\x06\x01j\0\x01\x01\x01@\x04\x13pro\
+vider-config-keys\x0dconnection-ids\x04names\x07options\x04\0\x07\x04\0\x0ctrigg\
+er-sync\x01\x08\x03\0&nango:functions/invoke-elsewhere@1.3.0\x05\x0e\x01B\x0a\x02\
+\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01j\x01\x7f\x01\x01\x01@\x02\x03keys\x06\
+ttl-msw\0\x02\x04\0\x0btry-acquire\x01\x03\x01@\x01\x03keys\0\x02\x04\0\x07relea\
+se\x01\x04\x01j\0\x01\x01\x01@\0\0\x05\x04\0\x0brelease-all\x01\x06\x03\0\x1bnan\
+go:functions/locks@1.3.0\x05\x0f\x01B\x0c\x02\x03\x02\x01\x01\x04\0\x05error\x03\
+\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01ks\x01j\x01\x04\x01\x01\x01@\
+\x01\x04names\0\x05\x04\0\x03get\x01\x06\x01p\x03\x01j\x01\x07\x01\x01\x01@\0\0\x08\
+\x04\0\x03all\x01\x09\x03\0!nango:functions/environment@1.3.0\x05\x10\x01B\x05\x02\
+\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01j\x01s\x01\x01\x01@\0\0\x02\x04\0\x03\
+get\x01\x03\x03\0(nango:functions/connection-details@1.3.0\x05\x11\x01B\x05\x02\x03\
+\x02\x01\x01\x04\0\x05error\x03\0\0\x01j\x01s\x01\x01\x01@\0\0\x02\x04\0\x03get\x01\
+\x03\x03\0!nango:functions/integration@1.3.0\x05\x12\x01B\x05\x02\x03\x02\x01\x01\
+\x04\0\x05error\x03\0\0\x01j\x01s\x01\x01\x01@\0\0\x02\x04\0\x03get\x01\x03\x03\0\
+\x1bnango:functions/token@1.3.0\x05\x13\x02\x03\0\x01\x08response\x01B\x0f\x02\x03\
+\x02\x01\x01\x04\0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x02\
+\x03\x02\x01\x14\x04\0\x08response\x03\0\x04\x01p\x03\x01p}\x01k\x07\x01r\x06\x06\
+methods\x03urls\x05query\x06\x07headers\x06\x04body\x08\x07options\x06\x04\0\x07\
+request\x03\0\x09\x01i\x05\x01j\x01\x0b\x01\x01\x01@\x01\x07request\x0a\0\x0c\x04\
+\0\x04send\x01\x0d\x03\0\x1bnango:functions/fetch@1.3.0\x05\x15\x03\0\x04pair\x03\
+\0\x02\x03\0\x05error\x03\0\x01\x01@\0\0s\x04\0\x08describe\x01\x18\x01p\x16\x01\
+j\x01s\x01\x17\x01@\x02\x08functions\x07trigger\x19\0\x1a\x04\0\x03run\x01\x1b\x04\
+\0\x1enango:functions/function@1.3.0\x04\0\x0b\x0e\x01\0\x08function\x03\0\0\0G\x09\
+producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-bindgen-rus\
+t\x060.60.0";
         };
     };
 }
@@ -7822,74 +8595,81 @@ pub use __export_function_impl as export;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2842] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xfb\x14\x01A\x02\x01\
-A\"\x01B\x05\x01o\x02ss\x04\0\x04pair\x03\0\0\x01p\x01\x01r\x03\x04codes\x07mess\
-ages\x07details\x02\x04\0\x05error\x03\0\x03\x03\0\x1bnango:functions/types@1.3.\
-0\x05\0\x02\x03\0\0\x05error\x02\x03\0\0\x04pair\x01B0\x02\x03\x02\x01\x01\x04\0\
-\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01p}\x01\
-k\x05\x01r\x05\x04paths\x05query\x04\x07headers\x04\x04body\x06\x07options\x04\x04\
-\0\x07request\x03\0\x07\x04\0\x08response\x03\x01\x04\0\x07pending\x03\x01\x01h\x09\
-\x01@\x01\x04self\x0b\0{\x04\0\x17[method]response.status\x01\x0c\x01@\x01\x04se\
-lf\x0b\0\x04\x04\0\x18[method]response.headers\x01\x0d\x01ks\x01@\x02\x04self\x0b\
-\x04names\0\x0e\x04\0\x17[method]response.header\x01\x0f\x01j\x01s\x01\x01\x01@\x01\
-\x04self\x0b\0\x10\x04\0\x15[method]response.text\x01\x11\x01@\x01\x04self\x0b\0\
-\x05\x04\0\x16[method]response.bytes\x01\x12\x01j\x01\x0e\x01\x01\x01@\x02\x04se\
-lf\x0b\x07pointers\0\x13\x04\0\x1d[method]response.json-pointer\x01\x14\x01h\x0a\
-\x01i\x09\x01j\x01\x16\x01\x01\x01@\x01\x04self\x15\0\x17\x04\0\x14[method]pendi\
-ng.wait\x01\x18\x01@\x01\x07request\x08\0\x17\x04\0\x03get\x01\x19\x04\0\x04post\
-\x01\x19\x04\0\x03put\x01\x19\x04\0\x05patch\x01\x19\x04\0\x06delete\x01\x19\x01\
-@\x02\x06methods\x07request\x08\0\x17\x04\0\x05proxy\x01\x1a\x01o\x02s\x08\x01p\x1b\
-\x01p\x17\x01@\x02\x08requests\x1c\x0dmax-in-flighty\0\x1d\x04\0\x05batch\x01\x1e\
-\x01i\x0a\x01@\x02\x06methods\x07request\x08\0\x1f\x04\0\x05start\x01\x20\x03\0\x1b\
-nango:functions/nango@1.3.0\x05\x03\x01B\x06\x02\x03\x02\x01\x01\x04\0\x05error\x03\
-\0\0\x01ks\x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x08defaults\x01\x04\x03\0\x20\
-nango:functions/pagination@1.3.0\x05\x04\x01B\x0f\x02\x03\x02\x01\x01\x04\0\x05e\
-rror\x03\0\0\x01@\0\0s\x04\0\x0dconnection-id\x01\x02\x04\0\x13provider-config-k\
-ey\x01\x02\x04\0\x08provider\x01\x02\x04\0\x0benvironment\x01\x02\x01j\x01s\x01\x01\
-\x01@\0\0\x03\x04\0\x06config\x01\x04\x04\0\x08metadata\x01\x04\x01j\0\x01\x01\x01\
-@\x01\x04jsons\0\x05\x04\0\x0cset-metadata\x01\x06\x04\0\x0fupdate-metadata\x01\x06\
-\x03\0\x20nango:functions/connection@1.3.0\x05\x05\x01B\x1a\x02\x03\x02\x01\x01\x04\
-\0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01o\x02sw\x01p\x04\
-\x04\0\x06counts\x03\0\x05\x01j\x01\x06\x01\x01\x01@\x02\x05models\x07recordss\0\
-\x07\x04\0\x0abatch-save\x01\x08\x04\0\x0cbatch-update\x01\x08\x04\0\x0cbatch-de\
-lete\x01\x08\x01ps\x01j\x01s\x01\x01\x01@\x02\x05models\x03ids\x09\0\x0a\x04\0\x0a\
-get-by-ids\x01\x0b\x01p\x03\x01@\x02\x05models\x07options\x0c\0\x0a\x04\0\x0clis\
-t-records\x01\x0d\x01j\0\x01\x01\x01@\x02\x05models\x08strategys\0\x0e\x04\0\x14\
-set-merging-strategy\x01\x0f\x01@\x01\x05models\0\x0e\x04\0\x13track-deletes-sta\
-rt\x01\x10\x01@\x01\x05models\0\x07\x04\0\x11track-deletes-end\x01\x11\x03\0\x1d\
-nango:functions/records@1.3.0\x05\x06\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05erro\
-r\x03\0\0\x01ks\x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x03get\x01\x04\x01j\0\x01\
-\x01\x01@\x01\x04jsons\0\x05\x04\0\x04save\x01\x06\x01@\0\0\x05\x04\0\x05clear\x01\
-\x07\x03\0!nango:functions/checkpoints@1.3.0\x05\x07\x01B\x05\x02\x03\x02\x01\x02\
-\x04\0\x04pair\x03\0\0\x01p\x01\x01@\x03\x05levels\x07messages\x06fields\x02\x01\
-\0\x04\0\x05write\x01\x03\x03\0\x19nango:functions/log@1.3.0\x05\x08\x01B\x03\x01\
-@\0\0w\x04\0\x06now-us\x01\0\x04\0\x0cmonotonic-us\x01\0\x03\0\x1bnango:function\
-s/clock@1.3.0\x05\x09\x01B\x03\x01p}\x01@\x01\x06lengthy\0\0\x04\0\x05bytes\x01\x01\
-\x03\0\x1cnango:functions/random@1.3.0\x05\x0a\x01B\x02\x01@\x01\x08durationw\x01\
-\0\x04\0\x08sleep-ms\x01\0\x03\0\x1bnango:functions/sleep@1.3.0\x05\x0b\x01B\x05\
-\x01@\0\0w\x04\0\x0cremaining-ms\x01\0\x01ks\x01@\0\0\x01\x04\0\x0bstop-reason\x01\
-\x02\x03\0\x1fnango:functions/lifecycle@1.3.0\x05\x0c\x01B\x0b\x02\x03\x02\x01\x01\
-\x04\0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01\
-j\x01s\x01\x01\x01@\x03\x04names\x05inputs\x07options\x04\0\x05\x04\0\x0etrigger\
--action\x01\x06\x01j\0\x01\x01\x01@\x02\x04names\x07options\x04\0\x07\x04\0\x0ct\
-rigger-sync\x01\x08\x03\0\x1cnango:functions/invoke@1.3.0\x05\x0d\x01B\x0b\x02\x03\
-\x02\x01\x01\x04\0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01\
-p\x03\x01j\x01s\x01\x01\x01@\x05\x13provider-config-keys\x0dconnection-ids\x04na\
-mes\x05inputs\x07options\x04\0\x05\x04\0\x0etrigger-action\x01\x06\x01j\0\x01\x01\
-\x01@\x04\x13provider-config-keys\x0dconnection-ids\x04names\x07options\x04\0\x07\
-\x04\0\x0ctrigger-sync\x01\x08\x03\0&nango:functions/invoke-elsewhere@1.3.0\x05\x0e\
-\x01B\x0a\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01j\x01\x7f\x01\x01\x01@\x02\
-\x03keys\x06ttl-msw\0\x02\x04\0\x0btry-acquire\x01\x03\x01@\x01\x03keys\0\x02\x04\
-\0\x07release\x01\x04\x01j\0\x01\x01\x01@\0\0\x05\x04\0\x0brelease-all\x01\x06\x03\
-\0\x1bnango:functions/locks@1.3.0\x05\x0f\x01B\x0c\x02\x03\x02\x01\x01\x04\0\x05\
-error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01ks\x01j\x01\x04\x01\
-\x01\x01@\x01\x04names\0\x05\x04\0\x03get\x01\x06\x01p\x03\x01j\x01\x07\x01\x01\x01\
-@\0\0\x08\x04\0\x03all\x01\x09\x03\0!nango:functions/environment@1.3.0\x05\x10\x03\
-\0\x04pair\x03\0\x02\x03\0\x05error\x03\0\x01\x04\0>nango:functions/function-wit\
-h-all-of-its-exports-removed@1.3.0\x04\0\x0b.\x01\0(function-with-all-of-its-exp\
-orts-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x07\
-0.254.2\x10wit-bindgen-rust\x060.60.0";
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3092] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf5\x16\x01A\x02\x01\
+A+\x01B\x05\x01o\x02ss\x04\0\x04pair\x03\0\0\x01p\x01\x01r\x03\x04codes\x07messa\
+ges\x07details\x02\x04\0\x05error\x03\0\x03\x03\0\x1bnango:functions/types@1.3.0\
+\x05\0\x02\x03\0\0\x05error\x02\x03\0\0\x04pair\x01B0\x02\x03\x02\x01\x01\x04\0\x05\
+error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01p}\x01k\x05\
+\x01r\x05\x04paths\x05query\x04\x07headers\x04\x04body\x06\x07options\x04\x04\0\x07\
+request\x03\0\x07\x04\0\x08response\x03\x01\x04\0\x07pending\x03\x01\x01h\x09\x01\
+@\x01\x04self\x0b\0{\x04\0\x17[method]response.status\x01\x0c\x01@\x01\x04self\x0b\
+\0\x04\x04\0\x18[method]response.headers\x01\x0d\x01ks\x01@\x02\x04self\x0b\x04n\
+ames\0\x0e\x04\0\x17[method]response.header\x01\x0f\x01j\x01s\x01\x01\x01@\x01\x04\
+self\x0b\0\x10\x04\0\x15[method]response.text\x01\x11\x01@\x01\x04self\x0b\0\x05\
+\x04\0\x16[method]response.bytes\x01\x12\x01j\x01\x0e\x01\x01\x01@\x02\x04self\x0b\
+\x07pointers\0\x13\x04\0\x1d[method]response.json-pointer\x01\x14\x01h\x0a\x01i\x09\
+\x01j\x01\x16\x01\x01\x01@\x01\x04self\x15\0\x17\x04\0\x14[method]pending.wait\x01\
+\x18\x01@\x01\x07request\x08\0\x17\x04\0\x03get\x01\x19\x04\0\x04post\x01\x19\x04\
+\0\x03put\x01\x19\x04\0\x05patch\x01\x19\x04\0\x06delete\x01\x19\x01@\x02\x06met\
+hods\x07request\x08\0\x17\x04\0\x05proxy\x01\x1a\x01o\x02s\x08\x01p\x1b\x01p\x17\
+\x01@\x02\x08requests\x1c\x0dmax-in-flighty\0\x1d\x04\0\x05batch\x01\x1e\x01i\x0a\
+\x01@\x02\x06methods\x07request\x08\0\x1f\x04\0\x05start\x01\x20\x03\0\x1bnango:\
+functions/nango@1.3.0\x05\x03\x01B\x06\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\
+\x01ks\x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x08defaults\x01\x04\x03\0\x20nang\
+o:functions/pagination@1.3.0\x05\x04\x01B\x0f\x02\x03\x02\x01\x01\x04\0\x05error\
+\x03\0\0\x01@\0\0s\x04\0\x0dconnection-id\x01\x02\x04\0\x13provider-config-key\x01\
+\x02\x04\0\x08provider\x01\x02\x04\0\x0benvironment\x01\x02\x01j\x01s\x01\x01\x01\
+@\0\0\x03\x04\0\x06config\x01\x04\x04\0\x08metadata\x01\x04\x01j\0\x01\x01\x01@\x01\
+\x04jsons\0\x05\x04\0\x0cset-metadata\x01\x06\x04\0\x0fupdate-metadata\x01\x06\x03\
+\0\x20nango:functions/connection@1.3.0\x05\x05\x01B\x0e\x02\x03\x02\x01\x01\x04\0\
+\x05error\x03\0\0\x01o\x02sw\x01p\x02\x04\0\x06counts\x03\0\x03\x01j\x01\x04\x01\
+\x01\x01@\x02\x05models\x07recordss\0\x05\x04\0\x0abatch-save\x01\x06\x04\0\x0cb\
+atch-update\x01\x06\x04\0\x0cbatch-delete\x01\x06\x01ps\x01j\x01s\x01\x01\x01@\x02\
+\x05models\x03ids\x07\0\x08\x04\0\x0aget-by-ids\x01\x09\x03\0\x1dnango:functions\
+/records@1.3.0\x05\x06\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01ks\
+\x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x03get\x01\x04\x01j\0\x01\x01\x01@\x01\x04\
+jsons\0\x05\x04\0\x04save\x01\x06\x01@\0\0\x05\x04\0\x05clear\x01\x07\x03\0!nang\
+o:functions/checkpoints@1.3.0\x05\x07\x01B\x05\x02\x03\x02\x01\x02\x04\0\x04pair\
+\x03\0\0\x01p\x01\x01@\x03\x05levels\x07messages\x06fields\x02\x01\0\x04\0\x05wr\
+ite\x01\x03\x03\0\x19nango:functions/log@1.3.0\x05\x08\x01B\x03\x01@\0\0w\x04\0\x06\
+now-us\x01\0\x04\0\x0cmonotonic-us\x01\0\x03\0\x1bnango:functions/clock@1.3.0\x05\
+\x09\x01B\x03\x01p}\x01@\x01\x06lengthy\0\0\x04\0\x05bytes\x01\x01\x03\0\x1cnang\
+o:functions/random@1.3.0\x05\x0a\x01B\x02\x01@\x01\x08durationw\x01\0\x04\0\x08s\
+leep-ms\x01\0\x03\0\x1bnango:functions/sleep@1.3.0\x05\x0b\x01B\x05\x01@\0\0w\x04\
+\0\x0cremaining-ms\x01\0\x01ks\x01@\0\0\x01\x04\0\x0bstop-reason\x01\x02\x03\0\x1f\
+nango:functions/lifecycle@1.3.0\x05\x0c\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05er\
+ror\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01j\x01s\x01\x01\
+\x01@\x03\x04names\x05inputs\x07options\x04\0\x05\x04\0\x0etrigger-action\x01\x06\
+\x01j\0\x01\x01\x01@\x02\x04names\x07options\x04\0\x07\x04\0\x0ctrigger-sync\x01\
+\x08\x03\0\x1cnango:functions/invoke@1.3.0\x05\x0d\x01B\x0b\x02\x03\x02\x01\x01\x04\
+\0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01j\x01\
+s\x01\x01\x01@\x05\x13provider-config-keys\x0dconnection-ids\x04names\x05inputs\x07\
+options\x04\0\x05\x04\0\x0etrigger-action\x01\x06\x01j\0\x01\x01\x01@\x04\x13pro\
+vider-config-keys\x0dconnection-ids\x04names\x07options\x04\0\x07\x04\0\x0ctrigg\
+er-sync\x01\x08\x03\0&nango:functions/invoke-elsewhere@1.3.0\x05\x0e\x01B\x0a\x02\
+\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01j\x01\x7f\x01\x01\x01@\x02\x03keys\x06\
+ttl-msw\0\x02\x04\0\x0btry-acquire\x01\x03\x01@\x01\x03keys\0\x02\x04\0\x07relea\
+se\x01\x04\x01j\0\x01\x01\x01@\0\0\x05\x04\0\x0brelease-all\x01\x06\x03\0\x1bnan\
+go:functions/locks@1.3.0\x05\x0f\x01B\x0c\x02\x03\x02\x01\x01\x04\0\x05error\x03\
+\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01ks\x01j\x01\x04\x01\x01\x01@\
+\x01\x04names\0\x05\x04\0\x03get\x01\x06\x01p\x03\x01j\x01\x07\x01\x01\x01@\0\0\x08\
+\x04\0\x03all\x01\x09\x03\0!nango:functions/environment@1.3.0\x05\x10\x01B\x05\x02\
+\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01j\x01s\x01\x01\x01@\0\0\x02\x04\0\x03\
+get\x01\x03\x03\0(nango:functions/connection-details@1.3.0\x05\x11\x01B\x05\x02\x03\
+\x02\x01\x01\x04\0\x05error\x03\0\0\x01j\x01s\x01\x01\x01@\0\0\x02\x04\0\x03get\x01\
+\x03\x03\0!nango:functions/integration@1.3.0\x05\x12\x01B\x05\x02\x03\x02\x01\x01\
+\x04\0\x05error\x03\0\0\x01j\x01s\x01\x01\x01@\0\0\x02\x04\0\x03get\x01\x03\x03\0\
+\x1bnango:functions/token@1.3.0\x05\x13\x02\x03\0\x01\x08response\x01B\x0f\x02\x03\
+\x02\x01\x01\x04\0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x02\
+\x03\x02\x01\x14\x04\0\x08response\x03\0\x04\x01p\x03\x01p}\x01k\x07\x01r\x06\x06\
+methods\x03urls\x05query\x06\x07headers\x06\x04body\x08\x07options\x06\x04\0\x07\
+request\x03\0\x09\x01i\x05\x01j\x01\x0b\x01\x01\x01@\x01\x07request\x0a\0\x0c\x04\
+\0\x04send\x01\x0d\x03\0\x1bnango:functions/fetch@1.3.0\x05\x15\x03\0\x04pair\x03\
+\0\x02\x03\0\x05error\x03\0\x01\x04\0>nango:functions/function-with-all-of-its-e\
+xports-removed@1.3.0\x04\0\x0b.\x01\0(function-with-all-of-its-exports-removed\x03\
+\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-\
+bindgen-rust\x060.60.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

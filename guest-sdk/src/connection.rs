@@ -1,11 +1,11 @@
-//! The connection a run is for. Its credentials are not among what can be read.
+//! The connection a run is for. Its credentials are not among what can be read here.
 
 use std::marker::PhantomData;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::bindings::nango::functions::{connection as wire, types};
+use crate::bindings::nango::functions::{connection as wire, connection_details, types};
 use crate::error::Error;
 use crate::nango::Nango;
 
@@ -51,6 +51,23 @@ impl Connection<'_> {
         read("the connection's configuration", wire::config())
     }
 
+    /// Whose the connection is: `tags`, `end_user`, `created_at`, `updated_at`. A component that calls this says so in its imports.
+    ///
+    /// ```
+    /// # use nango_guest_sdk::prelude::*;
+    /// fn plan(nango: &Nango) -> Result<Option<String>, Error> {
+    ///     let details: Value = nango.connection().details()?;
+    ///     Ok(details["tags"]["plan"].as_str().map(str::to_owned))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Json`] when it does not fit `T`.
+    #[track_caller]
+    pub fn details<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        read("the connection's details", connection_details::get())
+    }
+
     /// The metadata the customer has set; an empty object when there is none.
     ///
     /// # Errors
@@ -80,7 +97,7 @@ impl Connection<'_> {
 }
 
 #[track_caller]
-fn read<T: DeserializeOwned>(what: &str, json: Result<String, types::Error>) -> Result<T, Error> {
+pub(crate) fn read<T: DeserializeOwned>(what: &str, json: Result<String, types::Error>) -> Result<T, Error> {
     let json = match json {
         Ok(json) => json,
         Err(error) => return Err(Error::host(error)),

@@ -1,7 +1,7 @@
 //! Write actions and syncs for nango-runtime in Rust.
 //!
 //! A *function* runs for one connection. It calls the provider's API through the host, which adds the connection's
-//! credentials, retries and logs; the function never sees a secret. An **action** is called by name and answers. A
+//! credentials, retries and logs; the function sees no secret unless it was given one. An **action** is called by name and answers. A
 //! **sync** runs on a schedule and keeps records fresh.
 //!
 //! ```
@@ -142,6 +142,11 @@
 //! [`Nango::environment_variable`] gives what all functions of the environment may need and none should hold: the address of your own
 //! back end, a key for it.
 //!
+//! # What has to be given
+//!
+//! [`Nango::fetch`] sends requests to any public host, and [`Nango::token`] gives the connection's token in clear. Whoever deploys a
+//! component that calls one of them has to say so: `nango-runtime deploy … --allow token,fetch`.
+//!
 //! # What a function has not
 //!
 //! No files, sockets, process environment, threads or standard streams; `SystemTime::now`, `Instant::now` and `thread::sleep`
@@ -167,6 +172,7 @@ mod checkpoint;
 mod connection;
 mod environment;
 mod error;
+mod fetch;
 mod form;
 mod function;
 mod invoke;
@@ -183,6 +189,7 @@ mod response;
 pub use action_error::{ActionError, SyncError};
 pub use connection::Connection;
 pub use error::{Error, HostError, HttpError, Place};
+pub use fetch::Fetch;
 pub use invoke::Elsewhere;
 pub use log::Level;
 pub use multipart::Multipart;

@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use crate::bindings::nango::functions as host;
 use crate::checkpoint;
-use crate::connection::Connection;
+use crate::connection::{self, Connection};
 use crate::environment;
 use crate::error::Error;
+use crate::fetch::Fetch;
 use crate::invoke::{self, Elsewhere};
 use crate::locks;
 use crate::log::{self, Level};
@@ -103,6 +104,21 @@ impl Nango {
         request.start()
     }
 
+    /// A GET request to any public host, without the connection's credentials; [`Fetch::method`] makes it another one. It is sent once,
+    /// within the operator's egress policy, and is in the run's log like others.
+    ///
+    /// A component that calls this has to be given it at its deploy: `--allow fetch`.
+    ///
+    /// ```
+    /// # use nango_guest_sdk::prelude::*;
+    /// fn rate(nango: &Nango) -> Result<f64, Error> {
+    ///     nango.fetch("https://rates.example.com/latest").query("base", "EUR").send()?.json_at("/USD")
+    /// }
+    /// ```
+    pub fn fetch(&self, url: impl Into<String>) -> Fetch {
+        Fetch::new(url)
+    }
+
     /// Goes through a list page by page. How is said by what [`Paginate`] offers, and for the rest by the provider's data.
     ///
     /// ```
@@ -123,6 +139,38 @@ impl Nango {
     #[must_use]
     pub fn connection(&self) -> Connection<'_> {
         Connection::of(self)
+    }
+
+    /// The connection's token in clear, refreshed if that is due: a string with OAuth 2, an object with `oAuthToken` and `oAuthTokenSecret`
+    /// with OAuth 1, otherwise the credentials as the API shows them. For what requests through the host cannot do, such as a
+    /// signature of your own.
+    ///
+    /// A component that calls this has to be given it at its deploy: `--allow token`. Each run that does is in the audit, and the token
+    /// is masked in the run's log, its errors and its recording.
+    ///
+    /// ```
+    /// # use nango_guest_sdk::prelude::*;
+    /// fn signed_url(nango: &Nango, url: &str) -> Result<String, Error> {
+    ///     let token: String = nango.token()?;
+    ///     Ok(format!("{url}?access_token={token}"))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Host`] when there are no credentials that work, [`Error::Json`] when the token does not fit `T`.
+    #[track_caller]
+    pub fn token<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        connection::read("the connection's token", host::token::get())
+    }
+
+    /// The integration of this run's connection, without its secrets: `unique_key`, `provider`, `display_name`, `logo`, `forward_webhooks`,
+    /// `created_at`, `updated_at`.
+    ///
+    /// # Errors
+    /// [`Error::Json`] when it does not fit `T`.
+    #[track_caller]
+    pub fn integration<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        connection::read("the integration", host::integration::get())
     }
 
     /// The records a sync keeps fresh. Only syncs may write them, and only the models they declare.

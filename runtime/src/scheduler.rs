@@ -271,11 +271,12 @@ impl Scheduler {
             }
         };
         self.running().remove(&run.id);
-        let Some(mut outcome) = outcome.filter(|_| !stop.is_cancelled()) else {
+        let Some((version, mut outcome)) = outcome.filter(|_| !stop.is_cancelled()) else {
             tracing::info!(run.id = %run.id, "Run {} was cancelled or taken over by another process and stopped here", run.id);
             return;
         };
         let now_ms = self.0.clock.now_ms();
+        run.version = version;
         run.ended_at_ms = Some(now_ms);
         run.duration_us = Some(outcome.duration_us);
         for (model, counts) in std::mem::take(&mut outcome.result) {
@@ -335,13 +336,13 @@ impl Scheduler {
         retry_at(self.0.retries, failures, now_ms).map_or(Retry::Failed, Retry::FailedRetryAt)
     }
 
-    /// Runs the function, or says why it cannot be run.
-    async fn outcome(&self, run: &Run, fence: i64, stop: &Cancel, progress: &Progress) -> RunOutcome {
+    /// Runs the function, or says why it cannot be run; with the version of it, which may be another than when the run was queued.
+    async fn outcome(&self, run: &Run, fence: i64, stop: &Cancel, progress: &Progress) -> (i64, RunOutcome) {
         match self.request(run, fence, stop, progress).await {
-            Ok(request) => self.0.executor.run(request).await,
+            Ok(request) => (request.function.version, self.0.executor.run(request).await),
             Err(error) => {
                 self.log_refusal(run, &error);
-                RunOutcome::failed(error.into())
+                (run.version, RunOutcome::failed(error.into()))
             }
         }
     }
@@ -390,7 +391,12 @@ impl Scheduler {
         let function = self
             .0
             .store
-            .active_function(&run.environment_id, &connection.provider_config_key, &run.function)
+            .function_for(
+                &run.environment_id,
+                &connection.provider_config_key,
+                &run.function,
+                &run.connection_key,
+            )
             .await?
             .filter(|function| function.manifest.kind == FunctionKind::Sync)
             .ok_or_else(|| NotRunnable::FunctionGone {
@@ -405,7 +411,7 @@ impl Scheduler {
                 run_id: Some(run.id.clone()),
                 operation_id: OperationId::new(self.0.clock.now_ms(), self.0.entropy.bytes()),
             },
-            function: Arc::new(function),
+            function,
             provider: target.provider.name.as_str().into(),
             environment_name: Arc::clone(&self.0.environment_name),
             connection_key: run.connection_key.clone(),

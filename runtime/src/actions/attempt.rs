@@ -167,7 +167,12 @@ impl Actions {
             .map_err(|error| unreachable_connection(&error))?;
         let function = parts
             .store
-            .active_function(&action.environment_id, &action.provider_config_key, &action.function)
+            .function_for(
+                &action.environment_id,
+                &action.provider_config_key,
+                &action.function,
+                &target.connection.key,
+            )
             .await
             .map_err(|error| failure("action_script_failure", error.to_string()))?
             .filter(|function| function.manifest.kind == FunctionKind::Action)
@@ -184,7 +189,7 @@ impl Actions {
                 run_id: Some(run_id.clone()),
                 operation_id: OperationId::new(parts.clock.now_ms(), parts.entropy.bytes()),
             },
-            function: Arc::new(function),
+            function,
             provider: target.provider.name.as_str().into(),
             environment_name: Arc::clone(&parts.environment_name),
             connection_key: target.connection.key.clone(),

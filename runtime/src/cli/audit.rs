@@ -17,7 +17,7 @@ pub struct Audit {
     /// Only with this API key; its id, as `keys list` shows it
     #[arg(long, value_name = "ID")]
     api_key: Option<String>,
-    /// Only this type: connection, import, integration or variables
+    /// Only this type: connection, import, integration, variables or token
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
     /// Only then or later: an ISO date-time, or an age such as 90s, 15m, 2h or 7d
@@ -52,6 +52,14 @@ pub async fn run(audit: Audit, client: &Client, output: Output) -> anyhow::Resul
     Ok(())
 }
 
+/// An API key, or the function that was told.
+fn who(read: &Value) -> String {
+    if read.get("function").is_some() {
+        return format!("function {}", text_at(read, "/function/name"));
+    }
+    format!("{} ({})", text_at(read, "/api_key/name"), text_at(read, "/api_key/id"))
+}
+
 fn table(answer: &Value) -> String {
     let with = |read: &Value| {
         let notes = [("/force_refresh", "forced"), ("/refresh_token", "refresh token")];
@@ -66,9 +74,13 @@ fn table(answer: &Value) -> String {
             text_at(read, "/type"),
             text_at(read, "/provider_config_key"),
             text_at(read, "/connection_id"),
-            format!("{} ({})", text_at(read, "/api_key/name"), text_at(read, "/api_key/id")),
+            who(read),
             with(read),
-            text_at(read, "/request_id"),
+            ["/request_id", "/function/run_id", "/function/operation_id"]
+                .iter()
+                .map(|at| text_at(read, at))
+                .find(|id| !id.is_empty())
+                .unwrap_or_default(),
         ]
     };
     let rows: Vec<[String; 7]> = list_at(answer, "/data").iter().map(row).collect();
@@ -77,9 +89,9 @@ fn table(answer: &Value) -> String {
         "type",
         "integration",
         "connection",
-        "api key",
+        "who",
         "with",
-        "request",
+        "request or run",
     ];
     output::table(heading, &rows, "Nobody was shown credentials")
 }

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use serde_json::{Value, json};
 
+use super::functions::versions;
 use super::input::InputError;
 use super::output::{self, Output, list_at, text_at};
 use super::{block_on, build, client};
@@ -26,7 +27,8 @@ pub struct Deploy {
     /// Only show what would change
     #[arg(long)]
     plan: bool,
-    /// What functions that are deployed may be able to do from now on, such as requests:POST; `all` for everything
+    /// What functions may be able to do from now on: those that are deployed all that is new, such as requests:POST, new ones `token` and
+    /// `fetch`; `all` for everything
     #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
     allow: Vec<String>,
     /// Go on when functions, models or the like are lost
@@ -35,6 +37,15 @@ pub struct Deploy {
     /// Remove the functions of the same integrations that are in none of the components
     #[arg(long)]
     prune: bool,
+    /// Let only so many percent of the connections run it at first, 1 to 99
+    #[arg(long, value_name = "PERCENT", conflicts_with = "prune")]
+    canary: Option<i64>,
+    /// Roll it back when more than so many percent of a function's runs fail [default: 10]
+    #[arg(long, value_name = "PERCENT", requires = "canary")]
+    canary_errors: Option<i64>,
+    /// Make it active for all after so many minutes [default: 60]
+    #[arg(long, value_name = "MINUTES", requires = "canary")]
+    canary_minutes: Option<i64>,
     /// Sign with this Ed25519 private key (PEM), for servers that have `deploy_keys`
     #[arg(long, value_name = "FILE", env = "NANGO_SIGNING_KEY_FILE")]
     signing_key: Option<PathBuf>,
@@ -75,7 +86,8 @@ pub fn run(deploy: &Deploy, output: Output) -> anyhow::Result<()> {
     }
     let request = client.request(Method::POST, &["deployments"]).json(&json!({
         "components": components, "plan": deploy.plan, "allow": deploy.allow,
-        "allow_destructive": deploy.allow_destructive, "prune": deploy.prune,
+        "allow_destructive": deploy.allow_destructive, "prune": deploy.prune, "canary": deploy.canary,
+        "canary_errors": deploy.canary_errors, "canary_minutes": deploy.canary_minutes,
     }));
     let answer = block_on(async { Ok(request.answer().await?) })?;
     output.show(&answer, if deploy.plan { plan } else { report })?;
@@ -147,7 +159,10 @@ fn report(answer: &Value) -> String {
         let functions = list_at(deployment, "/functions");
         let rows: Vec<[String; 3]> = functions
             .iter()
-            .map(|function| ["/name", "/type", "/version"].map(|at| text_at(function, at)))
+            .map(|function| {
+                let [name, kind] = ["/name", "/type"].map(|at| text_at(function, at));
+                [name, kind, versions(function)]
+            })
             .collect();
         format!(
             "Deployed to {}: {} (sha256 {})\n\n{}\n{}",
@@ -189,10 +204,7 @@ fn plan(answer: &Value) -> String {
             .filter_map(Value::as_str)
             .collect();
         if !gained.is_empty() {
-            text.push_str(&format!(
-                "Gained by functions that are there: --allow {}\n",
-                gained.join(",")
-            ));
+            text.push_str(&format!("To be allowed: --allow {}\n", gained.join(",")));
         }
         let is_destructive = functions
             .iter()
@@ -260,7 +272,7 @@ issues    sync    update  the model A is removed; its output is another
 whoami    action  keep
 
 The code may GET and POST through github.
-Gained by functions that are there: --allow requests:POST
+To be allowed: --allow requests:POST
 Something is lost: --allow-destructive
 
 1 function would change; nothing was changed.

@@ -36,6 +36,9 @@ pub struct DryRun {
     /// Run the function of this component, which need not be deployed; the key must be allowed to deploy
     #[arg(long, value_name = "FILE")]
     component: Option<PathBuf>,
+    /// What that component may be given: `token`, `fetch`, or `all`
+    #[arg(long, value_name = "CAPABILITY", value_delimiter = ',', requires = "component")]
+    allow: Vec<String>,
     /// Keep the traffic as a test fixture, tests/FUNCTION.test.json unless a file is given
     #[arg(long, alias = "save-responses", value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
     save: Option<String>,
@@ -93,6 +96,7 @@ impl DryRun {
             })?;
             let text = base64::engine::general_purpose::STANDARD.encode(component);
             body.insert("component".to_owned(), Value::from(text));
+            body.insert("allow".to_owned(), Value::from(self.allow.clone()));
         }
         Ok(body)
     }

@@ -118,6 +118,16 @@ fn describe(answer: &Value) -> String {
     )
 }
 
+/// The active version, and the one that is tried: `3 (4: 10 %)`.
+pub fn versions(function: &Value) -> String {
+    let [version, tried, percent] = ["/version", "/canary/version", "/canary/percent"].map(|at| text_at(function, at));
+    if tried.is_empty() {
+        version
+    } else {
+        format!("{version} ({tried}: {percent} %)")
+    }
+}
+
 fn table(answer: &Value) -> String {
     let row = |function: &Value| {
         [
@@ -128,7 +138,13 @@ fn table(answer: &Value) -> String {
             "/last_deployed",
             "/description",
         ]
-        .map(|at| text_at(function, at))
+        .map(|at| {
+            if at == "/version" {
+                versions(function)
+            } else {
+                text_at(function, at)
+            }
+        })
     };
     let rows: Vec<[String; 6]> = list_at(answer, "/data").iter().map(row).collect();
     let none = "No functions; deploy some with `nango-runtime deploy PATH --integration KEY`";

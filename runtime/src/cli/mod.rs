@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod build;
+pub mod canary;
 pub mod client;
 pub mod connect_session;
 pub mod connection;
@@ -84,6 +85,9 @@ enum Command {
     /// Deployed functions and their versions
     #[command(subcommand, visible_alias = "function")]
     Functions(functions::Functions),
+    /// A deploy that some connections try before it is active for all
+    #[command(subcommand)]
+    Canary(canary::Canary),
     /// Run an action and print its output
     Invoke(invoke::Invoke),
     /// Actions in the background: what is queued, runs or has ended
@@ -138,6 +142,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Dev(dev) => dev::run(dev, output),
         Command::Deploy(deploy) => deploy::run(&deploy, output),
         Command::Functions(command) => block_on(functions::run(command, &client()?, output)),
+        Command::Canary(command) => block_on(canary::run(command, &client()?, output)),
         Command::Invoke(invoke) => block_on(invoke::run(invoke, &client()?)),
         Command::Runs(command) => block_on(runs::run(command, &client()?, output)),
         Command::Dryrun(dry) => block_on(dryrun::run(dry, &client()?, output)),

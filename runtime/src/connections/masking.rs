@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
-use super::{Connections, Target};
+use super::{Connections, Target, ToldTokens};
 use crate::credentials::{Credentials, Secret, secret_fields};
 use crate::model::{ExecutionContext, JsonObject};
 use crate::provider::Provider;
@@ -84,23 +84,37 @@ fn declared(provider: &Provider, section: &str, values: &JsonObject) -> Vec<Secr
     secret_fields(values, false, is_marked)
 }
 
-/// The secrets that a run may know: those its connection began with, those it has after a refresh, and the environment's variables
-/// once they were read.
-#[derive(Clone)]
+/// The secrets that a run may know: those its connection began with, those it has after a refresh, the environment's variables
+/// once they were read, and the credentials it was told.
+#[derive(Clone, Debug)]
 pub struct RunMasker {
     first: Arc<Target>,
     now: Option<Arc<Target>>,
     variables: RunVariables,
+    told: ToldTokens,
 }
 
 impl RunMasker {
     #[must_use]
-    pub fn new(first: Arc<Target>, variables: RunVariables) -> Self {
+    pub fn new(first: Arc<Target>, variables: RunVariables, told: ToldTokens) -> Self {
         Self {
             first,
             now: None,
             variables,
+            told,
         }
+    }
+
+    /// The connection as it was when the run began.
+    #[must_use]
+    pub fn first(&self) -> &Arc<Target> {
+        &self.first
+    }
+
+    /// Whether the run knows secrets besides those of its connection as it is.
+    #[must_use]
+    pub fn knows_more(&self) -> bool {
+        self.variables.masker().is_some() || !self.told.is_empty()
     }
 
     /// With the secrets that the connection has now, as far as this process knows them.
@@ -113,29 +127,32 @@ impl RunMasker {
             first: Arc::clone(&self.first),
             now,
             variables: self.variables.clone(),
+            told: self.told.clone(),
         }
     }
 
     #[must_use]
     pub fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let masked = self.first.masker().mask(text);
-        self.further()
-            .fold(masked, |masked, masker| match masker.mask(&masked) {
+        let told = self.told.all();
+        self.maskers(&told)
+            .fold(Cow::Borrowed(text), |masked, masker| match masker.mask(&masked) {
                 Cow::Borrowed(_) => masked,
                 Cow::Owned(more) => Cow::Owned(more),
             })
     }
 
     pub fn mask_json(&self, value: &mut Value) {
-        for masker in std::iter::once(self.first.masker()).chain(self.further()) {
+        let told = self.told.all();
+        for masker in self.maskers(&told) {
             masker.mask_json(value);
         }
     }
 
-    /// Besides the first.
-    fn further(&self) -> impl Iterator<Item = &Masker> {
-        let now = self.now.iter().map(|now| now.masker());
-        now.chain(self.variables.masker().map(|masker| &**masker))
+    fn maskers<'m>(&'m self, told: &'m [Arc<Target>]) -> impl Iterator<Item = &'m Masker> {
+        let own = std::iter::once(&self.first).chain(&self.now);
+        let others = told.iter().filter(|told| !Arc::ptr_eq(told, &self.first));
+        let targets = own.chain(others).map(|target| target.masker());
+        targets.chain(self.variables.masker().map(|masker| &**masker))
     }
 }
 

@@ -16,6 +16,7 @@ mod masking;
 mod sealing;
 #[cfg(test)]
 pub(crate) mod tests;
+mod told;
 mod users_own;
 pub(crate) mod validation;
 mod verification;
@@ -31,6 +32,7 @@ pub(crate) use freshness::DISCOVERED_TOKEN_ENDPOINT;
 pub use freshness::{Fresh, REFRESH_MARGIN_MS, RefreshRight};
 pub use input::{IntegrationPatch, NewConnection, NewIntegration};
 pub use masking::{Masking, RunMasker};
+pub use told::{TOLD_TOKENS_MAX, ToldTokens};
 pub use users_own::keep_users_own;
 pub use validation::{CONFIG_BYTES_MAX, METADATA_BYTES_MAX, NAME_CHARS_MAX, TAG_KEY_CHARS_MAX, TAGS_MAX};
 pub use verification::VERIFICATION_INTERVAL_MS;

@@ -10,6 +10,8 @@ use serde::Serialize;
 #[serde(transparent)]
 pub struct Capability(String);
 
+/// What has to be given by name also to functions that are new: secrets, and the way out with them.
+const GRANTED: [&str; 2] = ["token", "fetch"];
 /// Interfaces that reach nothing of a customer's: time, the log, the run's own position.
 const HARMLESS: [&str; 8] = [
     "clock",
@@ -56,6 +58,12 @@ impl Capability {
         Some(Self(name))
     }
 
+    /// Whether a deploy has to name it, also where nothing was before.
+    #[must_use]
+    pub fn is_granted(&self) -> bool {
+        GRANTED.contains(&self.as_str())
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -81,6 +89,8 @@ pub fn sentences(capabilities: &BTreeSet<Capability>, integration: &str, models:
         sentences.push(format!("may send requests of any method through {integration}"));
     } else if !methods.is_empty() {
         sentences.push(format!("may {} through {integration}", and(&methods)));
+    } else if has("fetch") {
+        sentences.push(format!("cannot send requests through {integration}"));
     } else if !has(ANYTHING) {
         sentences.push("cannot send requests".to_owned());
     }
@@ -93,20 +103,40 @@ pub fn sentences(capabilities: &BTreeSet<Capability>, integration: &str, models:
     } else if has("metadata:read") {
         sentences.push("may read the connection's metadata".to_owned());
     }
-    if has("environment") {
-        sentences.push("may read the environment's variables".to_owned());
-    }
-    let told = ["requests:", "records:", "metadata:", "environment"];
-    for other in capabilities {
-        if !told.iter().any(|prefix| other.as_str().starts_with(prefix)) {
-            sentences.push(format!("may use {other}"));
+    for capability in capabilities {
+        let name = capability.as_str();
+        let is_told = ["requests:", "records:", "metadata:"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix));
+        match SENTENCES.iter().find(|(of, _)| *of == name) {
+            Some((_, sentence)) => sentences.push((*sentence).to_owned()),
+            None if is_told => {}
+            None => sentences.push(format!("may use {name}")),
         }
     }
-    if !has(ANYTHING) && !capabilities.iter().any(|it| it.as_str().starts_with("token")) {
+    if !has(ANYTHING) && !has("token") {
         sentences.push("cannot read tokens".to_owned());
     }
     sentences
 }
+
+/// What those that need no other words are told as.
+const SENTENCES: [(&str, &str); 8] = [
+    ("connection-details", "may read the connection's tags and end user"),
+    ("environment", "may read the environment's variables"),
+    (
+        "fetch",
+        "may send requests without the connection's credentials to any public host",
+    ),
+    ("integration", "may read the integration's public settings"),
+    ("invoke", "may run the integration's other functions for its connection"),
+    (
+        "invoke-elsewhere",
+        "may run functions of all integrations for all connections of the environment",
+    ),
+    ("locks", "may take locks"),
+    ("token", "may read the connection's tokens"),
+];
 
 fn and(words: &[&str]) -> String {
     match words {
@@ -153,6 +183,40 @@ mod tests {
     }
 
     #[test]
+    fn what_has_to_be_given_and_all_else_is_said() {
+        let capabilities = of(&[
+            "token.get",
+            "fetch.send",
+            "nango.[method]response.text",
+            "invoke.trigger-action",
+            "invoke.trigger-sync",
+            "invoke-elsewhere.trigger-action",
+            "locks.try-acquire",
+            "integration.get",
+            "connection-details.get",
+        ]);
+        let granted: Vec<&str> = capabilities
+            .iter()
+            .filter(|it| it.is_granted())
+            .map(Capability::as_str)
+            .collect();
+        assert_eq!(granted, ["fetch", "token"]);
+        assert_eq!(
+            sentences(&capabilities, "github", &BTreeSet::new()),
+            [
+                "cannot send requests through github",
+                "may read the connection's tags and end user",
+                "may send requests without the connection's credentials to any public host",
+                "may read the integration's public settings",
+                "may run the integration's other functions for its connection",
+                "may run functions of all integrations for all connections of the environment",
+                "may take locks",
+                "may read the connection's tokens",
+            ]
+        );
+    }
+
+    #[test]
     fn reading_variables_is_said() {
         let capabilities = of(&["environment.get", "environment.all", "connection.environment"]);
         let names: Vec<&str> = capabilities.iter().map(Capability::as_str).collect();
@@ -175,8 +239,12 @@ mod tests {
             ["cannot send requests", "cannot read tokens"]
         );
         assert_eq!(
-            sentences(&of(&["nango.get", "nango.batch", "tokens.read"]), "github", &none),
-            ["may send requests of any method through github", "may use tokens"]
+            sentences(&of(&["nango.get", "nango.batch", "later.read"]), "github", &none),
+            [
+                "may send requests of any method through github",
+                "may use later",
+                "cannot read tokens"
+            ]
         );
         assert_eq!(sentences(&Capability::of(None), "github", &none), ["may use anything"]);
     }

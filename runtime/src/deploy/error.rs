@@ -1,6 +1,7 @@
 //! Why nothing was deployed.
 
 use super::COMPONENTS_MAX;
+use super::canary::CanaryError;
 use super::signature::SignatureError;
 use crate::connections::ConnectionsError;
 use crate::executor::ComponentError;
@@ -18,7 +19,7 @@ pub enum DeployError {
     #[error("{components} components at once: at most {COMPONENTS_MAX} are allowed")]
     TooMany { components: usize },
     #[error(
-        "functions that are deployed already would gain {}: allow it with --allow {} (`allow` of the request), or build them without",
+        "the component can do what nobody has allowed its functions: {}; allow it with --allow {} (`allow` of the request), or build it without",
         gained.join(", "),
         gained.join(",")
     )]
@@ -28,6 +29,8 @@ pub enum DeployError {
         losses.join("; ")
     )]
     Destructive { losses: Vec<String> },
+    #[error(transparent)]
+    Canary(#[from] CanaryError),
     #[error("another deploy to the same integration was faster: look at the plan again")]
     Concurrent,
     #[error(transparent)]

@@ -3,6 +3,7 @@
 //! What a function is called and how often it may run is decided here and in [`frequency`]; running `describe` is the executor's
 //! work, versions and activation are the store's.
 
+mod canary;
 mod capability;
 pub mod cron;
 mod error;
@@ -19,9 +20,10 @@ use crate::clock::{Clock, Entropy};
 use crate::connections::Connections;
 use crate::engine::{check, hex, imported_functions};
 use crate::executor::Executor;
-use crate::model::{DeployKey, DeploymentId, EnvironmentId, Function, Integration, Manifest};
+use crate::model::{CanaryState, DeployKey, DeploymentId, EnvironmentId, Function, Integration, Manifest};
 use crate::store::{NewDeployment, Store, StoreError};
 
+pub use canary::{CanaryError, CanaryOptions, Verdict, judge};
 pub use capability::{Capability, sentences};
 pub use error::DeployError;
 pub use plan::{Change, FunctionPlan, IntegrationPlan, Plan};
@@ -61,6 +63,8 @@ pub struct Consent {
     pub destructive: bool,
     /// Functions of the same integrations that are in none of the components are removed.
     pub prune: bool,
+    /// Some connections try it before it is active for all.
+    pub canary: Option<CanaryOptions>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,6 +142,7 @@ impl Deploy {
         let checked = self.check_all(environment_id, components).await?;
         let Planned { plan, seen } = self.planned(environment_id, &checked, consent.prune).await?;
         consent.covers(&plan)?;
+        self.check_canary(&plan, &seen, consent).await?;
         let now_ms = self.clock.now_ms();
         let deployments: Vec<NewDeployment<'_>> = checked
             .iter()
@@ -149,6 +154,7 @@ impl Deploy {
                 digest: &component.digest,
                 component: component.bytes,
                 functions: &component.manifest.functions,
+                canary: consent.canary.map(|canary| canary.begun_at(now_ms)),
                 now_ms,
             })
             .collect();
@@ -186,6 +192,18 @@ impl Deploy {
     pub async fn describe(&self, component: &[u8]) -> Result<Manifest, DeployError> {
         let described = self.executor.describe(component).await?;
         manifest::check(&described)?;
+        Ok(described)
+    }
+
+    /// The same for running it without deploying it: what has to be given must be allowed all the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`Deploy::describe`], and when something that has to be given is not allowed.
+    pub async fn describe_undeployed(&self, component: &[u8], allow: &Allow) -> Result<Manifest, DeployError> {
+        let described = self.describe(component).await?;
+        let able = Capability::of(imported_functions(component).as_ref());
+        allow.covers(able.into_iter().filter(Capability::is_granted))?;
         Ok(described)
     }
 
@@ -279,6 +297,26 @@ impl Deploy {
         Ok(planned)
     }
 
+    /// No two at once, and none of what some connections could not go without.
+    async fn check_canary(
+        &self,
+        plan: &Plan,
+        seen: &[(Integration, BTreeMap<String, String>)],
+        consent: &Consent,
+    ) -> Result<(), DeployError> {
+        for (integration, _) in seen {
+            let last = self.store.canary(&integration.id).await?;
+            if last.is_some_and(|canary| canary.state == CanaryState::Running) {
+                let provider_config_key = integration.unique_key.clone();
+                return Err(CanaryError::Running { provider_config_key }.into());
+            }
+        }
+        if consent.canary.is_some() {
+            canary::check(plan, consent.prune)?;
+        }
+        Ok(())
+    }
+
     /// What the components that would be replaced can do, by digest.
     async fn able(
         &self,
@@ -304,19 +342,24 @@ impl Deploy {
     }
 }
 
+impl Allow {
+    fn covers(&self, gained: impl Iterator<Item = Capability>) -> Result<(), DeployError> {
+        let Self::Only(allowed) = self else { return Ok(()) };
+        let missing: Vec<String> = gained
+            .map(|gained| gained.as_str().to_owned())
+            .filter(|gained| !allowed.contains(gained))
+            .collect();
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(DeployError::Widened { gained: missing })
+        }
+    }
+}
+
 impl Consent {
     fn covers(&self, plan: &Plan) -> Result<(), DeployError> {
-        if let Allow::Only(allowed) = &self.allow {
-            let missing: Vec<String> = plan
-                .gained()
-                .into_iter()
-                .map(|gained| gained.as_str().to_owned())
-                .filter(|gained| !allowed.contains(gained))
-                .collect();
-            if !missing.is_empty() {
-                return Err(DeployError::Widened { gained: missing });
-            }
-        }
+        self.allow.covers(plan.gained().into_iter())?;
         let losses = plan.losses();
         if !losses.is_empty() && !self.destructive {
             return Err(DeployError::Destructive { losses });

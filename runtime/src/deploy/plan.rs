@@ -21,7 +21,7 @@ pub struct IntegrationPlan {
     pub functions: Vec<FunctionPlan>,
     /// What the components can do.
     pub capabilities: BTreeSet<Capability>,
-    /// What functions that are there can do then and could not before.
+    /// What functions that are there can do then and could not before, and what has to be given of what new ones can do.
     pub gained: BTreeSet<Capability>,
     /// Models of its syncs, for those who are told what can be written.
     pub models: BTreeSet<String>,
@@ -31,6 +31,8 @@ pub struct IntegrationPlan {
 pub struct FunctionPlan {
     pub name: String,
     pub kind: FunctionKind,
+    /// What it is now; none of one that is new.
+    pub was: Option<FunctionKind>,
     pub change: Change,
     /// In words: what is different.
     pub differences: Vec<String>,
@@ -60,6 +62,7 @@ impl Change {
 }
 
 /// A component that is to be active.
+#[derive(Clone, Copy)]
 pub(super) struct Wanted<'a> {
     pub(super) digest: &'a str,
     pub(super) functions: &'a [FunctionManifest],
@@ -119,6 +122,10 @@ pub(super) fn plan(
                     .filter(|it| !could.is_some_and(|could| could.contains(it)));
                 plan.gained.extend(gained.cloned());
             }
+            if before.is_none() {
+                let granted = component.capabilities.iter().filter(|it| it.is_granted());
+                plan.gained.extend(granted.cloned());
+            }
             plan.functions.push(of_function(manifest, component.digest, before));
         }
     }
@@ -127,6 +134,7 @@ pub(super) fn plan(
         plan.functions.extend(gone.map(|function| FunctionPlan {
             name: function.name.clone(),
             kind: function.manifest.kind,
+            was: Some(function.manifest.kind),
             change: Change::Remove,
             differences: Vec::new(),
             losses: vec![match function.manifest.kind {
@@ -143,6 +151,7 @@ fn of_function(manifest: &FunctionManifest, digest: &str, before: Option<&Functi
     let mut plan = FunctionPlan {
         name: manifest.name.clone(),
         kind: manifest.kind,
+        was: before.map(|before| before.manifest.kind),
         change: Change::Create,
         differences: Vec::new(),
         losses: Vec::new(),
@@ -217,6 +226,7 @@ mod tests {
             name: manifest.name.clone(),
             version: 1,
             active_version: 1,
+            canary: None,
             deployment_id: "dep_1".into(),
             digest: digest.to_owned(),
             manifest: Arc::new(manifest),
@@ -294,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_that_is_new_gains_nothing() {
+    fn a_function_that_is_new_gains_what_has_to_be_given_and_nothing_else() {
         let now = [manifest(json!({"name": "new", "kind": "action"}))];
         let all = capabilities(&["nango.proxy"]);
         let wanted = [Wanted {
@@ -303,5 +313,19 @@ mod tests {
             capabilities: &all,
         }];
         assert!(plan("github", &wanted, &[], &BTreeMap::new(), false).gained.is_empty());
+        let with_token = capabilities(&["nango.proxy", "token.get"]);
+        let wanted = [Wanted {
+            capabilities: &with_token,
+            ..wanted[0]
+        }];
+        let gained = plan("github", &wanted, &[], &BTreeMap::new(), false).gained;
+        assert_eq!(gained.iter().map(Capability::as_str).collect::<Vec<_>>(), ["token"]);
+        let again = [function("d1", now[0].clone())];
+        assert!(
+            plan("github", &wanted, &again, &BTreeMap::new(), false)
+                .gained
+                .is_empty(),
+            "it is as it was"
+        );
     }
 }

@@ -26,7 +26,7 @@ use futures_util::FutureExt;
 
 use crate::clock::{Clock, Entropy};
 use crate::config::Limits;
-use crate::connections::{Connections, RunMasker};
+use crate::connections::Connections;
 pub use crate::engine::ComponentError;
 use crate::engine::{EngineError, MemoryLimiter};
 use crate::host::{GuestState, Invoker, Reach, RunFacts, RunLog, RunSink, Sender, Services, Stopping, Suspended};
@@ -127,6 +127,7 @@ impl Executor {
                 limits,
                 invoker,
                 stopping: Stopping::default(),
+                entropy: entropy.clone(),
             }),
             recordings,
             metrics,
@@ -225,7 +226,7 @@ impl Inner {
 
     /// The error as it may be written down: a function may repeat what an upstream echoed to it.
     fn mask(&self, request: &RunRequest, error: &RunError) -> RunError {
-        let masker = RunMasker::new(Arc::clone(&request.target), request.chain.variables().clone());
+        let masker = request.chain.masker(Arc::clone(&request.target));
         let masker = masker.with_those_of_now(&self.services.connections, &request.ctx);
         outcome::masked(error, &masker)
     }
@@ -331,7 +332,7 @@ impl Inner {
             logs: self.services.logs.clone(),
             clock: self.clock.clone(),
             ctx: request.ctx.clone(),
-            masker: RunMasker::new(Arc::clone(&request.target), request.chain.variables().clone()),
+            masker: request.chain.masker(Arc::clone(&request.target)),
             connections: self.services.connections.clone(),
         };
         let mut log = RunLog::new(
@@ -372,12 +373,13 @@ impl Inner {
                 request.ctx.clone(),
                 limits.response_body_bytes,
                 patience_ms,
-                request.chain.variables().clone(),
+                Some(request.chain.masker(Arc::clone(&request.target))),
             ),
             checkpoint_version: None,
             merging: BTreeMap::new(),
             chain: request.chain.clone(),
             holds_locks: false,
+            token_told: None,
             progress: request.sync.as_ref().map(|sync| sync.progress.clone()),
         };
         GuestState::new(

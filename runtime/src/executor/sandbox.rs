@@ -23,7 +23,6 @@ use crate::model::{
 };
 use crate::recording::{FORMAT, Recording};
 use crate::schema::Schemas;
-use crate::variables::RunVariables;
 
 /// How long `describe` may take.
 const DESCRIBE_TIMEOUT_MS: u64 = 5_000;
@@ -289,17 +288,12 @@ impl Room {
             environment_name: subject.environment.as_str().into(),
             connection_key: ConnectionKey::from(""),
             variant: subject.variant.clone(),
-            sender: Sender::new(
-                reach,
-                ctx,
-                self.limits.response_body_bytes,
-                None,
-                RunVariables::default(),
-            ),
+            sender: Sender::new(reach, ctx, self.limits.response_body_bytes, None, None),
             checkpoint_version: None,
             merging: BTreeMap::new(),
             chain: Chain::default(),
             holds_locks: false,
+            token_told: None,
             progress: None,
         };
         GuestState::new(

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::{Inner, RunOutcome, RunRequest};
 use crate::clock::{Clock, Entropy};
-use crate::connections::RunMasker;
 use crate::host::{Kept, Reach, Services, Tape};
 use crate::model::JsonObject;
 use crate::recording::{FORMAT, Position, Recording, Seed, Subject};
@@ -111,7 +110,7 @@ impl Inner {
             duration_us: outcome.duration_us,
             complete: taped.complete,
         });
-        let masker = RunMasker::new(Arc::clone(&request.target), request.chain.variables().clone());
+        let masker = request.chain.masker(Arc::clone(&request.target));
         let masker = masker.with_those_of_now(&self.services.connections, &request.ctx);
         recording.mask(|value| masker.mask_json(value), |text| masker.mask(text).into_owned());
         if let Err(error) = &mut recording.output {

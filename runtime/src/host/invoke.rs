@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::bindings::nango::functions::{invoke, invoke_elsewhere};
 use super::fault::Fault;
 use super::state::{GuestState, Services};
+use crate::connections::{RunMasker, Target, ToldTokens};
 use crate::model::{ExecutionContext, JsonObject};
 use crate::recording::import;
 use crate::variables::RunVariables;
@@ -26,6 +27,8 @@ pub struct Chain {
     links: Option<Arc<[Link]>>,
     /// What one of them has read may reach the others in input and output: its values are masked for all.
     variables: RunVariables,
+    /// As well as the credentials that one of them was told.
+    told: ToldTokens,
 }
 
 /// A function that runs for a connection.
@@ -52,6 +55,17 @@ impl Chain {
         &self.variables
     }
 
+    /// The credentials that they were told.
+    pub(super) fn told(&self) -> &ToldTokens {
+        &self.told
+    }
+
+    /// Masks what a run of them for that connection may know.
+    #[must_use]
+    pub fn masker(&self, connection: Arc<Target>) -> RunMasker {
+        RunMasker::new(connection, self.variables.clone(), self.told.clone())
+    }
+
     /// With the function that makes the call; none may come twice, nor too many.
     fn with(&self, caller: Link, called: &Link) -> Result<Self, Fault> {
         let mut links = self.links().to_vec();
@@ -72,6 +86,7 @@ impl Chain {
         Ok(Self {
             links: Some(links.into()),
             variables: self.variables.clone(),
+            told: self.told.clone(),
         })
     }
 }

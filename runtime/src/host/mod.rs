@@ -1,16 +1,19 @@
 //! What a guest can call: one file for each interface of `wit/`. Each function converts, makes one call, converts back; rules
 //! live in the parts that are called, or, where they are the contract's own, in a pure file beside it.
 //!
-//! No secret passes through here: requests leave without credentials, which the proxy adds, and what a guest may read of its
-//! connection is filtered.
+//! No secret passes through here but what a component was given: requests leave without credentials, which the proxy adds, what a
+//! guest may read of its connection is filtered, and variables and tokens are for those that import them.
 
 mod bindings;
 mod checkpoint_rules;
 mod checkpoints;
 mod clock;
 mod connection;
+mod connection_details;
 mod environment;
 mod fault;
+mod fetch;
+mod integration;
 mod invoke;
 mod json_pointer;
 mod kept;
@@ -28,6 +31,7 @@ mod run_log;
 mod sender;
 mod state;
 mod tape;
+mod token;
 
 use wasmtime::component::{HasSelf, Linker};
 

@@ -21,6 +21,8 @@ pub(crate) struct Player(
 
 struct State {
     requests: Book,
+    /// To any host.
+    fetches: Book,
     /// Other calls by import and arguments.
     calls: HashMap<(String, String), VecDeque<Outcome>>,
     clock: Readings<i64>,
@@ -35,23 +37,28 @@ struct Readings<T> {
 
 impl Player {
     pub(crate) fn new(recording: &Recording) -> Self {
-        let mut requests = Book::default();
+        let (mut requests, mut fetches) = (Book::default(), Book::default());
         let mut calls: HashMap<_, VecDeque<Outcome>> = HashMap::new();
         for call in &recording.calls {
             let never = || Outcome::Trap("the recorded run ended before this call did".to_owned());
             let outcome = call.result.clone().unwrap_or_else(never);
-            if call.import == import::REQUEST {
-                if let Ok(request) = serde_json::from_value::<Request>(call.arguments.clone()) {
-                    requests.add(request, outcome);
+            let book = match call.import.as_ref() {
+                import::REQUEST => &mut requests,
+                import::FETCH => &mut fetches,
+                _ => {
+                    let key = (call.import.clone().into_owned(), call.arguments.to_string());
+                    calls.entry(key).or_default().push_back(outcome);
+                    continue;
                 }
-            } else {
-                let key = (call.import.clone().into_owned(), call.arguments.to_string());
-                calls.entry(key).or_default().push_back(outcome);
+            };
+            if let Ok(request) = serde_json::from_value::<Request>(call.arguments.clone()) {
+                book.add(request, outcome);
             }
         }
         let time = &recording.time;
         Self(Mutex::new(State {
             requests,
+            fetches,
             calls,
             clock: Readings {
                 recorded: time.clock_us.iter().copied().collect(),
@@ -80,8 +87,20 @@ impl Player {
 
     /// The answer to a request. One that was not recorded ends the run: no answer that could be given would be true.
     pub(super) fn request<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Fault> {
+        self.answered(|state| state.requests.answer(request))
+    }
+
+    /// The answer to a request to any host: likewise.
+    pub(super) fn fetch<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Fault> {
+        self.answered(|state| state.fetches.answer(request))
+    }
+
+    fn answered<T: DeserializeOwned>(
+        &self,
+        answer: impl FnOnce(&mut State) -> Result<Outcome, String>,
+    ) -> Result<T, Fault> {
         let mut state = self.state();
-        match state.requests.answer(request) {
+        match answer(&mut state) {
             Ok(outcome) => told(outcome),
             Err(miss) => {
                 state.misses.push(miss.clone());

@@ -16,8 +16,9 @@ use super::player::Player;
 use super::state::Services;
 use super::tape::{Place, Tape};
 use crate::clock::Clock;
+use crate::connections::RunMasker;
 use crate::model::ExecutionContext;
-use crate::proxy::{Body, ProxyRequest};
+use crate::proxy::{Body, FetchRequest, ProxyRequest};
 use crate::recording::{self, Exchange, Request, import};
 
 /// Cheap to clone.
@@ -256,6 +257,36 @@ impl Reach {
         }
     }
 
+    /// A request to any host, from asking to its answer. `masker` is there wherever requests are for real.
+    pub(super) async fn fetch(
+        &self,
+        ctx: &ExecutionContext,
+        request: FetchRequest,
+        masker: Option<&RunMasker>,
+        body_bytes_max: usize,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), Fault> {
+        let (services, tape) = match &self.0 {
+            Way::Live(services) => return fetch(services, ctx, request, masker, body_bytes_max).await,
+            Way::Taped(services, tape) | Way::Dry(services, tape, _) => (services, tape),
+            Way::Played(player, tape, _) => {
+                let request = recorded_fetch(&request);
+                let place = tape.begin(import::FETCH, serde_json::to_value(&request).unwrap_or_default());
+                let played: Result<Exchange, Fault> = player.fetch(&request);
+                tape.end(&place, played.as_ref());
+                return answer(&played?);
+            }
+        };
+        let asked = serde_json::to_value(recorded_fetch(&request)).unwrap_or_default();
+        let place = tape.begin(import::FETCH, asked);
+        let result = fetch(services, ctx, request, masker, body_bytes_max).await;
+        let told = result.as_ref();
+        tape.end(
+            &place,
+            told.map(|(status, headers, body)| exchange(*status, headers, body)),
+        );
+        result
+    }
+
     /// How long the rate limit of the run's connection lets nobody through, as far as requests are for real.
     pub(super) async fn held_back_ms(&self, ctx: &ExecutionContext) -> Option<u64> {
         match &self.0 {
@@ -337,9 +368,30 @@ async fn send(
     Ok(answer.collect(body_bytes_max).await?)
 }
 
+async fn fetch(
+    services: &Services,
+    ctx: &ExecutionContext,
+    request: FetchRequest,
+    masker: Option<&RunMasker>,
+    body_bytes_max: usize,
+) -> Result<(StatusCode, HeaderMap, Bytes), Fault> {
+    let masker = masker.ok_or_else(|| Fault::trap("a run without a masker asked for a request"))?;
+    let answer = services.proxy.fetch(ctx, request, masker).await?;
+    Ok(answer.collect(body_bytes_max).await?)
+}
+
+fn recorded_fetch(request: &FetchRequest) -> Request {
+    let body = recording::Body::new(&request.body);
+    let method = request.method.as_str();
+    Request::new(method, &request.url, &request.query, texts(&request.headers), body)
+}
+
+fn texts(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let headers = headers.iter();
+    headers.map(|(name, value)| (name.as_str(), value.to_str().unwrap_or("")))
+}
+
 fn recorded(request: &ProxyRequest) -> Request {
-    let headers = request.headers.iter();
-    let headers = headers.map(|(name, value)| (name.as_str(), value.to_str().unwrap_or("")));
     let body = match &request.body {
         Body::Bytes(bytes) => recording::Body::new(bytes),
         // A function's body is whole.
@@ -349,7 +401,7 @@ fn recorded(request: &ProxyRequest) -> Request {
         request.method.as_str(),
         &request.endpoint,
         &request.query,
-        headers,
+        texts(&request.headers),
         body,
     )
 }

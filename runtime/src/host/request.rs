@@ -2,12 +2,13 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::bindings::nango::functions::nango::Request;
+use super::bindings::nango::functions::{fetch, nango::Request};
 use super::fault::Fault;
-use crate::proxy::{Body, ProxyRequest, RetryHeader};
+use crate::proxy::{Body, FetchRequest, ProxyRequest, RetryHeader};
 
 /// Extra attempts a function may ask for.
 const RETRIES_MAX: u32 = 10;
+const DECOMPRESS: &str = "decompress";
 
 /// Any method; the usual ones may be written in lower case.
 pub(super) fn method(name: &str) -> Result<Method, Fault> {
@@ -31,6 +32,23 @@ pub(super) fn convert(method: Method, request: Request) -> Result<ProxyRequest, 
         forward_headers_on_redirect: options.forward_headers_on_redirect,
         wait_ms_max: None,
         masker: None,
+    })
+}
+
+pub(super) fn convert_fetch(request: fetch::Request) -> Result<FetchRequest, Fault> {
+    let mut decompress = true;
+    for (name, value) in &request.options {
+        if name == DECOMPRESS {
+            decompress = flag(name, value)?;
+        }
+    }
+    Ok(FetchRequest {
+        method: method(&request.method)?,
+        url: request.url,
+        query: request.query,
+        headers: headers(&request.headers)?,
+        body: request.body.unwrap_or_default().into(),
+        decompress,
     })
 }
 
@@ -94,7 +112,7 @@ impl Options {
                 "retry-header-at" => options.retry_header.at = header_names(name, value)?,
                 "retry-header-after" => options.retry_header.after = header_names(name, value)?,
                 "base-url-override" => options.base_url_override = Some(value.clone()),
-                "decompress" => options.decompress = flag(name, value)?,
+                DECOMPRESS => options.decompress = flag(name, value)?,
                 "forward-headers-on-redirect" => options.forward_headers_on_redirect = Some(flag(name, value)?),
                 _ => {}
             }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::fault::{Fault, Suspended};
 use super::reach::{Asked, Reach};
 use super::response::Response;
+use crate::connections::RunMasker;
 use crate::model::{ExecutionContext, Usage};
-use crate::proxy::{Body, ProxyRequest};
-use crate::variables::RunVariables;
+use crate::proxy::{Body, FetchRequest, ProxyRequest};
 
 /// Requests one `batch` has under way at the same time, whatever it asks for.
 pub(super) const BATCH_IN_FLIGHT_MAX: usize = 16;
@@ -35,8 +36,8 @@ pub(crate) struct Sender {
     pending: Arc<Semaphore>,
     /// How long a request waits for a rate limit before the run is suspended, in milliseconds; none where it is not.
     patience_ms: Option<u64>,
-    /// What the run has read of them is masked in the log of its requests.
-    variables: RunVariables,
+    /// What the run knows is masked in the log of its requests; none where nothing is sent.
+    masker: Option<RunMasker>,
 }
 
 /// What a run asked for and got.
@@ -56,11 +57,11 @@ impl Sender {
         ctx: ExecutionContext,
         body_bytes_max: usize,
         patience_ms: Option<u64>,
-        variables: RunVariables,
+        masker: Option<RunMasker>,
     ) -> Self {
         Self {
             patience_ms,
-            variables,
+            masker,
             reach,
             ctx,
             body_bytes_max,
@@ -95,7 +96,7 @@ impl Sender {
             self.counted.sent_bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
         }
         request.wait_ms_max = self.patience_ms;
-        request.masker = self.variables.masker().cloned();
+        request.masker = self.masker.as_ref().filter(|it| it.knows_more()).cloned();
         let exchanged = self.reach.exchange(asked, &self.ctx, request, body_bytes_max).await;
         if let (Some(patience_ms), true) = (self.patience_ms, may_be_held_back(&exchanged))
             && let Some(wait_ms) = self.reach.held_back_ms(&self.ctx).await
@@ -103,15 +104,26 @@ impl Sender {
         {
             return Err(Fault::Trap(wasmtime::Error::new(Suspended { wait_ms })));
         }
-        let (status, headers, body) = exchanged?;
+        self.hold(exchanged?)
+    }
+
+    /// Sends a request to any host.
+    pub(super) async fn fetch(&self, request: FetchRequest) -> Result<Response, Fault> {
+        self.counted.requests.fetch_add(1, Ordering::Relaxed);
+        let sent_bytes = request.body.len() as u64;
+        self.counted.sent_bytes.fetch_add(sent_bytes, Ordering::Relaxed);
+        let masker = self.masker.as_ref();
+        let exchanged = self.reach.fetch(&self.ctx, request, masker, self.body_bytes_max).await;
+        self.hold(exchanged?)
+    }
+
+    /// The answer as the run holds it from now on.
+    fn hold(&self, (status, headers, body): (StatusCode, HeaderMap, Bytes)) -> Result<Response, Fault> {
         self.counted
             .received_bytes
             .fetch_add(body.len() as u64, Ordering::Relaxed);
-        let held = Held::take(
-            &self.counted,
-            body.len(),
-            body_bytes_max.saturating_mul(HELD_BODIES_MAX),
-        )?;
+        let held_bytes_max = self.body_bytes_max.saturating_mul(HELD_BODIES_MAX);
+        let held = Held::take(&self.counted, body.len(), held_bytes_max)?;
         Ok(Response::new(status, headers, body, held))
     }
 

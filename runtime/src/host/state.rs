@@ -13,7 +13,7 @@ use super::run_log::RunLog;
 use super::sender::Sender;
 use crate::clock::{Clock, Entropy};
 use crate::config::Limits;
-use crate::connections::Connections;
+use crate::connections::{Connections, Target};
 use crate::engine::MemoryLimiter;
 use crate::logs::Logs;
 use crate::model::{ConnectionKey, Counts, ExecutionContext, Fence, FunctionManifest, Progress, Usage};
@@ -37,6 +37,8 @@ pub(crate) struct Services {
     pub(crate) limits: Limits,
     pub(crate) invoker: Invoker,
     pub(crate) stopping: Stopping,
+    /// For what is written down; a function's own random bytes may be those of a recording.
+    pub(crate) entropy: Entropy,
 }
 
 impl Services {
@@ -52,6 +54,7 @@ impl Services {
             limits: self.limits.clone(),
             invoker: self.invoker.clone(),
             stopping: self.stopping.clone(),
+            entropy: self.entropy.clone(),
         }
     }
 }
@@ -76,6 +79,8 @@ pub(crate) struct RunFacts {
     pub(crate) chain: Chain,
     /// Whether the run took a lock that it may still hold.
     pub(crate) holds_locks: bool,
+    /// With whose credentials the run was told them last.
+    pub(crate) token_told: Option<Arc<Target>>,
     /// Where a sync says what it did so far.
     pub(crate) progress: Option<Progress>,
 }

@@ -1,4 +1,4 @@
-//! `/audit`: who was shown credentials, newest first. Also where credentials are noted before they are shown.
+//! `/audit`: who was shown credentials, newest first; functions that were told a token included. Also where credentials are noted before they are shown.
 
 use std::convert::Infallible;
 
@@ -15,7 +15,7 @@ use super::error::{ApiError, ErrorEnvelope};
 use super::fault::Fault;
 use super::query::Query;
 use super::timestamp::{ms_utc, parse_moment_ms};
-use crate::model::{CredentialRead, CredentialReadKind};
+use crate::model::{CredentialRead, CredentialReadKind, CredentialReader};
 use crate::runtime::Runtime;
 use crate::store::CredentialReadQuery;
 
@@ -51,14 +51,19 @@ pub struct CredentialReadList {
 #[derive(Serialize, ToSchema)]
 pub struct CredentialReadItem {
     id: String,
-    /// connection, import (a connection's, in the answer to its import), integration, or variables (of the environment).
+    /// connection, import (a connection's, in the answer to its import), integration, variables (of the environment), or token (a
+    /// connection's credentials, told to a function).
     #[schema(value_type = String)]
     r#type: CredentialReadKind,
     provider_config_key: Option<String>,
     connection_id: Option<String>,
-    api_key: ApiKeyOfRead,
-    /// The `X-Request-Id` of the answer.
-    request_id: String,
+    /// None where a function was told.
+    api_key: Option<ApiKeyOfRead>,
+    /// The `X-Request-Id` of the answer that showed them.
+    request_id: Option<String>,
+    /// Which function was told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function: Option<FunctionOfRead>,
     /// Fresh credentials were asked for.
     force_refresh: bool,
     /// The refresh token was shown too.
@@ -73,11 +78,20 @@ pub struct ApiKeyOfRead {
     name: String,
 }
 
+#[derive(Serialize, ToSchema)]
+pub struct FunctionOfRead {
+    name: String,
+    /// None of a dry run.
+    run_id: Option<String>,
+    /// Of its run, in the log.
+    operation_id: String,
+}
+
 /// List who was shown credentials, newest first.
 #[utoipa::path(
     get, path = "/audit", tag = "audit",
     params(
-        ("type" = Option<String>, Query, description = "connection, import, integration or variables"),
+        ("type" = Option<String>, Query, description = "connection, import, integration, variables or token"),
         ("integration" = Option<String>, Query, description = "Its unique key"),
         ("connection" = Option<String>, Query, description = "Its connection id"),
         ("api_key" = Option<String>, Query, description = "Id of the key"),
@@ -113,7 +127,7 @@ fn read_query(query: Option<&str>, now_ms: i64) -> Result<CredentialReadQuery, A
         at_ms
     };
     let list = CredentialReadQuery {
-        kind: query.word("type", &["connection", "import", "integration", "variables"]),
+        kind: query.word("type", &["connection", "import", "integration", "variables", "token"]),
         provider_config_key: query.optional("integration"),
         connection_id: query.optional("connection"),
         api_key_id: query.optional("api_key"),
@@ -128,16 +142,32 @@ fn read_query(query: Option<&str>, now_ms: i64) -> Result<CredentialReadQuery, A
 
 impl From<CredentialRead> for CredentialReadItem {
     fn from(read: CredentialRead) -> Self {
+        let (api_key, request_id, function) = match read.by {
+            CredentialReader::ApiKey { id, name, request_id } => {
+                let id = id.to_string();
+                (Some(ApiKeyOfRead { id, name }), Some(request_id), None)
+            }
+            CredentialReader::Function {
+                name,
+                run_id,
+                operation_id,
+            } => {
+                let function = FunctionOfRead {
+                    name,
+                    run_id: run_id.map(|id| id.to_string()),
+                    operation_id: operation_id.to_string(),
+                };
+                (None, None, Some(function))
+            }
+        };
         Self {
             id: read.id.to_string(),
             r#type: read.kind,
             provider_config_key: read.provider_config_key,
             connection_id: read.connection_id,
-            api_key: ApiKeyOfRead {
-                id: read.api_key_id.to_string(),
-                name: read.api_key_name,
-            },
-            request_id: read.request_id,
+            api_key,
+            request_id,
+            function,
             force_refresh: read.forced,
             refresh_token: read.with_refresh_token,
             read_at: ms_utc(read.read_at_ms),

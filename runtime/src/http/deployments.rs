@@ -14,9 +14,12 @@ use crate::http::auth::{Key, need};
 use crate::http::body::{json_response, parse, read, read_json, require_media_type};
 use crate::http::error::{ApiError, ErrorEnvelope};
 use crate::http::fault::Fault;
+use crate::http::functions::CanaryShareItem;
 use crate::http::query::{PathParams, Query};
 use crate::http::timestamp::ms_utc;
-use crate::runtime::{Allow, Consent, Deployed, IntegrationPlan, NewComponent, Plan, Runtime, sentences};
+use crate::runtime::{
+    Allow, CanaryOptions, Consent, DeployError, Deployed, IntegrationPlan, NewComponent, Plan, Runtime, sentences,
+};
 
 /// Where the signature of a component travels: Ed25519, in base64.
 pub const SIGNATURE_HEADER: &str = "nango-component-signature";
@@ -46,7 +49,11 @@ pub struct DeployedFunction {
     name: String,
     /// action or sync
     r#type: &'static str,
+    /// The active one.
     version: i64,
+    /// What some connections try in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canary: Option<CanaryShareItem>,
     deployed_at: String,
 }
 
@@ -64,7 +71,8 @@ pub struct PlannedIntegration {
     capabilities: Vec<String>,
     /// The same in words.
     manifest: Vec<String>,
-    /// What functions that are there would be able to do and are not now: a deploy must `allow` it.
+    /// What functions that are there would be able to do and are not now, and what has to be given of what new ones can do: a deploy
+    /// must `allow` it.
     gained: Vec<String>,
 }
 
@@ -86,9 +94,12 @@ pub struct PlannedFunction {
     params(
         ("unique_key" = String, Path),
         ("plan" = Option<bool>, Query, description = "Change nothing, and answer 200 with what would change"),
-        ("allow" = Option<String>, Query, description = "Capabilities that functions may gain, with commas between; or all"),
+        ("allow" = Option<String>, Query, description = "Capabilities that functions may gain, with commas between; or all. New functions need it for token and fetch"),
         ("allow_destructive" = Option<bool>, Query, description = "Whether something may be lost"),
         ("prune" = Option<bool>, Query, description = "Whether the integration's functions that the component has not are removed"),
+        ("canary" = Option<i64>, Query, description = "Only so many percent of the connections run it at first, 1 to 99"),
+        ("canary_errors" = Option<i64>, Query, description = "Percent of a function's runs that may fail then, 0 to 99, otherwise 10"),
+        ("canary_minutes" = Option<i64>, Query, description = "After how long it is active for all, 1 to 10080, otherwise 60"),
         ("Nango-Component-Signature" = Option<String>, Header, description = "Ed25519 over the body, in base64"),
     ),
     request_body(content = Vec<u8>, content_type = "application/wasm"),
@@ -109,6 +120,10 @@ pub async fn deploy(
         allow: allowed(allow.split(',')),
         destructive: query.boolean("allow_destructive"),
         prune: query.boolean("prune"),
+        canary: {
+            let mut number = |name| number(&mut query, name);
+            canary(number("canary"), number("canary_errors"), number("canary_minutes"))?
+        },
     };
     query.finish()?;
     require_media_type(&parts.headers, &["application/wasm", "application/octet-stream"])?;
@@ -140,6 +155,15 @@ pub struct Bundle {
     allow_destructive: bool,
     #[serde(default)]
     prune: bool,
+    /// Only so many percent of the connections run it at first, 1 to 99.
+    #[serde(default)]
+    canary: Option<i64>,
+    /// Percent of a function's runs that may fail then, 0 to 99, otherwise 10.
+    #[serde(default)]
+    canary_errors: Option<i64>,
+    /// After how many minutes it is active for all, 1 to 10080, otherwise 60.
+    #[serde(default)]
+    canary_minutes: Option<i64>,
     /// Change nothing, and answer 200 with what would change.
     #[serde(default)]
     plan: bool,
@@ -215,13 +239,42 @@ pub async fn deploy_several(
         allow: allowed(bundle.allow.iter().map(String::as_str)),
         destructive: bundle.allow_destructive,
         prune: bundle.prune,
+        canary: canary(bundle.canary, bundle.canary_errors, bundle.canary_minutes)?,
     };
     let deployed = runtime.deploy(environment, &components, &consent).await?;
     let deployments = deployed.into_iter().map(Deployment::from).collect();
     Ok(json_response(StatusCode::CREATED, &Deployments { deployments }))
 }
 
-fn allowed<'a>(names: impl Iterator<Item = &'a str>) -> Allow {
+fn number(query: &mut Query, name: &str) -> Option<i64> {
+    let text = query.optional(name)?;
+    let number = text.parse().ok();
+    if number.is_none() {
+        let message = "Invalid input: expected a whole number";
+        query.fault(Fault::new("invalid_type", message, name));
+    }
+    number
+}
+
+/// How the deploy is tried; none when all connections run it at once.
+fn canary(percent: Option<i64>, errors: Option<i64>, minutes: Option<i64>) -> Result<Option<CanaryOptions>, ApiError> {
+    match percent {
+        Some(percent) => {
+            let options = CanaryOptions::new(percent, errors, minutes).map_err(DeployError::from)?;
+            Ok(Some(options))
+        }
+        None if errors.is_none() && minutes.is_none() => Ok(None),
+        None => {
+            let message =
+                "Invalid input: canary_errors and canary_minutes are about a canary; say with canary how many percent";
+            let fault = Fault::new("invalid_value", message, "canary");
+            Err(ApiError::faults("invalid_body", vec![fault]))
+        }
+    }
+}
+
+/// The capabilities of those names; `all` is every one.
+pub fn allowed<'a>(names: impl Iterator<Item = &'a str>) -> Allow {
     let names: BTreeSet<String> = names.map(|name| name.trim().to_owned()).collect();
     if names.contains(ALL) {
         Allow::All
@@ -256,6 +309,7 @@ impl From<Deployed> for Deployment {
             r#type: function.manifest.kind.as_str(),
             name: function.name,
             version: function.version,
+            canary: function.canary.map(CanaryShareItem::from),
         });
         Self {
             digest: deployed.digest,

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::auth::{Key, need};
 use super::body::{json_response, parse, read_json};
+use super::deployments::allowed;
 use super::error::{ApiError, ErrorEnvelope};
 use super::fault::Fault;
 use super::query::PathParams;
@@ -42,6 +43,9 @@ pub struct DryRun<'a> {
     /// A component that is not deployed, in base64, to run in the place of the deployed one. Needs the scope to deploy, too.
     #[serde(default)]
     component: Option<String>,
+    /// What that component may be given, `token` and `fetch`, as in a deploy.
+    #[serde(default)]
+    allow: Vec<String>,
 }
 
 /// What a run did and would have done, without secrets.
@@ -125,6 +129,7 @@ pub async fn run(
                 metadata: dry.metadata,
                 checkpoint: dry.checkpoint,
                 component,
+                allow: allowed(dry.allow.iter().map(String::as_str)),
             },
         )
         .await?;

@@ -8,6 +8,7 @@ mod api_keys;
 mod audit;
 mod auth;
 mod body;
+mod canary;
 mod connect_page;
 mod connect_sessions;
 mod connection_metadata;
@@ -144,6 +145,9 @@ routes! {
     get    "/integrations/{unique_key}/functions"               => functions::list, Some(Scope::IntegrationsListFunctions);
     post   "/integrations/{unique_key}/functions"               => deployments::deploy, Some(Scope::Deploy);
     post   "/deployments"                                       => deployments::deploy_several, Some(Scope::Deploy);
+    get    "/integrations/{unique_key}/canary"                  => canary::show, Some(Scope::FunctionsRead);
+    post   "/integrations/{unique_key}/canary/promote"          => canary::promote, Some(Scope::Deploy);
+    post   "/integrations/{unique_key}/canary/abort"            => canary::abort, Some(Scope::Deploy);
     get    "/integrations/{unique_key}/functions/{name}"        => functions::show, Some(Scope::FunctionsRead);
     post   "/integrations/{unique_key}/functions/{name}/rollback" => functions::rollback, Some(Scope::Deploy);
     post   "/integrations/{unique_key}/functions/{name}/dry-run" => dry_run::run, Some(Scope::FunctionsDryRun);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{DeploymentId, EnvironmentId, IntegrationId};
+use super::{CanaryShare, DeploymentId, EnvironmentId, IntegrationId};
 
 /// Models one sync may declare.
 pub const MODELS_MAX: usize = 64;
@@ -34,6 +34,8 @@ pub struct Function {
     pub version: i64,
     /// The version that is run; equals `version` for what `Store::active_function` gives.
     pub active_version: i64,
+    /// What a canary tries in its place; none when none is running, or it is not about this function.
+    pub canary: Option<CanaryShare>,
     pub deployment_id: DeploymentId,
     pub digest: String,
     pub manifest: Arc<FunctionManifest>,

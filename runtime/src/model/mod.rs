@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod api_key;
+pub mod canary;
 pub mod connect_session;
 pub mod connection;
 pub mod credential_read;
@@ -21,9 +22,10 @@ pub mod webhook;
 
 pub use action::{Action, Idempotency, Usage};
 pub use api_key::{ApiKey, KeyLimits, is_plain_path};
+pub use canary::{Canary, CanaryFunction, CanaryShare, CanaryState, Rollout, RunCounts};
 pub use connect_session::{ConnectSession, IntegrationDefaults, IntegrationOverrides, Reconnect};
 pub use connection::{Connection, EndUser, Generation, Organization, RefreshFailure, RefreshState};
-pub use credential_read::{CredentialRead, CredentialReadKind};
+pub use credential_read::{CredentialRead, CredentialReadKind, CredentialReader};
 pub use deploy_key::DeployKey;
 pub use encryption_key::{EncryptionKeyState, KeyHolder, StoredEncryptionKey};
 pub use environment_variable::StoredEnvironmentVariable;

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::retry::{Decision, Spent};
 use super::{ProxyError, RETRIES_MAX};
-use crate::connections::Target;
+use crate::connections::{RunMasker, Target};
 use crate::model::log::Source;
 use crate::model::{Level, Message, OperationId};
 use crate::redaction::{MASK, Masker};
@@ -29,7 +29,7 @@ pub(super) struct Attempt {
     /// Whose secrets are to be masked.
     pub(super) target: Arc<Target>,
     /// Of what else is to be masked.
-    pub(super) masker: Option<Arc<Masker>>,
+    pub(super) masker: Option<RunMasker>,
     pub(super) method: Method,
     /// The URL that was asked last; none when none could be built.
     pub(super) url: Option<Uri>,
@@ -119,7 +119,7 @@ impl Attempt {
     }
 
     pub(super) fn message(&self) -> Message {
-        let masker = Masks(self.target.masker(), self.masker.as_deref());
+        let masker = Masks(self.target.masker(), self.masker.as_ref());
         let url = self.url.as_ref().map(ToString::to_string).unwrap_or_default();
         let url = masker.mask(&url);
         let duration_ms = self.duration_us / 1_000;
@@ -245,7 +245,7 @@ struct Retry {
 }
 
 /// The connection's secrets, and what else is to be masked.
-struct Masks<'a>(&'a Masker, Option<&'a Masker>);
+struct Masks<'a>(&'a Masker, Option<&'a RunMasker>);
 
 impl Masks<'_> {
     fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
@@ -321,7 +321,8 @@ mod tests {
         asked.insert("x-marked", marked);
         asked.insert("x-more", "of-the-environment!".parse().unwrap());
         let target = target(provider("https://api.test"), api_key("s3cr3t-key"));
-        let more = Masker::new([&crate::credentials::Secret::new("of-the-environment".to_owned())]);
+        let other = super::super::testing::target(provider("https://other.test"), api_key("of-the-environment"));
+        let more = RunMasker::new(Arc::new(other), Default::default(), Default::default());
         assert_eq!(
             headers(&Masks(target.masker(), Some(&more)), &asked),
             json!({

@@ -371,6 +371,8 @@ fn failure(error: &ProxyError) -> Outcome<'static> {
         | ProxyError::MethodNotAllowed { .. }
         | ProxyError::EgressDenied(_)
         | ProxyError::OverrideNotAllowed { .. }
+        | ProxyError::UrlNotAllowed(_)
+        | ProxyError::InvalidRedirect { .. }
         | ProxyError::TooManyRedirects { .. }
         | ProxyError::Tls { .. }
         | ProxyError::InvalidAnswer { .. }

@@ -102,6 +102,10 @@ pub enum ProxyError {
          `override_hosts = [\"{host}\"]` in the config file, or, if its addresses are private, start with `--egress-allow CIDR`"
     )]
     OverrideNotAllowed { host: String, provider: String },
+    #[error(transparent)]
+    UrlNotAllowed(EgressDenied),
+    #[error("{host:?} redirects to what is no `http://` or `https://` URL without a user name")]
+    InvalidRedirect { host: String },
     #[error("{host:?} redirected more than {redirects_max} times")]
     TooManyRedirects { host: String, redirects_max: u32 },
     #[error("the host name {host:?} cannot be resolved")]
@@ -186,6 +190,8 @@ impl ProxyError {
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             // One code for every denial, as clients of Nango know it.
             Self::EgressDenied(_) | Self::OverrideNotAllowed { .. } => "base_url_override_not_allowed",
+            Self::UrlNotAllowed(_) => "url_not_allowed",
+            Self::InvalidRedirect { .. } => "invalid_redirect",
             Self::TooManyRedirects { .. } => "too_many_redirects",
             Self::Dns { .. } => "upstream_dns_failed",
             Self::Connect { .. } => "upstream_unreachable",
@@ -253,6 +259,8 @@ impl ProxyError {
             | Self::MethodNotAllowed { .. }
             | Self::EgressDenied(_)
             | Self::OverrideNotAllowed { .. }
+            | Self::UrlNotAllowed(_)
+            | Self::InvalidRedirect { .. }
             | Self::RequestBody(_)
             | Self::ResponseTooLarge { .. }
             | Self::RateLimited { .. }

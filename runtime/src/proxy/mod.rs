@@ -3,7 +3,8 @@
 //! [`Proxy::send`] gets the target, with credentials refreshed if they are due, then `call` makes attempts: `request` builds
 //! (with `base_url`, `url`, `values`, `body_template`, `authorization` and `signing`), `client` sends within the limits of
 //! `crate::egress`, `redirect` says where an answer leads, `retry` decides, `rate_limit` has calls wait in line for a
-//! connection's limit, `attempt_log` notes what happened, `response` passes the answer on.
+//! connection's limit, `attempt_log` notes what happened, `response` passes the answer on. [`Proxy::fetch`] is another way out, for
+//! requests to any public host, which know nothing of credentials.
 
 mod attempt_log;
 mod authorization;
@@ -13,6 +14,7 @@ mod body_template;
 mod call;
 mod client;
 mod error;
+mod fetch;
 mod rate_limit;
 mod redirect;
 mod request;
@@ -34,18 +36,18 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::clock::{Clock, Entropy};
-use crate::connections::ConnectionsError;
+use crate::connections::{ConnectionsError, RunMasker, Target};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::model::ExecutionContext;
 use crate::oauth::OAuth;
-use crate::redaction::Masker;
 use call::{Call, Renew, Shared};
 use client::HttpClient;
 use rate_limit::RateLimits;
 
 pub use crate::egress::{EgressDenied, Resolve};
 pub use error::{BoxError, Phase, ProxyError};
+pub use fetch::FetchRequest;
 pub use redirect::REDIRECTS_MAX;
 pub use retry::{RETRIES_MAX, RETRY_BODY_BYTES_MAX, RetryHeader};
 pub use verification::{VERIFICATION_TIMEOUT_MS, VerificationError};
@@ -84,7 +86,7 @@ pub struct ProxyRequest {
     /// All waits of the call together, in the place of [`ProxyOptions::retry_wait_ms_max`].
     pub wait_ms_max: Option<u64>,
     /// What is masked in the log besides the connection's secrets, because the caller knows it and may send it.
-    pub masker: Option<Arc<Masker>>,
+    pub masker: Option<RunMasker>,
 }
 
 /// A request body.
@@ -201,6 +203,20 @@ impl Proxy {
         outcome
     }
 
+    /// The context's connection, with credentials that were refreshed if they are due.
+    ///
+    /// # Errors
+    /// When it is unknown, or there are no credentials that work.
+    pub async fn target(&self, ctx: &ExecutionContext) -> Result<Arc<Target>, ProxyError> {
+        let (key, connection_id) = (&ctx.provider_config_key, &ctx.connection_id);
+        let target = self.oauth.target(&ctx.environment_id, key, connection_id).await?;
+        if ctx.means(&target.connection.key) {
+            Ok(target)
+        } else {
+            Err(gone(ctx).into())
+        }
+    }
+
     async fn attempts(&self, ctx: &ExecutionContext, request: ProxyRequest) -> Result<ProxyResponse, ProxyError> {
         // RFC 9110, 9.3.8: a TRACE carries no credentials, since it is answered with what was sent.
         if matches!(request.method, Method::TRACE | Method::CONNECT) {
@@ -208,13 +224,7 @@ impl Proxy {
         }
         let mut call = Call::new(&self.shared, ctx, request);
         loop {
-            let target = self
-                .oauth
-                .target(&ctx.environment_id, &ctx.provider_config_key, &ctx.connection_id)
-                .await?;
-            if !ctx.means(&target.connection.key) {
-                return Err(gone(ctx).into());
-            }
+            let target = self.target(ctx).await?;
             if let Some(outcome) = call.attempt(&target).await {
                 return outcome;
             }

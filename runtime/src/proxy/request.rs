@@ -19,13 +19,14 @@ use crate::provider::template::{Template, TemplateError};
 use crate::provider::{HeaderTemplate, ProxySpec};
 
 /// Who calls, unless the caller or the provider's data says otherwise.
-const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("nango-runtime/", env!("CARGO_PKG_VERSION")));
+pub(super) const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("nango-runtime/", env!("CARGO_PKG_VERSION")));
 
 /// What is accepted, unless the caller or the provider's data says otherwise; JSON first, because some APIs choose by it.
-const ACCEPT: HeaderValue = HeaderValue::from_static("application/json, text/plain, */*");
+pub(super) const ACCEPT: HeaderValue = HeaderValue::from_static("application/json, text/plain, */*");
 
 /// The encodings that `response` decodes; asked for only when it is to decode.
-const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("gzip, br, deflate, zstd");
+pub(super) const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("gzip, br, deflate, zstd");
 
 /// A request ready to be sent.
 #[derive(Debug)]
@@ -369,17 +370,24 @@ fn insert_secret(
 fn add_caller_headers(request: &ProxyRequest, spec: &ProxySpec, headers: &mut HeaderMap) {
     let streamed = matches!(request.body, Body::Stream(_));
     let passes = |name: &HeaderName| {
-        !is_hop_by_hop(name)
-            && *name != header::HOST
-            && *name != header::EXPECT
-            // The length of a body in memory is known; of a streamed one only the caller knows it.
-            && (*name != header::CONTENT_LENGTH || streamed)
+        // The length of a body in memory is known; of a streamed one only the caller knows it.
+        (is_callers(name) || (*name == header::CONTENT_LENGTH && streamed))
             && (*name != header::USER_AGENT || spec.header("user-agent").is_none())
     };
-    for name in request.headers.keys().filter(|name| passes(name)) {
+    replace_headers(headers, &request.headers, passes);
+}
+
+/// Whether a header of a request whose body is in memory is for its caller to say.
+pub(super) fn is_callers(name: &HeaderName) -> bool {
+    !is_hop_by_hop(name) && ![header::HOST, header::EXPECT, header::CONTENT_LENGTH].contains(name)
+}
+
+/// Puts those of the caller's headers that pass in the place of those of the same names.
+pub(super) fn replace_headers(headers: &mut HeaderMap, callers: &HeaderMap, passes: impl Fn(&HeaderName) -> bool) {
+    for name in callers.keys().filter(|name| passes(name)) {
         headers.remove(name);
     }
-    for (name, value) in request.headers.iter().filter(|(name, _)| passes(name)) {
+    for (name, value) in callers.iter().filter(|(name, _)| passes(name)) {
         headers.append(name.clone(), value.clone());
     }
 }

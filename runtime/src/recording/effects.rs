@@ -80,7 +80,7 @@ impl Effects {
             });
             return;
         }
-        if call.import == import::REQUEST {
+        if matches!(call.import.as_ref(), import::REQUEST | import::FETCH) {
             self.requests.extend(request_line(call));
             return;
         }

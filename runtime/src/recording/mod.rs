@@ -29,6 +29,8 @@ pub use request::{Book, Exchange, Request};
 pub mod import {
     /// Any request to the provider, whatever function of `nango` made it.
     pub const REQUEST: &str = "nango.request";
+    /// A request to any host: told as [`REQUEST`] is, with a URL for a path.
+    pub const FETCH: &str = "fetch.send";
     pub const LOG: &str = "log.write";
     pub const METADATA: &str = "connection.metadata";
     pub const SET_METADATA: &str = "connection.set-metadata";
@@ -44,6 +46,8 @@ pub mod import {
     /// Values are masked before they are told here.
     pub const VARIABLE: &str = "environment.get";
     pub const VARIABLES: &str = "environment.all";
+    /// Secrets in it are masked before it is told here.
+    pub const TOKEN: &str = "token.get";
     pub const REMAINING: &str = "lifecycle.remaining-ms";
     pub const STOP_REASON: &str = "lifecycle.stop-reason";
     pub const BATCH_SAVE: &str = "records.batch-save";
@@ -224,7 +228,7 @@ impl Recording {
 /// What a call takes, as one line for people.
 #[must_use]
 pub fn describe(call: &Call) -> String {
-    if call.import == import::REQUEST
+    if matches!(call.import.as_ref(), import::REQUEST | import::FETCH)
         && let Ok(request) = serde_json::from_value::<Request>(call.arguments.clone())
     {
         return request.line();

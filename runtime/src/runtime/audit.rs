@@ -2,7 +2,7 @@
 
 use super::Runtime;
 use super::caller::Caller;
-use crate::model::{CredentialRead, CredentialReadId, CredentialReadKind, EnvironmentId};
+use crate::model::{CredentialRead, CredentialReadId, CredentialReadKind, CredentialReader, EnvironmentId};
 use crate::store::{CredentialReadQuery, Store, StoreError};
 
 const DAY_MS: i64 = 86_400_000;
@@ -43,9 +43,11 @@ impl Runtime {
             kind: reading.kind,
             provider_config_key: reading.provider_config_key.map(str::to_owned),
             connection_id: reading.connection_id.map(str::to_owned),
-            api_key_id: caller.key_id().clone(),
-            api_key_name: caller.0.key.name.clone(),
-            request_id: reading.request_id.to_owned(),
+            by: CredentialReader::ApiKey {
+                id: caller.key_id().clone(),
+                name: caller.0.key.name.clone(),
+                request_id: reading.request_id.to_owned(),
+            },
             forced: reading.forced,
             with_refresh_token: reading.with_refresh_token,
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::{InvokeError, Runtime};
-use crate::deploy::DeployError;
+use crate::deploy::{Allow, DeployError};
 use crate::executor::{ComponentError, DryRun, Mode, PlayError, RunRequest, SyncRun, Urgency};
 use crate::host::Chain;
 use crate::model::{
@@ -33,6 +33,8 @@ pub struct NewDryRun {
     pub checkpoint: Option<JsonObject>,
     /// A component that is not deployed, in the place of the one that is.
     pub component: Option<Arc<[u8]>>,
+    /// What that component may be given.
+    pub allow: Allow,
 }
 
 /// Why nothing was run.
@@ -90,7 +92,13 @@ impl Runtime {
             Some(component) => Arc::new(self.undeployed(environment, &new, component).await?),
             None => parts
                 .functions
-                .active(environment, &new.provider_config_key, &new.function, now_ms)
+                .of_connection(
+                    environment,
+                    &new.provider_config_key,
+                    &new.function,
+                    &target.connection.key,
+                    now_ms,
+                )
                 .await
                 .map_err(InvokeError::from)?
                 .ok_or_else(|| InvokeError::UnknownFunction {
@@ -164,7 +172,7 @@ impl Runtime {
             .integration(environment, &new.provider_config_key)
             .await
             .map_err(InvokeError::from)?;
-        let described = parts.deploy.describe(component).await?;
+        let described = parts.deploy.describe_undeployed(component, &new.allow).await?;
         let digest = Sha256::digest(component);
         let has = || {
             described
@@ -189,6 +197,7 @@ impl Runtime {
             name: new.function.clone(),
             version: 0,
             active_version: 0,
+            canary: None,
             // Its own, so that no cache takes it for another's.
             deployment_id: DeploymentId::new(parts.clock.now_ms(), parts.entropy.bytes()),
             digest: digest.iter().map(|byte| format!("{byte:02x}")).collect(),

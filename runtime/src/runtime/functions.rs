@@ -6,7 +6,9 @@ use quick_cache::sync::Cache;
 
 use super::{InvokeError, Runtime};
 use crate::executor::{Mode, RunRequest, Urgency};
-use crate::model::{EnvironmentId, ExecutionContext, Function, FunctionKind, OperationId, RunId};
+use crate::model::{
+    ConnectionKey, EnvironmentId, ExecutionContext, Function, FunctionKind, OperationId, Rollout, RunId,
+};
 use crate::schema::Part;
 use crate::store::{Store, StoreError};
 
@@ -15,7 +17,7 @@ const CACHED_FUNCTIONS_MAX: usize = 10_000;
 /// How long another node's deploy may stay unseen.
 const CACHE_TTL_MS: i64 = 5_000;
 
-/// Active functions, cached: an action is called far more often than deployed.
+/// Functions in the versions that run, cached: an action is called far more often than deployed.
 pub(super) struct Functions {
     store: Store,
     cache: Cache<Name, Cached>,
@@ -23,7 +25,7 @@ pub(super) struct Functions {
 
 #[derive(Clone)]
 struct Cached {
-    function: Arc<Function>,
+    rollout: Arc<Rollout>,
     read_at_ms: i64,
 }
 
@@ -65,6 +67,34 @@ impl Functions {
         function: &str,
         now_ms: i64,
     ) -> Result<Option<Arc<Function>>, StoreError> {
+        let rollout = self
+            .rollout(environment_id, provider_config_key, function, now_ms)
+            .await?;
+        Ok(rollout.map(|rollout| Arc::clone(&rollout.active)))
+    }
+
+    /// The version that runs for a connection.
+    pub async fn of_connection(
+        &self,
+        environment_id: &EnvironmentId,
+        provider_config_key: &str,
+        function: &str,
+        connection: &ConnectionKey,
+        now_ms: i64,
+    ) -> Result<Option<Arc<Function>>, StoreError> {
+        let rollout = self
+            .rollout(environment_id, provider_config_key, function, now_ms)
+            .await?;
+        Ok(rollout.map(|rollout| Arc::clone(rollout.of(connection))))
+    }
+
+    async fn rollout(
+        &self,
+        environment_id: &EnvironmentId,
+        provider_config_key: &str,
+        function: &str,
+        now_ms: i64,
+    ) -> Result<Option<Arc<Rollout>>, StoreError> {
         let name = NameRef {
             environment_id,
             provider_config_key,
@@ -73,11 +103,11 @@ impl Functions {
         if let Some(cached) = self.cache.get(&name)
             && now_ms - cached.read_at_ms < CACHE_TTL_MS
         {
-            return Ok(Some(cached.function));
+            return Ok(Some(cached.rollout));
         }
         let Some(found) = self
             .store
-            .active_function(environment_id, provider_config_key, function)
+            .rollout(environment_id, provider_config_key, function)
             .await?
         else {
             self.forget(environment_id, provider_config_key, function);
@@ -92,7 +122,7 @@ impl Functions {
         self.cache.insert(
             name,
             Cached {
-                function: Arc::clone(&found),
+                rollout: Arc::clone(&found),
                 read_at_ms: now_ms,
             },
         );
@@ -218,7 +248,7 @@ impl Runtime {
         let now_ms = parts.clock.now_ms();
         let function = parts
             .functions
-            .active(environment, provider_config_key, action, now_ms)
+            .of_connection(environment, provider_config_key, action, &target.connection.key, now_ms)
             .await?
             .filter(|function| function.manifest.kind == FunctionKind::Action)
             .ok_or_else(|| InvokeError::UnknownFunction {

@@ -6,7 +6,9 @@ use super::Runtime;
 use crate::deploy::{DeployError, Deployed, NewComponent};
 use crate::logs::{LogStatus, READ_WAIT_MS};
 use crate::model::log::Source;
-use crate::model::{EnvironmentId, Function, Level, Message, Operation, OperationId, OperationKind, OperationState};
+use crate::model::{
+    Canary, CanaryState, EnvironmentId, Function, Level, Message, Operation, OperationId, OperationKind, OperationState,
+};
 use crate::store::{MessageQuery, OperationQuery, StoreError};
 
 impl Runtime {
@@ -168,6 +170,43 @@ impl Runtime {
         }
     }
 
+    /// That a canary ended is a deploy, or one that failed.
+    pub(super) fn log_canary(&self, canary: &Canary, state: CanaryState, reason: &str, started: &Started) {
+        let key = &canary.provider_config_key;
+        let (state, message) = match state {
+            CanaryState::Promoted => (
+                OperationState::Success,
+                format!("The canary is active for all: {reason}"),
+            ),
+            CanaryState::Aborted => (OperationState::Success, format!("The canary was ended: {reason}")),
+            CanaryState::RolledBack => (OperationState::Failed, format!("The canary was rolled back: {reason}")),
+            CanaryState::Running => return,
+        };
+        tracing::info!(integration = key, "{key}: {message}");
+        let id = OperationId::new(started.at_ms, self.0.entropy.bytes());
+        for function in &canary.functions {
+            self.0.logs.message(Message {
+                operation_id: id.clone(),
+                created_at_us: self.0.clock.now_us(),
+                level: Level::Info,
+                source: Source::Internal,
+                text: format!(
+                    "{} in version {}: {} of {} runs failed",
+                    function.name,
+                    function.version,
+                    function.runs.failed,
+                    function.runs.all()
+                ),
+                fields: Message::fields(&serde_json::json!({
+                    "function": function.name, "version": function.version, "active_version": function.active_version,
+                    "runs": {"succeeded": function.runs.succeeded, "failed": function.runs.failed},
+                    "active_runs": {"succeeded": function.active_runs.succeeded, "failed": function.active_runs.failed},
+                })),
+            });
+        }
+        self.log_deploy(&canary.environment_id, id, key, started, (state, message));
+    }
+
     fn log_deployed(&self, operation_id: &OperationId, function: &Function) {
         let (kind, name) = (function.manifest.kind.as_str(), &function.name);
         self.0.logs.message(Message {
@@ -175,7 +214,13 @@ impl Runtime {
             created_at_us: self.0.clock.now_us(),
             level: Level::Info,
             source: Source::Internal,
-            text: format!("The {kind} {name} is active in version {}", function.version),
+            text: match function.canary {
+                None => format!("The {kind} {name} is active in version {}", function.version),
+                Some(canary) => format!(
+                    "Version {} of the {kind} {name} is tried by {} % of the connections; active is version {}",
+                    canary.version, canary.percent, function.version
+                ),
+            },
             fields: Message::fields(&serde_json::json!({
                 "function": name, "kind": kind, "version": function.version, "digest": function.digest,
             })),

@@ -5,6 +5,7 @@ mod actions;
 mod audit;
 mod authorization;
 mod caller;
+mod canary;
 mod connect;
 mod deploy;
 mod dry_run;
@@ -53,12 +54,14 @@ use crate::webhooks::Webhooks;
 pub use crate::actions::ActionsError;
 pub use crate::deletion::{PurgeQuery, Purged};
 pub use crate::deploy::{
-    Allow, Capability, Consent, Deployed, FunctionPlan, IntegrationPlan, NewComponent, Plan, sentences, sign,
+    Allow, CanaryError, CanaryOptions, Capability, Consent, DeployError, Deployed, FunctionPlan, IntegrationPlan,
+    NewComponent, Plan, sentences, sign,
 };
 pub use crate::rotation::{KeyStatus, RotationError, RotationStatus};
 pub use actions::{ActionError, BackgroundOptions, IDEMPOTENCY_KEY_CHARS_MAX, RETRIES_MAX};
 pub use audit::{Noted, Reading};
 pub use caller::{Caller, Denied};
+pub use canary::CanaryEnd;
 pub use dry_run::{DryRunError, NewDryRun, Replay, ReplayError};
 pub use keys::{DEFAULT_ENVIRONMENT, KEYS_MAX, KEYS_RELOAD_INTERVAL_MS, KeysError, NewApiKey};
 pub use metrics::CONTENT_TYPE as METRICS_CONTENT_TYPE;

@@ -47,6 +47,8 @@ const WEBHOOKS_WAIT_MS: u64 = 2_000;
 const RETENTION_INTERVAL_MS: u64 = 600_000;
 /// How often rate limits that nobody hears of any more are looked for.
 const RATE_LIMITS_INTERVAL_MS: u64 = 60_000;
+/// Between two looks at canaries: how long a faulty one goes on at most, besides what other processes have in memory.
+const CANARIES_INTERVAL_MS: u64 = 1_000;
 /// How often processes that share a database say that they live; several times before [`crate::logs::WRITER_DEAD_AFTER_MS`].
 const SIGN_OF_LIFE_INTERVAL_MS: u64 = 15_000;
 /// How often credentials that nobody uses at the moment are looked after.
@@ -331,6 +333,7 @@ impl Runtime {
             .add(tokio::spawn(async move { scheduler.run().await }));
         let deletion = self.0.deletion.clone();
         self.0.background.add(tokio::spawn(async move { deletion.run().await }));
+        self.start_canaries();
         self.start_webhooks();
         let actions = self.0.actions.clone();
         self.0.background.add(tokio::spawn(async move { actions.run().await }));
@@ -419,6 +422,20 @@ impl Runtime {
                     tracing::warn!(%error, "Old recordings of runs were not deleted: {error}");
                 }
                 clock.sleep(Duration::from_millis(RETENTION_INTERVAL_MS)).await;
+            }
+        }));
+    }
+
+    fn start_canaries(&self) {
+        // Not to keep alive what it belongs to.
+        let (parts, clock) = (Arc::downgrade(&self.0), self.0.clock.clone());
+        self.0.background.add(tokio::spawn(async move {
+            loop {
+                clock.sleep(Duration::from_millis(CANARIES_INTERVAL_MS)).await;
+                let Some(parts) = parts.upgrade() else { return };
+                if let Err(error) = Self(parts).tick_canaries(clock.now_ms()).await {
+                    tracing::warn!(%error, "Canaries were not looked after: {error}");
+                }
             }
         }));
     }

@@ -50,7 +50,12 @@ impl Scheduler {
         };
         let function = parts
             .store
-            .active_function(&run.environment_id, &connection.provider_config_key, &run.function)
+            .function_for(
+                &run.environment_id,
+                &connection.provider_config_key,
+                &run.function,
+                &run.connection_key,
+            )
             .await?;
         let models = function.iter().flat_map(|function| function.manifest.models.keys());
         let checkpoint = parts.checkpoint(run, &sync).await?;

@@ -9,8 +9,8 @@ use sqlx::{Any, Decode, Row, Type, ValueRef};
 use super::StoreError;
 use crate::model::log::Source;
 use crate::model::{
-    CredentialReadKind, EncryptionKeyState, FrequencySource, FunctionKind, Level, OperationKind, OperationState,
-    RunState, SyncState, Trigger, WebhookKind, WebhookSlot, WebhookState,
+    CanaryState, CredentialReadKind, EncryptionKeyState, FrequencySource, FunctionKind, Level, OperationKind,
+    OperationState, RunState, SyncState, Trigger, WebhookKind, WebhookSlot, WebhookState,
 };
 
 /// The columns of one row, read from left to right.
@@ -149,6 +149,9 @@ impl Word for WebhookKind {
     }
 }
 
+words!(CanaryState {
+    Running = "running", Promoted = "promoted", RolledBack = "rolled_back", Aborted = "aborted",
+});
 words!(FunctionKind { Action = "action", Sync = "sync" });
 words!(Trigger { Api = "api", Schedule = "schedule" });
 words!(RunState {
@@ -163,6 +166,7 @@ words!(FrequencySource { Function = "function", Connection = "connection" });
 words!(OperationState { Running = "running", Success = "success", Failed = "failed" });
 words!(CredentialReadKind {
     Connection = "connection", Import = "import", Integration = "integration", Variables = "variables",
+    Token = "token",
 });
 words!(Level { Debug = "debug", Info = "info", Warn = "warn", Error = "error" });
 words!(Source { User = "user", Internal = "internal" });

@@ -6,7 +6,7 @@ use sqlx::query;
 use super::columns::{Columns, Word as _};
 use super::sql::Sql;
 use super::{Store, StoreError};
-use crate::model::{CredentialRead, CredentialReadId, CredentialReadKind, EnvironmentId};
+use crate::model::{CredentialRead, CredentialReadId, CredentialReadKind, CredentialReader, EnvironmentId, RunId};
 
 /// Reads listed at once.
 const PAGE_MAX: i64 = 500;
@@ -32,10 +32,23 @@ pub struct CredentialReadQuery {
 impl Store {
     /// Committed when this returns.
     pub async fn insert_credential_read(&self, read: &CredentialRead) -> Result<(), StoreError> {
+        let (key, function) = match &read.by {
+            CredentialReader::ApiKey { id, name, request_id } => {
+                (Some((id.as_str(), name.as_str(), request_id.as_str())), None)
+            }
+            CredentialReader::Function {
+                name,
+                run_id,
+                operation_id,
+            } => (
+                None,
+                Some((name.as_str(), run_id.as_ref().map(RunId::as_str), operation_id.as_str())),
+            ),
+        };
         query(
             "INSERT INTO credential_reads (id, environment_id, read_at_ms, kind, provider_config_key, connection_id, \
-             api_key_id, api_key_name, request_id, refresh, refresh_token) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+             api_key_id, api_key_name, request_id, function, run_id, operation_id, refresh, refresh_token) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         )
         .bind(read.id.as_str())
         .bind(read.environment_id.as_str())
@@ -43,9 +56,12 @@ impl Store {
         .bind(read.kind.word())
         .bind(&read.provider_config_key)
         .bind(&read.connection_id)
-        .bind(read.api_key_id.as_str())
-        .bind(&read.api_key_name)
-        .bind(&read.request_id)
+        .bind(key.map(|(id, ..)| id))
+        .bind(key.map(|(_, name, _)| name))
+        .bind(key.map(|(.., request_id)| request_id))
+        .bind(function.map(|(name, ..)| name))
+        .bind(function.and_then(|(_, run_id, _)| run_id))
+        .bind(function.map(|(.., operation_id)| operation_id))
         .bind(if read.forced { "forced" } else { "when_due" })
         .bind(if read.with_refresh_token { "shown" } else { "hidden" })
         .execute(&self.writer)
@@ -62,7 +78,7 @@ impl Store {
         let mut sql = Sql::new(
             self.dialect,
             "SELECT id, environment_id, read_at_ms, kind, provider_config_key, connection_id, api_key_id, api_key_name, \
-             request_id, refresh, refresh_token FROM credential_reads WHERE environment_id = ",
+             request_id, function, run_id, operation_id, refresh, refresh_token FROM credential_reads WHERE environment_id = ",
         );
         sql.bind(environment_id.as_str());
         if let Some(kind) = query.kind {
@@ -107,6 +123,28 @@ impl Store {
     }
 }
 
+fn reader(columns: &mut Columns<'_>) -> Result<CredentialReader, StoreError> {
+    let id: Option<&str> = columns.get("api_key_id")?;
+    let name: Option<String> = columns.get("api_key_name")?;
+    let request_id: Option<String> = columns.get("request_id")?;
+    let function: Option<String> = columns.get("function")?;
+    let run_id: Option<&str> = columns.get("run_id")?;
+    let operation_id: Option<&str> = columns.get("operation_id")?;
+    match (id, function, operation_id) {
+        (Some(id), None, None) => Ok(CredentialReader::ApiKey {
+            id: id.into(),
+            name: name.unwrap_or_default(),
+            request_id: request_id.unwrap_or_default(),
+        }),
+        (None, Some(name), Some(operation_id)) => Ok(CredentialReader::Function {
+            name,
+            run_id: run_id.map(Into::into),
+            operation_id: operation_id.into(),
+        }),
+        _ => Err(columns.inconsistent("api_key_id", "neither an API key nor a function".into())),
+    }
+}
+
 fn credential_read(row: &AnyRow) -> Result<CredentialRead, StoreError> {
     let mut columns = Columns::new(row, "credential_reads");
     Ok(CredentialRead {
@@ -116,9 +154,7 @@ fn credential_read(row: &AnyRow) -> Result<CredentialRead, StoreError> {
         kind: columns.word("kind")?,
         provider_config_key: columns.get("provider_config_key")?,
         connection_id: columns.get("connection_id")?,
-        api_key_id: columns.id("api_key_id")?,
-        api_key_name: columns.get("api_key_name")?,
-        request_id: columns.get("request_id")?,
+        by: reader(&mut columns)?,
         forced: columns.get::<&str>("refresh")? == "forced",
         with_refresh_token: columns.get::<&str>("refresh_token")? == "shown",
     })

@@ -1,15 +1,19 @@
 //! Components, deployments and the versions of functions. Whether a component is any good is for others to check.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use sqlx::any::AnyRow;
 use sqlx::{Any, Transaction, query, query_scalar};
 
+use super::canaries::{NewCanary, begin_canary, has_canary};
 use super::columns::{Columns, to_json};
 use super::schedules::mark_stale;
 use super::sql::{Sql, chunks};
 use super::{Store, StoreError};
-use crate::model::{DeploymentId, EnvironmentId, Function, FunctionManifest, IntegrationId};
+use crate::model::{
+    CanaryShare, ConnectionKey, DeploymentId, EnvironmentId, Function, FunctionManifest, IntegrationId, Rollout,
+};
 
 /// A component that passed all checks.
 #[derive(Debug)]
@@ -22,14 +26,16 @@ pub struct NewDeployment<'a> {
     pub component: &'a [u8],
     /// Their names are distinct.
     pub functions: &'a [FunctionManifest],
+    /// Some connections try it first. Then there are active versions of all its functions.
+    pub canary: Option<NewCanary>,
     pub now_ms: i64,
 }
 
 /// The columns of [`function`]; a `WHERE` must say which of the versions.
 macro_rules! select_function {
     () => {
-        "SELECT v.name, i.environment_id, f.integration_id, i.unique_key, v.version, f.active_version, v.deployment_id, \
-         v.digest, v.manifest, v.deployed_at_ms FROM functions f \
+        "SELECT v.name, i.environment_id, f.integration_id, i.unique_key, v.version, f.active_version, f.canary_version, \
+         (SELECT c.percent FROM canaries c WHERE c.integration_id = f.integration_id), v.deployment_id, v.digest, v.manifest, v.deployed_at_ms FROM functions f \
          JOIN integrations i ON i.id = f.integration_id AND i.deleted_at_ms IS NULL \
          JOIN function_versions v ON v.integration_id = f.integration_id AND v.name = f.name"
     };
@@ -38,13 +44,14 @@ macro_rules! select_function {
 /// How far a function of the integration has come.
 struct Latest {
     version: i64,
+    active_version: i64,
     active_digest: String,
 }
 
 impl Store {
     /// Stores the bytes by digest, records a version of each function and makes it active; removes functions with their syncs; all in
     /// one transaction. A function whose active version has the same digest stays as it is. `seen` are the active digests, by function, of
-    /// each integration that is touched: when others are active by now, nothing is done. Gives for each deployment the active version
+    /// each integration that is touched: when others are active by now, or a canary is running, nothing is done. Gives for each deployment the active version
     /// of its functions, in the order given; none when something else was seen.
     ///
     /// # Errors
@@ -71,7 +78,7 @@ impl Store {
                 && latest
                     .iter()
                     .all(|(name, latest)| expected.get(name) == Some(&latest.active_digest));
-            if !is_as_seen {
+            if !is_as_seen || has_canary(&mut transaction, integration_id).await? {
                 return Ok(None);
             }
         }
@@ -112,8 +119,24 @@ impl Store {
             .collect();
         if !changed.is_empty() {
             insert_component(transaction, deployment).await?;
-            self.insert_versions(transaction, deployment, &changed).await?;
-            mark_stale(transaction, &deployment.integration_id).await?;
+            match &deployment.canary {
+                None => {
+                    self.activate_new(transaction, deployment, &changed).await?;
+                    self.insert_versions(transaction, deployment, &changed).await?;
+                    mark_stale(transaction, &deployment.integration_id).await?;
+                }
+                Some(canary) => {
+                    self.insert_versions(transaction, deployment, &changed).await?;
+                    let tried: Vec<(&str, i64, i64)> = changed
+                        .iter()
+                        .filter_map(|(manifest, version)| {
+                            let active = latest.get(&manifest.name)?.active_version;
+                            Some((manifest.name.as_str(), *version, active))
+                        })
+                        .collect();
+                    begin_canary(self, transaction, &deployment.integration_id, canary, &tried).await?;
+                }
+            }
         }
         let mut active = self.deployed_functions(transaction, deployment).await?;
         let in_order = deployment
@@ -123,7 +146,8 @@ impl Store {
         Ok(in_order.collect())
     }
 
-    async fn insert_versions(
+    /// Makes versions the active ones that are about to be inserted.
+    async fn activate_new(
         &self,
         transaction: &mut Transaction<'static, Any>,
         deployment: &NewDeployment<'_>,
@@ -141,7 +165,17 @@ impl Store {
             });
             sql.push(" ON CONFLICT (integration_id, name) DO UPDATE SET active_version = excluded.active_version");
             sql.execute(&mut **transaction).await?;
+        }
+        Ok(())
+    }
 
+    async fn insert_versions(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        deployment: &NewDeployment<'_>,
+        changed: &[(&FunctionManifest, i64)],
+    ) -> Result<(), StoreError> {
+        for chunk in chunks(changed) {
             let mut rows = Vec::with_capacity(chunk.len());
             for (manifest, version) in chunk {
                 rows.push((manifest.name.as_str(), *version, to_json(manifest)?));
@@ -204,6 +238,44 @@ impl Store {
         row.as_ref().map(function).transpose()
     }
 
+    /// The versions of a function that run; none when there is no such function.
+    pub async fn rollout(
+        &self,
+        environment_id: &EnvironmentId,
+        provider_config_key: &str,
+        name: &str,
+    ) -> Result<Option<Rollout>, StoreError> {
+        let Some(active) = self.active_function(environment_id, provider_config_key, name).await? else {
+            return Ok(None);
+        };
+        let canary = match active.canary {
+            None => None,
+            Some(CanaryShare { version, percent }) => {
+                let versions = self
+                    .function_versions(environment_id, provider_config_key, name)
+                    .await?;
+                let tried = versions.into_iter().find(|function| function.version == version);
+                tried.map(|function| (Arc::new(function), percent))
+            }
+        };
+        Ok(Some(Rollout {
+            active: Arc::new(active),
+            canary,
+        }))
+    }
+
+    /// The version of a function that runs for a connection; none when there is no such function.
+    pub async fn function_for(
+        &self,
+        environment_id: &EnvironmentId,
+        provider_config_key: &str,
+        name: &str,
+        connection: &ConnectionKey,
+    ) -> Result<Option<Arc<Function>>, StoreError> {
+        let rollout = self.rollout(environment_id, provider_config_key, name).await?;
+        Ok(rollout.map(|rollout| Arc::clone(rollout.of(connection))))
+    }
+
     /// Active versions, by integration and name; of one integration or of all.
     pub async fn functions(
         &self,
@@ -246,7 +318,8 @@ impl Store {
         rows.iter().map(function).collect()
     }
 
-    /// Makes a recorded version the active one. None when there is no such version.
+    /// Makes a recorded version the active one, for all connections: a canary is not about the function any more. None when there is no such
+    /// version.
     pub async fn activate_version(
         &self,
         environment_id: &EnvironmentId,
@@ -256,7 +329,7 @@ impl Store {
     ) -> Result<Option<Function>, StoreError> {
         let mut transaction = self.begin().await?;
         query(
-            "UPDATE functions SET active_version = $4 WHERE name = $3 \
+            "UPDATE functions SET active_version = $4, canary_version = NULL WHERE name = $3 \
              AND integration_id = (SELECT id FROM integrations WHERE environment_id = $1 AND unique_key = $2 \
              AND deleted_at_ms IS NULL) \
              AND EXISTS (SELECT 1 FROM function_versions v WHERE v.integration_id = functions.integration_id \
@@ -292,7 +365,7 @@ async fn latest_versions(
     integration_id: &IntegrationId,
 ) -> Result<HashMap<String, Latest>, StoreError> {
     let rows = query(
-        "SELECT f.name, a.digest, (SELECT MAX(v.version) FROM function_versions v \
+        "SELECT f.name, a.digest, f.active_version, (SELECT MAX(v.version) FROM function_versions v \
          WHERE v.integration_id = f.integration_id AND v.name = f.name) \
          FROM functions f JOIN function_versions a \
          ON a.integration_id = f.integration_id AND a.name = f.name AND a.version = f.active_version \
@@ -306,8 +379,14 @@ async fn latest_versions(
         let mut columns = Columns::new(row, "functions");
         let name = columns.get("name")?;
         let active_digest = columns.get("digest")?;
+        let active_version = columns.get("active_version")?;
         let version = columns.get("version")?;
-        latest.insert(name, Latest { version, active_digest });
+        let of_name = Latest {
+            version,
+            active_version,
+            active_digest,
+        };
+        latest.insert(name, of_name);
     }
     Ok(latest)
 }
@@ -335,6 +414,14 @@ async fn insert_component(
     Ok(())
 }
 
+fn canary_share(columns: &mut Columns<'_>) -> Result<Option<CanaryShare>, StoreError> {
+    let version: Option<i64> = columns.get("canary_version")?;
+    let percent: Option<i64> = columns.get("percent")?;
+    Ok(version
+        .zip(percent)
+        .map(|(version, percent)| CanaryShare { version, percent }))
+}
+
 fn function(row: &AnyRow) -> Result<Function, StoreError> {
     let mut columns = Columns::new(row, "function_versions");
     Ok(Function {
@@ -344,6 +431,7 @@ fn function(row: &AnyRow) -> Result<Function, StoreError> {
         provider_config_key: columns.get("unique_key")?,
         version: columns.get("version")?,
         active_version: columns.get("active_version")?,
+        canary: canary_share(&mut columns)?,
         deployment_id: columns.id("deployment_id")?,
         digest: columns.get("digest")?,
         manifest: columns.json("manifest")?,

@@ -22,6 +22,7 @@
 mod actions;
 mod api_keys;
 mod authorizations;
+mod canaries;
 mod checkpoints;
 mod columns;
 mod connect_sessions;
@@ -65,6 +66,7 @@ pub use actions::{
     ActionEnd, ActionInserted, ActionLease, ActionQuery, ActionRetry, ActionScope, Announce, ClaimedAction,
     RunningActions, WaitingAction,
 };
+pub use canaries::NewCanary;
 pub use connect_sessions::StoredConnectSession;
 pub use connections::{ConnectionPatch, ConnectionQuery};
 pub use credential_reads::CredentialReadQuery;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use sqlx::{query, query_scalar};
 
+use super::canaries::count_canary_runs;
 use super::columns::{Columns, Word, to_json};
 use super::connections::lives;
 use super::schedules::{Retry, after_run};
@@ -103,6 +104,7 @@ impl Store {
             );
             sql.execute(&mut *transaction).await?;
         }
+        count_canary_runs(&mut transaction, runs).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -251,7 +253,7 @@ impl Store {
         let mut transaction = self.begin().await?;
         let finished = query(
             "UPDATE runs SET state = $3, error = $4, result = $5, started_at_ms = COALESCE($6, started_at_ms), \
-             ended_at_ms = $7, duration_us = $8, lease_until_ms = NULL \
+             ended_at_ms = $7, duration_us = $8, version = $9, lease_until_ms = NULL \
              WHERE id = $1 AND fence = $2 AND state = 'running'",
         )
         .bind(run.id.as_str())
@@ -262,6 +264,7 @@ impl Store {
         .bind(run.started_at_ms)
         .bind(run.ended_at_ms)
         .bind(run.duration_us)
+        .bind(run.version)
         .execute(&mut *transaction)
         .await?;
         if finished.rows_affected() == 0 {
@@ -270,6 +273,7 @@ impl Store {
         if let Some(sync_id) = &run.sync_id {
             after_run(&mut transaction, sync_id, retry).await?;
         }
+        count_canary_runs(&mut transaction, std::slice::from_ref(run)).await?;
         self.add_webhooks(&mut transaction, webhooks).await?;
         transaction.commit().await?;
         Ok(true)

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::{ApiError, ErrorDetails};
-use crate::deploy::{DeployError, SignatureError};
+use crate::deploy::{CanaryError, DeployError, SignatureError};
 use crate::executor::ComponentError;
 
 impl From<ComponentError> for ApiError {
@@ -51,6 +51,10 @@ impl From<DeployError> for ApiError {
                 };
                 Self::from_details(StatusCode::CONFLICT, details)
             }
+            DeployError::Canary(CanaryError::Running { .. }) => {
+                Self::new(StatusCode::CONFLICT, "canary_running", message)
+            }
+            DeployError::Canary(_) => Self::new(StatusCode::BAD_REQUEST, "invalid_canary", message),
             DeployError::Concurrent => Self::new(StatusCode::CONFLICT, "concurrent_deployment", message),
             DeployError::Connections(error) => error.into(),
             DeployError::Store(error) => error.into(),

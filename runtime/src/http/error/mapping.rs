@@ -376,6 +376,7 @@ impl From<ProxyError> for ApiError {
             | ProxyError::InvalidHeader { .. }
             | ProxyError::EgressDenied(_)
             | ProxyError::OverrideNotAllowed { .. }
+            | ProxyError::UrlNotAllowed(_)
             | ProxyError::RequestBody(_) => Self::new(StatusCode::BAD_REQUEST, code, message),
             ProxyError::BodyNeeded { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, code, message),
             ProxyError::MethodNotAllowed { .. } => Self::new(StatusCode::METHOD_NOT_ALLOWED, code, message),
@@ -383,6 +384,7 @@ impl From<ProxyError> for ApiError {
                 phase: Phase::Upload, ..
             } => Self::new(StatusCode::REQUEST_TIMEOUT, code, message),
             ProxyError::TooManyRedirects { .. }
+            | ProxyError::InvalidRedirect { .. }
             | ProxyError::Dns { .. }
             | ProxyError::Connect { .. }
             | ProxyError::Tls { .. }

@@ -16,8 +16,8 @@ use super::query::{PathParams, Query};
 use crate::model::{Function, FunctionKind};
 use crate::runtime::Runtime;
 
-pub use view::FunctionItem;
 use view::VersionItem;
+pub use view::{CanaryShareItem, FunctionItem};
 
 const LIMIT_DEFAULT: i64 = 20;
 const LIMIT_MAX: i64 = 100;
@@ -244,6 +244,7 @@ pub mod tests {
             name: name.into(),
             version,
             active_version: 1,
+            canary: None,
             deployment_id: "dep_1".into(),
             digest: "abc".into(),
             manifest: std::sync::Arc::new(FunctionManifest {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::http::timestamp::ms_utc;
-use crate::model::{Function, FunctionKind};
+use crate::model::{CanaryShare, Function, FunctionKind};
 
 #[derive(Serialize, ToSchema)]
 pub struct FunctionItem {
@@ -31,8 +31,28 @@ pub struct FunctionItem {
     source: &'static str,
     /// The version that runs.
     pub version: i64,
+    /// What some connections try in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canary: Option<CanaryShareItem>,
     /// SHA-256 of its component.
     digest: String,
+}
+
+/// Another version of a function, and how many connections try it.
+#[derive(Serialize, ToSchema)]
+pub struct CanaryShareItem {
+    version: i64,
+    /// Of the connections.
+    percent: i64,
+}
+
+impl From<CanaryShare> for CanaryShareItem {
+    fn from(share: CanaryShare) -> Self {
+        Self {
+            version: share.version,
+            percent: share.percent,
+        }
+    }
 }
 
 /// One deployed version of a function.
@@ -95,6 +115,7 @@ impl From<&Function> for FunctionItem {
             last_deployed: ms_utc(function.deployed_at_ms),
             source: "repo",
             version: function.version,
+            canary: function.canary.map(CanaryShareItem::from),
             digest: function.digest.clone(),
         }
     }

@@ -1,12 +1,13 @@
 //! The audit of credential reads, on both databases.
 
 use super::*;
-use crate::model::{CredentialRead, CredentialReadId, CredentialReadKind};
+use crate::model::{CredentialRead, CredentialReadId, CredentialReadKind, CredentialReader};
 use crate::store::CredentialReadQuery;
 
 for_each_db! {
     reads_are_listed_newest_first_and_filtered,
     old_reads_go_in_bounded_steps,
+    a_function_that_was_told_has_no_key,
 }
 
 fn read(environment: &Environment, number: u8) -> CredentialRead {
@@ -17,12 +18,41 @@ fn read(environment: &Environment, number: u8) -> CredentialRead {
         kind: CredentialReadKind::Connection,
         provider_config_key: Some("github".to_owned()),
         connection_id: Some(format!("c{number}")),
-        api_key_id: "key_1".into(),
-        api_key_name: "ci".to_owned(),
-        request_id: format!("req_{number}"),
+        by: by_key("key_1", number),
         forced: false,
         with_refresh_token: false,
     }
+}
+
+fn by_key(id: &str, number: u8) -> CredentialReader {
+    CredentialReader::ApiKey {
+        id: id.into(),
+        name: "ci".to_owned(),
+        request_id: format!("req_{number}"),
+    }
+}
+
+async fn a_function_that_was_told_has_no_key(store: Store) {
+    let Fixture { environment, .. } = Fixture::new(&store).await;
+    let told = |number: u8, run_id: Option<&str>| CredentialRead {
+        kind: CredentialReadKind::Token,
+        by: CredentialReader::Function {
+            name: "export".to_owned(),
+            run_id: run_id.map(Into::into),
+            operation_id: "op_1".into(),
+        },
+        ..read(&environment, number)
+    };
+    let both = [told(2, None), told(1, Some("run_1"))];
+    for read in &both {
+        store.insert_credential_read(read).await.unwrap();
+    }
+    let query = CredentialReadQuery {
+        kind: Some(CredentialReadKind::Token),
+        limit: 10,
+        ..CredentialReadQuery::default()
+    };
+    assert_eq!(store.credential_reads(&environment.id, &query).await.unwrap(), both);
 }
 
 async fn reads_are_listed_newest_first_and_filtered(store: Store) {
@@ -30,7 +60,7 @@ async fn reads_are_listed_newest_first_and_filtered(store: Store) {
     let mut integration = read(&environment, 3);
     integration.kind = CredentialReadKind::Integration;
     integration.connection_id = None;
-    integration.api_key_id = "key_2".into();
+    integration.by = by_key("key_2", 3);
     let mut forced = read(&environment, 2);
     (forced.forced, forced.with_refresh_token) = (true, true);
     let all = [read(&environment, 1), forced, integration];

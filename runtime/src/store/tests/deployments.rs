@@ -23,6 +23,7 @@ async fn deploy(fixture: &Fixture, id: &str, digest: &str, names: &[&str]) -> Ve
         digest,
         component: &[0, 97, 115, 109, 255],
         functions: &functions,
+        canary: None,
         now_ms: NOW_MS,
     };
     loop {
@@ -205,6 +206,7 @@ async fn a_failed_deployment_changes_nothing(store: Store) {
         digest: "d2",
         component: &[],
         functions: &functions,
+        canary: None,
         now_ms: NOW_MS,
     };
     let seen = seen(&fixture).await;

@@ -63,7 +63,7 @@ async fn no_more_than_there_may_be(store: Store) {
     assert_eq!(store.environment_variables(&environment.id).await.unwrap().len(), 3);
 }
 
-/// What the migration does to a table with rows, done to what came out of it once more.
+/// What this migration and the next one of the table do to rows, done to what came out of them once more.
 async fn the_audit_of_before_is_kept(store: Store) {
     let sql = include_str!("../../../migrations/0014_environment_variables.sql");
     let again = &sql[sql.find("ALTER TABLE credential_reads").unwrap()..];
@@ -84,11 +84,14 @@ async fn the_audit_of_before_is_kept(store: Store) {
         )
         .await
         .unwrap();
-    store
-        .writer
-        .execute(QueryBuilder::<Any>::new(again.to_owned()).into_sql())
-        .await
-        .unwrap();
+    let later = include_str!("../../../migrations/0022_token_reads.sql");
+    for migration in [again, later] {
+        store
+            .writer
+            .execute(QueryBuilder::<Any>::new(migration.to_owned()).into_sql())
+            .await
+            .unwrap();
+    }
     let mut read = crate::model::CredentialRead {
         id: "crd_1".into(),
         environment_id: "env_1".into(),
@@ -96,9 +99,11 @@ async fn the_audit_of_before_is_kept(store: Store) {
         kind: crate::model::CredentialReadKind::Integration,
         provider_config_key: Some("github".into()),
         connection_id: None,
-        api_key_id: "key_1".into(),
-        api_key_name: "ci".into(),
-        request_id: "req_1".into(),
+        by: crate::model::CredentialReader::ApiKey {
+            id: "key_1".into(),
+            name: "ci".into(),
+            request_id: "req_1".into(),
+        },
         forced: false,
         with_refresh_token: false,
     };

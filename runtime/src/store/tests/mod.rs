@@ -5,6 +5,7 @@
 mod actions;
 mod api_keys;
 mod authorizations;
+mod canaries;
 mod checkpoints;
 mod connect_sessions;
 mod connections;

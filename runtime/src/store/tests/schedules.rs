@@ -49,6 +49,7 @@ async fn deployed(fixture: &Fixture, functions: &[&str]) {
         digest: "d1",
         component: b"",
         functions: &manifests,
+        canary: None,
         now_ms: NOW_MS,
     };
     let active = fixture
