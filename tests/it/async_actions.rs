@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 use nango_runtime_tests::client::{for_connection, json_body, send};
 use nango_runtime_tests::command::Cli;
-use nango_runtime_tests::{Answer, Client, Reply, Server, TestRuntime, Upstream, guest};
+use nango_runtime_tests::{Answer, Client, Reply, Server, TestRuntime, Upstream, guest, soak};
 use serde_json::{Value, json};
 
 use crate::fixture::{API_KEY, CONNECTION, INTEGRATION, prepared, with_guest};

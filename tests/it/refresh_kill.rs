@@ -23,6 +23,7 @@ async fn start(database: &Database, oidc: &Oidc) -> (Server, Client) {
 async fn a_refresh_token_whose_access_token_was_used_is_never_lost(database: Database) {
     let oidc = Oidc::start();
     let mut tokens = oidc.authorize().await;
+    let rounds = soak::rounds(3, 200);
     let (mut server, mut client) = start(&database, &oidc).await;
     for round in soak::repeat("a_refresh_token_whose_access_token_was_used_is_never_lost", 3, 200) {
         let _ = client
