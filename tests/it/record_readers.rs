@@ -149,10 +149,11 @@ impl Reader {
             // Looked at before the page is read: what is written after that is for the next page.
             let finished = writing.load(Ordering::SeqCst) == 0;
             let records = self.page().await;
-            if records.is_empty() {
-                if finished {
-                    return (self.query, self.replica);
-                }
+            if records.is_empty() && finished {
+                return (self.query, self.replica);
+            }
+            if !finished {
+                // The writers have the processor; who has read less catches up when they have finished.
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
             for record in records {
