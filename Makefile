@@ -62,12 +62,15 @@ bench: ## Measure side by side with bare wasmtime, bare axum and nginx (BENCH=na
 	NANGO_TEST_POSTGRES_URL="$${NANGO_TEST_POSTGRES_URL:-$$(scripts/postgres start)}"; export NANGO_TEST_POSTGRES_URL; \
 		target/release/bench $(BENCH)
 
+# Tests that repeat something more often in a soak; each prints how long it took, and fails after half an hour.
+SOAK ?= kill mirror record_readers flood
+
 .PHONY: soak
-soak: ## Kill servers some hundred times, then run the bench's load for ten minutes and watch memory (SOAK_SECONDS=600)
+soak: ## Kill servers some hundred times, follow a million changes, crowd, then run the bench's load for ten minutes (SOAK_SECONDS=600)
 	cargo build --workspace
 	@scripts/test-deps guests node
 	NANGO_TEST_POSTGRES_URL="$${NANGO_TEST_POSTGRES_URL:-$$(scripts/postgres start)}"; export NANGO_TEST_POSTGRES_URL; \
-		NANGO_SOAK=1 cargo test --package nango-runtime-tests --test it -- --nocapture kill
+		NANGO_SOAK=1 cargo test --package nango-runtime-tests --test it -- --nocapture --test-threads=1 $(SOAK)
 	cargo build --release --workspace
 	@NANGO_PROFILE=release scripts/test-deps guests nginx
 	target/release/bench soak --seconds "$${SOAK_SECONDS:-600}"

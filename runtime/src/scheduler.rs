@@ -6,13 +6,12 @@ mod announcement;
 pub mod planned;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 
-use crate::clock::{Clock, Entropy};
+use crate::clock::{Clock, ClockWatch, Entropy, SetBack};
 use crate::connections::{Connections, ConnectionsError};
 use crate::executor::{Cancel, Executor, Mode, RunOutcome, RunRequest, SyncRun, Urgency};
 use crate::logs::Logs;
@@ -36,12 +35,10 @@ const FINISH_TRIES_MAX: u32 = 5;
 const FINISH_RETRY_MS: u64 = 500;
 /// Due syncs queued, and connections looked after, by one statement or step.
 const BATCH_MAX: i64 = 256;
-/// A lease that ends later than this was given while the clock was ahead.
-const LEASE_MS_MAX: i64 = 10 * LEASE_MS;
+/// After the clock was set forward, by when all who live have renewed their leases.
+const LEASE_SETTLE_MS: i64 = 6_000;
 /// The longest time for which a run is suspended: then it asks again, whatever the provider said.
 const SUSPEND_MS_MAX: i64 = 24 * 60 * 60 * 1_000;
-/// A clock that goes back by less was corrected, not set.
-const CLOCK_BACK_MS_MIN: i64 = 1_000;
 /// The longest wait before a retry.
 const RETRY_WAIT_MS_MAX: i64 = 60 * 60 * 1_000;
 
@@ -65,8 +62,7 @@ struct Parts {
     retries: Retries,
     /// The runs under way in this process.
     running: Mutex<HashMap<RunId, Cancel>>,
-    /// The time of the last tick: a clock that was set back shows.
-    ticked_at_ms: AtomicI64,
+    clock_watch: ClockWatch,
 }
 
 /// How often a failed run is repeated before its next slot, and how long is waited before the first time, in milliseconds;
@@ -109,8 +105,7 @@ impl Scheduler {
             slots_max: parts.sync_runs_max,
             retries: parts.retries,
             running: Mutex::new(HashMap::new()),
-            // So that the first tick looks for what a clock that was ahead left behind.
-            ticked_at_ms: AtomicI64::new(i64::MAX),
+            clock_watch: ClockWatch::new(LEASE_SETTLE_MS),
         }))
     }
 
@@ -133,23 +128,10 @@ impl Scheduler {
     /// Gives connections the syncs that are deployed, queues what is due, claims as many queued runs as there are free slots
     /// and starts them. Gives how many it started.
     pub async fn tick(&self, now_ms: i64) -> Result<usize, StoreError> {
-        if now_ms
-            < self
-                .0
-                .ticked_at_ms
-                .load(Ordering::Acquire)
-                .saturating_sub(CLOCK_BACK_MS_MIN)
-        {
-            let moved = self
-                .0
-                .store
-                .rejoin_grid(now_ms, now_ms + LEASE_MS_MAX, next_slot)
-                .await?;
-            if moved > 0 {
-                tracing::warn!("The clock was set back; {moved} syncs wait for the next slot by the new time");
-            }
+        let look = self.0.clock_watch.look(&self.0.clock);
+        if look.set_back != SetBack::No {
+            self.forget_times_ahead(now_ms, look.set_back == SetBack::Seen).await?;
         }
-        self.0.ticked_at_ms.store(now_ms, Ordering::Release);
         self.update_schedules(now_ms).await?;
         let entropy = &self.0.entropy;
         let (due, _) = self
@@ -161,7 +143,23 @@ impl Scheduler {
             // There may be more.
             self.wake();
         }
+        if !look.leases_count {
+            return Ok(0);
+        }
         self.start_queued(now_ms).await
+    }
+
+    /// The clock was set back, or may have been while no process ran: nothing waits for the time it showed before.
+    async fn forget_times_ahead(&self, now_ms: i64, seen: bool) -> Result<(), StoreError> {
+        let moved = self.0.store.rejoin_grid(now_ms, next_slot).await?;
+        let woken = self.0.store.forget_times_ahead(now_ms, seen).await?;
+        if moved + woken > 0 {
+            tracing::warn!(
+                "The clock was set back; {moved} syncs wait for the next slot by the new time, and {woken} actions, webhooks \
+                 and others that waited for a time by the old clock are tried again"
+            );
+        }
+        Ok(())
     }
 
     /// Makes, changes and removes the syncs of connections that are new or whose functions were deployed.

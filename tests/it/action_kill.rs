@@ -46,7 +46,7 @@ async fn accepted_actions_end_once(database: Database) {
     let (mut server, client) = prepared(runtime(&database), DEAD_UPSTREAM).await;
     let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
     let mut accepted = Vec::new();
-    for _ in 0..soak::rounds(4, 200) {
+    for _ in soak::repeat("accepted_actions_end_once", 4, 200) {
         accept(&server.client(), &mut accepted).await;
         // Another moment each time: in the queue, in a run, at its end.
         tokio::time::sleep(Duration::from_micros(soak::micros(&random, 0..KILL_US_MAX))).await;

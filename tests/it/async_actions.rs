@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 use nango_runtime_tests::client::{for_connection, json_body, send};
 use nango_runtime_tests::command::Cli;
-use nango_runtime_tests::{Answer, Client, Reply, Server, TestRuntime, Upstream, guest};
+use nango_runtime_tests::{Answer, Client, Reply, Server, TestRuntime, Upstream, guest, soak};
 use serde_json::{Value, json};
 
 use crate::fixture::{API_KEY, CONNECTION, INTEGRATION, prepared, with_guest};
@@ -257,11 +257,8 @@ async fn more_than_the_queue_takes_is_refused_loudly() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_on_one_connection_does_not_make_another_wait() {
     const CALLERS: usize = 64;
-    let flood: usize = if std::env::var_os("NANGO_SOAK").is_some() {
-        10_000
-    } else {
-        2_000
-    };
+    let watch = soak::Watch::start("a_flood_on_one_connection_does_not_make_another_wait");
+    let flood = usize::try_from(soak::rounds(2_000, 10_000)).expect("a small number");
     let settings = [("QUEUED_ASYNC_ACTIONS", "20000"), ("CONCURRENT_ASYNC_ACTIONS", "8")];
     let (_server, client) = with_settings(DEAD_UPSTREAM, &settings).await;
     let credentials = json!({"type": "API_KEY", "apiKey": API_KEY});
@@ -292,6 +289,7 @@ async fn a_flood_on_one_connection_does_not_make_another_wait() {
         started.elapsed()
     );
     while queued().await != json!([]) {
+        watch.check();
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let (mut seen, mut cursor) = (0, String::new());

@@ -32,37 +32,51 @@ fn call(client: &Client, connection: &'static str, input: Value) -> JoinHandle<A
     tokio::spawn(async move { client.trigger_action(INTEGRATION, connection, "rest", input).await })
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_crowd_is_served_whole_and_lets_others_pass() {
-    let crowd_len = usize::try_from(soak::rounds(1_000, 9_900)).expect("a small number");
-    let (_server, client) = shared(10_000).await;
-    let served = Arc::new(AtomicUsize::new(0));
-    let crowd = (0..crowd_len).map(|_| {
-        let (answer, served) = (call(&client, CONNECTION, json!({"ms": 5})), Arc::clone(&served));
+/// Calls at once; counts those that are answered.
+fn crowd(client: &Client, connection: &'static str, len: usize, served: &Arc<AtomicUsize>) -> Vec<JoinHandle<Answer>> {
+    let calls = (0..len).map(|_| {
+        let (answer, served) = (call(client, connection, json!({"ms": 5})), Arc::clone(served));
         tokio::spawn(async move {
             let answer = answer.await.expect("it is answered");
             served.fetch_add(1, Ordering::SeqCst);
             answer
         })
     });
-    let crowd: Vec<_> = crowd.collect();
+    calls.collect()
+}
+
+/// Ten thousand in a soak: all but a fifth are of one connection and come first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_is_served_whole_and_lets_others_pass() {
+    let watch = soak::Watch::start("a_crowd_is_served_whole_and_lets_others_pass");
+    let all = usize::try_from(soak::rounds(1_000, 10_000)).expect("a small number");
+    let (large, small) = (all - all / 5, all / 5);
+    let (_server, client) = shared(10_000).await;
+    let (of_large, of_small) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let first = crowd(&client, CONNECTION, large, &of_large);
     // From when on the crowd has filled all places.
-    while served.load(Ordering::SeqCst) == 0 {
+    while of_large.load(Ordering::SeqCst) == 0 {
         tokio::task::yield_now().await;
     }
-    for _ in 0..10 {
-        let answer = call(&client, CALM, json!({"ms": 0})).await.expect("it is answered");
-        assert_eq!(answer.ok(), json!({"rested": 0}));
-    }
-    let before_the_last = served.load(Ordering::SeqCst);
-    assert!(
-        before_the_last < crowd_len,
-        "ten calls of another connection took as long as {crowd_len} of the crowd"
-    );
-    for one in crowd {
+    let before = of_large.load(Ordering::SeqCst);
+    let second = crowd(&client, CALM, small, &of_small);
+    for one in second {
         assert_eq!(one.await.expect("it is answered").ok(), json!({"rested": 5}));
     }
-    assert_eq!(served.load(Ordering::SeqCst), crowd_len);
+    // In turns with the first, as long as there are both; what had places before, and what answers wait for, besides.
+    let meanwhile = of_large.load(Ordering::SeqCst) - before;
+    assert!(
+        meanwhile <= 2 * small + 100,
+        "while {small} calls of one connection were served, {meanwhile} of the other one were"
+    );
+    for one in first {
+        assert_eq!(one.await.expect("it is answered").ok(), json!({"rested": 5}));
+    }
+    assert_eq!(
+        (of_large.load(Ordering::SeqCst), of_small.load(Ordering::SeqCst)),
+        (large, small)
+    );
+    watch.check();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,9 +45,11 @@ async fn a_sync_goes_on_from_its_checkpoint() {
     let metadata = json!({"pages": PAGES, "records": PAGE_RECORDS, "value": 7});
     let _ = client.set_metadata(INTEGRATION, CONNECTION, metadata).await.ok();
     let _ = client.trigger_sync(INTEGRATION, CONNECTION, "items").await.ok();
+    let watch = soak::Watch::start("a_sync_goes_on_from_its_checkpoint");
     let mut reached = 0;
     let mut before_kill = 0;
     for kill in 1..=kills() {
+        watch.check();
         let client = server.client();
         let wanted = PAGES * kill / (kills() + 1);
         loop {

@@ -45,6 +45,8 @@ async fn the_published_client_works_against_the_runtime() {
     actions(&results);
     actions_in_the_background(&results);
     syncs(&results);
+    records(&results);
+    functions(&results);
     schedules(&results);
 }
 
@@ -314,6 +316,46 @@ fn syncs(results: &Value) {
         results["listRecordsUnknownModel"]["returned"],
         json!({"next_cursor": null, "records": []})
     );
+}
+
+fn records(results: &Value) {
+    let ids = |name: &str| {
+        let records = results[name]["returned"]["records"].as_array();
+        let records = records.unwrap_or_else(|| panic!("{name}: {}", results[name]));
+        records.iter().map(|record| record["id"].clone()).collect::<Value>()
+    };
+    assert_eq!(ids("listRecordsIds"), json!(["1", "4"]));
+    assert_eq!(ids("listRecordsDeleted"), json!([]));
+    assert_eq!(ids("listRecordsModifiedAfter"), json!([]));
+    assert_eq!(results["listRecordsBadCursor"]["status"], 400);
+    let pruned = |count: u32| json!({"count": count, "has_more": false});
+    assert_eq!(results["pruneRecords"]["returned"], pruned(2));
+    assert_eq!(results["pruneRecordsAgain"]["returned"], pruned(0));
+}
+
+fn functions(results: &Value) {
+    let config = &results["getScriptsConfig"]["returned"][0];
+    has_keys(config, &["providerConfigKey", "syncs", "actions", "on-events"]);
+    let named = |list: &Value, name: &str| {
+        let found = list
+            .as_array()
+            .and_then(|list| list.iter().find(|one| one["name"] == name));
+        found.unwrap_or_else(|| panic!("no {name} in {list}")).clone()
+    };
+    let sync = named(&config["syncs"], "items");
+    assert_eq!(
+        (&sync["runs"], &sync["auto_start"]),
+        (&json!("every hour"), &json!(false))
+    );
+    has_keys(&named(&config["actions"], "greet"), &["description", "type"]);
+    let openai = named(&results["getScriptsConfigOpenai"]["returned"]["data"], "greet");
+    assert_eq!(openai["parameters"]["type"], "object", "{openai}");
+    let listed = &results["listFunctions"]["returned"];
+    assert_eq!(listed["pagination"]["limit"], 1, "{listed}");
+    assert_eq!(listed["data"].as_array().map(Vec::len), Some(1), "{listed}");
+    has_keys(&listed["data"][0], &["name", "type", "enabled", "last_deployed"]);
+    assert_eq!(results["getFunction"]["returned"]["data"]["name"], "greet");
+    failed(results, "getFunctionUnknown", 404, "not_found");
 }
 
 fn schedules(results: &Value) {

@@ -25,7 +25,7 @@ async fn a_refresh_token_whose_access_token_was_used_is_never_lost(database: Dat
     let mut tokens = oidc.authorize().await;
     let rounds = soak::rounds(3, 200);
     let (mut server, mut client) = start(&database, &oidc).await;
-    for round in 1..=rounds {
+    for round in soak::repeat("a_refresh_token_whose_access_token_was_used_is_never_lost", 3, 200) {
         let _ = client
             .import_connection("oidc", CONNECTION, tokens.credentials(-1_000))
             .await

@@ -156,7 +156,7 @@ async fn a_connection_works_after_any_kill(database: Database) {
     let mut stored = json!({"access_token": "access-0", "refresh_token": "refresh-0"});
     // How rounds ended: before the provider was asked, with an answer that was lost, with one that was kept.
     let (mut unasked, mut lost, mut kept) = (0, 0, 0);
-    for round in 1..=soak::rounds(8, 200) {
+    for round in soak::repeat("a_connection_works_after_any_kill", 8, 200) {
         scene.expire(&client, &stored).await;
         let before = lock(&scene.issued).refreshes;
         let calls: Vec<_> = (0..CALLERS)

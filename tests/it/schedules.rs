@@ -1,14 +1,13 @@
-//! Schedules in real servers: two of them on one Postgres, `kill -9` at random moments, a provider that says "come back later",
+//! Schedules in real servers: two of them on one Postgres, a provider that says "come back later",
 //! and the command line.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use http::Method;
 use nango_runtime_tests::command::Cli;
-use nango_runtime_tests::{Client, Reply, Server, TestRuntime, Upstream, guest, repository};
+use nango_runtime_tests::{Reply, TestRuntime, Upstream, guest, repository};
 use serde_json::{Value, json};
 
 use crate::fixture::{API_KEY, CONNECTION, INTEGRATION, prepared, providers, with_guest};
@@ -91,85 +90,6 @@ async fn two_processes_on_one_database_run_each_sync_once() {
     }
     assert_eq!(requests.len(), CONNECTIONS, "{requests:?}");
     assert!(requests.values().all(|count| *count == 1), "{requests:?}");
-}
-
-fn kills() -> u64 {
-    if std::env::var_os("NANGO_SOAK").is_some() {
-        200
-    } else {
-        4
-    }
-}
-
-fn start(data: &Path) -> Server {
-    TestRuntime::new()
-        .egress_loopback()
-        .data(data)
-        .provider_yaml(&providers("http://127.0.0.1:9"))
-        .start()
-}
-
-async fn all_records(client: &Client) -> BTreeMap<String, Value> {
-    let (mut records, mut query) = (BTreeMap::new(), "&limit=1000".to_owned());
-    loop {
-        let page = client.records(INTEGRATION, CONNECTION, "Item", &query).await.ok();
-        for record in page["records"].as_array().into_iter().flatten() {
-            let id = record["id"].as_str().unwrap_or_default().to_owned();
-            let twice = records.insert(id, record["value"].clone());
-            assert_eq!(twice, None, "{record} comes twice");
-        }
-        let Some(cursor) = page["next_cursor"].as_str() else {
-            return records;
-        };
-        query = format!("&limit=1000&cursor={cursor}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_at_random_moments_nothing_is_lost_or_doubled() {
-    const PAGES: u64 = 200;
-    const PAGE_RECORDS: u64 = 20;
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let runtime = TestRuntime::new().egress_loopback().data(folder.path());
-    let (mut server, client) = prepared(runtime, "http://127.0.0.1:9").await;
-    let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
-    let _ = client.post("/sync/start", &of(CONNECTION, &["items"])).await.ok();
-    let seed: u64 = 0x5eed_0009;
-    let mut random = seed;
-    for round in 1..=kills() {
-        let client = server.client();
-        let metadata = json!({"pages": PAGES, "records": PAGE_RECORDS, "value": round});
-        let _ = client.set_metadata(INTEGRATION, CONNECTION, metadata).await.ok();
-        let triggered = client.trigger_sync(INTEGRATION, CONNECTION, "items").await;
-        assert!(
-            [200, 409].contains(&triggered.status),
-            "round {round}: {}",
-            triggered.text()
-        );
-        // Donald Knuth's MMIX generator: the same moments each time, as far as a machine can promise.
-        random = random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        tokio::time::sleep(Duration::from_millis((random >> 33) % 400)).await;
-        server.process().kill();
-        server = start(folder.path());
-    }
-    let client = server.client();
-    let last = json!({"pages": PAGES, "records": PAGE_RECORDS, "value": 1_000_000});
-    let _ = client.set_metadata(INTEGRATION, CONNECTION, last).await.ok();
-    let done = client.run_sync(INTEGRATION, CONNECTION, "items").await;
-    assert_eq!(done["status"], "SUCCESS", "seed {seed:x}: {done}");
-    let records = all_records(&client).await;
-    assert_eq!(records.len() as u64, PAGES * PAGE_RECORDS, "seed {seed:x}");
-    assert!(records.values().all(|value| *value == 1_000_000), "seed {seed:x}");
-    let all = client
-        .get(&format!("/sync/status?provider_config_key={INTEGRATION}&syncs=*"))
-        .await
-        .ok();
-    let items = all["syncs"].as_array().into_iter().flatten();
-    let items: Vec<&Value> = items.filter(|sync| sync["name"] == "items").collect();
-    assert_eq!(items.len(), 1, "{all}");
-    assert!(items[0]["nextScheduledSyncAt"].is_string(), "{all}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -135,6 +135,19 @@ const cursor = results.listRecordsLimit.returned?.next_cursor;
 await call('listRecordsCursor', () => nango.listRecords({ ...target, model: 'Item', cursor }));
 await call('listRecordsUnknownModel', () => nango.listRecords({ ...target, model: 'Nope' }));
 
+await call('listRecordsIds', () => nango.listRecords({ ...target, model: 'Item', ids: ['1', '4', 'nope'], filter: 'added' }));
+await call('listRecordsDeleted', () => nango.listRecords({ ...target, model: 'Item', filter: 'deleted' }));
+await call('listRecordsModifiedAfter', () => nango.listRecords({ ...target, model: 'Item', modifiedAfter: '2099-01-01T00:00:00.000Z' }));
+await call('listRecordsBadCursor', () => nango.listRecords({ ...target, model: 'Item', cursor: 'nope' }));
+await call('pruneRecords', () => nango.pruneRecords({ ...target, model: 'Item', untilCursor: cursor }));
+await call('pruneRecordsAgain', () => nango.pruneRecords({ ...target, model: 'Item', untilCursor: cursor, limit: 1 }));
+
+await call('getScriptsConfig', () => nango.getScriptsConfig());
+await call('getScriptsConfigOpenai', () => nango.getScriptsConfig('openai'));
+await call('listFunctions', () => nango.listFunctions({ uniqueKey: INTEGRATION }, { type: 'sync', search: 'items', limit: 1, page: 0 }));
+await call('getFunction', () => nango.getFunction({ uniqueKey: INTEGRATION, name: 'greet' }, { type: 'action' }));
+await call('getFunctionUnknown', () => nango.getFunction({ uniqueKey: INTEGRATION, name: 'nope' }));
+
 const items = ['items'];
 await call('startSync', () => nango.startSync(INTEGRATION, items, CONNECTION));
 await call('startedEnded', () => syncEnded('items'));

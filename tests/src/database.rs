@@ -186,13 +186,32 @@ impl Database {
         done.rows_affected()
     }
 
-    async fn connect(&self) -> AnyConnection {
-        sqlx::any::install_default_drivers();
-        let url = match &self.postgres {
+    /// The one value of a query's first row, as text; the query must make it that.
+    ///
+    /// # Panics
+    ///
+    /// When the query fails or finds nothing.
+    pub async fn value(&self, statement: &'static str) -> String {
+        let mut connection = self.connect().await;
+        let row = connection.fetch_one(statement).await.expect("the query finds a row");
+        connection.close().await.expect("a connection can be closed");
+        row.get(0)
+    }
+
+    /// Where it is, as `database_url` of the settings wants it. On SQLite it is there once a server was.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match &self.postgres {
             Some(postgres) => postgres.url.clone(),
             None => format!("sqlite:{}", self.data().join("nango.sqlite").display()),
-        };
-        AnyConnection::connect(&url).await.expect("the database is there")
+        }
+    }
+
+    async fn connect(&self) -> AnyConnection {
+        sqlx::any::install_default_drivers();
+        AnyConnection::connect(&self.url())
+            .await
+            .expect("the database is there")
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 
-use crate::clock::{Clock, Entropy};
+use crate::clock::{Clock, ClockWatch, Entropy};
 use crate::config::Limits;
 use crate::connections::Connections;
 use crate::executor::{Cancel, Executor, RunRequest};
@@ -30,6 +30,8 @@ use pick::{PickLimits, pick};
 const LEASE_MS: i64 = 30_000;
 /// A lease is renewed well before it ends, and so often that an attempt that is cancelled in another process ends soon.
 const LEASE_RENEWAL_MS: u64 = 5_000;
+/// After the clock was set forward, by when all who live have renewed their leases.
+const LEASE_SETTLE_MS: i64 = 10_000;
 /// Actions are found at the latest after this long, should a wake-up be lost, another process queue them or a wait end.
 const POLL_INTERVAL_MS: u64 = 500;
 /// How often old rows are looked for.
@@ -60,6 +62,7 @@ struct Parts {
     slots: Arc<Semaphore>,
     /// Attempts of this process, by the action's id.
     running: Mutex<HashMap<String, Cancel>>,
+    clock_watch: ClockWatch,
 }
 
 /// What they are made of.
@@ -116,6 +119,7 @@ impl Actions {
             slots: Arc::new(Semaphore::new(limits.concurrent_async_actions as usize)),
             limits,
             running: Mutex::default(),
+            clock_watch: ClockWatch::new(LEASE_SETTLE_MS),
         }))
     }
 
@@ -175,7 +179,8 @@ impl Actions {
     /// When the database fails.
     pub async fn tick(&self, now_ms: i64) -> Result<usize, StoreError> {
         let parts = &self.0;
-        if parts.store.has_lost_actions(now_ms).await? {
+        let look = parts.clock_watch.look(&parts.clock);
+        if look.leases_count && parts.store.has_lost_actions(now_ms).await? {
             let announce = parts.announce().await?;
             let recovered = parts
                 .store

@@ -226,7 +226,8 @@ impl OAuth {
             return true;
         }
         let refreshed_at_ms = stored.connection.refresh.refreshed_at_ms;
-        let is_new = refreshed_at_ms.is_some_and(|at_ms| now_ms.saturating_sub(at_ms) < RENEWAL_INTERVAL_MS);
+        // Those of the future were obtained before the clock was set back, or by a machine whose clock is ahead.
+        let is_new = refreshed_at_ms.is_some_and(|at_ms| now_ms.saturating_sub(at_ms).abs() < RENEWAL_INTERVAL_MS);
         !is_new && may_try(&stored, now_ms).is_ok() && self.refreshed(&stored, want).await.is_ok()
     }
 

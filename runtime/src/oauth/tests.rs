@@ -352,6 +352,15 @@ async fn a_refusal_refreshes_once_and_not_what_is_new() {
     assert!(!node.oauth.renew(&bare).await, "there is nothing to refresh it with");
     assert_eq!(node.forced("b").await.unwrap(), "imported");
     assert_eq!(endpoint.asked(), 2);
+
+    // By the clock as it is now, the credentials were obtained in ten days.
+    manual.set_by_ms(-10 * DAY_MS);
+    let ahead = node.stored("a").await;
+    assert!(node.oauth.renew(&ahead).await);
+    assert_eq!(
+        (node.token("a").await.unwrap().as_str(), endpoint.asked()),
+        ("access-3", 3)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

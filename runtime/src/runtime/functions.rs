@@ -101,7 +101,8 @@ impl Functions {
             function,
         };
         if let Some(cached) = self.cache.get(&name)
-            && now_ms - cached.read_at_ms < CACHE_TTL_MS
+            // Read in the future: the clock was set back.
+            && (0..CACHE_TTL_MS).contains(&(now_ms - cached.read_at_ms))
         {
             return Ok(Some(cached.rollout));
         }

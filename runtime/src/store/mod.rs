@@ -54,6 +54,7 @@ mod sync_commands;
 mod syncs;
 #[cfg(test)]
 pub(crate) mod tests;
+mod times_ahead;
 mod verifications;
 mod webhooks;
 

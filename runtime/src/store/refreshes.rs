@@ -25,7 +25,7 @@ pub struct RefreshWrite {
 #[derive(Clone, Copy, Debug)]
 pub struct DueQuery {
     pub now_ms: i64,
-    /// Those that failed since are left alone.
+    /// Those that failed since are left alone, unless that was after now: by a clock that was set back.
     pub failed_before_ms: i64,
     /// Those that failed on so many days or more are left alone.
     pub failing_days_max: i64,
@@ -147,8 +147,8 @@ impl Store {
     pub async fn connections_due_for_refresh(&self, due: DueQuery) -> Result<Vec<Connection>, StoreError> {
         let rows = query(concat!(
             select_connection!(),
-            " WHERE c.refresh_due_at_ms <= $1 AND (c.refresh_failed_at_ms IS NULL OR c.refresh_failed_at_ms < $2) \
-             AND c.refresh_failing_days < $3 ORDER BY c.refresh_due_at_ms, c.connection_key LIMIT $4"
+            " WHERE c.refresh_due_at_ms <= $1 AND (c.refresh_failed_at_ms IS NULL OR c.refresh_failed_at_ms < $2 \
+             OR c.refresh_failed_at_ms > $1) AND c.refresh_failing_days < $3 ORDER BY c.refresh_due_at_ms, c.connection_key LIMIT $4"
         ))
         .bind(due.now_ms)
         .bind(due.failed_before_ms)

@@ -211,14 +211,8 @@ impl Store {
     }
 
     /// After the clock was set back: syncs whose next run lies further ahead than their frequency, or than their crontab
-    /// says, get the next slot, leases that end after `lease_until_ms_max` end now, and runs that are suspended go on, since
-    /// until when they wait was said by another clock. Gives how many syncs.
-    pub async fn rejoin_grid(
-        &self,
-        now_ms: i64,
-        lease_until_ms_max: i64,
-        next_slot: NextSlot,
-    ) -> Result<u64, StoreError> {
+    /// says, get the next slot. Gives how many. What else waits is [`Store::forget_times_ahead`]'s.
+    pub async fn rejoin_grid(&self, now_ms: i64, next_slot: NextSlot) -> Result<u64, StoreError> {
         let moved = query(concat!(
             "UPDATE syncs SET next_due_at_ms = ",
             next_slot!(),
@@ -227,20 +221,13 @@ impl Store {
         .bind(now_ms)
         .execute(&self.writer)
         .await?;
-        // Made while the clock was ahead.
+        // Their grid begins later than now: it is continued backwards.
         let anchored = query(
-            "UPDATE syncs SET anchor_ms = $1, next_due_at_ms = $1 + frequency_ms WHERE frequency_ms IS NOT NULL \
-             AND next_due_at_ms > $1 + frequency_ms AND anchor_ms > $1",
+            "UPDATE syncs SET anchor_ms = anchor_ms - ((anchor_ms - $1 - 1) / frequency_ms + 1) * frequency_ms, \
+             next_due_at_ms = anchor_ms - (anchor_ms - $1 - 1) / frequency_ms * frequency_ms \
+             WHERE frequency_ms IS NOT NULL AND next_due_at_ms > $1 + frequency_ms AND anchor_ms > $1",
         )
         .bind(now_ms)
-        .execute(&self.writer)
-        .await?;
-        query(
-            "UPDATE runs SET lease_until_ms = $1 WHERE sync_id IS NOT NULL AND (state = 'running' \
-             AND lease_until_ms > $2 OR state = 'queued' AND lease_until_ms > $1)",
-        )
-        .bind(now_ms)
-        .bind(lease_until_ms_max)
         .execute(&self.writer)
         .await?;
         let by_cron = self.rejoin_crontabs(now_ms, next_slot).await?;

@@ -24,6 +24,7 @@ mod refreshes;
 mod runs;
 mod schedules;
 mod syncs;
+mod times_ahead;
 mod verifications;
 mod webhooks;
 

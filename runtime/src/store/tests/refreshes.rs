@@ -224,12 +224,15 @@ async fn due_connections_come_in_order_and_without_hopeless_ones(store: Store) {
         ("long", Some(NOW_MS - 9)),
         ("failed", Some(NOW_MS - 9)),
         ("exhausted", Some(NOW_MS - 9)),
+        // Before the clock was set back.
+        ("failed-ahead", Some(NOW_MS - 8)),
     ] {
         let mut connection = fixture.connection(connection_id);
         connection.refresh.due_at_ms = due_at_ms;
         let key = store.upsert_connection(&connection).await.unwrap().key;
         let failed = match connection_id {
             "failed" => failure(NOW_MS - 100, 3),
+            "failed-ahead" => failure(NOW_MS + 86_400_000, 1),
             "exhausted" => failure(NOW_MS - 10_000, 4),
             _ => continue,
         };
@@ -250,7 +253,7 @@ async fn due_connections_come_in_order_and_without_hopeless_ones(store: Store) {
         let found = store.connections_due_for_refresh(query).await.unwrap();
         found.into_iter().map(|connection| connection.connection_id).collect()
     };
-    assert_eq!(due(NOW_MS - 100, 10).await, ["long", "now"]);
-    assert_eq!(due(NOW_MS - 99, 10).await, ["failed", "long", "now"]);
+    assert_eq!(due(NOW_MS - 100, 10).await, ["long", "failed-ahead", "now"]);
+    assert_eq!(due(NOW_MS - 99, 10).await, ["failed", "long", "failed-ahead", "now"]);
     assert_eq!(due(NOW_MS - 100, 1).await, ["long"]);
 }

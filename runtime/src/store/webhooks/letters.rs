@@ -160,7 +160,8 @@ impl Store {
         Ok(deleted.rows_affected())
     }
 
-    /// Webhooks that wait since before become dead letters, at most `limit`; gives how many.
+    /// Webhooks that wait since before for an address that fails become dead letters, at most `limit`; gives how many. Those
+    /// that wait because no server ran meanwhile, or because the clock was set forward, are sent.
     pub async fn give_up_webhooks_before(
         &self,
         queued_before_ms: i64,
@@ -170,7 +171,7 @@ impl Store {
         let given_up = query(
             "UPDATE webhooks SET state = 'dead', problem = COALESCE(problem, $4), ended_at_ms = $2 \
              WHERE state = 'pending' AND lease_until_ms <= $2 AND id IN (SELECT id FROM webhooks \
-             WHERE state = 'pending' AND queued_at_ms < $1 ORDER BY due_at_ms, id LIMIT $3)",
+             WHERE state = 'pending' AND queued_at_ms < $1 AND target IN (SELECT target FROM webhook_targets) ORDER BY due_at_ms, id LIMIT $3)",
         )
         .bind(queued_before_ms)
         .bind(now_ms)

@@ -294,7 +294,7 @@ async fn a_new_key_signs_from_its_time_on(store: Store) {
 async fn old_ones_go(store: Store) {
     const DAY_MS: i64 = 86_400_000;
     let receiver = Receiver::start().await;
-    receiver.reply(["200 OK", "400 Bad"]);
+    receiver.reply(["200 OK", "400 Bad", "503 Busy"]);
     let node = Node::new(&store, &receiver.url()).await;
     let delivered = node.announce().await;
     assert_eq!(node.after_ms(0).await, 1);
@@ -305,12 +305,20 @@ async fn old_ones_go(store: Store) {
 
     let tidy = async |at_ms: i64| node.webhooks.tidy(at_ms).await.unwrap();
     assert_eq!(tidy(NOW_MS + DAY_MS - 1).await, 0);
-    assert!(tidy(NOW_MS + DAY_MS + 600_000).await >= 2);
+    let late_ms = NOW_MS + DAY_MS + 600_000;
+    assert_eq!(tidy(late_ms).await, 1);
     assert!(store.webhook(&node.environment, &delivered.id).await.unwrap().is_none());
     assert_eq!(
         node.now(&waiting).await.state,
+        WebhookState::Pending,
+        "no server ran for a day"
+    );
+    assert_eq!(node.after_ms(0).await, 1);
+    assert!(tidy(late_ms).await >= 1);
+    assert_eq!(
+        node.now(&waiting).await.state,
         WebhookState::Dead,
-        "nobody tried it for a day"
+        "its address fails for a day"
     );
     assert_eq!(node.now(&dead).await.state, WebhookState::Dead);
     assert_eq!(tidy(NOW_MS + 14 * DAY_MS + 1).await, 1);

@@ -6,6 +6,7 @@ mod calls;
 mod checkpoints;
 mod environment;
 mod lists;
+mod mirrors;
 mod requests;
 mod syncs;
 mod tracking;
@@ -18,6 +19,7 @@ use calls::{call, call_sync, call_through, lock, nothing, rest, until_told};
 use checkpoints::{big_checkpoint, checkpoint};
 use environment::variables;
 use lists::{list, list_items};
+use mirrors::mirror;
 use requests::{fetch, fetch_many, http_error, repeat, start_wait};
 use syncs::{bad_record, items, pages, patient_items};
 use tracking::{all_things, slow_things};
@@ -131,6 +133,7 @@ nango_guest_sdk::functions!(
     patient_items,
     all_things,
     slow_things,
+    mirror,
     bad_record,
     bounded_output,
     bounded_records,
