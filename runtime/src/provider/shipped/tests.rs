@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+mod complete;
+
 use super::FILES;
 use crate::provider::template::Template;
 use crate::provider::{Catalogue, Provider};
