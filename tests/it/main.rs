@@ -10,6 +10,7 @@ mod audit;
 mod bad_input;
 mod calls;
 mod cli;
+mod connect_compat;
 mod connect_page;
 mod connect_sessions;
 mod connections_api;

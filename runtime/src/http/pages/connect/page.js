@@ -147,7 +147,9 @@ function showForm(integration) {
         submit.setAttribute('aria-disabled', 'true');
         submit.replaceChildren(h('span', { class: 'spinner', 'aria-hidden': 'true' }), h('span', { role: 'status' }, texts.connecting));
         try {
-            succeed(await create(key, provider.auth_mode, valuesOf('credentials'), config));
+            const signer = valuesOf('assertion_option');
+            const credentials = { ...valuesOf('credentials'), ...(Object.keys(signer).length > 0 && { assertionOption: signer }) };
+            succeed(await create(key, provider.auth_mode, credentials, config));
         } catch (error) {
             if (error.isExpired) return showFailure(error);
             complain(error);
