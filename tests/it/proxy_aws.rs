@@ -23,7 +23,17 @@ aws-roles:
   connection_config:
     service: {type: string, automated: true}
   integration_config:
+    service: {type: string, optional: true}
+    defaultRegion: {type: string, optional: true}
+    stsMode: {type: string, enum: [builtin, custom], default_value: builtin}
+    awsAccessKeyId: {type: string, optional: true}
+    awsSecretAccessKey: {type: string, optional: true, secret: true}
     stsEndpointUrl: {type: string, optional: true, pattern: '^http', format: uri}
+    stsAuthType: {type: string, enum: [none, api_key, basic], default_value: none}
+    stsAuthHeader: {type: string, default_value: x-api-key}
+    stsApiKey: {type: string, secret: true, visible_when: {field: stsAuthType, equals: api_key}}
+    stsAuthUsername: {type: string, optional: true}
+    stsAuthPassword: {type: string, secret: true, visible_when: {field: stsAuthType, equals: basic}}
 aws-by-template:
   display_name: AWS with a key pair
   auth_mode: BASIC

@@ -105,6 +105,7 @@ fn of_an_app_with_users_the_users_own_token_is_revoked() {
     let entry = json!({"auth_mode": "CUSTOM", "token_url": {"OAUTH2": "https://a.test/token"},
         "revocation": {"url": "https://a.test/revoke", "client": "none"}});
     let mut custom = target(entry, &json!({"type": "APP", "access_token": "of-the-app"}));
+    std::sync::Arc::make_mut(&mut custom.provider).auth_mode = AuthMode::Custom;
     assert!(build(&custom, moment()).unwrap().is_empty(), "no user has signed in");
     let own = json!({"type": "OAUTH2", "access_token": "of-the-user", "refresh_token": "refresh-of-the-user"});
     custom.connection_config.insert("userCredentials".to_owned(), own);

@@ -118,6 +118,7 @@ const FIELD_KEYS: &[&str] = &[
     "optional",
     "automated",
     "secret",
+    "visible_when",
 ];
 
 const CATEGORIES: &[&str] = &[

@@ -62,7 +62,14 @@ const NOT_PAGINATED: &[(&str, &[&str])] = &[
     ),
     (
         "there are no lists worth the name",
-        &["elevenlabs", "mistral", "perplexity"],
+        &[
+            "google-analytics",
+            "google-docs",
+            "google-sheet",
+            "elevenlabs",
+            "mistral",
+            "perplexity",
+        ],
     ),
     (
         "it stands for many APIs",
