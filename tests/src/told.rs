@@ -5,6 +5,7 @@
 //!
 //! Secrets are known by the names of their fields, wherever those are in a JSON body, but not in data that is a customer's own.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -54,6 +55,16 @@ const KEY_FILE: &str = "encryption.key";
 
 /// Of the tests of this process; with nextest that is one.
 static TOLD: Mutex<Option<Secrets>> = Mutex::new(None);
+/// What tests say is no secret, whatever field it is in.
+static PUBLIC: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Texts that are not secret although they stand where secrets do, such as examples that everybody can read.
+pub fn is_public(text: &str) {
+    PUBLIC
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(text.to_owned());
+}
 
 /// Notes the secrets of a JSON value.
 pub fn heard(value: &Value) {
@@ -89,7 +100,8 @@ pub fn note(name: &str, secret: &str) {
     let secret = secret.lines().max_by_key(|line| line.len()).unwrap_or_default();
     // What is masked is shown so.
     let is_masked = secret.chars().all(|character| character == '*');
-    if secret.len() >= SECRET_BYTES_MIN && !is_masked {
+    let is_public = PUBLIC.lock().unwrap_or_else(PoisonError::into_inner).contains(secret);
+    if secret.len() >= SECRET_BYTES_MIN && !is_masked && !is_public {
         let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
         told.get_or_insert_default().add(&format!("a secret ({name})"), secret);
     }
