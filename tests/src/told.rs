@@ -50,6 +50,8 @@ const OWN_FIELDS: [&str; 6] = ["input", "metadata", "output", "records", "tags",
 const SESSION_TOKEN: &str = "nango_connect_session_";
 /// Texts that are shorter may be in a database for another reason: `password`, `access-1`.
 const SECRET_BYTES_MIN: usize = 14;
+/// Secrets that are noted. A test with thousands has them all of one kind, and thousands take a minute to look for.
+const SECRETS_MAX: usize = 64;
 /// A file that may hold encryption keys.
 const KEY_FILE: &str = "encryption.key";
 
@@ -103,16 +105,20 @@ pub fn note(name: &str, secret: &str) {
     let is_public = PUBLIC.lock().unwrap_or_else(PoisonError::into_inner).contains(secret);
     if secret.len() >= SECRET_BYTES_MIN && !is_masked && !is_public {
         let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-        told.get_or_insert_default().add(&format!("a secret ({name})"), secret);
+        let told = told.get_or_insert_default();
+        if told.len() < SECRETS_MAX {
+            told.add(&format!("a secret ({name})"), secret);
+        }
     }
 }
 
 /// Finds all that were noted so far.
 #[must_use]
 pub fn finder() -> Finder {
-    note("the API key of the server", SECRET_KEY);
-    let told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-    told.as_ref().map(Secrets::finder).unwrap_or_default()
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    let told = told.get_or_insert_default();
+    told.add("the API key of the server", SECRET_KEY);
+    told.finder()
 }
 
 /// Looks through what a server left: what it wrote out, and the files of its database.
