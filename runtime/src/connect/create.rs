@@ -239,27 +239,29 @@ fn keep_external_id(
         let id = decided.get(EXTERNAL_ID).cloned().or(had);
         fields.insert(
             EXTERNAL_ID.to_owned(),
-            id.unwrap_or_else(|| external_id(session).into()),
+            id.unwrap_or_else(|| session.external_id().into()),
         );
     }
 }
 
-/// What a customer is told to write into the trust policy of his role before he names it, unless the session says otherwise: the
-/// same in all of his sessions, and nobody else's. A UUID.
-#[must_use]
-pub fn external_id(session: &ConnectSession) -> String {
-    let (kind, customer) = match &session.end_user {
-        Some(end_user) => ("end_user", end_user.id.as_str()),
-        None => ("session", session.id.as_str()),
-    };
-    let mut hash = Sha256::new();
-    for part in ["external_id", session.environment_id.as_str(), kind, customer] {
-        hash.update(part);
-        hash.update([0]);
+impl ConnectSession {
+    /// What a customer is told to write into the trust policy of his role before he names it, unless the session says otherwise: the
+    /// same in all of his sessions, and nobody else's. A UUID.
+    #[must_use]
+    pub fn external_id(&self) -> String {
+        let (kind, customer) = match &self.end_user {
+            Some(end_user) => ("end_user", end_user.id.as_str()),
+            None => ("session", self.id.as_str()),
+        };
+        let mut hash = Sha256::new();
+        for part in ["external_id", self.environment_id.as_str(), kind, customer] {
+            hash.update(part);
+            hash.update([0]);
+        }
+        let mut bytes = [0; 16];
+        bytes.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
+        uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
     }
-    let mut bytes = [0; 16];
-    bytes.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
-    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
 }
 
 /// A connection stays in its region: what was made with it is not in another one. (Nango compatibility.)

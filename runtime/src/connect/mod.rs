@@ -23,7 +23,7 @@ use crate::proxy::Proxy;
 use crate::store::Store;
 use crate::webhooks::Webhooks;
 
-pub use create::{Created, Creator, Operation, external_id};
+pub use create::{Created, Creator, Operation};
 pub use error::{CreateError, SessionError};
 pub use input::{NewConnectSession, OpenSession};
 pub use session::{SESSION_BYTES_MAX, SESSION_TTL_MS, TOKEN_PREFIX};

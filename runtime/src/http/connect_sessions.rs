@@ -18,7 +18,7 @@ use super::fault::Fault;
 use super::query::Query;
 use super::session::Session;
 use super::timestamp::ms_utc;
-use crate::connect::{NewConnectSession, OpenSession, external_id};
+use crate::connect::{NewConnectSession, OpenSession};
 use crate::model::{
     ConnectSession, EndUser, IntegrationDefaults, IntegrationOverrides, JsonObject, Organization, Reconnect,
 };
@@ -308,7 +308,7 @@ fn overrides(given: Option<BTreeMap<String, SessionOverrides>>) -> BTreeMap<Stri
 
 impl From<ConnectSession> for ConnectSessionItem {
     fn from(session: ConnectSession) -> Self {
-        let (external_id, is_reconnecting) = (external_id(&session), session.reconnect.is_some());
+        let (external_id, is_reconnecting) = (session.external_id(), session.reconnect.is_some());
         let overrides = session.overrides.into_iter().map(|(unique_key, overrides)| {
             let docs_connect = overrides.docs_connect;
             (unique_key, SessionOverrides { docs_connect })
