@@ -183,7 +183,7 @@ const RECORDED: &[Recorded] = &[
 ];
 
 /// Says where `actual` is not what `expected` asks for.
-fn differs(expected: &Value, actual: &Value, at: &str) -> Option<String> {
+pub fn differs(expected: &Value, actual: &Value, at: &str) -> Option<String> {
     let other = || (expected != actual).then(|| format!("{at}: expected {expected}, got {actual}"));
     match (expected, actual) {
         (Value::String(any), _) if any == "*" => None,

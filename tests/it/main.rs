@@ -12,6 +12,7 @@ mod calls;
 mod canary;
 mod cli;
 mod clock_set;
+mod connect_compat;
 mod connect_page;
 mod connect_sessions;
 mod connections_api;

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use nango_runtime_tests::oidc::{self, Oidc};
-use nango_runtime_tests::{Browser, Client, Page, Reply, Server, TestRuntime, Upstream};
+use nango_runtime_tests::{Browser, Client, Database, Page, Reply, Server, TestRuntime, Upstream};
 use serde_json::{Value, json};
 
 fn serving(oidc: &Oidc) -> (Server, Client) {
@@ -248,6 +248,33 @@ async fn of_many_who_begin_at_once_one_registers() {
     }
     clients.dedup();
     assert_eq!((clients.len(), &oidc.stats().await["registrations"]), (1, &json!(1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_processes_on_one_database_one_registers() {
+    let oidc = Oidc::start();
+    let database = Database::postgres().await;
+    let node = || {
+        let runtime = TestRuntime::new().egress_loopback();
+        let runtime = runtime.provider_yaml(&oidc::mcp_providers(&oidc.url));
+        // Behind one address, as nodes are.
+        let runtime = runtime.environment("NANGO_OAUTH_CALLBACK_URL", "http://127.0.0.1:9/oauth/callback");
+        database.serve(runtime).start()
+    };
+    let nodes = [node(), node()];
+    integrated(&nodes[0].client(), "mcp-fixed").await;
+    let mut starts = tokio::task::JoinSet::new();
+    for number in 0..40 {
+        let url = start_url(&nodes[number % 2].client(), "mcp-fixed", "").await;
+        starts.spawn(async move { Browser::new().step(&url, None).await });
+    }
+    let mut clients: Vec<String> = Vec::new();
+    for begun in starts.join_all().await {
+        clients.push(begun.parameter("client_id").unwrap_or_else(|| panic!("{}", begun.text)));
+    }
+    clients.dedup();
+    assert_eq!(clients.len(), 1, "{clients:?}");
+    assert_eq!(oidc.stats().await["registrations"], 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use http::Method;
 use nango_runtime::provider::{Catalogue, Provider};
 use nango_runtime_tests::client::{json_body, send};
 use nango_runtime_tests::upstream::Received;
-use nango_runtime_tests::{Browser, Reply, TestRuntime, Upstream, repository};
+use nango_runtime_tests::{Browser, Reply, TestRuntime, Upstream, repository, told};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
@@ -269,15 +269,17 @@ fn custom(provider: &Provider) -> Value {
 
 fn sample(rules: &Value) -> Value {
     let first = |key: &str| rules[key].as_array().and_then(|values| values.first()).cloned();
-    [
+    let candidates = [
         first("enum"),
         rules.get("example").cloned(),
         rules.get("default_value").cloned(),
-    ]
-    .into_iter()
-    .flatten()
-    .find(|value| value.as_str().is_some_and(|text| !text.is_empty()))
-    .unwrap_or_else(|| "sample".into())
+    ];
+    let mut candidates = candidates.into_iter().flatten();
+    let sample = candidates.find(|value| value.as_str().is_some_and(|text| !text.is_empty()));
+    let sample = sample.unwrap_or_else(|| "sample".into());
+    // An example may be that of a key in one field, and of something else in another.
+    told::is_public(sample.as_str().unwrap_or_default());
+    sample
 }
 
 fn credentials(provider: &Provider) -> Value {

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 
+use crate::told;
+
 /// How long a run may take to end. Generous: it only matters to tests that fail.
 const RUN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two looks at a state that changes by itself.
@@ -321,11 +323,18 @@ pub async fn send(request: reqwest::RequestBuilder) -> Answer {
         .bytes()
         .await
         .unwrap_or_else(|error| panic!("{status}, then the body broke off: {error:?}"));
+    if headers
+        .get("content-type")
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
+    {
+        told::heard_body(&body);
+    }
     Answer { status, headers, body }
 }
 
 /// Adds a JSON body.
 pub fn json_body(request: reqwest::RequestBuilder, body: &Value) -> reqwest::RequestBuilder {
+    told::heard(body);
     request
         .header("content-type", "application/json")
         .body(body.to_string())

@@ -9,6 +9,7 @@ use sqlx::{AnyConnection, Connection as _, Executor as _, Row as _};
 use tempfile::TempDir;
 
 use crate::server::TestRuntime;
+use crate::told;
 
 /// The encryption key of servers that share a database and are not told another one: 32 bytes in base64.
 pub const ENCRYPTION_KEY: &str = "Y29tbW9uIGtleSBvZiBzZXJ2ZXJzIGluIHRlc3RzISE=";
@@ -138,40 +139,7 @@ impl Database {
     ///
     /// When it cannot be read.
     pub async fn dump(&self) -> Vec<Cell> {
-        let mut connection = self.connect().await;
-        let columns = match &self.postgres {
-            Some(_) => {
-                "SELECT CAST(table_name AS TEXT), CAST(column_name AS TEXT), CAST(data_type AS TEXT) \
-                 FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2"
-            }
-            None => {
-                "SELECT m.name, c.name, c.type FROM sqlite_master m, pragma_table_info(m.name) c \
-                 WHERE m.type = 'table' ORDER BY 1, 2"
-            }
-        };
-        let columns = connection.fetch_all(columns).await.expect("the schema can be read");
-        let mut cells = Vec::new();
-        for found in &columns {
-            let (table, column, kind): (String, String, String) = (found.get(0), found.get(1), found.get(2));
-            let is_bytes = matches!(kind.as_str(), "bytea" | "BLOB");
-            let value = if is_bytes {
-                format!("\"{column}\"")
-            } else {
-                format!("CAST(\"{column}\" AS TEXT)")
-            };
-            let query = sqlx::AssertSqlSafe(format!(
-                "SELECT {value} FROM \"{table}\" WHERE \"{column}\" IS NOT NULL"
-            ));
-            let rows = connection.fetch_all(sqlx::raw_sql(query)).await;
-            let rows = rows.unwrap_or_else(|error| panic!("{table}.{column} cannot be read: {error}"));
-            cells.extend(rows.iter().map(|row| Cell {
-                table: table.clone(),
-                column: column.clone(),
-                bytes: bytes(row, is_bytes),
-            }));
-        }
-        connection.close().await.expect("a connection can be closed");
-        cells
+        dump(&self.url(), self.postgres.is_some()).await
     }
 
     /// Changes something behind the servers' backs; gives how many rows.
@@ -198,6 +166,13 @@ impl Database {
         row.get(0)
     }
 
+    async fn connect(&self) -> AnyConnection {
+        sqlx::any::install_default_drivers();
+        AnyConnection::connect(&self.url())
+            .await
+            .expect("the database is there")
+    }
+
     /// Where it is, as `database_url` of the settings wants it. On SQLite it is there once a server was.
     #[must_use]
     pub fn url(&self) -> String {
@@ -206,13 +181,41 @@ impl Database {
             None => format!("sqlite:{}", self.data().join("nango.sqlite").display()),
         }
     }
+}
 
-    async fn connect(&self) -> AnyConnection {
-        sqlx::any::install_default_drivers();
-        AnyConnection::connect(&self.url())
-            .await
-            .expect("the database is there")
+async fn dump(url: &str, is_postgres: bool) -> Vec<Cell> {
+    sqlx::any::install_default_drivers();
+    let mut connection = AnyConnection::connect(url).await.expect("the database is there");
+    let columns = if is_postgres {
+        "SELECT CAST(table_name AS TEXT), CAST(column_name AS TEXT), CAST(data_type AS TEXT) \
+         FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2"
+    } else {
+        "SELECT m.name, c.name, c.type FROM sqlite_master m, pragma_table_info(m.name) c \
+         WHERE m.type = 'table' ORDER BY 1, 2"
+    };
+    let columns = connection.fetch_all(columns).await.expect("the schema can be read");
+    let mut cells = Vec::new();
+    for found in &columns {
+        let (table, column, kind): (String, String, String) = (found.get(0), found.get(1), found.get(2));
+        let is_bytes = matches!(kind.as_str(), "bytea" | "BLOB");
+        let value = if is_bytes {
+            format!("\"{column}\"")
+        } else {
+            format!("CAST(\"{column}\" AS TEXT)")
+        };
+        let query = sqlx::AssertSqlSafe(format!(
+            "SELECT {value} FROM \"{table}\" WHERE \"{column}\" IS NOT NULL"
+        ));
+        let rows = connection.fetch_all(sqlx::raw_sql(query)).await;
+        let rows = rows.unwrap_or_else(|error| panic!("{table}.{column} cannot be read: {error}"));
+        cells.extend(rows.iter().map(|row| Cell {
+            table: table.clone(),
+            column: column.clone(),
+            bytes: bytes(row, is_bytes),
+        }));
     }
+    connection.close().await.expect("a connection can be closed");
+    cells
 }
 
 fn bytes(row: &AnyRow, is_bytes: bool) -> Vec<u8> {
@@ -239,15 +242,28 @@ async fn administer(admin_url: &str, statement: String) {
 impl Drop for Database {
     fn drop(&mut self) {
         let Some(postgres) = self.postgres.take() else { return };
+        let is_failing = std::thread::panicking();
         // Tests run on a runtime, which must not be blocked by its own.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let statement = format!("DROP DATABASE {} WITH (FORCE)", postgres.name);
-            runtime
-                .expect("a runtime can be made")
-                .block_on(administer(&postgres.admin_url, statement));
+            runtime.expect("a runtime can be made").block_on(async {
+                let cells = if is_failing {
+                    Vec::new()
+                } else {
+                    dump(&postgres.url, true).await
+                };
+                administer(&postgres.admin_url, statement).await;
+                let finder = told::finder();
+                for cell in &cells {
+                    finder.none_in(&format!("{}.{}", cell.table, cell.column), &cell.bytes);
+                }
+            });
         });
-        if dropping.join().is_err() {
+        if let Err(failed) = dropping.join() {
+            if !is_failing {
+                std::panic::resume_unwind(failed);
+            }
             eprintln!("a database of the tests was left behind");
         }
     }

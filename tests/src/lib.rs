@@ -15,6 +15,7 @@
 //! - [`guest`]: the built components of `tests/guests` and `examples`
 //! - [`process`]: a child that ends with its owner, and its output
 //! - [`leaks`]: finds secrets in what was written down, in whatever encoding
+//! - [`told`]: notes the secrets that pass by, and looks for them in what servers leave behind
 //! - [`soak`]: how often tests repeat something, and their random numbers
 //! - [`repository`]: where things are
 
@@ -37,6 +38,7 @@ pub mod process;
 pub mod repository;
 pub mod server;
 pub mod soak;
+pub mod told;
 pub mod upstream;
 pub mod verdaccio;
 pub mod wire;

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use crate::client::Client;
 use crate::process::{Process, Stream, loopback_url};
 use crate::repository;
+use crate::told;
 
 /// The API key of every test server.
 pub const SECRET_KEY: &str = "5d8b8e3c-6f0a-4b7e-9a51-0c2f4d6e8a10";
@@ -31,7 +32,7 @@ pub struct TestRuntime {
     file_bytes_max: Option<u64>,
 }
 
-/// A running server. Dropping it kills it and looks through its log for panics.
+/// A running server. Dropping it kills it, looks through its log for panics, and through log and database for secrets ([`told`]).
 #[derive(Debug)]
 pub struct Server {
     process: Process,
@@ -272,6 +273,7 @@ impl Drop for Server {
         if !std::thread::panicking() {
             let log = self.log();
             assert!(!log.contains("panicked at"), "the server panicked; it wrote:\n{log}");
+            told::none_left(&log, &self.data);
         } else {
             eprintln!("--- the server wrote:\n{}", self.log());
         }

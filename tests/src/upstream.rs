@@ -14,6 +14,8 @@ use http::{HeaderMap, Method, Request};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::told;
+
 /// Bodies are kept whole; no test sends more.
 const BODY_BYTES_MAX: usize = 64 << 20;
 
@@ -89,6 +91,8 @@ impl Reply {
 
     #[must_use]
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
+        // Of token endpoints.
+        told::heard(body);
         Self::status(status)
             .header("content-type", "application/json")
             .body(body.to_string())

@@ -156,7 +156,7 @@ fn of_connections(error: &ConnectionsError) -> &'static str {
         ConnectionsError::UnknownConnection { .. } => "connection_not_found",
         ConnectionsError::UnknownProvider { .. } => "provider_config_err",
         ConnectionsError::UnsupportedAuthMode { .. } | ConnectionsError::CredentialsType { .. } => "auth_mode_err",
-        ConnectionsError::Invalid { .. } => "url_param_err",
+        ConnectionsError::Invalid { .. } | ConnectionsError::Aws(_) => "url_param_err",
         _ => "unknown_err",
     }
 }

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::record::Record;
 use super::{Connect, CreateError};
 use crate::connections::{ConnectionsError, NewConnection, Target, check_typed, complete_config};
 use crate::credentials::{Credentials, CredentialsType};
-use crate::model::{ConnectSession, Connection, EnvironmentId, JsonObject};
+use crate::model::{ConnectSession, Connection, ConnectionKey, EnvironmentId, JsonObject};
 use crate::oauth::DISCOVERED_FIELDS;
 use crate::provider::Provider;
 use crate::webhooks::AuthOperation;
@@ -85,8 +86,8 @@ impl Connect {
     ) -> Result<Created, CreateError> {
         let parts = &self.0;
         let environment_id = by.environment_id();
-        let new = match by {
-            Creator::ApiKey(_) => new,
+        let (new, replaces) = match by {
+            Creator::ApiKey(_) => (new, None),
             Creator::Session(session) => self.by_session(session, new).await?,
         };
         let mut draft = parts.connections.draft(environment_id, new).await?;
@@ -119,14 +120,29 @@ impl Connect {
             };
             plan.connection_made(stored, draft.provider.auth_mode_name(), operation)
         };
-        let target = parts.connections.keep(&draft, obtained_at_ms, announce).await?;
+        let kept = parts
+            .connections
+            .keep(&draft, replaces.as_ref(), obtained_at_ms, announce)
+            .await;
+        let target = match kept {
+            Err(ConnectionsError::UnknownConnection { connection_id, .. }) if replaces.is_some() => {
+                // Nobody else knows these tokens.
+                parts.oauth.give_up(&draft).await;
+                return Err(CreateError::ConnectionGone { connection_id });
+            }
+            kept => kept?,
+        };
         parts.webhooks.wake();
         let operation = Operation::of(&target.connection);
         Ok(Created { target, operation })
     }
 
-    /// What a session makes of what a browser gives.
-    async fn by_session(&self, session: &ConnectSession, given: NewConnection) -> Result<NewConnection, CreateError> {
+    /// What a session makes of what a browser gives, and the connection that it is to take the place of.
+    async fn by_session(
+        &self,
+        session: &ConnectSession,
+        given: NewConnection,
+    ) -> Result<(NewConnection, Option<ConnectionKey>), CreateError> {
         let unique_key = &given.provider_config_key;
         if !session.allows(unique_key) {
             return Err(CreateError::IntegrationNotAllowed {
@@ -159,8 +175,9 @@ impl Connect {
             webhook_url_override: session.webhook_url_override.clone(),
         };
         let decided = session.defaults_of(&new.provider_config_key).connection_config;
-        keep_external_id(&mut new.credentials, &decided, replaced.as_deref());
-        if let Some(replaced) = replaced {
+        keep_external_id(&mut new.credentials, &decided, replaced.as_deref(), session);
+        keep_region(&mut new.credentials, replaced.as_deref())?;
+        if let Some(replaced) = &replaced {
             let connection = &replaced.connection;
             new.connection_id = Some(connection.connection_id.clone());
             new.metadata.clone_from(&connection.metadata);
@@ -168,9 +185,9 @@ impl Connect {
             if new.tags.is_empty() {
                 new.tags.clone_from(&connection.tags);
             }
-            keep_own_config(&provider, &replaced, &mut new.connection_config);
+            keep_own_config(&provider, replaced, &mut new.connection_config);
         }
-        Ok(new)
+        Ok((new, replaced.map(|replaced| replaced.connection.key.clone())))
     }
 
     /// The connection that is authorised anew.
@@ -209,16 +226,66 @@ fn refuse_external_id(given: &NewConnection) -> Result<(), ConnectionsError> {
     Err(ConnectionsError::invalid(field, message))
 }
 
-/// The external id that the session says, or that the connection had.
-fn keep_external_id(credentials: &mut Value, decided: &JsonObject, replaced: Option<&Target>) {
-    let had = replaced.and_then(|target| match &target.credentials {
-        Credentials::AwsSigV4(aws) => aws.external_id.clone().map(Value::String),
-        _ => None,
-    });
+/// The external id that the connection had, that the session says, or that is the customer's.
+fn keep_external_id(
+    credentials: &mut Value,
+    decided: &JsonObject,
+    replaced: Option<&Target>,
+    session: &ConnectSession,
+) {
     let is_aws = credentials.get("type").and_then(Value::as_str) == Some(CredentialsType::AwsSigV4.name());
-    if let (true, Some(id), Value::Object(fields)) = (is_aws, decided.get(EXTERNAL_ID).cloned().or(had), credentials) {
-        fields.insert(EXTERNAL_ID.to_owned(), id);
+    if let (true, Value::Object(fields)) = (is_aws, credentials) {
+        let had = replaced.and_then(Target::external_id).map(Value::from);
+        let id = decided.get(EXTERNAL_ID).cloned().or(had);
+        fields.insert(
+            EXTERNAL_ID.to_owned(),
+            id.unwrap_or_else(|| session.external_id().into()),
+        );
     }
+}
+
+impl ConnectSession {
+    /// What a customer is told to write into the trust policy of his role before he names it, unless the session says otherwise: the
+    /// same in all of his sessions, and nobody else's. A UUID.
+    #[must_use]
+    pub fn external_id(&self) -> String {
+        let (kind, customer) = match &self.end_user {
+            Some(end_user) => ("end_user", end_user.id.as_str()),
+            None => ("session", self.id.as_str()),
+        };
+        let mut hash = Sha256::new();
+        for part in ["external_id", self.environment_id.as_str(), kind, customer] {
+            hash.update(part);
+            hash.update([0]);
+        }
+        let mut bytes = [0; 16];
+        bytes.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
+        uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
+    }
+}
+
+/// A connection stays in its region: what was made with it is not in another one. (Nango compatibility.)
+fn keep_region(credentials: &mut Value, replaced: Option<&Target>) -> Result<(), ConnectionsError> {
+    let Some(Credentials::AwsSigV4(had)) = replaced.map(|target| &target.credentials) else {
+        return Ok(());
+    };
+    let Value::Object(fields) = credentials else {
+        return Ok(());
+    };
+    let given = fields
+        .get("region")
+        .and_then(Value::as_str)
+        .filter(|region| !region.is_empty());
+    if given.is_some_and(|region| region != had.region) {
+        let message = format!(
+            "is {:?} and stays so when a connection is authorised anew; connect again for another region",
+            had.region
+        );
+        return Err(ConnectionsError::invalid("credentials.region", message));
+    }
+    fields.insert("region".to_owned(), had.region.clone().into());
+    fields.entry("service").or_insert_with(|| had.service.clone().into());
+    Ok(())
 }
 
 /// Of the configuration that a connection had, what the provider does not declare is the customer's own and stays. The rest

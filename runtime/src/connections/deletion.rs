@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::integrations::unknown_integration;
-use super::{Connections, ConnectionsError, Target, unknown_connection};
-use crate::credentials::{Credentials, Secret};
+use super::users_own::{forget_users_own, keep_users_own};
+use super::{Connections, ConnectionsError, Fresh, Target, unknown_connection};
+use crate::credentials::Secret;
 use crate::model::{Connection, ConnectionKey, EnvironmentId, Revocation, RevocationId, Sealed};
 use crate::store::DeletedConnection;
 
@@ -59,13 +60,19 @@ impl Connections {
             .open(Arc::new(deleted.integration.clone()), deleted.connection.clone())
     }
 
-    /// The same connection with other credentials, which are stored nowhere.
-    pub fn with_credentials(&self, target: &Target, credentials: Credentials) -> Result<Target, ConnectionsError> {
+    /// The same connection with fresh credentials, which are stored nowhere.
+    pub fn with_fresh(&self, target: &Target, fresh: Fresh) -> Result<Target, ConnectionsError> {
+        let mut config = target.connection_config.clone();
+        match &fresh.users_own {
+            Some(own) => keep_users_own(&mut config, own),
+            // Those that are there are revoked with the connection.
+            None => forget_users_own(&mut config),
+        }
         self.0.target(
             Arc::clone(&target.integration),
             Connection::clone(&target.connection),
-            credentials,
-            target.connection_config.clone(),
+            fresh.credentials,
+            config,
         )
     }
 

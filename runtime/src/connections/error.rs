@@ -1,5 +1,6 @@
 //! What can be wrong with a call, in fields that the HTTP API can answer with.
 
+use super::AwsError;
 use crate::credentials::CredentialsError;
 use crate::encryption::EncryptionError;
 use crate::store::StoreError;
@@ -31,6 +32,8 @@ pub enum ConnectionsError {
     },
     #[error("provider {provider:?} authenticates with {auth_mode}, which is not supported yet")]
     UnsupportedAuthMode { provider: String, auth_mode: String },
+    #[error(transparent)]
+    Aws(#[from] AwsError),
     /// A field of the call, as a path such as `credentials.apiKey`.
     #[error("{field}: {message}")]
     Invalid { field: String, message: String },

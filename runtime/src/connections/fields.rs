@@ -115,6 +115,8 @@ pub(super) fn integration_config(provider: &Provider, values: &JsonObject) -> Re
         match values.get(name) {
             Some(value) => check(&field, rules, value)?,
             None if is_set(rules, "optional") || rules.get("default_value").is_some() => {}
+            // A form would not have asked for it.
+            None if !is_visible(rules, values) => {}
             None => {
                 let message = format!("is missing; provider {:?} needs it", provider.name);
                 return Err(ConnectionsError::invalid(field, message));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::users_own::WRITES_MAX;
-use super::{Connections, ConnectionsError, Target, fields};
+use super::{Connections, ConnectionsError, KeySource, Target, fields};
 use crate::credentials::{Credentials, Secret, SessionKind, lookup};
 use crate::model::{Connection, EnvironmentId, RefreshFailure, Webhook};
 use crate::provider::{AuthMode, Provider};
@@ -75,7 +75,7 @@ fn is_refreshable(target: &Target, credentials: &Credentials) -> bool {
             refresh_token.is_some() && (has_url("refresh_url") || has_url("token_url") || is_discovered)
         }
         Credentials::OAuth2Cc { .. } => has_url("token_url"),
-        Credentials::AwsSigV4(aws) => aws.role_arn.is_some() && target.integration_config.contains_key("access_key_id"),
+        Credentials::AwsSigV4(aws) => aws.role_arn.is_some() && KeySource::of(&target.integration_config).is_ok(),
         Credentials::App { .. } => has("token_url") && target.connection_config.contains_key("installation_id"),
         Credentials::Session { kind, fields, .. } => {
             let described = match kind {

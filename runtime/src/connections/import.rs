@@ -5,10 +5,14 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::validation::{self, CONFIG_BYTES_MAX, METADATA_BYTES_MAX};
-use super::{Connections, ConnectionsError, NewConnection, Target, VERIFICATION_INTERVAL_MS, fields, freshness};
+use super::{
+    Connections, ConnectionsError, NewConnection, Target, VERIFICATION_INTERVAL_MS, aws, fields, freshness,
+    unknown_connection,
+};
 use crate::credentials::{Credentials, CredentialsError, CredentialsType};
 use crate::model::{Connection, ConnectionKey, EnvironmentId, RefreshState, Sealed, Webhook};
 use crate::provider::Provider;
+use crate::store::StoreError;
 
 impl Connections {
     /// Creates or overwrites, with credentials as they are given. Elsewhere tokens that are not given are obtained between the
@@ -20,7 +24,7 @@ impl Connections {
         new: NewConnection,
     ) -> Result<Arc<Target>, ConnectionsError> {
         let draft = self.draft(environment_id, new).await?;
-        self.keep(&draft, None, |_| Vec::new()).await
+        self.keep(&draft, None, None, |_| Vec::new()).await
     }
 
     /// Checks what is given and makes of it what a request can be built from; nothing is stored. Credentials may be without
@@ -37,6 +41,7 @@ impl Connections {
         );
         let provider = inner.provider(&integration.provider)?;
         let mut webhook_url_override = None;
+        let mut replaced = None;
         let connection_id = match new.connection_id.take() {
             Some(id) => {
                 validation::connection_id("connection_id", &id)?;
@@ -44,7 +49,10 @@ impl Connections {
                     .store
                     .connection(environment_id, &integration.unique_key, &id)
                     .await?;
-                webhook_url_override = stored.and_then(|stored| stored.webhook_url_override);
+                if let Some(stored) = stored {
+                    webhook_url_override.clone_from(&stored.webhook_url_override);
+                    replaced = Some(stored);
+                }
                 id
             }
             None => uuid::Builder::from_random_bytes(inner.entropy.bytes())
@@ -57,6 +65,20 @@ impl Connections {
             None => {}
         }
         move_app_fields(&provider, &mut new);
+        aws::complete(
+            &provider,
+            &inner.integration_secrets(&integration)?.custom,
+            &mut new,
+            || {
+                let had = replaced.and_then(|stored| inner.open(Arc::clone(&integration), stored).ok());
+                had.and_then(|target| target.external_id().map(str::to_owned))
+                    .unwrap_or_else(|| {
+                        uuid::Builder::from_random_bytes(inner.entropy.bytes())
+                            .into_uuid()
+                            .to_string()
+                    })
+            },
+        )?;
         let credentials = credentials(&provider, &new.credentials)?;
         validation::size("connection_config", &new.connection_config, CONFIG_BYTES_MAX)?;
         fields::connection_config(&provider, &new.connection_config)?;
@@ -83,10 +105,15 @@ impl Connections {
     }
 
     /// Stores a draft. `obtained_at_ms` is when its credentials were obtained, if they were not given. The webhooks that
-    /// `announce` makes of the connection as stored are written with it.
+    /// `announce` makes of the connection as stored are written with it. With `replaces` it is stored only in the place of that
+    /// connection.
+    ///
+    /// # Errors
+    /// [`ConnectionsError::UnknownConnection`] when the connection that it replaces was deleted meanwhile.
     pub async fn keep(
         &self,
         draft: &Target,
+        replaces: Option<&ConnectionKey>,
         obtained_at_ms: Option<i64>,
         announce: impl FnOnce(&Connection) -> Vec<Webhook> + Send,
     ) -> Result<Arc<Target>, ConnectionsError> {
@@ -97,14 +124,22 @@ impl Connections {
             ..RefreshState::default()
         };
         inner.seal_connection(&mut connection, &draft.credentials, draft.connection_config.clone());
-        let stored = inner.store.upsert_and_announce(&connection, announce).await;
+        let stored = inner.store.upsert_and_announce(&connection, replaces, announce).await;
         let integration = Arc::clone(&draft.integration);
         inner.caches.forget_connection(
             &connection.environment_id,
             &connection.provider_config_key,
             &connection.connection_id,
         );
-        let stored = stored?;
+        let stored = match stored {
+            Err(StoreError::ParentGone(_)) if replaces.is_some() => {
+                return Err(unknown_connection(
+                    &connection.provider_config_key,
+                    &connection.connection_id,
+                ));
+            }
+            stored => stored?,
+        };
         if draft.is_tried_daily() {
             let due_at_ms = stored.updated_at_ms.saturating_add(VERIFICATION_INTERVAL_MS);
             inner.store.set_verification_due(&stored.key, due_at_ms).await?;

@@ -3,6 +3,7 @@
 
 mod app;
 mod applicant;
+mod aws;
 mod cache;
 mod deletion;
 mod error;
@@ -25,6 +26,7 @@ use std::sync::{Arc, OnceLock};
 
 pub use app::{CLIENT_ID_CHARS_MAX, CLIENT_SECRET_CHARS_MAX};
 pub use applicant::{AboutClient, Applicant};
+pub use aws::{AwsError, EndpointAuth, KeySource};
 pub use cache::{CACHE_TTL_MS, INTEGRATIONS_MAX, TARGETS_MAX};
 pub use error::ConnectionsError;
 pub(crate) use fields::{check_typed, complete_config, connection_config as check_config};

@@ -17,13 +17,19 @@ const FIELD: &str = "userCredentials";
 pub(super) const WRITES_MAX: usize = 8;
 
 impl Target {
-    /// The user's own credentials, where there are some that can be refreshed.
+    /// The user's own credentials.
     #[must_use]
-    pub fn users_own(&self) -> Option<Credentials> {
+    pub fn users_credentials(&self) -> Option<Credentials> {
         if self.provider.auth_mode != AuthMode::Custom {
             return None;
         }
-        let credentials = Credentials::from_json(self.connection_config.get(FIELD)?).ok()?;
+        Credentials::from_json(self.connection_config.get(FIELD)?).ok()
+    }
+
+    /// The same, where they can be refreshed.
+    #[must_use]
+    pub fn users_own(&self) -> Option<Credentials> {
+        let credentials = self.users_credentials()?;
         let is_refreshable = matches!(
             credentials,
             Credentials::OAuth2 {
@@ -45,6 +51,11 @@ impl Target {
 /// Puts them where they are kept.
 pub fn keep_users_own(config: &mut JsonObject, credentials: &Credentials) {
     config.insert(FIELD.to_owned(), credentials.to_json());
+}
+
+/// Takes them away.
+pub(super) fn forget_users_own(config: &mut JsonObject) {
+    config.remove(FIELD);
 }
 
 impl Connections {

@@ -24,7 +24,23 @@ pub(crate) struct MutualTls {
 
 impl MutualTls {
     /// Answers every request with that JSON.
-    pub(crate) async fn answering(json: &'static str) -> Self {
+    pub(crate) async fn answering(json: &str) -> Self {
+        let length = json.len();
+        Self::with_answer(format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{json}"
+        ))
+        .await
+    }
+
+    /// Sends every request elsewhere.
+    pub(crate) async fn redirecting(to: &str) -> Self {
+        Self::with_answer(format!(
+            "HTTP/1.1 307 Temporary Redirect\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n"
+        ))
+        .await
+    }
+
+    async fn with_answer(answer: String) -> Self {
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots()), provider());
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
@@ -42,7 +58,7 @@ impl MutualTls {
         let counted = let_in.clone();
         tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
-                let (acceptor, counted) = (acceptor.clone(), counted.clone());
+                let (acceptor, counted, answer) = (acceptor.clone(), counted.clone(), answer.clone());
                 tokio::spawn(async move {
                     let Ok(mut connection) = acceptor.accept(connection).await else {
                         return;
@@ -50,10 +66,6 @@ impl MutualTls {
                     counted.fetch_add(1, Ordering::SeqCst);
                     let mut request = [0; 16 * 1024];
                     while connection.read(&mut request).await.is_ok_and(|read| read > 0) {
-                        let answer = format!(
-                            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{json}",
-                            json.len()
-                        );
                         if connection.write_all(answer.as_bytes()).await.is_err() {
                             return;
                         }

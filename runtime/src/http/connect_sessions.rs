@@ -155,6 +155,9 @@ pub struct ConnectSessionItem {
     overrides: BTreeMap<String, SessionOverrides>,
     #[serde(skip_serializing_if = "Option::is_none")]
     is_reconnecting: Option<bool>,
+    /// What the trust policy of a role of AWS is to have as `sts:ExternalId`, unless the session has another.
+    #[serde(rename = "external_id", skip_serializing_if = "Option::is_none")]
+    external_id: Option<String>,
 }
 
 /// Open a connect session, in which a browser may make connections.
@@ -305,6 +308,7 @@ fn overrides(given: Option<BTreeMap<String, SessionOverrides>>) -> BTreeMap<Stri
 
 impl From<ConnectSession> for ConnectSessionItem {
     fn from(session: ConnectSession) -> Self {
+        let (external_id, is_reconnecting) = (session.external_id(), session.reconnect.is_some());
         let overrides = session.overrides.into_iter().map(|(unique_key, overrides)| {
             let docs_connect = overrides.docs_connect;
             (unique_key, SessionOverrides { docs_connect })
@@ -323,7 +327,8 @@ impl From<ConnectSession> for ConnectSessionItem {
                 .map(|(unique_key, defaults)| (unique_key, shown(defaults)))
                 .collect(),
             overrides: overrides.collect(),
-            is_reconnecting: session.reconnect.map(|_| true),
+            is_reconnecting: is_reconnecting.then_some(true),
+            external_id: (!is_reconnecting).then_some(external_id),
         }
     }
 }

@@ -1,6 +1,8 @@
-//! Keys of a role of AWS: the integration's own keys sign a request for them, AssumeRole of the Security Token Service
+//! Keys of a role of AWS: an endpoint of the integration's owner gives them, or the integration's own keys sign a request for them, AssumeRole of the Security Token Service
 //! (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>). They end after an hour and are replaced before, as
 //! tokens are.
+
+mod own_endpoint;
 
 use http::header::{self, HeaderMap};
 use http::{Method, Uri};
@@ -13,8 +15,8 @@ use super::answer::{REASON_CHARS_MAX, moment_ms};
 use super::client::{RawAnswer, TokenClient};
 use super::request::{FORM, TokenRequest, unsupported};
 use super::values::{Moment, TokenValues};
-use crate::connections::Target;
-use crate::credentials::{AwsCredentials, Credentials, Secret, lookup};
+use crate::connections::{KeySource, Target};
+use crate::credentials::{AwsCredentials, Credentials, Secret};
 use crate::model::JsonObject;
 use crate::signing::aws_sigv4::{self, Payload};
 
@@ -33,22 +35,40 @@ pub(super) async fn obtain(client: &TokenClient, target: &Target, moment: Moment
     let Credentials::AwsSigV4(aws) = &target.credentials else {
         return Err(unsupported(target, "credentials of another mode"));
     };
-    let request = build(target, aws, moment)?;
-    let answer = client.send_raw(request).await?;
-    credentials(aws, &answer, moment)
-}
-
-/// The signed request. Pure.
-fn build(target: &Target, aws: &AwsCredentials, moment: Moment) -> Result<TokenRequest, RefreshError> {
     let Some(role_arn) = &aws.role_arn else {
         return Err(unsupported(target, "keys that are no role's"));
     };
-    let own = |name: &str| lookup(&target.integration_config, name).filter(|text| !text.is_empty());
-    let (Some(access_key_id), Some(secret_access_key)) = (own("access_key_id"), own("secret_access_key")) else {
-        return Err(RefreshError::NoAwsKeys {
-            provider_config_key: target.integration.unique_key.clone(),
-        });
-    };
+    match KeySource::of(&target.integration_config)? {
+        KeySource::Sts {
+            access_key_id,
+            secret_access_key,
+        } => {
+            let signer = AwsCredentials {
+                region: aws.region.clone(),
+                service: "sts".to_owned(),
+                access_key_id,
+                secret_access_key,
+                session_token: None,
+                expires_at_ms: None,
+                role_arn: None,
+                external_id: None,
+                raw: Secret::new(JsonObject::new()),
+            };
+            let request = build(target, aws, role_arn, &signer, moment)?;
+            credentials(aws, &client.send_raw(request).await?, moment)
+        }
+        KeySource::Endpoint { url, auth } => own_endpoint::obtain(client, target, aws, (&url, &auth), moment).await,
+    }
+}
+
+/// The signed request. Pure.
+fn build(
+    target: &Target,
+    aws: &AwsCredentials,
+    role_arn: &str,
+    signer: &AwsCredentials,
+    moment: Moment,
+) -> Result<TokenRequest, RefreshError> {
     let values = TokenValues::new(target, moment);
     let entry = &target.provider.json;
     let url = if entry.get("token_url").is_some_and(Value::is_string) {
@@ -75,22 +95,11 @@ fn build(target: &Target, aws: &AwsCredentials, moment: Moment) -> Result<TokenR
             key: "token_url",
             reason: error.to_string(),
         })?;
-    let signer = AwsCredentials {
-        region: aws.region.clone(),
-        service: "sts".to_owned(),
-        access_key_id: Secret::new(access_key_id.into_owned()),
-        secret_access_key: Secret::new(secret_access_key.into_owned()),
-        session_token: own("session_token").map(|token| Secret::new(token.into_owned())),
-        expires_at_ms: None,
-        role_arn: None,
-        external_id: None,
-        raw: Secret::new(JsonObject::new()),
-    };
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, FORM);
     let payload = Payload::Bytes(body.expose().as_bytes());
     // Only a body that is a stream cannot be signed.
-    aws_sigv4::sign(&signer, moment.now_ms, &Method::POST, &uri, payload, &mut headers)
+    aws_sigv4::sign(signer, moment.now_ms, &Method::POST, &uri, payload, &mut headers)
         .map_err(|aws_sigv4::PayloadNeeded| unsupported(target, "a body that is not there"))?;
     Ok(TokenRequest {
         method: Method::POST,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::jwt::JwtError;
-use crate::connections::{ConnectionsError, Target};
+use crate::connections::{AwsError, ConnectionsError, Target};
 use crate::credentials::{CredentialsError, CredentialsType, IdentityError};
 use crate::egress::EgressDenied;
 use crate::provider::template::TemplateError;
@@ -46,11 +46,8 @@ pub enum RefreshError {
         "the integration {provider_config_key:?} has no `app_id` and `private_key`, which its app's tokens are signed with; set its `credentials`"
     )]
     NoApp { provider_config_key: String },
-    #[error(
-        "the integration {provider_config_key:?} has no `access_key_id` and `secret_access_key`, which roles of AWS are assumed with; set \
-         them in its `custom`"
-    )]
-    NoAwsKeys { provider_config_key: String },
+    #[error(transparent)]
+    Aws(#[from] AwsError),
     #[error("`token` of the provider {provider:?} cannot be signed")]
     Jwt {
         provider: String,
@@ -206,7 +203,7 @@ impl NoCredentials {
             | RefreshError::Header { .. }
             | RefreshError::Unsupported { .. }
             | RefreshError::NoApp { .. }
-            | RefreshError::NoAwsKeys { .. }
+            | RefreshError::Aws(_)
             | RefreshError::NotXml { .. }
             | RefreshError::Jwt { .. }
             | RefreshError::Identity(_)

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-    RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaEncoding, RsaKeyPair,
+    RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
 };
 use ring::{hmac, rsa};
 use serde_json::Value;
@@ -17,7 +17,7 @@ use crate::model::JsonObject;
 /// Why a token cannot be signed. Never holds a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JwtError {
-    #[error("`alg` {given:?} is none of HS256, HS384, HS512, RS256, RS384, RS512, ES256 and ES384")]
+    #[error("`alg` {given:?} is none of HS256, HS384, HS512, RS256, RS384, RS512, PS256, ES256 and ES384")]
     Algorithm { given: String },
     #[error("the signing key is no PEM text (`-----BEGIN PRIVATE KEY-----` …), nor base64 of one")]
     NotPem,
@@ -44,18 +44,20 @@ pub(super) enum Algorithm {
     Rs256,
     Rs384,
     Rs512,
+    Ps256,
     Es256,
     Es384,
 }
 
 impl Algorithm {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Hs256,
         Self::Hs384,
         Self::Hs512,
         Self::Rs256,
         Self::Rs384,
         Self::Rs512,
+        Self::Ps256,
         Self::Es256,
         Self::Es384,
     ];
@@ -75,6 +77,7 @@ impl Algorithm {
             Self::Rs256 => "RS256",
             Self::Rs384 => "RS384",
             Self::Rs512 => "RS512",
+            Self::Ps256 => "PS256",
             Self::Es256 => "ES256",
             Self::Es384 => "ES384",
         }
@@ -110,6 +113,7 @@ impl SigningKey {
             Algorithm::Rs256 => Key::Rsa(rsa_pem(text)?, &RSA_PKCS1_SHA256),
             Algorithm::Rs384 => Key::Rsa(rsa_pem(text)?, &RSA_PKCS1_SHA384),
             Algorithm::Rs512 => Key::Rsa(rsa_pem(text)?, &RSA_PKCS1_SHA512),
+            Algorithm::Ps256 => Key::Rsa(rsa_pem(text)?, &RSA_PSS_SHA256),
             Algorithm::Es256 => Key::Ec(ec_pem(algorithm, &ECDSA_P256_SHA256_FIXED_SIGNING, text)?),
             Algorithm::Es384 => Key::Ec(ec_pem(algorithm, &ECDSA_P384_SHA384_FIXED_SIGNING, text)?),
         };
@@ -256,4 +260,4 @@ fn jwk_bytes(jwk: &JsonObject, name: &str) -> Result<Secret<Vec<u8>>, JwtError> 
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

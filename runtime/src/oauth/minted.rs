@@ -25,23 +25,14 @@ pub(super) struct Minted {
 /// `signature.protocol` says which kind of key it is (`RSA`, `HMAC`, `EC`), `token` what is signed: `header` and `payload` are
 /// templates, of which those without a value are left out; `iat` and `exp` are added.
 pub(super) fn jwt(target: &Target, moment: Moment) -> Result<Minted, RefreshError> {
-    let entry = &target.provider.json;
-    let token = entry.get("token").unwrap_or(&Value::Null);
-    let values = TokenValues::new(target, moment);
-    let header = values.object(token, "header")?;
-    let mut claims = values.object(token, "payload")?;
+    let token = target.provider.json.get("token").unwrap_or(&Value::Null);
     let template = token.get("signing_key").and_then(Value::as_str).unwrap_or_default();
-    let key = Secret::new(values.fill(template, "token")?);
-    let failed = |source: JwtError| RefreshError::Jwt {
-        provider: target.provider.name.clone(),
-        source,
-    };
-    let algorithm = match (header.get("alg").and_then(Value::as_str), signature(target, "protocol")) {
-        (Some(name), _) => Algorithm::named(name).map_err(failed)?,
-        (None, Some("HMAC")) => Algorithm::Hs256,
-        (None, Some("EC")) => Algorithm::Es256,
-        (None, Some("RSA") | None) => Algorithm::Rs256,
-        (None, Some(other)) => return Err(unsupported(target, &format!("`signature.protocol: {other}`"))),
+    let key = Secret::new(TokenValues::new(target, moment).fill(template, "token")?);
+    let usual = match signature(target, "protocol") {
+        Some("HMAC") => Algorithm::Hs256,
+        Some("EC") => Algorithm::Es256,
+        Some("RSA") | None => Algorithm::Rs256,
+        Some(other) => return Err(unsupported(target, &format!("`signature.protocol: {other}`"))),
     };
     let encoding = match signature(target, "hmac_secret_encoding") {
         None | Some("hex") => SecretEncoding::Hex,
@@ -53,9 +44,57 @@ pub(super) fn jwt(target: &Target, moment: Moment) -> Result<Minted, RefreshErro
             ));
         }
     };
-    let issued_at_s = moment.now_ms / 1_000;
-    let expires_at_s = moment.now_ms.saturating_add(lifetime_ms(target)) / 1_000;
-    claims.insert("iat".to_owned(), issued_at_s.into());
+    signed(target, moment, token, (&key, usual, encoding), lifetime_ms(target))
+}
+
+/// The `assertion` of a token request, a JWT (RFC 7523): `header` and `payload` as those of a token, signed with `key` and good for
+/// `lifetimeInSeconds`. None where the provider has none, or where what it was signed with was not kept: then the one that was
+/// made when the connection was is used again.
+pub(super) fn assertion(target: &Target, moment: Moment) -> Result<Option<Secret<String>>, RefreshError> {
+    let Some(assertion) = target.provider.json.get("assertion") else {
+        return Ok(None);
+    };
+    if assertion.get("type").and_then(Value::as_str) != Some("jwt") {
+        return Err(unsupported(target, "an assertion that is no JWT"));
+    }
+    let template = assertion.get("key").and_then(Value::as_str).unwrap_or_default();
+    let key = match TokenValues::new(target, moment).fill(template, "assertion") {
+        Ok(key) => Secret::new(key),
+        Err(RefreshError::MissingValue { .. }) if target.credentials.variable("assertion").is_some() => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let seconds = assertion.get("lifetimeInSeconds").and_then(|seconds| {
+        let text = seconds.as_str().and_then(|text| text.parse().ok());
+        seconds.as_i64().or(text)
+    });
+    let lifetime_ms = seconds.map_or(LIFETIME_MS, |seconds| seconds.saturating_mul(1_000));
+    let key = (&key, Algorithm::Rs256, SecretEncoding::Utf8);
+    signed(target, moment, assertion, key, lifetime_ms).map(|minted| Some(minted.token))
+}
+
+/// Signs the `header` and `payload` of `description`, with its `alg` or the usual one.
+fn signed(
+    target: &Target,
+    moment: Moment,
+    description: &Value,
+    (key, usual, encoding): (&Secret<String>, Algorithm, SecretEncoding),
+    lifetime_ms: i64,
+) -> Result<Minted, RefreshError> {
+    let values = TokenValues::new(target, moment);
+    let header = values.object(description, "header")?;
+    let mut claims = values.object(description, "payload")?;
+    let failed = |source: JwtError| RefreshError::Jwt {
+        provider: target.provider.name.clone(),
+        source,
+    };
+    let algorithm = match header.get("alg").and_then(Value::as_str) {
+        Some(name) => Algorithm::named(name).map_err(failed)?,
+        None => usual,
+    };
+    let expires_at_s = moment.now_ms.saturating_add(lifetime_ms) / 1_000;
+    claims.insert("iat".to_owned(), (moment.now_ms / 1_000).into());
     claims.insert("exp".to_owned(), expires_at_s.into());
     let key = SigningKey::from_text(algorithm, key.expose(), encoding).map_err(failed)?;
     Ok(Minted {

@@ -43,7 +43,7 @@ use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::clock::{Clock, Entropy};
-use crate::connections::{Connections, ConnectionsError, RefreshRight, Target};
+use crate::connections::{Connections, ConnectionsError, Fresh, RefreshRight, Target};
 use crate::credentials::Credentials;
 use crate::logs::Logs;
 use crate::model::{Connection, EnvironmentId, Generation, IntegrationId};
@@ -386,7 +386,7 @@ impl OAuth {
                                 ConnectionsError::UnknownConnection { .. }
                                     | ConnectionsError::UnknownIntegration { .. }
                             ) {
-                                self.give_up(&target, obtained.fresh.credentials).await;
+                                self.give_up_fresh(&target, obtained.fresh).await;
                             }
                             return Err(failed(gone));
                         }
@@ -448,14 +448,20 @@ impl OAuth {
         })
     }
 
-    /// Has tokens revoked that came for a connection that was deleted meanwhile.
-    async fn give_up(&self, target: &Target, credentials: Credentials) {
+    async fn give_up_fresh(&self, target: &Target, fresh: Fresh) {
+        match self.0.connections.with_fresh(target, fresh) {
+            Ok(target) => self.give_up(&target).await,
+            Err(error) => {
+                tracing::error!(%error, "Tokens that came for a deleted connection will not be revoked: {error}");
+            }
+        }
+    }
+
+    /// Has the tokens of `target` revoked, which came for a connection that was deleted meanwhile.
+    pub async fn give_up(&self, target: &Target) {
         let connections = &self.0.connections;
         let kept = async {
-            let target = connections
-                .with_credentials(target, credentials)
-                .map_err(|error| error.to_string())?;
-            let requests = self.revocation(&target).map_err(|error| error.to_string())?;
+            let requests = self.revocation(target).map_err(|error| error.to_string())?;
             if let Some(requests) = RevocationRequest::seal_ready(&requests) {
                 let kept = connections.keep_revocation(&target.connection, &requests).await;
                 kept.map_err(|error| error.to_string())?;

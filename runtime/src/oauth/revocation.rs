@@ -18,7 +18,7 @@ use crate::connections::Target;
 use crate::credentials::{Credentials, OAuthClient, Secret};
 use crate::model::JsonObject;
 use crate::provider::template::{AwsScope, Values};
-use crate::provider::{ClientProof, ParameterFormat, RevocationSpec, RevokedToken};
+use crate::provider::{AuthMode, ClientProof, ParameterFormat, RevocationSpec, RevokedToken};
 
 /// A request that revokes one token, whole: neither the connection nor its integration need to be there when it is made. It is full
 /// of secrets, and to be kept sealed.
@@ -91,10 +91,26 @@ impl OAuth {
     }
 }
 
+/// Of the mode CUSTOM it is the user's own tokens that are revoked: the app's is signed for anew each hour, and what makes it is the
+/// integration's.
 fn build(target: &Target, moment: Moment) -> Result<Vec<RevocationRequest>, RefreshError> {
     let Some(spec) = &target.provider.revocation else {
         return Ok(Vec::new());
     };
+    if target.provider.auth_mode == AuthMode::Custom {
+        return match target.users_credentials() {
+            Some(own) => of_credentials(&target.with(own), spec, moment),
+            None => Ok(Vec::new()),
+        };
+    }
+    of_credentials(target, spec, moment)
+}
+
+fn of_credentials(
+    target: &Target,
+    spec: &RevocationSpec,
+    moment: Moment,
+) -> Result<Vec<RevocationRequest>, RefreshError> {
     let own_client = match &target.credentials {
         Credentials::OAuth2 { config_override, .. } => config_override.as_ref(),
         Credentials::OAuth2Cc { client, .. } => Some(client),

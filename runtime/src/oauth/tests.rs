@@ -24,6 +24,13 @@ for_each_db! {
     two_nodes_refresh_once,
     the_lease_of_a_dead_node_ends,
     failures_back_off_and_exhaust_and_a_success_forgets_them,
+    a_token_that_still_works_is_used_when_it_cannot_be_refreshed,
+    nobody_waits_long_for_what_he_does_not_need_yet,
+    who_goes_away_takes_nothing_from_those_who_wait,
+    a_refusal_refreshes_once_and_not_what_is_new,
+    ticks_refresh_what_nobody_uses,
+    an_import_during_a_refresh_stays,
+    token_endpoints_may_neither_redirect_nor_lie_in_private_networks,
 }
 
 /// A process on the database.
@@ -150,13 +157,6 @@ fn code(outcome: Result<String, OAuthError>) -> &'static str {
     }
 }
 
-/// A store in a folder that is deleted with the first value.
-async fn sqlite() -> (tempfile::TempDir, Store) {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", folder.path().join("test.db").display());
-    (folder, Store::open(&url).await.unwrap())
-}
-
 async fn two_nodes_refresh_once(store: Store) {
     let endpoint = TokenEndpoint::start().await;
     let clock = Clock::system();
@@ -269,9 +269,7 @@ async fn failures_back_off_and_exhaust_and_a_success_forgets_them(store: Store) 
     assert!(operations.iter().skip(1).all(|operation| *operation == failed));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_still_works_is_used_when_it_cannot_be_refreshed() {
-    let (_folder, store) = sqlite().await;
+async fn a_token_that_still_works_is_used_when_it_cannot_be_refreshed(store: Store) {
     let endpoint = TokenEndpoint::start().await;
     let (clock, manual) = Clock::manual(NOW_MS);
     let node = Node::prepared(&store, &endpoint, &clock).await;
@@ -284,9 +282,7 @@ async fn a_token_that_still_works_is_used_when_it_cannot_be_refreshed() {
     assert_eq!(code(node.token("a").await), "refresh_token_external_error");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nobody_waits_long_for_what_he_does_not_need_yet() {
-    let (_folder, store) = sqlite().await;
+async fn nobody_waits_long_for_what_he_does_not_need_yet(store: Store) {
     let endpoint = TokenEndpoint::start().await;
     let (clock, manual) = Clock::manual(NOW_MS);
     let node = Node::prepared(&store, &endpoint, &clock).await;
@@ -304,9 +300,7 @@ async fn nobody_waits_long_for_what_he_does_not_need_yet() {
     assert_eq!(endpoint.asked(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_goes_away_takes_nothing_from_those_who_wait() {
-    let (_folder, store) = sqlite().await;
+async fn who_goes_away_takes_nothing_from_those_who_wait(store: Store) {
     let endpoint = TokenEndpoint::start().await;
     let clock = Clock::system();
     let node = Arc::new(Node::prepared(&store, &endpoint, &clock).await);
@@ -326,9 +320,7 @@ async fn who_goes_away_takes_nothing_from_those_who_wait() {
     assert_eq!(endpoint.asked(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_refreshes_once_and_not_what_is_new() {
-    let (_folder, store) = sqlite().await;
+async fn a_refusal_refreshes_once_and_not_what_is_new(store: Store) {
     let endpoint = TokenEndpoint::start().await;
     let (clock, manual) = Clock::manual(NOW_MS);
     let node = Node::prepared(&store, &endpoint, &clock).await;
@@ -363,9 +355,7 @@ async fn a_refusal_refreshes_once_and_not_what_is_new() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn ticks_refresh_what_nobody_uses() {
-    let (_folder, store) = sqlite().await;
+async fn ticks_refresh_what_nobody_uses(store: Store) {
     let endpoint = TokenEndpoint::start().await;
     let (clock, manual) = Clock::manual(NOW_MS);
     let node = Node::prepared(&store, &endpoint, &clock).await;
@@ -391,9 +381,7 @@ async fn ticks_refresh_what_nobody_uses() {
     assert_eq!(token(node.stored("a").await.as_ref()), "access-2");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_import_during_a_refresh_stays() {
-    let (_folder, store) = sqlite().await;
+async fn an_import_during_a_refresh_stays(store: Store) {
     let endpoint = TokenEndpoint::start().await;
     let clock = Clock::system();
     let node = Arc::new(Node::prepared(&store, &endpoint, &clock).await);
@@ -415,9 +403,7 @@ async fn an_import_during_a_refresh_stays() {
     assert_eq!(refresh_token.as_ref().unwrap().expose(), "refresh-of-another-grant");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn token_endpoints_may_neither_redirect_nor_lie_in_private_networks() {
-    let (_folder, store) = sqlite().await;
+async fn token_endpoints_may_neither_redirect_nor_lie_in_private_networks(store: Store) {
     let endpoint = TokenEndpoint::start().await;
     let (clock, _manual) = Clock::manual(NOW_MS);
     let node = Node::prepared(&store, &endpoint, &clock).await;

@@ -5,18 +5,20 @@ use http::Method;
 use http::header::{self, HeaderMap};
 use serde_json::Value;
 
-use super::RefreshError;
 use super::answer::{expires_at_ms_of_jwt, refusal};
 use super::client::{Answer, TokenClient};
 use super::request::{FORM, JSON, TokenRequest, form, unsupported};
 use super::token_response::{self, End};
-use super::values::{Moment, TokenValues, header_map, text};
+use super::values::{ASSERTION_OPTION, Moment, TokenValues, header_map, text};
+use super::{RefreshError, minted};
 use crate::connections::Target;
 use crate::credentials::{Credentials, Secret, SessionKind};
 use crate::model::JsonObject;
 
 /// Requests after the first.
 const ADDITIONAL_STEPS_MAX: usize = 8;
+/// What templates call an assertion.
+const ASSERTION: &str = "credentials.assertion";
 
 /// Where one request is described: the provider's entry, one of its `additional_steps`, or its keys for refreshing.
 struct Step<'e> {
@@ -53,18 +55,13 @@ impl<'e> Step<'e> {
 /// The credentials in the place of `target`'s, with a fresh token.
 pub(super) async fn obtain(client: &TokenClient, target: &Target, moment: Moment) -> Result<Credentials, RefreshError> {
     let entry = &target.provider.json;
-    for (key, what) in [("assertion", "an assertion"), ("signature", "a signed token request")] {
-        if entry.get(key).is_some() {
-            return Err(unsupported(target, what));
-        }
-    }
-    let mut values = TokenValues::new(target, moment);
+    let mut values = signed(target, moment)?;
     if can_use_refresh_token(target) {
         let request = build(&values, &Step::refresh(entry))?;
         match client.send(request).await {
             // The refresh token has ended, or was taken back: from the start then.
             Err(RefreshError::Status { status: 400..=403, .. }) => {}
-            answer => return credentials(target, &answer?, moment),
+            answer => return credentials(&values, &answer?),
         }
     }
     let mut answer = client.send(build(&values, &Step::new(entry))?).await?;
@@ -73,7 +70,19 @@ pub(super) async fn obtain(client: &TokenClient, target: &Target, moment: Moment
         values.answers.push(answer.object);
         answer = client.send(build(&values, &Step::new(step))?).await?;
     }
-    credentials(target, &answer, moment)
+    credentials(&values, &answer)
+}
+
+/// The values of a login, with what is signed for it: a JWT that is `${token}` (`signature`), and an `assertion`.
+fn signed(target: &Target, moment: Moment) -> Result<TokenValues<'_>, RefreshError> {
+    let mut values = TokenValues::new(target, moment);
+    if target.provider.json.get("signature").is_some() {
+        values.signed.push(("token", minted::jwt(target, moment)?.token));
+    }
+    if let Some(assertion) = minted::assertion(target, moment)? {
+        values.signed.push((ASSERTION, assertion));
+    }
+    Ok(values)
 }
 
 fn can_use_refresh_token(target: &Target) -> bool {
@@ -130,7 +139,8 @@ fn build(values: &TokenValues<'_>, step: &Step<'_>) -> Result<TokenRequest, Refr
 }
 
 /// The user's fields with what the last answer says. Pure.
-fn credentials(target: &Target, answer: &Answer, moment: Moment) -> Result<Credentials, RefreshError> {
+fn credentials(values: &TokenValues<'_>, answer: &Answer) -> Result<Credentials, RefreshError> {
+    let (target, moment) = (values.target, values.moment);
     let Credentials::Session { fields, .. } = &target.credentials else {
         return Err(unsupported(target, "credentials of another mode"));
     };
@@ -139,6 +149,12 @@ fn credentials(target: &Target, answer: &Answer, moment: Moment) -> Result<Crede
     let token = Secret::new(at("token").ok_or_else(|| refusal(object))?);
     let refresh_token = at("refresh_token");
     let mut fields = JsonObject::clone(fields.expose());
+    // What it was signed with is not kept; the assertion is, which the next token is asked for with.
+    if fields.remove(ASSERTION_OPTION).is_some()
+        && let Some((_, assertion)) = values.signed.iter().find(|(name, _)| *name == ASSERTION)
+    {
+        fields.insert("assertion".to_owned(), assertion.expose().as_str().into());
+    }
     if let Some(refresh_token) = &refresh_token {
         fields.insert("refresh_token".to_owned(), refresh_token.as_str().into());
     }

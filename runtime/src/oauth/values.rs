@@ -16,6 +16,9 @@ use crate::provider::template::{AwsScope, BodyTemplate, Template, TemplateError,
 pub(super) const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("nango-runtime/", env!("CARGO_PKG_VERSION")));
 
+/// Where what an assertion is signed with is, until it was: `assertionOption`, as the browser's SDK has it.
+pub(super) const ASSERTION_OPTION: &str = "assertionOption";
+
 /// What makes one request unlike any other: its time and its randomness.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
@@ -29,6 +32,8 @@ pub(super) struct TokenValues<'t> {
     pub(super) moment: Moment,
     /// The answers of the steps before: `${step1.data.id}` is in the first.
     pub(super) answers: Vec<Secret<JsonObject>>,
+    /// What was signed for this request, by the name that templates have for it.
+    pub(super) signed: Vec<(&'static str, Secret<String>)>,
 }
 
 impl<'t> TokenValues<'t> {
@@ -37,6 +42,7 @@ impl<'t> TokenValues<'t> {
             target,
             moment,
             answers: Vec::new(),
+            signed: Vec::new(),
         }
     }
 
@@ -134,8 +140,15 @@ pub(super) fn text(value: &Value) -> String {
 
 impl Values for TokenValues<'_> {
     fn value(&self, name: &str) -> Option<Cow<'_, str>> {
+        if let Some((_, signed)) = self.signed.iter().find(|(known, _)| *known == name) {
+            return Some(Cow::Borrowed(signed.expose().as_str()));
+        }
         let (scope, key) = name.split_once('.').unwrap_or(("", name));
         let value = match scope {
+            "assertionOption" | "assertion_option" => {
+                let name = format!("{ASSERTION_OPTION}.{key}");
+                self.target.credentials.variable(&name)
+            }
             "connectionConfig" | "connection_config" => lookup(&self.target.connection_config, key),
             "integrationConfig" | "integration_config" => lookup(&self.target.integration_config, key),
             _ => self

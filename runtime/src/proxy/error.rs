@@ -295,7 +295,9 @@ fn connections_code(error: &ConnectionsError) -> &'static str {
         ConnectionsError::IntegrationExists { .. } => "duplicate_provider_config",
         ConnectionsError::IntegrationInUse { .. } => "integration_in_use",
         ConnectionsError::UnsupportedAuthMode { .. } => "unsupported_auth",
-        ConnectionsError::Invalid { .. } | ConnectionsError::CredentialsType { .. } => "invalid_body",
+        ConnectionsError::Invalid { .. } | ConnectionsError::Aws(_) | ConnectionsError::CredentialsType { .. } => {
+            "invalid_body"
+        }
         ConnectionsError::StoredJson { .. }
         | ConnectionsError::StoredCredentials { .. }
         | ConnectionsError::Encryption(_)

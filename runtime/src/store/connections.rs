@@ -95,17 +95,18 @@ impl Store {
     /// # Errors
     /// [`StoreError::ParentGone`] when the integration was deleted.
     pub async fn upsert_connection(&self, connection: &Connection) -> Result<Connection, StoreError> {
-        self.upsert_and_announce(connection, |_| Vec::new()).await
+        self.upsert_and_announce(connection, None, |_| Vec::new()).await
     }
 
     /// As [`Store::upsert_connection`]; in the same transaction it writes the webhooks that `announce` makes of the connection as
-    /// stored.
+    /// stored. With `replaces` it is only for that connection: one that was deleted meanwhile does not come back.
     ///
     /// # Errors
-    /// As [`Store::upsert_connection`].
+    /// As [`Store::upsert_connection`], also when the connection that it replaces was deleted.
     pub async fn upsert_and_announce(
         &self,
         connection: &Connection,
+        replaces: Option<&ConnectionKey>,
         announce: impl FnOnce(&Connection) -> Vec<Webhook> + Send,
     ) -> Result<Connection, StoreError> {
         let end_user = connection.end_user.as_ref();
@@ -119,6 +120,21 @@ impl Store {
                 .await?;
         if integration.rows_affected() == 0 {
             return Err(StoreError::ParentGone(sqlx::Error::RowNotFound));
+        }
+        if let Some(replaces) = replaces {
+            // Whose row is written to is not deleted meanwhile either.
+            let living = query(
+                "UPDATE connections SET updated_at_ms = updated_at_ms WHERE connection_key = $1 AND integration_id = $2 \
+                 AND connection_id = $3 AND deleted_at_ms IS NULL",
+            )
+            .bind(replaces.as_str())
+            .bind(connection.integration_id.as_str())
+            .bind(&connection.connection_id)
+            .execute(&mut *transaction)
+            .await?;
+            if living.rows_affected() == 0 {
+                return Err(StoreError::ParentGone(sqlx::Error::RowNotFound));
+            }
         }
         let row = query(
             "INSERT INTO connections (connection_key, environment_id, integration_id, connection_id, credentials, \

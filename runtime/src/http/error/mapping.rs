@@ -178,6 +178,7 @@ impl From<ConnectionsError> for ApiError {
             ConnectionsError::UnsupportedAuthMode { .. } => {
                 Self::new(StatusCode::BAD_REQUEST, "invalid_auth_mode", message)
             }
+            ConnectionsError::Aws(error) => Self::new(StatusCode::BAD_REQUEST, error.code(), message),
             ConnectionsError::Invalid { field, message } => Self::from_details(
                 StatusCode::BAD_REQUEST,
                 ErrorDetails {

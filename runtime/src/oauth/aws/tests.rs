@@ -12,7 +12,7 @@ fn role(entry: Value) -> Target {
         "type": "AWS_SIGV4", "role_arn": ROLE, "region": "eu-central-1", "service": "s3", "external_id": "customer 7",
     });
     let mut target = target(entry, &credentials);
-    for (name, value) in [("access_key_id", "AKIDEXAMPLE"), ("secret_access_key", "own-secret")] {
+    for (name, value) in [("awsAccessKeyId", "AKIDEXAMPLE"), ("awsSecretAccessKey", "own-secret")] {
         target.integration_config.insert(name.to_owned(), value.into());
     }
     target
@@ -22,7 +22,20 @@ fn built(target: &Target) -> Result<TokenRequest, RefreshError> {
     let Credentials::AwsSigV4(aws) = &target.credentials else {
         panic!("credentials of AWS")
     };
-    build(target, aws, moment())
+    let KeySource::Sts {
+        access_key_id,
+        secret_access_key,
+    } = KeySource::of(&target.integration_config)?
+    else {
+        panic!("keys of its own")
+    };
+    let signer = AwsCredentials {
+        service: "sts".to_owned(),
+        access_key_id,
+        secret_access_key,
+        ..AwsCredentials::clone(aws)
+    };
+    build(target, aws, ROLE, &signer, moment())
 }
 
 fn read(status: u16, body: &str) -> Result<Credentials, RefreshError> {
@@ -66,8 +79,8 @@ fn the_regions_service_is_asked_for_the_role_with_the_integrations_keys() {
 #[test]
 fn without_keys_of_its_own_an_integration_assumes_no_role() {
     let mut target = role(json!({}));
-    target.integration_config.remove("secret_access_key");
-    assert!(matches!(built(&target), Err(RefreshError::NoAwsKeys { .. })));
+    target.integration_config.remove("awsSecretAccessKey");
+    assert!(matches!(built(&target), Err(RefreshError::Aws(_))));
     assert!(target.credentials.lacks_token());
 }
 

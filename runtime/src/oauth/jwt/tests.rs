@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 
 /// Made for these tests, with OpenSSL.
-const EC_PEM: &str = "-----BEGIN PRIVATE KEY-----\n\
+pub(in crate::oauth) const EC_PEM: &str = "-----BEGIN PRIVATE KEY-----\n\
     MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg/AbrL4mws3Nq3rvo\n\
     79o45DhnIR9DAtyfApTbZT0nTamhRANCAASMKZ2xCZNHDV9QEjkB4VkLZIM0NLZx\n\
     MWOJSAmnkvBkkYNROjhaThkWjT8oTfTxyrs8MsqG8ZN6lWhtjINWeezg\n\

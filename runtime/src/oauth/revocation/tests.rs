@@ -101,6 +101,37 @@ fn tokens_that_are_not_there_or_have_ended_are_left_alone() {
 }
 
 #[test]
+fn of_an_app_with_users_the_users_own_token_is_revoked() {
+    let entry = json!({"auth_mode": "CUSTOM", "token_url": {"OAUTH2": "https://a.test/token"},
+        "revocation": {"url": "https://a.test/revoke", "client": "none"}});
+    let mut custom = target(entry, &json!({"type": "APP", "access_token": "of-the-app"}));
+    std::sync::Arc::make_mut(&mut custom.provider).auth_mode = AuthMode::Custom;
+    assert!(build(&custom, moment()).unwrap().is_empty(), "no user has signed in");
+    let own = json!({"type": "OAUTH2", "access_token": "of-the-user", "refresh_token": "refresh-of-the-user"});
+    custom.connection_config.insert("userCredentials".to_owned(), own);
+    let told: Vec<String> = build(&custom, moment())
+        .unwrap()
+        .into_iter()
+        .map(|request| request.body)
+        .collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].contains("token=refresh-of-the-user") && told[1].contains("token=of-the-user"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn of_tokens_of_which_one_has_ended_the_other_is_revoked() {
+    let entry = json!({"token_url": "https://a.test/token", "revocation": {"url": "https://a.test/revoke"}});
+    let ended = json!({"type": "OAUTH2", "access_token": "old-access", "refresh_token": "old-refresh",
+        "expires_at": moment().now_ms - 1});
+    let requests = build(&target(entry, &ended), moment()).unwrap();
+    let tokens: Vec<&str> = requests.iter().map(|request| request.token.as_str()).collect();
+    assert_eq!(tokens, ["refresh_token"]);
+}
+
+#[test]
 fn answers_are_understood() {
     let plain = &requests(&json!({"url": "https://a.test/revoke"}))[0];
     let verdict = |request: &RevocationRequest, status: u16, body: &str| {

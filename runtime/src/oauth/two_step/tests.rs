@@ -1,9 +1,12 @@
 //! Logins as they are sent, and what is made of the answers.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
 use super::super::testing::{moment, target};
 use super::*;
+use crate::oauth::jwt::tests::EC_PEM;
 
 const URL: &str = "https://auth.test/login";
 
@@ -54,7 +57,7 @@ fn parameters_travel_as_the_provider_takes_them() {
 
 /// When the token of an answer ends, in milliseconds from now.
 fn lives_ms(entry: Value, object: Value) -> Option<i64> {
-    let credentials = credentials(&target(entry, &user()), &answer(object), moment()).unwrap();
+    let credentials = credentials(&TokenValues::new(&target(entry, &user()), moment()), &answer(object)).unwrap();
     credentials.expires_at_ms().map(|at_ms| at_ms - moment().now_ms)
 }
 
@@ -90,19 +93,77 @@ fn what_the_user_gave_is_kept_beside_what_was_answered() {
     for cookie in ["B1SESSION=abc; HttpOnly", "ROUTEID=.n1; path=/"] {
         answered.headers.append("set-cookie", cookie.parse().unwrap());
     }
-    let credentials = credentials(&target(entry.clone(), &user()), &answered, moment()).unwrap();
+    let credentials = credentials(&TokenValues::new(&target(entry.clone(), &user()), moment()), &answered).unwrap();
     assert_eq!(
         credentials.to_json(),
         json!({"type": "TWO_STEP", "user": "jane", "password": "s3cret", "site": "", "token": "token-1", "refresh_token": "refresh-1",
             "_cookies": "B1SESSION=abc; ROUTEID=.n1", "raw": {"t": "token-1", "r": "refresh-1"}})
     );
     let refused = super::credentials(
-        &target(entry, &user()),
+        &TokenValues::new(&target(entry, &user()), moment()),
         &answer(json!({"error": {"summary": "Signin Error"}})),
-        moment(),
     );
     assert_eq!(
         refused.unwrap_err().to_string(),
         "the token endpoint gave no token: Signin Error"
     );
+}
+
+/// The claims of the JWT that is the parameter of that name.
+fn claims(request: &TokenRequest, name: &str) -> Value {
+    let parameters: Vec<(String, String)> = url::form_urlencoded::parse(request.body.expose().as_bytes())
+        .into_owned()
+        .collect();
+    let (_, token) = parameters.iter().find(|(known, _)| known == name).unwrap();
+    let claims = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap()
+}
+
+#[test]
+fn a_login_may_be_a_token_that_the_user_signs() {
+    let entry = json!({"token_url": URL, "body_format": "form", "signature": {"protocol": "EC"},
+        "token": {"signing_key": "${credentials.privateKey}", "expires_in_ms": 3_600_000,
+            "payload": {"iss": "${credentials.account}", "sub": "${credentials.nobody}"}},
+        "token_params": {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": "${token}"}});
+    let account = json!({"type": "TWO_STEP", "account": "a@b.test", "privateKey": EC_PEM, "token": "the-old-one",
+        "expires_at": 1});
+    let target = target(entry.clone(), &account);
+    let request = build(&signed(&target, moment()).unwrap(), &Step::new(&entry)).unwrap();
+    let expected = json!({"iss": "a@b.test", "iat": 1_800_000_000, "exp": 1_800_003_600});
+    assert_eq!(claims(&request, "assertion"), expected);
+}
+
+#[test]
+fn an_assertion_outlives_what_it_was_signed_with() {
+    let entry = json!({"token_url": URL, "body_format": "form", "token_response": {"token": "access_token"},
+        "assertion": {"type": "jwt", "key": "${assertionOption.privateKey}", "lifetimeInSeconds": "15552000",
+            "header": {"alg": "ES256", "kid": "${credentials.keyId}"}, "payload": {"sub": "${credentials.clientId}"}},
+        "token_params": {"client_id": "${credentials.clientId}", "client_assertion": "${credentials.assertion}"}});
+    let given = json!({"type": "TWO_STEP", "clientId": "c", "keyId": "k", "assertionOption": {"privateKey": EC_PEM}});
+    let first = target(entry.clone(), &given);
+    let values = signed(&first, moment()).unwrap();
+    let request = build(&values, &Step::new(&entry)).unwrap();
+    let expected = json!({"sub": "c", "iat": 1_800_000_000, "exp": 1_815_552_000});
+    assert_eq!(claims(&request, "client_assertion"), expected);
+    let stored = credentials(&values, &answer(json!({"access_token": "t"}))).unwrap();
+    let kept = stored.to_json();
+    assert!(
+        kept.get("assertionOption").is_none() && !kept.to_string().contains("PRIVATE KEY"),
+        "{kept}"
+    );
+    // The next token is asked for with the same.
+    let next = target(entry.clone(), &kept);
+    let again = build(&signed(&next, moment()).unwrap(), &Step::new(&entry)).unwrap();
+    assert_eq!(again.body.expose(), request.body.expose());
+    // Without either, and of another kind, it says so.
+    let nothing = json!({"type": "TWO_STEP", "clientId": "c", "keyId": "k"});
+    assert!(matches!(
+        signed(&target(entry.clone(), &nothing), moment()),
+        Err(RefreshError::MissingValue { .. })
+    ));
+    let saml = json!({"token_url": URL, "assertion": {"type": "saml"}});
+    assert!(matches!(
+        signed(&target(saml, &nothing), moment()),
+        Err(RefreshError::Unsupported { .. })
+    ));
 }

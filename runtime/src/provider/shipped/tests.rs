@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+mod complete;
+
 use super::FILES;
 use crate::provider::template::Template;
 use crate::provider::{Catalogue, Provider};
@@ -116,6 +118,7 @@ const FIELD_KEYS: &[&str] = &[
     "optional",
     "automated",
     "secret",
+    "visible_when",
 ];
 
 const CATEGORIES: &[&str] = &[

@@ -36,6 +36,25 @@ async fn an_upstream_is_shown_the_connections_certificate_and_no_others() {
 }
 
 #[tokio::test]
+async fn a_certificate_is_not_shown_where_a_redirect_leads_to_another_host() {
+    let elsewhere = MutualTls::answering("{}").await;
+    let other_name = elsewhere.url().replace("127.0.0.1", "localhost");
+    for (to_where, is_shown) in [(elsewhere.url(), true), (other_name, false)] {
+        let server = MutualTls::redirecting(&to_where).await;
+        let mut harness = Harness::new(allowing());
+        harness.shared.client.tls = trusting();
+        let before = elsewhere.let_in();
+        let answer = harness.send(to(&server, Some(CLIENT)), request("/")).await;
+        assert_eq!(server.let_in(), 1);
+        assert_eq!(
+            (answer.is_ok(), elsewhere.let_in() > before),
+            (is_shown, is_shown),
+            "{to_where}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_certificate_is_named() {
     let server = MutualTls::answering("{}").await;
     let harness = Harness::new(allowing());

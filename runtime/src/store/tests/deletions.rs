@@ -11,6 +11,7 @@ use crate::store::{
 for_each_db! {
     what_is_deleted_is_found_and_written_by_nobody,
     a_name_is_free_as_often_as_it_is_deleted,
+    what_was_deleted_is_not_replaced,
     a_wipe_empties_once_and_keeps_what_is_to_be_told,
     revocations_are_taken_by_one_at_a_time,
     a_purge_takes_some_rows_at_a_time_and_leaves_others_alone,
@@ -416,4 +417,38 @@ async fn a_purge_takes_some_rows_at_a_time_and_leaves_others_alone(store: Store)
     store.purge_connection(&found, false, 1_000).await.unwrap();
     assert!(run("run_action_b").await, "history goes by its own age");
     assert_eq!(store.purge_integrations(&scope).await.unwrap(), 1);
+}
+
+/// Reconnects that had read the connection before it was deleted, at every moment round the delete: at most those that were stored
+/// before it are gone with it.
+async fn what_was_deleted_is_not_replaced(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    let connection = store.upsert_connection(&fixture.connection("a")).await.unwrap();
+    let again = || {
+        let (store, mut again) = (store.clone(), fixture.connection("a"));
+        again.key = ConnectionKey::new(NOW_MS + 1, [3; 16]);
+        let key = connection.key.clone();
+        async move { store.upsert_and_announce(&again, Some(&key), |_| Vec::new()).await }
+    };
+    assert_eq!(again().await.unwrap().key, connection.key);
+    let replacing: Vec<_> = (0..20).map(|_| tokio::spawn(again())).collect();
+    assert!(store.delete_connection(&connection.key, NOW_MS).await.unwrap());
+    assert!(gone(again().await));
+    for replacing in replacing {
+        let replaced = replacing.await.unwrap();
+        assert!(
+            matches!(&replaced, Ok(_) | Err(StoreError::ParentGone(_))),
+            "{replaced:?}"
+        );
+    }
+    let found = store
+        .connection(&connection.environment_id, "github", "a")
+        .await
+        .unwrap();
+    assert!(found.is_none(), "{found:?}");
+    // Whoever has its name now is somebody else.
+    let mut successor = fixture.connection("a");
+    successor.key = ConnectionKey::new(NOW_MS + 2, [4; 16]);
+    store.upsert_connection(&successor).await.unwrap();
+    assert!(gone(again().await));
 }

@@ -113,7 +113,7 @@ async fn an_announcement_is_written_with_what_it_announces(store: Store) {
     let fixture = Fixture::new(&store).await;
     let connection = fixture.connection("c");
     let stored = store
-        .upsert_and_announce(&connection, |stored| {
+        .upsert_and_announce(&connection, None, |stored| {
             assert_eq!(stored.refresh.generation.epoch, 0);
             vec![webhook("whk_1", "c", URL)]
         })
@@ -123,7 +123,7 @@ async fn an_announcement_is_written_with_what_it_announces(store: Store) {
     assert_eq!(all, [webhook("whk_1", "c", URL)]);
 
     // What cannot be announced does not happen: the id is taken.
-    let again = store.upsert_and_announce(&connection, |_| vec![webhook("whk_1", "c", URL)]);
+    let again = store.upsert_and_announce(&connection, None, |_| vec![webhook("whk_1", "c", URL)]);
     again.await.unwrap_err();
     let unchanged = store.connection_by_key(&stored.key).await.unwrap().unwrap();
     assert_eq!(unchanged.refresh.generation.epoch, 0);

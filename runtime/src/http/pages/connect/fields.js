@@ -21,9 +21,11 @@ function fieldsOf(provider, preset) {
     const isComplete = declared.some(([name]) => usual.includes(name)) || usual.length === 0;
     const implied = isComplete ? [] : usual.map((name) => [name, { optional: name === 'region' }]);
     const config = Object.entries(provider.connection_config ?? {}).filter(([name]) => !preset.includes(name));
+    const signers = Object.entries(provider.assertion_option ?? {});
     const all = [
         ...config.map(([name, schema]) => ({ part: 'connection_config', name, schema })),
         ...[...implied, ...declared].map(([name, schema]) => ({ part: 'credentials', name, schema })),
+        ...signers.map(([name, schema]) => ({ part: 'assertion_option', name, schema: { secret: /key/i.test(name), ...schema } })),
     ];
     // As the data says; where it does not, what may be left out comes last.
     const order = ({ schema }) => schema.order ?? (schema.optional ? Number.MAX_SAFE_INTEGER : Number.MAX_SAFE_INTEGER - 1);

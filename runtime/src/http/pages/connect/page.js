@@ -101,11 +101,15 @@ function showForm(integration) {
     const alert = h('div', { class: 'alert', role: 'alert', tabindex: '-1', hidden: true });
     const label = isForm ? (session.isReconnecting ? texts.reconnect : texts.connect) : texts.continueTo(name);
     const submit = h('button', { type: 'submit', class: 'primary' }, label);
+    // Who sets up the role needs it before he can name the role here.
+    const externalId = provider.auth_mode === 'AWS_SIGV4' && !preset.includes('external_id') && session.external_id;
+    const told = externalId && h('p', { class: 'help' }, texts.externalId, ' ', h('code', null, externalId));
     const guide = docs && link(docs, texts.guide(name));
     const form = h(
         'form',
         { novalidate: true, 'aria-labelledby': 'title' },
         alert,
+        told || null,
         ...asked.map(({ element }) => element),
         submit,
     );
@@ -143,7 +147,9 @@ function showForm(integration) {
         submit.setAttribute('aria-disabled', 'true');
         submit.replaceChildren(h('span', { class: 'spinner', 'aria-hidden': 'true' }), h('span', { role: 'status' }, texts.connecting));
         try {
-            succeed(await create(key, provider.auth_mode, valuesOf('credentials'), config));
+            const signer = valuesOf('assertion_option');
+            const credentials = { ...valuesOf('credentials'), ...(Object.keys(signer).length > 0 && { assertionOption: signer }) };
+            succeed(await create(key, provider.auth_mode, credentials, config));
         } catch (error) {
             if (error.isExpired) return showFailure(error);
             complain(error);

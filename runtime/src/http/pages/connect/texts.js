@@ -43,6 +43,7 @@ const TEXTS = {
         },
         waitingTitle: (name) => `Continue with ${name}`,
         waiting: (name) => `Sign in and allow access in the window of ${name}. This page goes on by itself.`,
+        externalId: 'Allow your role to be assumed with this external ID:',
         showWindow: 'Show the window',
         closedEarly: 'Is the window closed? If you have not finished there, open it again.',
         openAgain: 'Open it again',
