@@ -218,13 +218,20 @@ pub trait Guest {
     /// {"functions": [
     ///   {"name": "create-issue", "kind": "action", "description": "…", "input": {<JSON Schema>}, "output": {<JSON Schema>}},
     ///   {"name": "issues", "kind": "sync", "description": "…", "frequency": "every hour", "auto_start": true,
-    ///    "models": {"Issue": {<JSON Schema>}}, "metadata": {<JSON Schema>}, "checkpoint": {<JSON Schema>}}],
+    ///    "models": {"Issue": {<JSON Schema>}}, "metadata": {<JSON Schema>}, "checkpoint": {<JSON Schema>},
+    ///    "webhook_subscriptions": ["issues", "label"]}],
     ///  "sdk": {"name": "nango-guest-sdk", "version": "1.0.0"}}
     /// ```
     #[allow(async_fn_in_trait)]
     fn describe() -> _rt::String;
-    /// Runs one function. `trigger` says why and with what. Known names: `kind` (`action` | `sync`), `input` (JSON text,
-    /// `null` when there is none), `run-id`, `variant`.
+    /// Runs one function. `trigger` says why and with what. Known names: `kind` (`action` | `sync` | `webhook`), `input` (JSON
+    /// text, `null` when there is none), `run-id`, `variant`.
+    ///
+    /// The kind `webhook` is that of a sync with `webhook_subscriptions` (event names of the provider; `*` is all) when a webhook
+    /// came that is about the connection. It may do what a sync may, has a checkpoint of its own, and runs beside the sync. Its
+    /// `input` is an object with `method`, `query` and `headers` (lists of pairs; names of headers are in lower case),
+    /// `events` (the names of the events that it brings), and `body` (text) or, when that is no text, `body_base64`.
+    /// `@since` 1.3.0
     ///
     /// An action gives its output as JSON text; what a sync gives is ignored. An error is a failed run; its `code` is one
     /// of `action_script_runtime_error` (the function refused: detail `payload`), `script_http_error` (an upstream answered
@@ -374,7 +381,7 @@ pub mod nango {
                 #[inline]
                 unsafe fn drop(_handle: u32) {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "[resource-drop]response"]
                         fn drop(_: i32);
@@ -414,7 +421,7 @@ pub mod nango {
                 #[inline]
                 unsafe fn drop(_handle: u32) {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "[resource-drop]pending"]
                         fn drop(_: i32);
@@ -435,7 +442,7 @@ pub mod nango {
                 pub fn status(&self) -> u16 {
                     unsafe {
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.status"]
                             fn wit_import0(_: i32) -> i32;
@@ -468,7 +475,7 @@ pub mod nango {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.headers"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -547,7 +554,7 @@ pub mod nango {
                         let len0 = vec0.len();
                         let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.header"]
                             fn wit_import2(_: i32, _: *mut u8, _: usize, _: *mut u8);
@@ -608,7 +615,7 @@ pub mod nango {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.text"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -741,7 +748,7 @@ pub mod nango {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.bytes"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -789,7 +796,7 @@ pub mod nango {
                         let len0 = vec0.len();
                         let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]response.json-pointer"]
                             fn wit_import2(_: i32, _: *mut u8, _: usize, _: *mut u8);
@@ -939,7 +946,7 @@ pub mod nango {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                        #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                         unsafe extern "C" {
                             #[link_name = "[method]pending.wait"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -1173,7 +1180,7 @@ pub mod nango {
                     }
                     let ptr16 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "get"]
                         fn wit_import17(
@@ -1445,7 +1452,7 @@ pub mod nango {
                     }
                     let ptr16 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "post"]
                         fn wit_import17(
@@ -1717,7 +1724,7 @@ pub mod nango {
                     }
                     let ptr16 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "put"]
                         fn wit_import17(
@@ -1989,7 +1996,7 @@ pub mod nango {
                     }
                     let ptr16 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "patch"]
                         fn wit_import17(
@@ -2261,7 +2268,7 @@ pub mod nango {
                     }
                     let ptr16 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "delete"]
                         fn wit_import17(
@@ -2537,7 +2544,7 @@ pub mod nango {
                     }
                     let ptr17 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "proxy"]
                         fn wit_import18(
@@ -2888,7 +2895,7 @@ pub mod nango {
                     }
                     let ptr18 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "batch"]
                         fn wit_import19(_: *mut u8, _: usize, _: i32, _: *mut u8);
@@ -3138,7 +3145,7 @@ pub mod nango {
                         }
                     }
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/nango@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/nango@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "start"]
                         fn wit_import17(
@@ -3226,7 +3233,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/pagination@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/pagination@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "defaults"]
                         fn wit_import1(_: *mut u8);
@@ -3377,7 +3384,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "connection-id"]
                         fn wit_import1(_: *mut u8);
@@ -3414,7 +3421,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "provider-config-key"]
                         fn wit_import1(_: *mut u8);
@@ -3452,7 +3459,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "provider"]
                         fn wit_import1(_: *mut u8);
@@ -3490,7 +3497,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "environment"]
                         fn wit_import1(_: *mut u8);
@@ -3528,7 +3535,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "config"]
                         fn wit_import1(_: *mut u8);
@@ -3659,7 +3666,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "metadata"]
                         fn wit_import1(_: *mut u8);
@@ -3793,7 +3800,7 @@ pub mod nango {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "set-metadata"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -3913,7 +3920,7 @@ pub mod nango {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/connection@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/connection@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "update-metadata"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -4048,7 +4055,7 @@ pub mod nango {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/records@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/records@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "batch-save"]
                         fn wit_import3(
@@ -4220,7 +4227,7 @@ pub mod nango {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/records@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/records@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "batch-update"]
                         fn wit_import3(
@@ -4392,7 +4399,7 @@ pub mod nango {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/records@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/records@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "batch-delete"]
                         fn wit_import3(
@@ -4585,7 +4592,7 @@ pub mod nango {
                     }
                     let ptr3 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/records@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/records@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "get-by-ids"]
                         fn wit_import4(
@@ -4737,7 +4744,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/checkpoints@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/checkpoints@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "get"]
                         fn wit_import1(_: *mut u8);
@@ -4884,7 +4891,7 @@ pub mod nango {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/checkpoints@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/checkpoints@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "save"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -5000,7 +5007,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/checkpoints@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/checkpoints@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "clear"]
                         fn wit_import1(_: *mut u8);
@@ -5152,7 +5159,7 @@ pub mod nango {
                         }
                     }
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/log@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/log@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "write"]
                         fn wit_import6(
@@ -5198,7 +5205,7 @@ pub mod nango {
             pub fn now_us() -> u64 {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/clock@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/clock@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "now-us"]
                         fn wit_import0() -> i64;
@@ -5217,7 +5224,7 @@ pub mod nango {
             pub fn monotonic_us() -> u64 {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/clock@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/clock@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "monotonic-us"]
                         fn wit_import0() -> i64;
@@ -5256,7 +5263,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/random@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/random@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "bytes"]
                         fn wit_import1(_: i32, _: *mut u8);
@@ -5291,7 +5298,7 @@ pub mod nango {
             pub fn sleep_ms(duration: u64) -> () {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/sleep@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/sleep@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "sleep-ms"]
                         fn wit_import0(_: i64);
@@ -5319,7 +5326,7 @@ pub mod nango {
             pub fn remaining_ms() -> u64 {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/lifecycle@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/lifecycle@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "remaining-ms"]
                         fn wit_import0() -> i64;
@@ -5352,7 +5359,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/lifecycle@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/lifecycle@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "stop-reason"]
                         fn wit_import1(_: *mut u8);
@@ -5462,7 +5469,7 @@ pub mod nango {
                     }
                     let ptr6 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/invoke@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/invoke@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "trigger-action"]
                         fn wit_import7(
@@ -5651,7 +5658,7 @@ pub mod nango {
                     }
                     let ptr5 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/invoke@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/invoke@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "trigger-sync"]
                         fn wit_import6(
@@ -5843,7 +5850,7 @@ pub mod nango {
                     let ptr8 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
                     #[link(
-                        wasm_import_module = "nango:functions/invoke-elsewhere@1.2.0"
+                        wasm_import_module = "nango:functions/invoke-elsewhere@1.3.0"
                     )]
                     unsafe extern "C" {
                         #[link_name = "trigger-action"]
@@ -6057,7 +6064,7 @@ pub mod nango {
                     let ptr7 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
                     #[link(
-                        wasm_import_module = "nango:functions/invoke-elsewhere@1.2.0"
+                        wasm_import_module = "nango:functions/invoke-elsewhere@1.3.0"
                     )]
                     unsafe extern "C" {
                         #[link_name = "trigger-sync"]
@@ -6221,7 +6228,7 @@ pub mod nango {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/locks@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/locks@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "try-acquire"]
                         fn wit_import2(_: *mut u8, _: usize, _: i64, _: *mut u8);
@@ -6351,7 +6358,7 @@ pub mod nango {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/locks@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/locks@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "release"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -6472,7 +6479,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/locks@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/locks@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "release-all"]
                         fn wit_import1(_: *mut u8);
@@ -6605,7 +6612,7 @@ pub mod nango {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/environment@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/environment@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "get"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -6748,7 +6755,7 @@ pub mod nango {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "nango:functions/environment@1.2.0")]
+                    #[link(wasm_import_module = "nango:functions/environment@1.3.0")]
                     unsafe extern "C" {
                         #[link_name = "all"]
                         fn wit_import1(_: *mut u8);
@@ -6891,6 +6898,160 @@ pub mod nango {
                         _ => _rt::invalid_enum_discriminant(),
                     };
                     result27
+                }
+            }
+        }
+        /// Webhooks of the provider.
+        ///
+        /// `@since` 1.3.0
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod webhook {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Error = super::super::super::nango::functions::types::Error;
+            #[allow(unused_unsafe, clippy::all)]
+            /// Where the provider is to send them for the integration of this run; none when nothing is known of how it signs them.
+            #[allow(async_fn_in_trait)]
+            pub fn get_webhook_url() -> Result<Option<_rt::String>, Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 7 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 7
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "nango:functions/webhook@1.3.0")]
+                    unsafe extern "C" {
+                        #[link_name = "get-webhook-url"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result22 = match l2 {
+                        0 => {
+                            let e = {
+                                let l3 = i32::from(
+                                    *ptr0.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                match l3 {
+                                    0 => None,
+                                    1 => {
+                                        let e = {
+                                            let l4 = *ptr0
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l5 = *ptr0
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len6 = l5;
+                                            let bytes6 = _rt::Vec::from_raw_parts(
+                                                l4.cast(),
+                                                len6,
+                                                len6,
+                                            );
+                                            _rt::string_lift(bytes6)
+                                        };
+                                        Some(e)
+                                    }
+                                    _ => _rt::invalid_enum_discriminant(),
+                                }
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l7 = *ptr0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l8 = *ptr0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len9 = l8;
+                                let bytes9 = _rt::Vec::from_raw_parts(
+                                    l7.cast(),
+                                    len9,
+                                    len9,
+                                );
+                                let l10 = *ptr0
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l11 = *ptr0
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len12 = l11;
+                                let bytes12 = _rt::Vec::from_raw_parts(
+                                    l10.cast(),
+                                    len12,
+                                    len12,
+                                );
+                                let l13 = *ptr0
+                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l14 = *ptr0
+                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base21 = l13;
+                                let len21 = l14;
+                                let mut result21 = _rt::Vec::with_capacity(len21);
+                                for i in 0..len21 {
+                                    let base = base21
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    let e21 = {
+                                        let l15 = *base.add(0).cast::<*mut u8>();
+                                        let l16 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len17 = l16;
+                                        let bytes17 = _rt::Vec::from_raw_parts(
+                                            l15.cast(),
+                                            len17,
+                                            len17,
+                                        );
+                                        let l18 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l19 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len20 = l19;
+                                        let bytes20 = _rt::Vec::from_raw_parts(
+                                            l18.cast(),
+                                            len20,
+                                            len20,
+                                        );
+                                        (_rt::string_lift(bytes17), _rt::string_lift(bytes20))
+                                    };
+                                    result21.push(e21);
+                                }
+                                _rt::cabi_dealloc(
+                                    base21,
+                                    len21 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                super::super::super::nango::functions::types::Error {
+                                    code: _rt::string_lift(bytes9),
+                                    message: _rt::string_lift(bytes12),
+                                    details: result21,
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result22
                 }
             }
         }
@@ -7125,13 +7286,13 @@ macro_rules! __export_function_impl {
         $($path_to_types_root)*:: __export_world_function_cabi!($ty with_types_in
         $($path_to_types_root)*); const _ : () = { #[rustfmt::skip] #[cfg(target_arch =
         "wasm32")] #[unsafe (link_section =
-        "component-type:wit-bindgen:0.60.0:nango:functions@1.2.0:function:imports and exports")]
+        "component-type:wit-bindgen:0.60.0:nango:functions@1.3.0:function:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2659] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2746] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xe4\x13\x01A\x02\x01\
-A(\x01B\x05\x01o\x02ss\x04\0\x04pair\x03\0\0\x01p\x01\x01r\x03\x04codes\x07messa\
-ges\x07details\x02\x04\0\x05error\x03\0\x03\x03\0\x1bnango:functions/types@1.2.0\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xbb\x14\x01A\x02\x01\
+A*\x01B\x05\x01o\x02ss\x04\0\x04pair\x03\0\0\x01p\x01\x01r\x03\x04codes\x07messa\
+ges\x07details\x02\x04\0\x05error\x03\0\x03\x03\0\x1bnango:functions/types@1.3.0\
 \x05\0\x02\x03\0\0\x05error\x02\x03\0\0\x04pair\x01B0\x02\x03\x02\x01\x01\x04\0\x05\
 error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01p}\x01k\x05\
 \x01r\x05\x04paths\x05query\x04\x07headers\x04\x04body\x06\x07options\x04\x04\0\x07\
@@ -7148,51 +7309,53 @@ self\x0b\0\x10\x04\0\x15[method]response.text\x01\x11\x01@\x01\x04self\x0b\0\x05
 hods\x07request\x08\0\x17\x04\0\x05proxy\x01\x1a\x01o\x02s\x08\x01p\x1b\x01p\x17\
 \x01@\x02\x08requests\x1c\x0dmax-in-flighty\0\x1d\x04\0\x05batch\x01\x1e\x01i\x0a\
 \x01@\x02\x06methods\x07request\x08\0\x1f\x04\0\x05start\x01\x20\x03\0\x1bnango:\
-functions/nango@1.2.0\x05\x03\x01B\x06\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\
+functions/nango@1.3.0\x05\x03\x01B\x06\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\
 \x01ks\x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x08defaults\x01\x04\x03\0\x20nang\
-o:functions/pagination@1.2.0\x05\x04\x01B\x0f\x02\x03\x02\x01\x01\x04\0\x05error\
+o:functions/pagination@1.3.0\x05\x04\x01B\x0f\x02\x03\x02\x01\x01\x04\0\x05error\
 \x03\0\0\x01@\0\0s\x04\0\x0dconnection-id\x01\x02\x04\0\x13provider-config-key\x01\
 \x02\x04\0\x08provider\x01\x02\x04\0\x0benvironment\x01\x02\x01j\x01s\x01\x01\x01\
 @\0\0\x03\x04\0\x06config\x01\x04\x04\0\x08metadata\x01\x04\x01j\0\x01\x01\x01@\x01\
 \x04jsons\0\x05\x04\0\x0cset-metadata\x01\x06\x04\0\x0fupdate-metadata\x01\x06\x03\
-\0\x20nango:functions/connection@1.2.0\x05\x05\x01B\x0e\x02\x03\x02\x01\x01\x04\0\
+\0\x20nango:functions/connection@1.3.0\x05\x05\x01B\x0e\x02\x03\x02\x01\x01\x04\0\
 \x05error\x03\0\0\x01o\x02sw\x01p\x02\x04\0\x06counts\x03\0\x03\x01j\x01\x04\x01\
 \x01\x01@\x02\x05models\x07recordss\0\x05\x04\0\x0abatch-save\x01\x06\x04\0\x0cb\
 atch-update\x01\x06\x04\0\x0cbatch-delete\x01\x06\x01ps\x01j\x01s\x01\x01\x01@\x02\
 \x05models\x03ids\x07\0\x08\x04\0\x0aget-by-ids\x01\x09\x03\0\x1dnango:functions\
-/records@1.2.0\x05\x06\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01ks\
+/records@1.3.0\x05\x06\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01ks\
 \x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x03get\x01\x04\x01j\0\x01\x01\x01@\x01\x04\
 jsons\0\x05\x04\0\x04save\x01\x06\x01@\0\0\x05\x04\0\x05clear\x01\x07\x03\0!nang\
-o:functions/checkpoints@1.2.0\x05\x07\x01B\x05\x02\x03\x02\x01\x02\x04\0\x04pair\
+o:functions/checkpoints@1.3.0\x05\x07\x01B\x05\x02\x03\x02\x01\x02\x04\0\x04pair\
 \x03\0\0\x01p\x01\x01@\x03\x05levels\x07messages\x06fields\x02\x01\0\x04\0\x05wr\
-ite\x01\x03\x03\0\x19nango:functions/log@1.2.0\x05\x08\x01B\x03\x01@\0\0w\x04\0\x06\
-now-us\x01\0\x04\0\x0cmonotonic-us\x01\0\x03\0\x1bnango:functions/clock@1.2.0\x05\
+ite\x01\x03\x03\0\x19nango:functions/log@1.3.0\x05\x08\x01B\x03\x01@\0\0w\x04\0\x06\
+now-us\x01\0\x04\0\x0cmonotonic-us\x01\0\x03\0\x1bnango:functions/clock@1.3.0\x05\
 \x09\x01B\x03\x01p}\x01@\x01\x06lengthy\0\0\x04\0\x05bytes\x01\x01\x03\0\x1cnang\
-o:functions/random@1.2.0\x05\x0a\x01B\x02\x01@\x01\x08durationw\x01\0\x04\0\x08s\
-leep-ms\x01\0\x03\0\x1bnango:functions/sleep@1.2.0\x05\x0b\x01B\x05\x01@\0\0w\x04\
+o:functions/random@1.3.0\x05\x0a\x01B\x02\x01@\x01\x08durationw\x01\0\x04\0\x08s\
+leep-ms\x01\0\x03\0\x1bnango:functions/sleep@1.3.0\x05\x0b\x01B\x05\x01@\0\0w\x04\
 \0\x0cremaining-ms\x01\0\x01ks\x01@\0\0\x01\x04\0\x0bstop-reason\x01\x02\x03\0\x1f\
-nango:functions/lifecycle@1.2.0\x05\x0c\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05er\
+nango:functions/lifecycle@1.3.0\x05\x0c\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05er\
 ror\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01j\x01s\x01\x01\
 \x01@\x03\x04names\x05inputs\x07options\x04\0\x05\x04\0\x0etrigger-action\x01\x06\
 \x01j\0\x01\x01\x01@\x02\x04names\x07options\x04\0\x07\x04\0\x0ctrigger-sync\x01\
-\x08\x03\0\x1cnango:functions/invoke@1.2.0\x05\x0d\x01B\x0b\x02\x03\x02\x01\x01\x04\
+\x08\x03\0\x1cnango:functions/invoke@1.3.0\x05\x0d\x01B\x0b\x02\x03\x02\x01\x01\x04\
 \0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01j\x01\
 s\x01\x01\x01@\x05\x13provider-config-keys\x0dconnection-ids\x04names\x05inputs\x07\
 options\x04\0\x05\x04\0\x0etrigger-action\x01\x06\x01j\0\x01\x01\x01@\x04\x13pro\
 vider-config-keys\x0dconnection-ids\x04names\x07options\x04\0\x07\x04\0\x0ctrigg\
-er-sync\x01\x08\x03\0&nango:functions/invoke-elsewhere@1.2.0\x05\x0e\x01B\x0a\x02\
+er-sync\x01\x08\x03\0&nango:functions/invoke-elsewhere@1.3.0\x05\x0e\x01B\x0a\x02\
 \x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01j\x01\x7f\x01\x01\x01@\x02\x03keys\x06\
 ttl-msw\0\x02\x04\0\x0btry-acquire\x01\x03\x01@\x01\x03keys\0\x02\x04\0\x07relea\
 se\x01\x04\x01j\0\x01\x01\x01@\0\0\x05\x04\0\x0brelease-all\x01\x06\x03\0\x1bnan\
-go:functions/locks@1.2.0\x05\x0f\x01B\x0c\x02\x03\x02\x01\x01\x04\0\x05error\x03\
+go:functions/locks@1.3.0\x05\x0f\x01B\x0c\x02\x03\x02\x01\x01\x04\0\x05error\x03\
 \0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01ks\x01j\x01\x04\x01\x01\x01@\
 \x01\x04names\0\x05\x04\0\x03get\x01\x06\x01p\x03\x01j\x01\x07\x01\x01\x01@\0\0\x08\
-\x04\0\x03all\x01\x09\x03\0!nango:functions/environment@1.2.0\x05\x10\x03\0\x04p\
-air\x03\0\x02\x03\0\x05error\x03\0\x01\x01@\0\0s\x04\0\x08describe\x01\x13\x01p\x11\
-\x01j\x01s\x01\x12\x01@\x02\x08functions\x07trigger\x14\0\x15\x04\0\x03run\x01\x16\
-\x04\0\x1enango:functions/function@1.2.0\x04\0\x0b\x0e\x01\0\x08function\x03\0\0\
-\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-bind\
-gen-rust\x060.60.0";
+\x04\0\x03all\x01\x09\x03\0!nango:functions/environment@1.3.0\x05\x10\x01B\x06\x02\
+\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01ks\x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\
+\0\x0fget-webhook-url\x01\x04\x03\0\x1dnango:functions/webhook@1.3.0\x05\x11\x03\
+\0\x04pair\x03\0\x02\x03\0\x05error\x03\0\x01\x01@\0\0s\x04\0\x08describe\x01\x14\
+\x01p\x12\x01j\x01s\x01\x13\x01@\x02\x08functions\x07trigger\x15\0\x16\x04\0\x03\
+run\x01\x17\x04\0\x1enango:functions/function@1.3.0\x04\0\x0b\x0e\x01\0\x08funct\
+ion\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10\
+wit-bindgen-rust\x060.60.0";
         };
     };
 }
@@ -7201,74 +7364,76 @@ pub use __export_function_impl as export;
 #[rustfmt::skip]
 #[cfg(target_arch = "wasm32")]
 #[unsafe(
-    link_section = "component-type:wit-bindgen:0.60.0:nango:functions@1.2.0:function-with-all-of-its-exports-removed:encoded world"
+    link_section = "component-type:wit-bindgen:0.60.0:nango:functions@1.3.0:function-with-all-of-its-exports-removed:encoded world"
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2664] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc9\x13\x01A\x02\x01\
-A\"\x01B\x05\x01o\x02ss\x04\0\x04pair\x03\0\0\x01p\x01\x01r\x03\x04codes\x07mess\
-ages\x07details\x02\x04\0\x05error\x03\0\x03\x03\0\x1bnango:functions/types@1.2.\
-0\x05\0\x02\x03\0\0\x05error\x02\x03\0\0\x04pair\x01B0\x02\x03\x02\x01\x01\x04\0\
-\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01p}\x01\
-k\x05\x01r\x05\x04paths\x05query\x04\x07headers\x04\x04body\x06\x07options\x04\x04\
-\0\x07request\x03\0\x07\x04\0\x08response\x03\x01\x04\0\x07pending\x03\x01\x01h\x09\
-\x01@\x01\x04self\x0b\0{\x04\0\x17[method]response.status\x01\x0c\x01@\x01\x04se\
-lf\x0b\0\x04\x04\0\x18[method]response.headers\x01\x0d\x01ks\x01@\x02\x04self\x0b\
-\x04names\0\x0e\x04\0\x17[method]response.header\x01\x0f\x01j\x01s\x01\x01\x01@\x01\
-\x04self\x0b\0\x10\x04\0\x15[method]response.text\x01\x11\x01@\x01\x04self\x0b\0\
-\x05\x04\0\x16[method]response.bytes\x01\x12\x01j\x01\x0e\x01\x01\x01@\x02\x04se\
-lf\x0b\x07pointers\0\x13\x04\0\x1d[method]response.json-pointer\x01\x14\x01h\x0a\
-\x01i\x09\x01j\x01\x16\x01\x01\x01@\x01\x04self\x15\0\x17\x04\0\x14[method]pendi\
-ng.wait\x01\x18\x01@\x01\x07request\x08\0\x17\x04\0\x03get\x01\x19\x04\0\x04post\
-\x01\x19\x04\0\x03put\x01\x19\x04\0\x05patch\x01\x19\x04\0\x06delete\x01\x19\x01\
-@\x02\x06methods\x07request\x08\0\x17\x04\0\x05proxy\x01\x1a\x01o\x02s\x08\x01p\x1b\
-\x01p\x17\x01@\x02\x08requests\x1c\x0dmax-in-flighty\0\x1d\x04\0\x05batch\x01\x1e\
-\x01i\x0a\x01@\x02\x06methods\x07request\x08\0\x1f\x04\0\x05start\x01\x20\x03\0\x1b\
-nango:functions/nango@1.2.0\x05\x03\x01B\x06\x02\x03\x02\x01\x01\x04\0\x05error\x03\
-\0\0\x01ks\x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x08defaults\x01\x04\x03\0\x20\
-nango:functions/pagination@1.2.0\x05\x04\x01B\x0f\x02\x03\x02\x01\x01\x04\0\x05e\
-rror\x03\0\0\x01@\0\0s\x04\0\x0dconnection-id\x01\x02\x04\0\x13provider-config-k\
-ey\x01\x02\x04\0\x08provider\x01\x02\x04\0\x0benvironment\x01\x02\x01j\x01s\x01\x01\
-\x01@\0\0\x03\x04\0\x06config\x01\x04\x04\0\x08metadata\x01\x04\x01j\0\x01\x01\x01\
-@\x01\x04jsons\0\x05\x04\0\x0cset-metadata\x01\x06\x04\0\x0fupdate-metadata\x01\x06\
-\x03\0\x20nango:functions/connection@1.2.0\x05\x05\x01B\x0e\x02\x03\x02\x01\x01\x04\
-\0\x05error\x03\0\0\x01o\x02sw\x01p\x02\x04\0\x06counts\x03\0\x03\x01j\x01\x04\x01\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2751] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa0\x14\x01A\x02\x01\
+A$\x01B\x05\x01o\x02ss\x04\0\x04pair\x03\0\0\x01p\x01\x01r\x03\x04codes\x07messa\
+ges\x07details\x02\x04\0\x05error\x03\0\x03\x03\0\x1bnango:functions/types@1.3.0\
+\x05\0\x02\x03\0\0\x05error\x02\x03\0\0\x04pair\x01B0\x02\x03\x02\x01\x01\x04\0\x05\
+error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01p}\x01k\x05\
+\x01r\x05\x04paths\x05query\x04\x07headers\x04\x04body\x06\x07options\x04\x04\0\x07\
+request\x03\0\x07\x04\0\x08response\x03\x01\x04\0\x07pending\x03\x01\x01h\x09\x01\
+@\x01\x04self\x0b\0{\x04\0\x17[method]response.status\x01\x0c\x01@\x01\x04self\x0b\
+\0\x04\x04\0\x18[method]response.headers\x01\x0d\x01ks\x01@\x02\x04self\x0b\x04n\
+ames\0\x0e\x04\0\x17[method]response.header\x01\x0f\x01j\x01s\x01\x01\x01@\x01\x04\
+self\x0b\0\x10\x04\0\x15[method]response.text\x01\x11\x01@\x01\x04self\x0b\0\x05\
+\x04\0\x16[method]response.bytes\x01\x12\x01j\x01\x0e\x01\x01\x01@\x02\x04self\x0b\
+\x07pointers\0\x13\x04\0\x1d[method]response.json-pointer\x01\x14\x01h\x0a\x01i\x09\
+\x01j\x01\x16\x01\x01\x01@\x01\x04self\x15\0\x17\x04\0\x14[method]pending.wait\x01\
+\x18\x01@\x01\x07request\x08\0\x17\x04\0\x03get\x01\x19\x04\0\x04post\x01\x19\x04\
+\0\x03put\x01\x19\x04\0\x05patch\x01\x19\x04\0\x06delete\x01\x19\x01@\x02\x06met\
+hods\x07request\x08\0\x17\x04\0\x05proxy\x01\x1a\x01o\x02s\x08\x01p\x1b\x01p\x17\
+\x01@\x02\x08requests\x1c\x0dmax-in-flighty\0\x1d\x04\0\x05batch\x01\x1e\x01i\x0a\
+\x01@\x02\x06methods\x07request\x08\0\x1f\x04\0\x05start\x01\x20\x03\0\x1bnango:\
+functions/nango@1.3.0\x05\x03\x01B\x06\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\
+\x01ks\x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x08defaults\x01\x04\x03\0\x20nang\
+o:functions/pagination@1.3.0\x05\x04\x01B\x0f\x02\x03\x02\x01\x01\x04\0\x05error\
+\x03\0\0\x01@\0\0s\x04\0\x0dconnection-id\x01\x02\x04\0\x13provider-config-key\x01\
+\x02\x04\0\x08provider\x01\x02\x04\0\x0benvironment\x01\x02\x01j\x01s\x01\x01\x01\
+@\0\0\x03\x04\0\x06config\x01\x04\x04\0\x08metadata\x01\x04\x01j\0\x01\x01\x01@\x01\
+\x04jsons\0\x05\x04\0\x0cset-metadata\x01\x06\x04\0\x0fupdate-metadata\x01\x06\x03\
+\0\x20nango:functions/connection@1.3.0\x05\x05\x01B\x0e\x02\x03\x02\x01\x01\x04\0\
+\x05error\x03\0\0\x01o\x02sw\x01p\x02\x04\0\x06counts\x03\0\x03\x01j\x01\x04\x01\
 \x01\x01@\x02\x05models\x07recordss\0\x05\x04\0\x0abatch-save\x01\x06\x04\0\x0cb\
 atch-update\x01\x06\x04\0\x0cbatch-delete\x01\x06\x01ps\x01j\x01s\x01\x01\x01@\x02\
 \x05models\x03ids\x07\0\x08\x04\0\x0aget-by-ids\x01\x09\x03\0\x1dnango:functions\
-/records@1.2.0\x05\x06\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01ks\
+/records@1.3.0\x05\x06\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01ks\
 \x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\0\x03get\x01\x04\x01j\0\x01\x01\x01@\x01\x04\
 jsons\0\x05\x04\0\x04save\x01\x06\x01@\0\0\x05\x04\0\x05clear\x01\x07\x03\0!nang\
-o:functions/checkpoints@1.2.0\x05\x07\x01B\x05\x02\x03\x02\x01\x02\x04\0\x04pair\
+o:functions/checkpoints@1.3.0\x05\x07\x01B\x05\x02\x03\x02\x01\x02\x04\0\x04pair\
 \x03\0\0\x01p\x01\x01@\x03\x05levels\x07messages\x06fields\x02\x01\0\x04\0\x05wr\
-ite\x01\x03\x03\0\x19nango:functions/log@1.2.0\x05\x08\x01B\x03\x01@\0\0w\x04\0\x06\
-now-us\x01\0\x04\0\x0cmonotonic-us\x01\0\x03\0\x1bnango:functions/clock@1.2.0\x05\
+ite\x01\x03\x03\0\x19nango:functions/log@1.3.0\x05\x08\x01B\x03\x01@\0\0w\x04\0\x06\
+now-us\x01\0\x04\0\x0cmonotonic-us\x01\0\x03\0\x1bnango:functions/clock@1.3.0\x05\
 \x09\x01B\x03\x01p}\x01@\x01\x06lengthy\0\0\x04\0\x05bytes\x01\x01\x03\0\x1cnang\
-o:functions/random@1.2.0\x05\x0a\x01B\x02\x01@\x01\x08durationw\x01\0\x04\0\x08s\
-leep-ms\x01\0\x03\0\x1bnango:functions/sleep@1.2.0\x05\x0b\x01B\x05\x01@\0\0w\x04\
+o:functions/random@1.3.0\x05\x0a\x01B\x02\x01@\x01\x08durationw\x01\0\x04\0\x08s\
+leep-ms\x01\0\x03\0\x1bnango:functions/sleep@1.3.0\x05\x0b\x01B\x05\x01@\0\0w\x04\
 \0\x0cremaining-ms\x01\0\x01ks\x01@\0\0\x01\x04\0\x0bstop-reason\x01\x02\x03\0\x1f\
-nango:functions/lifecycle@1.2.0\x05\x0c\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05er\
+nango:functions/lifecycle@1.3.0\x05\x0c\x01B\x0b\x02\x03\x02\x01\x01\x04\0\x05er\
 ror\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01j\x01s\x01\x01\
 \x01@\x03\x04names\x05inputs\x07options\x04\0\x05\x04\0\x0etrigger-action\x01\x06\
 \x01j\0\x01\x01\x01@\x02\x04names\x07options\x04\0\x07\x04\0\x0ctrigger-sync\x01\
-\x08\x03\0\x1cnango:functions/invoke@1.2.0\x05\x0d\x01B\x0b\x02\x03\x02\x01\x01\x04\
+\x08\x03\0\x1cnango:functions/invoke@1.3.0\x05\x0d\x01B\x0b\x02\x03\x02\x01\x01\x04\
 \0\x05error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01j\x01\
 s\x01\x01\x01@\x05\x13provider-config-keys\x0dconnection-ids\x04names\x05inputs\x07\
 options\x04\0\x05\x04\0\x0etrigger-action\x01\x06\x01j\0\x01\x01\x01@\x04\x13pro\
 vider-config-keys\x0dconnection-ids\x04names\x07options\x04\0\x07\x04\0\x0ctrigg\
-er-sync\x01\x08\x03\0&nango:functions/invoke-elsewhere@1.2.0\x05\x0e\x01B\x0a\x02\
+er-sync\x01\x08\x03\0&nango:functions/invoke-elsewhere@1.3.0\x05\x0e\x01B\x0a\x02\
 \x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01j\x01\x7f\x01\x01\x01@\x02\x03keys\x06\
 ttl-msw\0\x02\x04\0\x0btry-acquire\x01\x03\x01@\x01\x03keys\0\x02\x04\0\x07relea\
 se\x01\x04\x01j\0\x01\x01\x01@\0\0\x05\x04\0\x0brelease-all\x01\x06\x03\0\x1bnan\
-go:functions/locks@1.2.0\x05\x0f\x01B\x0c\x02\x03\x02\x01\x01\x04\0\x05error\x03\
+go:functions/locks@1.3.0\x05\x0f\x01B\x0c\x02\x03\x02\x01\x01\x04\0\x05error\x03\
 \0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01ks\x01j\x01\x04\x01\x01\x01@\
 \x01\x04names\0\x05\x04\0\x03get\x01\x06\x01p\x03\x01j\x01\x07\x01\x01\x01@\0\0\x08\
-\x04\0\x03all\x01\x09\x03\0!nango:functions/environment@1.2.0\x05\x10\x03\0\x04p\
-air\x03\0\x02\x03\0\x05error\x03\0\x01\x04\0>nango:functions/function-with-all-o\
-f-its-exports-removed@1.2.0\x04\0\x0b.\x01\0(function-with-all-of-its-exports-re\
-moved\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.\
-2\x10wit-bindgen-rust\x060.60.0";
+\x04\0\x03all\x01\x09\x03\0!nango:functions/environment@1.3.0\x05\x10\x01B\x06\x02\
+\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01ks\x01j\x01\x02\x01\x01\x01@\0\0\x03\x04\
+\0\x0fget-webhook-url\x01\x04\x03\0\x1dnango:functions/webhook@1.3.0\x05\x11\x03\
+\0\x04pair\x03\0\x02\x03\0\x05error\x03\0\x01\x04\0>nango:functions/function-wit\
+h-all-of-its-exports-removed@1.3.0\x04\0\x0b.\x01\0(function-with-all-of-its-exp\
+orts-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x07\
+0.254.2\x10wit-bindgen-rust\x060.60.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

@@ -76,3 +76,4 @@ mod token_words;
 mod torture;
 mod validation;
 mod webhooks;
+mod webhooks_in;

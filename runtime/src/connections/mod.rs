@@ -10,6 +10,7 @@ mod fields;
 mod freshness;
 mod identity;
 mod import;
+mod incoming;
 mod input;
 mod integrations;
 mod masking;

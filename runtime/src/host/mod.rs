@@ -28,6 +28,7 @@ mod run_log;
 mod sender;
 mod state;
 mod tape;
+mod webhook;
 
 use wasmtime::component::{HasSelf, Linker};
 

@@ -37,6 +37,8 @@ pub(crate) struct Services {
     pub(crate) limits: Limits,
     pub(crate) invoker: Invoker,
     pub(crate) stopping: Stopping,
+    /// The server as browsers and providers see it, without a slash at the end.
+    pub(crate) public_url: Arc<str>,
 }
 
 impl Services {
@@ -52,6 +54,7 @@ impl Services {
             limits: self.limits.clone(),
             invoker: self.invoker.clone(),
             stopping: self.stopping.clone(),
+            public_url: Arc::clone(&self.public_url),
         }
     }
 }
@@ -68,6 +71,8 @@ pub(crate) struct RunFacts {
     /// Of a sync.
     pub(crate) variant: Option<String>,
     pub(crate) sender: Sender,
+    /// Whether a sync runs because a webhook came.
+    pub(crate) is_for_webhook: bool,
     /// Version of the checkpoint this run has seen; none before it looked.
     pub(crate) checkpoint_version: Option<i64>,
     /// Who called whom until this run began.

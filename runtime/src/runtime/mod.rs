@@ -10,6 +10,7 @@ mod deploy;
 mod dry_run;
 mod encryption;
 mod functions;
+mod ingress;
 mod keys;
 mod logs;
 mod nested;
@@ -35,6 +36,7 @@ use crate::data_dir::DataDir;
 use crate::deletion::Deletion;
 use crate::deploy::Deploy;
 use crate::executor::Executor;
+use crate::ingress::Ingress;
 use crate::logs::Logs;
 use crate::metrics::{self, Metrics};
 use crate::model::{Connection, Environment, EnvironmentId, Integration, JsonObject, RunError};
@@ -96,6 +98,7 @@ struct Parts {
     rotation: Rotation,
     variables: Variables,
     scheduler: Scheduler,
+    ingress: Ingress,
     webhooks: Webhooks,
     background: start::Background,
     clock: Clock,

@@ -71,6 +71,11 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0015_oauth_clients.sql"),
     ),
     (17, "pruning", include_str!("../../migrations/0017_pruning.sql")),
+    (
+        20,
+        "incoming_webhooks",
+        include_str!("../../migrations/0020_incoming_webhooks.sql"),
+    ),
 ];
 
 /// For each connection to SQLite. WAL with `synchronous = NORMAL`: what was committed survives `kill -9` of this
