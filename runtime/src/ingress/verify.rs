@@ -197,7 +197,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     let mut pairs = text.as_bytes().chunks_exact(2);
     for pair in &mut pairs {
         let [high, low] = pair else { return None };
-        bytes.push(digit(*high)? << 4 | digit(*low)?);
+        bytes.push((digit(*high)? << 4) | digit(*low)?);
     }
     pairs.remainder().is_empty().then_some(bytes)
 }
