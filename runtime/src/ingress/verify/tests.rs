@@ -227,7 +227,7 @@ fn the_remaining_schemes() {
         ),
         "genuine"
     );
-    // A key in base64 behind a prefix, as Standard Webhooks has it; several signatures, with their version in front.
+    // A key in base64 behind a prefix, as Standard Webhooks has it, and a signature with its version in front.
     let svix = written(&json!({
         "scheme": "hmac", "encoding": "base64", "proof": "header.webhook-signature", "prefix": "v1,",
         "signed": "${header.webhook-id}.${timestamp}.${body}", "timestamp": "header.webhook-timestamp",
