@@ -240,7 +240,7 @@ impl Parts {
     /// The input of the runs for a webhook, JSON.
     pub(super) fn open(&self, id: &IncomingWebhookId, content: &Sealed) -> Option<Secret<String>> {
         let opened = self.keyring.open(&place(id), content).ok()?;
-        String::from_utf8(opened.expose().to_vec()).ok().map(Secret::new)
+        String::from_utf8(opened.expose().clone()).ok().map(Secret::new)
     }
 }
 
