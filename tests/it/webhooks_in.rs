@@ -81,7 +81,10 @@ fn signature(body: &str) -> String {
     format!("sha256={hex}")
 }
 
-async fn hook(client: &Client, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+/// Names and values.
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
+async fn hook(client: &Client, path: &str, headers: Headers<'_>, body: &str) -> Answer {
     let mut request = client.with_key(None).request(Method::POST, path);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -261,7 +264,7 @@ async fn what_is_not_genuine_is_refused_and_leaves_nothing() {
     let silent = client.get("/integrations/silent?include=webhook").await.ok();
     assert_eq!(silent["data"]["webhook_url"], Value::Null);
 
-    let cases: [(&str, &[(&str, &str)], &str, u16, &str); 9] = [
+    let cases: [(&str, Headers<'_>, &str, u16, &str); 9] = [
         ("/webhook/nowhere/acme", &signed[..], event, 404, "unknown_environment"),
         ("/webhook/dev/nothing", &signed, event, 404, "unknown_provider_config"),
         ("/webhook/dev/acme", &[], event, 401, "webhook_missing_signature"),
@@ -308,7 +311,7 @@ async fn what_is_not_genuine_is_refused_and_leaves_nothing() {
     }
     let patch = json!({"custom": {"webhookSecret": "shared-s3cret"}});
     let _ = client.json(Method::PATCH, "/integrations/shared", &patch).await.ok();
-    let cases: [(&[(&str, &str)], u16, &str); 3] = [
+    let cases: [(Headers<'_>, u16, &str); 3] = [
         (&[], 401, "webhook_missing_token"),
         (&[("x-shared-token", "shared-s3cre")], 401, "webhook_invalid_signature"),
         (&[("x-shared-token", "shared-s3cret")], 200, ""),
