@@ -218,13 +218,20 @@ pub trait Guest {
     /// {"functions": [
     ///   {"name": "create-issue", "kind": "action", "description": "…", "input": {<JSON Schema>}, "output": {<JSON Schema>}},
     ///   {"name": "issues", "kind": "sync", "description": "…", "frequency": "every hour", "auto_start": true,
-    ///    "models": {"Issue": {<JSON Schema>}}, "metadata": {<JSON Schema>}, "checkpoint": {<JSON Schema>}}],
+    ///    "models": {"Issue": {<JSON Schema>}}, "metadata": {<JSON Schema>}, "checkpoint": {<JSON Schema>},
+    ///    "webhook_subscriptions": ["issues", "label"]}],
     ///  "sdk": {"name": "nango-guest-sdk", "version": "1.0.0"}}
     /// ```
     #[allow(async_fn_in_trait)]
     fn describe() -> _rt::String;
-    /// Runs one function. `trigger` says why and with what. Known names: `kind` (`action` | `sync`), `input` (JSON text,
-    /// `null` when there is none), `run-id`, `variant`.
+    /// Runs one function. `trigger` says why and with what. Known names: `kind` (`action` | `sync` | `webhook`), `input` (JSON
+    /// text, `null` when there is none), `run-id`, `variant`.
+    ///
+    /// The kind `webhook` is that of a sync with `webhook_subscriptions` (event names of the provider; `*` is all) when a webhook
+    /// came that is about the connection. It may do what a sync may, has a checkpoint of its own, and runs beside the sync. Its
+    /// `input` is an object with `method`, `query` and `headers` (lists of pairs; names of headers are in lower case),
+    /// `events` (the names of the events that it brings), and `body` (text) or, when that is no text, `body_base64`.
+    /// `@since` 1.3.0
     ///
     /// An action gives its output as JSON text; what a sync gives is ignored. An error is a failed run; its `code` is one
     /// of `action_script_runtime_error` (the function refused: detail `payload`), `script_http_error` (an upstream answered
@@ -8273,6 +8280,160 @@ pub mod nango {
                 }
             }
         }
+        /// Webhooks of the provider.
+        ///
+        /// `@since` 1.3.0
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod webhook {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Error = super::super::super::nango::functions::types::Error;
+            #[allow(unused_unsafe, clippy::all)]
+            /// Where the provider is to send them for the integration of this run; none when nothing is known of how it signs them.
+            #[allow(async_fn_in_trait)]
+            pub fn get_webhook_url() -> Result<Option<_rt::String>, Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 7 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 7
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "nango:functions/webhook@1.3.0")]
+                    unsafe extern "C" {
+                        #[link_name = "get-webhook-url"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result22 = match l2 {
+                        0 => {
+                            let e = {
+                                let l3 = i32::from(
+                                    *ptr0.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                match l3 {
+                                    0 => None,
+                                    1 => {
+                                        let e = {
+                                            let l4 = *ptr0
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l5 = *ptr0
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len6 = l5;
+                                            let bytes6 = _rt::Vec::from_raw_parts(
+                                                l4.cast(),
+                                                len6,
+                                                len6,
+                                            );
+                                            _rt::string_lift(bytes6)
+                                        };
+                                        Some(e)
+                                    }
+                                    _ => _rt::invalid_enum_discriminant(),
+                                }
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l7 = *ptr0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l8 = *ptr0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len9 = l8;
+                                let bytes9 = _rt::Vec::from_raw_parts(
+                                    l7.cast(),
+                                    len9,
+                                    len9,
+                                );
+                                let l10 = *ptr0
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l11 = *ptr0
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len12 = l11;
+                                let bytes12 = _rt::Vec::from_raw_parts(
+                                    l10.cast(),
+                                    len12,
+                                    len12,
+                                );
+                                let l13 = *ptr0
+                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l14 = *ptr0
+                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base21 = l13;
+                                let len21 = l14;
+                                let mut result21 = _rt::Vec::with_capacity(len21);
+                                for i in 0..len21 {
+                                    let base = base21
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    let e21 = {
+                                        let l15 = *base.add(0).cast::<*mut u8>();
+                                        let l16 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len17 = l16;
+                                        let bytes17 = _rt::Vec::from_raw_parts(
+                                            l15.cast(),
+                                            len17,
+                                            len17,
+                                        );
+                                        let l18 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l19 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len20 = l19;
+                                        let bytes20 = _rt::Vec::from_raw_parts(
+                                            l18.cast(),
+                                            len20,
+                                            len20,
+                                        );
+                                        (_rt::string_lift(bytes17), _rt::string_lift(bytes20))
+                                    };
+                                    result21.push(e21);
+                                }
+                                _rt::cabi_dealloc(
+                                    base21,
+                                    len21 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                super::super::super::nango::functions::types::Error {
+                                    code: _rt::string_lift(bytes9),
+                                    message: _rt::string_lift(bytes12),
+                                    details: result21,
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result22
+                }
+            }
+        }
     }
 }
 #[rustfmt::skip]
@@ -8506,10 +8667,10 @@ macro_rules! __export_function_impl {
         "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.60.0:nango:functions@1.3.0:function:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3265] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3352] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc2\x18\x01A\x02\x01\
-A1\x01B\x05\x01o\x02ss\x04\0\x04pair\x03\0\0\x01p\x01\x01r\x03\x04codes\x07messa\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x99\x19\x01A\x02\x01\
+A3\x01B\x05\x01o\x02ss\x04\0\x04pair\x03\0\0\x01p\x01\x01r\x03\x04codes\x07messa\
 ges\x07details\x02\x04\0\x05error\x03\0\x03\x03\0\x1bnango:functions/types@1.3.0\
 \x05\0\x02\x03\0\0\x05error\x02\x03\0\0\x04pair\x01B0\x02\x03\x02\x01\x01\x04\0\x05\
 error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01p}\x01k\x05\
@@ -8581,12 +8742,14 @@ B\x05\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01j\x01s\x01\x01\x01@\0\0\x02\
 r\x03\0\x02\x02\x03\x02\x01\x14\x04\0\x08response\x03\0\x04\x01p\x03\x01p}\x01k\x07\
 \x01r\x06\x06methods\x03urls\x05query\x06\x07headers\x06\x04body\x08\x07options\x06\
 \x04\0\x07request\x03\0\x09\x01i\x05\x01j\x01\x0b\x01\x01\x01@\x01\x07request\x0a\
-\0\x0c\x04\0\x04send\x01\x0d\x03\0\x1bnango:functions/fetch@1.3.0\x05\x15\x03\0\x04\
-pair\x03\0\x02\x03\0\x05error\x03\0\x01\x01@\0\0s\x04\0\x08describe\x01\x18\x01p\
-\x16\x01j\x01s\x01\x17\x01@\x02\x08functions\x07trigger\x19\0\x1a\x04\0\x03run\x01\
-\x1b\x04\0\x1enango:functions/function@1.3.0\x04\0\x0b\x0e\x01\0\x08function\x03\
-\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-\
-bindgen-rust\x060.60.0";
+\0\x0c\x04\0\x04send\x01\x0d\x03\0\x1bnango:functions/fetch@1.3.0\x05\x15\x01B\x06\
+\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01ks\x01j\x01\x02\x01\x01\x01@\0\0\x03\
+\x04\0\x0fget-webhook-url\x01\x04\x03\0\x1dnango:functions/webhook@1.3.0\x05\x16\
+\x03\0\x04pair\x03\0\x02\x03\0\x05error\x03\0\x01\x01@\0\0s\x04\0\x08describe\x01\
+\x19\x01p\x17\x01j\x01s\x01\x18\x01@\x02\x08functions\x07trigger\x1a\0\x1b\x04\0\
+\x03run\x01\x1c\x04\0\x1enango:functions/function@1.3.0\x04\0\x0b\x0e\x01\0\x08f\
+unction\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.25\
+4.2\x10wit-bindgen-rust\x060.60.0";
         };
     };
 }
@@ -8599,9 +8762,9 @@ pub use __export_function_impl as export;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3270] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa7\x18\x01A\x02\x01\
-A+\x01B\x05\x01o\x02ss\x04\0\x04pair\x03\0\0\x01p\x01\x01r\x03\x04codes\x07messa\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3357] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xfe\x18\x01A\x02\x01\
+A-\x01B\x05\x01o\x02ss\x04\0\x04pair\x03\0\0\x01p\x01\x01r\x03\x04codes\x07messa\
 ges\x07details\x02\x04\0\x05error\x03\0\x03\x03\0\x1bnango:functions/types@1.3.0\
 \x05\0\x02\x03\0\0\x05error\x02\x03\0\0\x04pair\x01B0\x02\x03\x02\x01\x01\x04\0\x05\
 error\x03\0\0\x02\x03\x02\x01\x02\x04\0\x04pair\x03\0\x02\x01p\x03\x01p}\x01k\x05\
@@ -8673,11 +8836,13 @@ B\x05\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01j\x01s\x01\x01\x01@\0\0\x02\
 r\x03\0\x02\x02\x03\x02\x01\x14\x04\0\x08response\x03\0\x04\x01p\x03\x01p}\x01k\x07\
 \x01r\x06\x06methods\x03urls\x05query\x06\x07headers\x06\x04body\x08\x07options\x06\
 \x04\0\x07request\x03\0\x09\x01i\x05\x01j\x01\x0b\x01\x01\x01@\x01\x07request\x0a\
-\0\x0c\x04\0\x04send\x01\x0d\x03\0\x1bnango:functions/fetch@1.3.0\x05\x15\x03\0\x04\
-pair\x03\0\x02\x03\0\x05error\x03\0\x01\x04\0>nango:functions/function-with-all-\
-of-its-exports-removed@1.3.0\x04\0\x0b.\x01\0(function-with-all-of-its-exports-r\
-emoved\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254\
-.2\x10wit-bindgen-rust\x060.60.0";
+\0\x0c\x04\0\x04send\x01\x0d\x03\0\x1bnango:functions/fetch@1.3.0\x05\x15\x01B\x06\
+\x02\x03\x02\x01\x01\x04\0\x05error\x03\0\0\x01ks\x01j\x01\x02\x01\x01\x01@\0\0\x03\
+\x04\0\x0fget-webhook-url\x01\x04\x03\0\x1dnango:functions/webhook@1.3.0\x05\x16\
+\x03\0\x04pair\x03\0\x02\x03\0\x05error\x03\0\x01\x04\0>nango:functions/function\
+-with-all-of-its-exports-removed@1.3.0\x04\0\x0b.\x01\0(function-with-all-of-its\
+-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-componen\
+t\x070.254.2\x10wit-bindgen-rust\x060.60.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

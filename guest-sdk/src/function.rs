@@ -14,6 +14,7 @@ use crate::bindings::nango::functions::types;
 use crate::error::{Error, Place};
 use crate::log;
 use crate::nango::Nango;
+use crate::webhook::Webhook;
 
 /// An action or a sync, as a type of the same name as the Rust function.
 pub trait Function {
@@ -28,6 +29,15 @@ pub trait Function {
     /// # Errors
     /// Whatever the function gives.
     fn run(nango: &Nango, input: &str) -> Result<String, ActionError>;
+
+    /// Handles a webhook. None when it has no handler.
+    ///
+    /// # Errors
+    /// Whatever the handler gives.
+    fn on_webhook(nango: &Nango, webhook: &Webhook) -> Option<Result<(), ActionError>> {
+        let _ = (nango, webhook);
+        None
+    }
 }
 
 /// One entry of a component's table of functions.
@@ -36,6 +46,7 @@ pub struct Entry {
     name: &'static str,
     describe: fn() -> Value,
     run: fn(&Nango, &str) -> Result<String, ActionError>,
+    on_webhook: fn(&Nango, &Webhook) -> Option<Result<(), ActionError>>,
 }
 
 impl Entry {
@@ -46,6 +57,7 @@ impl Entry {
             name: F::NAME,
             describe: F::describe,
             run: F::run,
+            on_webhook: F::on_webhook,
         }
     }
 }
@@ -95,11 +107,32 @@ pub fn run_component(functions: &[Entry], name: &str, trigger: &[(String, String
             details: Vec::new(),
         });
     };
-    let input = trigger
-        .iter()
-        .find(|(known, _)| known == "input")
-        .map_or("null", |(_, json)| json.as_str());
+    let told = |name: &str| {
+        let mut pairs = trigger.iter();
+        pairs.find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    };
+    let input = told("input").unwrap_or("null");
+    if told("kind") == Some("webhook") {
+        return handle_webhook(entry, input);
+    }
     (entry.run)(&Nango::of_this_run(), input).map_err(ActionError::into_wire)
+}
+
+fn handle_webhook(entry: &Entry, input: &str) -> Result<String, types::Error> {
+    let fault = |message: String| types::Error {
+        code: "script_internal_error".to_owned(),
+        message,
+        details: Vec::new(),
+    };
+    let Some(webhook) = Webhook::of_input(input) else {
+        return Err(fault(
+            "the webhook is not in the form of this version of the contract".to_owned(),
+        ));
+    };
+    match (entry.on_webhook)(&Nango::of_this_run(), &webhook) {
+        Some(handled) => handled.map(|()| "null".to_owned()).map_err(ActionError::into_wire),
+        None => Err(fault(format!("the sync {:?} has no `on_webhook`", entry.name))),
+    }
 }
 
 /// Reads an action's input.

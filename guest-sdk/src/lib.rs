@@ -137,6 +137,38 @@
 //! [`Nango::trigger_action`] and [`Nango::trigger_sync`] call functions of the same integration for the same connection,
 //! [`Nango::elsewhere`] others. [`Nango::try_lock`] keeps other runs out. [`Nango::should_stop`] says when to save and return.
 //!
+//! # Webhooks
+//!
+//! A sync can also hear of changes when they happen:
+//!
+//! ```
+//! # use nango_guest_sdk::prelude::*;
+//! # #[derive(Serialize, Deserialize, JsonSchema)]
+//! # struct Issue { id: u64 }
+//! /// Keeps the issues fresh.
+//! #[sync(frequency = "every day", models(Issue), webhooks("issues"), on_webhook = issue_changed)]
+//! fn issues(nango: &Nango) -> Result<(), SyncError> {
+//!     let page = nango.get("/issues").send()?;
+//!     nango.records().save(&page.json::<Vec<Issue>>()?)?;
+//!     Ok(())
+//! }
+//!
+//! fn issue_changed(nango: &Nango, webhook: &Webhook) -> Result<(), SyncError> {
+//!     #[derive(Deserialize)]
+//!     struct Change {
+//!         action: String,
+//!         issue: Issue,
+//!     }
+//!     let change: Change = webhook.json()?;
+//!     match change.action.as_str() {
+//!         "deleted" => nango.records().delete(&[change.issue])?,
+//!         _ => nango.records().save(&[change.issue])?,
+//!     };
+//!     Ok(())
+//! }
+//! # fn main() {}
+//! ```
+//!
 //! # The environment's variables
 //!
 //! [`Nango::environment_variable`] gives what all functions of the environment may need and none should hold: the address of your own
@@ -185,6 +217,7 @@ mod pagination;
 mod records;
 mod request;
 mod response;
+mod webhook;
 
 pub use action_error::{ActionError, SyncError};
 pub use connection::Connection;
@@ -209,6 +242,9 @@ pub use nango_guest_sdk_macros::action;
 /// - `frequency = "every hour"`, or a crontab, `"0 9 * * MON-FRI Europe/Berlin"`: when it runs; needed
 /// - `models(Issue, User)`: the types whose records it keeps
 /// - `checkpoint = Position`, `metadata = Settings`: the types of its checkpoint and of the connection's metadata
+/// - `webhooks("issues", "label")`, `on_webhook = handle`: the provider's events (`"*"` is all) that come to the function `handle`, which
+///   takes `&Nango` and a [`Webhook`]. It may do what the sync may, has a checkpoint of its own, and runs beside it; an event can come more
+///   than once
 /// - `auto_start = false`: it waits until it is started for a connection
 /// - `name = "issues"`: as for an [`action`](macro@action)
 pub use nango_guest_sdk_macros::sync;
@@ -216,6 +252,7 @@ pub use pagination::{Items, Page, Pages, Paginate, PaginationError};
 pub use records::{Counts, MergingStrategy, RecordMetadata, Records, Stored, StoredRecords};
 pub use request::{Pending, Request};
 pub use response::Response;
+pub use webhook::Webhook;
 pub use {schemars, serde, serde_json};
 
 /// What nearly every function needs.
@@ -224,7 +261,7 @@ pub mod prelude {
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::{Value, json};
 
-    pub use crate::{ActionError, Error, Level, Nango, SyncError, action, sync};
+    pub use crate::{ActionError, Error, Level, Nango, SyncError, Webhook, action, sync};
 }
 
 /// Makes the crate a component that holds these functions. Once for each component.

@@ -20,6 +20,7 @@ use crate::pagination::Paginate;
 use crate::records::Records;
 use crate::request::{self, Origin, Pending, Request};
 use crate::response::{Response, answered};
+use crate::webhook;
 
 /// What a function can do: call the provider's API, read its connection, keep records, log.
 ///
@@ -228,6 +229,15 @@ impl Nango {
     #[track_caller]
     pub fn environment_variable(&self, name: &str) -> Result<Option<String>, Error> {
         environment::get(name)
+    }
+
+    /// Where the provider is to send webhooks for the integration; none when the runtime does not know how it signs them.
+    ///
+    /// # Errors
+    /// [`Error::Host`] when the host's database fails.
+    #[track_caller]
+    pub fn webhook_url(&self) -> Result<Option<String>, Error> {
+        webhook::url()
     }
 
     /// Names and values of all variables of the environment, by name.

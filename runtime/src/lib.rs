@@ -17,6 +17,7 @@ pub mod engine;
 pub mod executor;
 mod host;
 pub mod http;
+pub mod ingress;
 pub mod logs;
 pub mod metrics;
 pub mod model;

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::clock::{Clock, ClockWatch, Entropy, SetBack};
 use crate::connections::{Connections, ConnectionsError};
-use crate::executor::{Cancel, Executor, Mode, RunOutcome, RunRequest, SyncRun, Urgency};
+use crate::executor::{Cancel, Executor, Mode, Occasion, RunOutcome, RunRequest, SyncRun, Urgency};
 use crate::logs::Logs;
 use crate::model::{
     BASE_VARIANT, Connection, EnvironmentId, ExecutionContext, Fence, Function, FunctionKind, Operation, OperationId,
@@ -416,7 +416,7 @@ impl Scheduler {
             target,
             input: "null".into(),
             sync: Some(SyncRun {
-                sync_id: sync.id,
+                occasion: Occasion::Fetch,
                 variant: sync.variant,
                 fence: Some(Fence {
                     run_id: run.id.clone(),

@@ -74,8 +74,9 @@ const RECORDED: &[Recorded] = &[
     ),
     call(
         "012 integration with webhook", "GET", "/integrations/github?include=webhook", "", 200,
-        r#"{"data":{"unique_key":"github","provider":"github","display_name":"GitHub bench","logo":"*","webhook_url":null,"forward_webhooks":true,"created_at":"*","updated_at":"*"}}"#,
-    ),
+        r#"{"data":{"unique_key":"github","provider":"github","display_name":"GitHub bench","logo":"*","webhook_url":"*","forward_webhooks":true,"created_at":"*","updated_at":"*"}}"#,
+    )
+    .better("GitHub's webhooks are received for this provider, too"),
     call("013 unknown integration", "GET", "/integrations/nope", "", 404, r#"{"error":{"code":"not_found","message":"*"}}"#),
     call(
         "014 create", "POST", "/integrations", r#"{"provider":"unauthenticated","unique_key":"tmp-int","display_name":"Tmp"}"#, 200,

@@ -83,3 +83,4 @@ mod token_words;
 mod torture;
 mod validation;
 mod webhooks;
+mod webhooks_in;

@@ -173,6 +173,20 @@ const WALLS: &[(&str, &[&str])] = &[
     ("variables", &["store", "encryption", "credentials", "redaction"]),
     // `credentials` for the one type that a key is.
     ("webhooks", &["store", "egress", "encryption", "credentials", "logs"]),
+    (
+        "ingress",
+        &[
+            "executor",
+            "store",
+            "connections",
+            "provider",
+            "credentials",
+            "encryption",
+            "config",
+            "logs",
+            "webhooks",
+        ],
+    ),
     ("actions", &["executor", "store", "connections", "config", "webhooks"]),
     (
         "scheduler",
@@ -221,6 +235,7 @@ const DOERS: &[&str] = &[
     "Variables",
     "Scheduler",
     "Webhooks",
+    "Ingress",
     "Actions",
     "*",
 ];

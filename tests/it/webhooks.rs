@@ -15,7 +15,7 @@ use crate::fixture::{API_KEY, CONNECTION, INTEGRATION, prepared, providers, with
 const WAIT: Duration = Duration::from_secs(30);
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
-async fn set_address(client: &Client, url: &str) {
+pub async fn set_address(client: &Client, url: &str) {
     let patch = json!({"primary_url": url});
     let _ = client.json(Method::PATCH, "/environment/webhooks", &patch).await.ok();
 }
@@ -63,7 +63,7 @@ fn text(received: &Received) -> String {
 }
 
 /// Whether `@nangohq/node` takes each of them for genuine, by both signatures, and none that was changed.
-async fn assert_genuine(server: &Server, client: &Client, received: &[Received]) {
+pub async fn assert_genuine(server: &Server, client: &Client, received: &[Received]) {
     let key = client.get("/environment/webhook-signing-key").await.ok();
     let key = key["data"]["signing_key"].as_str().expect("there is a key").to_owned();
     let headers = |one: &Received| {

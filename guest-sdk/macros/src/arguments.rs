@@ -2,7 +2,7 @@
 
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::{Ident, LitBool, LitStr, Result, Token, Type, parenthesized};
+use syn::{Ident, LitBool, LitStr, Path, Result, Token, Type, parenthesized};
 
 /// `#[action(name = "…")]`
 #[derive(Default)]
@@ -10,13 +10,15 @@ pub(crate) struct ActionArguments {
     pub(crate) name: Option<LitStr>,
 }
 
-/// `#[sync(frequency = "…", models(…), checkpoint = …, metadata = …, auto_start = …, name = "…")]`
+/// `#[sync(frequency = "…", models(…), checkpoint = …, metadata = …, webhooks("…"), on_webhook = …, auto_start = …, name = "…")]`
 pub(crate) struct SyncArguments {
     pub(crate) name: Option<LitStr>,
     pub(crate) frequency: LitStr,
     pub(crate) models: Vec<Type>,
     pub(crate) checkpoint: Option<Type>,
     pub(crate) metadata: Option<Type>,
+    pub(crate) webhooks: Vec<LitStr>,
+    pub(crate) on_webhook: Option<Path>,
     pub(crate) auto_start: bool,
 }
 
@@ -40,12 +42,22 @@ impl Parse for SyncArguments {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let (mut called, mut frequency, mut models) = (None, None, None);
         let (mut checkpoint, mut metadata, mut auto_start) = (None, None, None);
+        let (mut webhooks, mut on_webhook) = (None, None);
         each(input, |key, input| {
             if key == "models" {
                 let content;
                 parenthesized!(content in input);
                 let types = Punctuated::<Type, Token![,]>::parse_terminated(&content)?;
                 return set(&mut models, key, types.into_iter().collect());
+            }
+            if key == "webhooks" {
+                let content;
+                parenthesized!(content in input);
+                let events = Punctuated::<LitStr, Token![,]>::parse_terminated(&content)?;
+                return set(&mut webhooks, key, events.into_iter().collect::<Vec<_>>());
+            }
+            if key == "on_webhook" {
+                return set(&mut on_webhook, key, value(input)?);
             }
             if key == "name" {
                 return set(&mut called, key, name(input)?);
@@ -62,7 +74,8 @@ impl Parse for SyncArguments {
             if key == "auto_start" {
                 return set(&mut auto_start, key, value::<LitBool>(input)?.value);
             }
-            let known = "`frequency`, `models`, `checkpoint`, `metadata`, `auto_start` and `name`";
+            let known =
+                "`frequency`, `models`, `checkpoint`, `metadata`, `webhooks`, `on_webhook`, `auto_start` and `name`";
             Err(syn::Error::new(
                 key.span(),
                 format!("a sync has no argument `{key}`; it knows {known}"),
@@ -70,9 +83,15 @@ impl Parse for SyncArguments {
         })?;
         let frequency =
             frequency.ok_or_else(|| input.error("a sync needs a frequency, as in `frequency = \"every hour\"`"))?;
+        let webhooks = webhooks.unwrap_or_default();
+        if webhooks.is_empty() != on_webhook.is_none() {
+            return Err(input.error("`webhooks(\"event\")` and `on_webhook = handler` need each other"));
+        }
         Ok(Self {
             name: called,
             frequency,
+            webhooks,
+            on_webhook,
             models: models.unwrap_or_default(),
             checkpoint,
             metadata,

@@ -26,7 +26,11 @@ pub(crate) fn action(arguments: &ActionArguments, item: &ItemFn) -> Result<Token
         let output = ::nango_guest_sdk::__private::Outcome::outcome(#call)?;
         ::nango_guest_sdk::__private::write_output(&output)
     };
-    Ok(expand(item, arguments.name.as_ref(), "action", &describe, &run))
+    let methods = Methods {
+        run,
+        on_webhook: TokenStream::new(),
+    };
+    Ok(expand(item, arguments.name.as_ref(), "action", &describe, &methods))
 }
 
 pub(crate) fn sync(arguments: &SyncArguments, item: &ItemFn) -> Result<TokenStream> {
@@ -51,12 +55,26 @@ pub(crate) fn sync(arguments: &SyncArguments, item: &ItemFn) -> Result<TokenStre
         .metadata
         .iter()
         .map(|ty| quote!(.with_read::<#ty>("metadata")));
+    let webhooks = &arguments.webhooks;
+    let subscriptions =
+        (!webhooks.is_empty()).then(|| quote!(.with("webhook_subscriptions", ::std::vec::Vec::from([#(#webhooks),*]))));
+    let on_webhook = arguments.on_webhook.as_ref().map(|handler| {
+        quote! {
+            fn on_webhook(
+                nango: &::nango_guest_sdk::Nango,
+                webhook: &::nango_guest_sdk::Webhook,
+            ) -> ::std::option::Option<::std::result::Result<(), ::nango_guest_sdk::ActionError>> {
+                ::std::option::Option::Some(::nango_guest_sdk::__private::Outcome::outcome(#handler(nango, webhook)))
+            }
+        }
+    });
     let describe = quote! {
         .with("frequency", #frequency)
         .with("auto_start", #auto_start)
         #(.with_model::<#models>())*
         #(#checkpoint)*
         #(#metadata)*
+        #subscriptions
     };
     let ident = &item.sig.ident;
     let run = quote! {
@@ -64,7 +82,11 @@ pub(crate) fn sync(arguments: &SyncArguments, item: &ItemFn) -> Result<TokenStre
         ::nango_guest_sdk::__private::Outcome::outcome(#ident(nango))?;
         ::std::result::Result::Ok(::std::string::String::from("null"))
     };
-    Ok(expand(item, arguments.name.as_ref(), "sync", &describe, &run))
+    let methods = Methods {
+        run,
+        on_webhook: on_webhook.unwrap_or_default(),
+    };
+    Ok(expand(item, arguments.name.as_ref(), "sync", &describe, &methods))
 }
 
 /// The types of a function that can be run.
@@ -119,7 +141,16 @@ impl Signature {
     }
 }
 
-fn expand(item: &ItemFn, name: Option<&LitStr>, kind: &str, describe: &TokenStream, run: &TokenStream) -> TokenStream {
+/// What a function does when it is called.
+struct Methods {
+    /// The body of `run`.
+    run: TokenStream,
+    /// All of `on_webhook`, for those that have one.
+    on_webhook: TokenStream,
+}
+
+fn expand(item: &ItemFn, name: Option<&LitStr>, kind: &str, describe: &TokenStream, methods: &Methods) -> TokenStream {
+    let Methods { run, on_webhook } = methods;
     let ident = &item.sig.ident;
     let visibility = &item.vis;
     let name = name.map_or_else(
@@ -150,6 +181,8 @@ fn expand(item: &ItemFn, name: Option<&LitStr>, kind: &str, describe: &TokenStre
             ) -> ::std::result::Result<::std::string::String, ::nango_guest_sdk::ActionError> {
                 #run
             }
+
+            #on_webhook
         }
     }
 }

@@ -130,6 +130,17 @@ pub struct Limits {
     pub webhook_queue: u32,
     /// Of dead letters.
     pub webhook_retention_days: u32,
+    /// Body of a provider's webhook.
+    pub incoming_webhook_body_bytes: usize,
+    /// Providers' webhooks of one environment, in this process; 0 for no limit.
+    pub incoming_webhooks_per_minute: u32,
+    /// Runs for webhooks at the same time, in this process.
+    pub concurrent_webhook_runs: u32,
+    /// Of one environment.
+    pub queued_webhook_runs: u32,
+    /// From being received to the beginning of the run.
+    pub webhook_run_wait_ms: u64,
+    pub webhook_run_timeout_ms: u64,
     /// Payloads of one page of records.
     pub records_page_bytes: usize,
     /// Recording of one run; a longer one is not kept.

@@ -167,13 +167,16 @@ fn range_of(name: &str) -> (u64, u64, &'static str) {
         "concurrent_runs_of_environment" | "concurrent_runs_of_connection" | "concurrent_runs_of_function" => {
             (0, CONCURRENT_RUNS_MAX, "a number from 0 (no limit) to 10000")
         }
-        "concurrent_async_actions" => (1, CONCURRENT_RUNS_MAX, "a number from 1 to 10000"),
-        "waiting_runs" | "queued_async_actions" => (1, WAITING_MAX, "a number from 1 to 1000000"),
+        "concurrent_async_actions" | "concurrent_webhook_runs" => (1, CONCURRENT_RUNS_MAX, "a number from 1 to 10000"),
+        "waiting_runs" | "queued_async_actions" | "queued_webhook_runs" => {
+            (1, WAITING_MAX, "a number from 1 to 1000000")
+        }
         "run_memory_bytes" => (
             RUN_MEMORY_BYTES_MIN,
             RUN_MEMORY_BYTES_MAX,
             "bytes from 1048576 (1 MiB) to 4294967296 (4 GiB)",
         ),
+        "incoming_webhooks_per_minute" => (0, COUNT_MAX, "a number from 0 (no limit) to 4294967295"),
         "deleted_retention_days" => (0, COUNT_MAX, "a number from 0 to 4294967295"),
         "proxy_rate_limit_retries" | "sync_retries" => (0, 10, "a number from 0 to 10"),
         "proxy_rate_limit_queue" => (1, RATE_LIMIT_QUEUE_MAX, "a number from 1 to 1000000"),

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::ConnectionsError;
+use super::incoming::WEBHOOK_SECRET;
 use crate::model::JsonObject;
 use crate::provider::template::Template;
 use crate::provider::{AuthMode, Provider};
@@ -101,7 +102,9 @@ const OF_PLUGINS: [&str; 4] = ["app_link", "appLink", "username", "password"];
 pub(super) fn integration_config(provider: &Provider, values: &JsonObject) -> Result<(), ConnectionsError> {
     let declared: Vec<&str> = provider.fields("integration_config").map(|(name, _)| name).collect();
     let is_plugin = provider.auth_mode == AuthMode::InstallPlugin;
-    let is_known = |name: &str| declared.contains(&name) || (is_plugin && OF_PLUGINS.contains(&name));
+    let is_for_webhooks = |name: &str| name == WEBHOOK_SECRET && provider.webhook.is_some();
+    let is_known =
+        |name: &str| declared.contains(&name) || (is_plugin && OF_PLUGINS.contains(&name)) || is_for_webhooks(name);
     if let Some(unknown) = values.keys().find(|name| !is_known(name)) {
         let message = if declared.is_empty() {
             format!("provider {:?} has no values to configure", provider.name)
@@ -109,6 +112,12 @@ pub(super) fn integration_config(provider: &Provider, values: &JsonObject) -> Re
             format!("provider {:?} knows only {}", provider.name, declared.join(", "))
         };
         return Err(ConnectionsError::invalid(format!("custom.{unknown}"), message));
+    }
+    if values.get(WEBHOOK_SECRET).is_some_and(|secret| !secret.is_string()) {
+        return Err(ConnectionsError::invalid(
+            format!("custom.{WEBHOOK_SECRET}"),
+            "must be text",
+        ));
     }
     for (name, rules) in provider.fields("integration_config") {
         let field = format!("custom.{name}");

@@ -11,6 +11,7 @@ mod fields;
 mod freshness;
 mod identity;
 mod import;
+mod incoming;
 mod input;
 mod integrations;
 mod masking;

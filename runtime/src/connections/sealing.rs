@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value, json};
 
-use super::{ConnectionsError, Inner, Masking, Target, app};
+use super::{ConnectionsError, Inner, Masking, Target, app, incoming};
 use crate::credentials::{Credentials, Secret};
 use crate::model::{Connection, Integration, JsonObject, Sealed};
 use crate::provider::Provider;
@@ -134,6 +134,8 @@ impl IntegrationSecrets {
     /// What templates may name: the `custom` values and the client id, never the client secret.
     fn into_config(self) -> JsonObject {
         let mut config = self.custom;
+        // Nobody but who checks webhooks needs it.
+        config.remove(incoming::WEBHOOK_SECRET);
         let client_id = self
             .credentials
             .as_ref()
@@ -145,7 +147,7 @@ impl IntegrationSecrets {
     }
 }
 
-fn connection_place(connection: &Connection, field: &str) -> String {
+pub(super) fn connection_place(connection: &Connection, field: &str) -> String {
     format!(
         "connection:{}:{}:{}:{field}",
         connection.environment_id, connection.integration_id, connection.connection_id

@@ -12,8 +12,8 @@ pub struct Capability(String);
 
 /// What has to be given by name also to functions that are new: secrets, and the way out with them.
 const GRANTED: [&str; 2] = ["token", "fetch"];
-/// Interfaces that reach nothing of a customer's: time, the log, the run's own position.
-const HARMLESS: [&str; 8] = [
+/// Interfaces that reach nothing of a customer's: time, the log, the run's own position, the address of webhooks.
+const HARMLESS: [&str; 9] = [
     "clock",
     "random",
     "sleep",
@@ -21,6 +21,7 @@ const HARMLESS: [&str; 8] = [
     "checkpoints",
     "pagination",
     "lifecycle",
+    "webhook",
     "types",
 ];
 /// What nobody can tell of a component whose types cannot be read.

@@ -11,6 +11,8 @@ use crate::schema;
 /// Functions of one component.
 const FUNCTIONS_MAX: usize = 256;
 const NAME_BYTES_MAX: usize = 255;
+/// Events of providers' webhooks that one sync handles by their names.
+const SUBSCRIPTIONS_MAX: usize = 100;
 const DESCRIPTION_CHARS_MAX: usize = 2_000;
 
 pub(super) fn check(manifest: &Manifest) -> Result<(), DeployError> {
@@ -88,6 +90,9 @@ fn check_action(function: &FunctionManifest) -> Result<(), String> {
     if !function.models.is_empty() {
         return Err("an action has no models: only syncs write records".to_owned());
     }
+    if !function.webhook_subscriptions.is_empty() {
+        return Err("an action has no webhook_subscriptions: only syncs handle webhooks".to_owned());
+    }
     Ok(())
 }
 
@@ -95,6 +100,7 @@ fn check_sync(function: &FunctionManifest) -> Result<(), String> {
     if let Some(text) = &function.frequency {
         frequency::parse(text).map(drop).map_err(|error| error.to_string())?;
     }
+    check_subscriptions(&function.webhook_subscriptions)?;
     let count = function.models.len();
     if count > MODELS_MAX {
         return Err(format!("it declares {count} models; at most {MODELS_MAX} are allowed"));
@@ -109,6 +115,25 @@ fn check_sync(function: &FunctionManifest) -> Result<(), String> {
         check_schema(&format!("model {model:?}"), schema)?;
     }
     Ok(())
+}
+
+fn check_subscriptions(events: &[String]) -> Result<(), String> {
+    if events.len() > SUBSCRIPTIONS_MAX {
+        return Err(format!(
+            "it subscribes to {} events; at most {SUBSCRIPTIONS_MAX} are allowed, and `*` is all",
+            events.len()
+        ));
+    }
+    match events
+        .iter()
+        .find(|event| event.is_empty() || event.len() > NAME_BYTES_MAX)
+    {
+        Some(event) => Err(format!(
+            "the event {:?} of webhook_subscriptions: an event's name has 1 to {NAME_BYTES_MAX} bytes",
+            event.chars().take(64).collect::<String>()
+        )),
+        None => Ok(()),
+    }
 }
 
 fn check_schema(name: &str, schema: &Value) -> Result<(), String> {

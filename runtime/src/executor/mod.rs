@@ -43,7 +43,7 @@ use call::{Called, Ended, Export};
 pub use cancel::Cancel;
 use guest_runtime::Boxed;
 use placement::Placement;
-pub use request::{RunOutcome, RunRequest, SyncRun, Urgency};
+pub use request::{Occasion, RunOutcome, RunRequest, SyncRun, Urgency};
 use sandbox::{Bounds, Room};
 pub use sandbox::{PlayError, Played, Sandbox};
 use slots::{Class, Place, Slot, SlotError};
@@ -72,6 +72,8 @@ pub struct ExecutorParts {
     pub limits: Limits,
     /// Where functions' calls of other functions go.
     pub invoker: Invoker,
+    /// The server as browsers and providers see it, without a slash at the end.
+    pub public_url: Arc<str>,
 }
 
 struct Inner {
@@ -113,6 +115,7 @@ impl Executor {
             entropy,
             limits,
             invoker,
+            public_url,
         } = parts;
         Self(Arc::new(Inner {
             room: sandbox.0,
@@ -128,6 +131,7 @@ impl Executor {
                 invoker,
                 stopping: Stopping::default(),
                 entropy: entropy.clone(),
+                public_url,
             }),
             recordings,
             metrics,
@@ -258,7 +262,7 @@ impl Inner {
             trigger: trigger(request),
         };
         let bounds = Bounds {
-            timeout_ms: timeout_ms(limits, kind),
+            timeout_ms: timeout_ms(limits, kind, request.is_for_webhook()),
             cancel: request.cancel.as_ref(),
         };
         let Called {
@@ -354,9 +358,11 @@ impl Inner {
             None => Reach::live(services),
             Some(taping) => taping.reach(&services, request),
         };
-        // A run that is claimed can be put back into the queue.
+        // A run that is claimed can be put back into the queue; for a webhook it would begin anew, so that one waits.
         let fence = request.sync.as_ref().and_then(|sync| sync.fence.as_ref());
-        let patience_ms = fence.map(|_| limits.sync_rate_limit_wait_ms);
+        let patience_ms = fence
+            .filter(|_| !request.is_for_webhook())
+            .map(|_| limits.sync_rate_limit_wait_ms);
         let facts = RunFacts {
             reach: reach.clone(),
             manifest: Arc::clone(&request.function.manifest),
@@ -375,6 +381,7 @@ impl Inner {
                 patience_ms,
                 Some(request.chain.masker(Arc::clone(&request.target))),
             ),
+            is_for_webhook: request.is_for_webhook(),
             checkpoint_version: None,
             merging: BTreeMap::new(),
             chain: request.chain.clone(),
@@ -388,22 +395,31 @@ impl Inner {
             MemoryLimiter::new(limits.run_memory_bytes),
             self.clock.clone(),
             taping.map_or_else(|| self.entropy.clone(), Taping::entropy),
-            timeout_ms(limits, kind),
+            timeout_ms(limits, kind, request.is_for_webhook()),
         )
     }
 }
 
-fn timeout_ms(limits: &Limits, kind: FunctionKind) -> u64 {
+fn timeout_ms(limits: &Limits, kind: FunctionKind, is_for_webhook: bool) -> u64 {
     match kind {
         FunctionKind::Action => limits.action_timeout_ms,
+        FunctionKind::Sync if is_for_webhook => limits.webhook_run_timeout_ms,
         FunctionKind::Sync => limits.sync_timeout_ms,
     }
+}
+
+/// What `run` is told of why it is called.
+fn trigger_kind(kind: FunctionKind, is_for_webhook: bool) -> &'static str {
+    if is_for_webhook { "webhook" } else { kind.as_str() }
 }
 
 /// Why the function runs and with what, in the names of the contract.
 fn trigger(request: &RunRequest) -> Vec<(String, String)> {
     let mut trigger = Vec::with_capacity(4);
-    trigger.push(("kind".to_owned(), request.function.manifest.kind.as_str().to_owned()));
+    trigger.push((
+        "kind".to_owned(),
+        trigger_kind(request.function.manifest.kind, request.is_for_webhook()).to_owned(),
+    ));
     trigger.push(("input".to_owned(), request.input.clone()));
     if let Some(run_id) = &request.ctx.run_id {
         trigger.push(("run-id".to_owned(), run_id.as_str().to_owned()));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Cancel, Mode};
 use crate::connections::Target;
 use crate::host::Chain;
-use crate::model::{ConnectionKey, Counts, ExecutionContext, Fence, Function, Progress, RunError, SyncId, Usage};
+use crate::model::{ConnectionKey, Counts, ExecutionContext, Fence, Function, Progress, RunError, Usage};
 use crate::recording::Recording;
 
 /// What to run.
@@ -45,12 +45,30 @@ pub enum Urgency {
 
 #[derive(Clone, Debug)]
 pub struct SyncRun {
-    pub sync_id: SyncId,
+    pub occasion: Occasion,
     pub variant: String,
     /// Of the claim under which it runs: what it writes is refused once the claim is lost. None when it writes nothing.
     pub fence: Option<Fence>,
     /// Where the run says what it did so far.
     pub progress: Progress,
+}
+
+/// Why a sync runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// To fetch what there is: its schedule, or somebody, says so.
+    Fetch,
+    /// A webhook of the provider came, which is the input.
+    Webhook,
+}
+
+impl RunRequest {
+    /// Whether a sync runs because a webhook came.
+    #[must_use]
+    pub fn is_for_webhook(&self) -> bool {
+        let occasion = self.sync.as_ref().map(|sync| sync.occasion);
+        occasion == Some(Occasion::Webhook)
+    }
 }
 
 /// What came of it.

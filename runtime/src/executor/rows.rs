@@ -11,6 +11,7 @@ pub(super) fn opening(request: &RunRequest, started_at_ms: i64) -> Operation {
         environment_id: request.ctx.environment_id.clone(),
         kind: match request.function.manifest.kind {
             FunctionKind::Action => OperationKind::ActionRun,
+            FunctionKind::Sync if request.is_for_webhook() => OperationKind::WebhookIncoming,
             FunctionKind::Sync => OperationKind::SyncRun,
         },
         state: OperationState::Running,

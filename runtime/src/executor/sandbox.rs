@@ -13,7 +13,7 @@ use super::call::{self, Call, Called, Ended, Export};
 use super::components::{Components, Prepared};
 use super::guest_runtime::GuestRuntime;
 use super::slots::{Class, Place, SlotError, SlotLimits, Slots};
-use super::{Cancel, ComponentError, ExecutorError, manifest, outcome, taping, timeout_ms};
+use super::{Cancel, ComponentError, ExecutorError, manifest, outcome, taping, timeout_ms, trigger_kind};
 use crate::clock::{Clock, Entropy};
 use crate::config::Limits;
 use crate::engine::{CodeCache, Engine, MemoryLimiter, check, hex};
@@ -229,7 +229,12 @@ impl Room {
             function: &recording.subject.function,
             trigger,
         };
-        let called = AssertUnwindSafe(self.call(&prepared, state, export, alone(timeout_ms(&self.limits, kind))));
+        let called = AssertUnwindSafe(self.call(
+            &prepared,
+            state,
+            export,
+            alone(timeout_ms(&self.limits, kind, recording.subject.for_webhook)),
+        ));
         let output = match called.catch_unwind().await {
             Ok(Called { ended, mut state, .. }) => outcome::of_run(ended, &mut state, kind, &self.limits),
             Err(_panic) => Err(outcome::host_panicked()),
@@ -289,6 +294,7 @@ impl Room {
             connection_key: ConnectionKey::from(""),
             variant: subject.variant.clone(),
             sender: Sender::new(reach, ctx, self.limits.response_body_bytes, None, None),
+            is_for_webhook: subject.for_webhook,
             checkpoint_version: None,
             merging: BTreeMap::new(),
             chain: Chain::default(),
@@ -302,7 +308,7 @@ impl Room {
             MemoryLimiter::new(self.limits.run_memory_bytes),
             self.clock.clone(),
             Entropy::from_seed(recording.seed.bytes()),
-            timeout_ms(&self.limits, kind),
+            timeout_ms(&self.limits, kind, subject.for_webhook),
         )
     }
 }
@@ -341,7 +347,7 @@ fn explained(error: RunError, misses: &[String]) -> RunError {
 fn trigger(recording: &Recording) -> Vec<(String, String)> {
     let subject = &recording.subject;
     let given = [
-        ("kind", Some(subject.kind.as_str())),
+        ("kind", Some(trigger_kind(subject.kind, subject.for_webhook))),
         ("input", Some(subject.input.as_str())),
         ("run-id", subject.run_id.as_deref()),
         ("variant", subject.variant.as_deref()),

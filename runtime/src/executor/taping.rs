@@ -98,6 +98,7 @@ impl Inner {
                 provider: request.provider.as_ref().to_owned(),
                 environment: request.environment_name.as_ref().to_owned(),
                 input: request.input.clone(),
+                for_webhook: request.is_for_webhook(),
                 variant: request.sync.as_ref().map(|sync| sync.variant.clone()),
                 run_id: request.ctx.run_id.as_ref().map(|id| id.as_str().to_owned()),
                 metadata,

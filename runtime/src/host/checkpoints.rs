@@ -112,5 +112,8 @@ impl Host for GuestState {
 fn key(run: &RunFacts) -> String {
     let manifest = &run.manifest;
     let variant = run.variant.as_deref().unwrap_or("base");
+    if run.is_for_webhook {
+        return Checkpoint::webhook_key(&manifest.name, variant);
+    }
     Checkpoint::key(manifest.kind, &manifest.name, variant)
 }

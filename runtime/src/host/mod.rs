@@ -32,6 +32,7 @@ mod sender;
 mod state;
 mod tape;
 mod token;
+mod webhook;
 
 use wasmtime::component::{HasSelf, Linker};
 

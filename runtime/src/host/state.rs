@@ -39,6 +39,8 @@ pub(crate) struct Services {
     pub(crate) stopping: Stopping,
     /// For what is written down; a function's own random bytes may be those of a recording.
     pub(crate) entropy: Entropy,
+    /// The server as browsers and providers see it, without a slash at the end.
+    pub(crate) public_url: Arc<str>,
 }
 
 impl Services {
@@ -55,6 +57,7 @@ impl Services {
             invoker: self.invoker.clone(),
             stopping: self.stopping.clone(),
             entropy: self.entropy.clone(),
+            public_url: Arc::clone(&self.public_url),
         }
     }
 }
@@ -71,6 +74,8 @@ pub(crate) struct RunFacts {
     /// Of a sync.
     pub(crate) variant: Option<String>,
     pub(crate) sender: Sender,
+    /// Whether a sync runs because a webhook came.
+    pub(crate) is_for_webhook: bool,
     /// Version of the checkpoint this run has seen; none before it looked.
     pub(crate) checkpoint_version: Option<i64>,
     /// Models whose merging strategy was set, with what others changed of those that it protects.

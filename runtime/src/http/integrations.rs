@@ -171,8 +171,7 @@ pub async fn show(
     let integration = runtime.integration(environment, &unique_key).await?;
     let mut item = IntegrationItem::new(&integration, runtime.providers());
     if include.webhook {
-        // Webhooks of providers are not received, so there is no address to give them.
-        item.webhook_url = Some(Value::Null);
+        item.webhook_url = Some(runtime.webhook_url(&integration).into());
     }
     if include.credentials {
         let credentials = runtime.integration_credentials(&integration)?.unwrap_or_default();

@@ -23,6 +23,7 @@ mod error;
 mod fault;
 mod functions;
 mod health;
+mod ingress;
 mod integrations;
 mod linger;
 mod logs;
@@ -123,6 +124,7 @@ routes! {
     get    "/oauth/connect/{provider_config_key}"               => oauth::start, OPEN;
     get    "/oauth/callback"                                    => oauth::callback, OPEN;
     get    "/oauth/client-metadata/{environment_id}/{provider_config_key}" => oauth::client_metadata, OPEN;
+    post   "/webhook/{environment}/{provider_config_key}"       => ingress::receive, OPEN;
     post   "/connect/sessions"                                  => connect_sessions::create, Some(Scope::ConnectSessionsWrite);
     post   "/connect/sessions/reconnect"                        => connect_sessions::create_reconnect, Some(Scope::ConnectSessionsWrite);
     get    "/connect/session"                                   => connect_sessions::show, OPEN;

@@ -127,6 +127,7 @@ mod tests {
             auth_mode: AuthMode::OAuth2,
             signature_method: SignatureMethod::default(),
             revocation: None,
+            webhook: None,
             client_registration: ClientRegistration::default(),
             proxy: None,
             json: serde_json::json!({"display_name": "GitHub (User OAuth)"}),

@@ -110,7 +110,7 @@ fn script(function: &Function) -> Value {
     let models = definitions.into_iter().flat_map(Map::keys);
     let models: Vec<Value> = models.map(|name| json!({"name": name, "fields": []})).collect();
     let more = json!({
-        "version": function.version.to_string(), "attributes": {}, "endpoints": [], "webhookSubscriptions": [],
+        "version": function.version.to_string(), "attributes": {}, "endpoints": [], "webhookSubscriptions": function.manifest.webhook_subscriptions,
         "sdk_version": null, "models": models, "features": [],
     });
     let of_sync = json!({

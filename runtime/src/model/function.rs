@@ -96,6 +96,9 @@ pub struct FunctionManifest {
     /// JSON Schemas of the models a sync writes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub models: BTreeMap<String, Value>,
+    /// Events of the provider's webhooks that a sync handles; `*` is all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub webhook_subscriptions: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

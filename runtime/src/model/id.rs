@@ -84,6 +84,10 @@ id!(
     WebhookId, "whk"
 );
 id!(
+    /// A webhook of a provider.
+    IncomingWebhookId, "inw"
+);
+id!(
     /// What one announcement is called at all its addresses.
     WebhookEventId, "evt"
 );

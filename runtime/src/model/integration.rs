@@ -25,3 +25,12 @@ pub struct Integration {
     pub created_at_ms: i64,
     pub updated_at_ms: i64,
 }
+
+impl Integration {
+    /// Where its provider's webhooks are received. `public_url` is the server's address, without a slash at the end.
+    #[must_use]
+    pub fn webhook_url(&self, public_url: &str) -> String {
+        // Both are of characters that a path takes.
+        format!("{public_url}/webhook/{}/{}", self.environment_id, self.unique_key)
+    }
+}

@@ -58,6 +58,8 @@ operation_kinds! {
     WebhookSync = "webhook:sync",
     WebhookAsyncAction = "webhook:async_action",
     WebhookForward = "webhook:forward",
+    /// A provider's webhook, and the run of a function for it.
+    WebhookIncoming = "webhook:incoming",
     /// Not one of Nango's: somebody changed the end user or the tags of a connection.
     ConnectionPatch = "connection:patch",
     /// Not one of Nango's: somebody deleted a connection.

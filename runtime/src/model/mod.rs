@@ -12,6 +12,7 @@ pub mod environment_variable;
 pub mod execution;
 pub mod function;
 pub mod id;
+pub mod incoming;
 pub mod integration;
 pub mod log;
 pub mod record;
@@ -33,8 +34,9 @@ pub use execution::ExecutionContext;
 pub use function::{Deployment, Function, FunctionKind, FunctionManifest, MODELS_MAX, Manifest};
 pub use id::{
     ApiKeyId, ConnectSessionId, ConnectionKey, CredentialReadId, DeploymentId, EnvironmentId, EnvironmentVariableId,
-    IntegrationId, OperationId, RevocationId, RunId, SyncId, WebhookEventId, WebhookId,
+    IncomingWebhookId, IntegrationId, OperationId, RevocationId, RunId, SyncId, WebhookEventId, WebhookId,
 };
+pub use incoming::{IncomingWebhook, WebhookRun};
 pub use integration::{Environment, Integration};
 pub use log::{Level, Message, Operation, OperationKind, OperationState};
 pub use record::{Checkpoint, Counts, Record, RecordAction, RecordFilter};

@@ -74,6 +74,12 @@ impl Checkpoint {
             FunctionKind::Sync => format!("{}:{function}:{variant}", kind.as_str()),
         }
     }
+
+    /// The same for the runs in which a sync handles webhooks: its own runs have another position.
+    #[must_use]
+    pub fn webhook_key(function: &str, variant: &str) -> String {
+        format!("webhook:{function}:{variant}")
+    }
 }
 
 /// A saved position. `version` counts saves, for optimistic concurrency.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::header::HeaderTemplate;
 use super::revocation::{Revocation, revocation};
 use super::template::{BodyTemplate, Template, TemplateError, UrlTemplate};
+use super::webhook::{self, webhook};
 use super::{
     AuthMode, ClientRegistration, InBody, PaginateSpec, Provider, ProxySpec, RateLimitScope, RetrySpec,
     SignatureMethod, VerificationSpec, WaitStrategy,
@@ -37,6 +38,12 @@ pub enum EntryError {
     HeaderValue { key: String },
     #[error("`proxy.retry.error_code`: {value:?} is no status; write 429, 5xx or 500-502")]
     StatusRule { value: String },
+    #[error(
+        "`{key}`: {value:?} is no place in a request; write header.name, query.name, form.name, or body.path with dots between"
+    )]
+    Place { key: &'static str, value: String },
+    #[error("`{key}`: {what}")]
+    Webhook { key: &'static str, what: &'static str },
     #[error("`proxy.verification.method`: {value:?} is no HTTP method")]
     Method { value: String },
     #[error("`revocation.method`: {value:?} is no HTTP method")]
@@ -76,6 +83,7 @@ pub(super) fn provider(name: &str, mut json: Value) -> Result<Provider, EntryErr
             Some(given) => Some(revocation(given, by_header)?),
             None => None,
         },
+        webhook: entry.webhook.map(webhook).transpose()?,
         json,
     })
 }
@@ -90,6 +98,7 @@ struct Entry {
     registration_url: Option<String>,
     proxy: Option<Proxy>,
     revocation: Option<Revocation>,
+    webhook: Option<webhook::Given>,
 }
 
 #[derive(Deserialize)]

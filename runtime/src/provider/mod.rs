@@ -1,6 +1,6 @@
 //! The catalogue of providers, as data in the schema of Nango's `providers.yaml`. Differences between providers are data:
 //! nothing here or elsewhere asks for a provider's name. What a key means is up to whom it concerns: here only `auth_mode`,
-//! `proxy` and `revocation` are understood, everything else is kept as it is.
+//! `proxy`, `revocation` and `webhook` are understood, everything else is kept as it is.
 
 mod auth_mode;
 mod entry;
@@ -12,6 +12,7 @@ mod revocation;
 mod shipped;
 pub mod template;
 mod verification;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,6 +28,11 @@ pub use load::{CatalogueError, FILE_BYTES_MAX};
 pub use paginate::{OffsetCalculation, PaginateKind, PaginateSpec};
 pub use revocation::{ClientProof, ParameterFormat, RevocationSpec, RevokedToken};
 pub use verification::VerificationSpec;
+pub use webhook::{
+    ConnectionRule, Handshake, HandshakeAnswer, HashAlgorithm, HmacScheme, PathStep, Place, Scheme, SecretEncoding,
+    SecretSource, SignatureEncoding, SignedPart, TimestampPlace, TimestampRule, TimestampUnit, WebhookSpec,
+    WebhookVerification,
+};
 
 /// All providers known to this installation, by name.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +54,8 @@ pub struct Provider {
     pub proxy: Option<ProxySpec>,
     /// How tokens are revoked; none where nobody says.
     pub revocation: Option<RevocationSpec>,
+    /// How its webhooks are received; none where they are not.
+    pub webhook: Option<WebhookSpec>,
     /// The whole entry as JSON with its `name`, aliases resolved, for `GET /providers/:provider`.
     pub json: Value,
 }

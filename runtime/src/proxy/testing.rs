@@ -24,6 +24,7 @@ pub(super) fn provider(base_url: &str) -> Provider {
         auth_mode: AuthMode::ApiKey,
         signature_method: SignatureMethod::default(),
         revocation: None,
+        webhook: None,
         client_registration: ClientRegistration::default(),
         proxy: Some(ProxySpec {
             base_url: Some(UrlTemplate::parse(base_url).unwrap()),

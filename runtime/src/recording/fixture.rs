@@ -306,6 +306,7 @@ impl Fixture {
                 provider: connection(["provider", "provider"]).unwrap_or_else(|| "test".to_owned()),
                 environment: self.runtime.environment.clone().unwrap_or_else(|| "test".to_owned()),
                 input: self.input.as_ref().map_or_else(|| "null".to_owned(), Value::to_string),
+                for_webhook: false,
                 variant: (kind == FunctionKind::Sync)
                     .then(|| self.runtime.variant.clone().unwrap_or_else(|| "base".to_owned())),
                 run_id: None,

@@ -104,6 +104,9 @@ pub struct Subject {
     pub environment: String,
     /// JSON text; `null` when there is none.
     pub input: String,
+    /// Whether a sync ran because a webhook came, which is the input.
+    #[serde(default)]
+    pub for_webhook: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

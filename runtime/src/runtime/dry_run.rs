@@ -6,10 +6,10 @@ use sha2::{Digest, Sha256};
 
 use super::{InvokeError, Runtime};
 use crate::deploy::{Allow, DeployError};
-use crate::executor::{ComponentError, DryRun, Mode, PlayError, RunRequest, SyncRun, Urgency};
+use crate::executor::{ComponentError, DryRun, Mode, Occasion, PlayError, RunRequest, SyncRun, Urgency};
 use crate::host::Chain;
 use crate::model::{
-    DeploymentId, EnvironmentId, ExecutionContext, Function, FunctionKind, JsonObject, OperationId, Progress, SyncId,
+    DeploymentId, EnvironmentId, ExecutionContext, Function, FunctionKind, JsonObject, OperationId, Progress,
 };
 use crate::oauth::OAuthError;
 use crate::recording::{Comparison, Position, Recording};
@@ -137,7 +137,7 @@ impl Runtime {
                 target,
                 input: new.input,
                 sync: is_sync.then(|| SyncRun {
-                    sync_id: SyncId::new(now_ms, parts.entropy.bytes()),
+                    occasion: Occasion::Fetch,
                     variant: new.variant,
                     fence: None,
                     progress: Progress::default(),

@@ -11,6 +11,7 @@ mod deploy;
 mod dry_run;
 mod encryption;
 mod functions;
+mod ingress;
 mod keys;
 mod logs;
 mod nested;
@@ -36,6 +37,7 @@ use crate::data_dir::DataDir;
 use crate::deletion::Deletion;
 use crate::deploy::Deploy;
 use crate::executor::Executor;
+use crate::ingress::Ingress;
 use crate::logs::Logs;
 use crate::metrics::{self, Metrics};
 use crate::model::{Connection, Environment, EnvironmentId, Integration, JsonObject, RunError};
@@ -99,6 +101,7 @@ struct Parts {
     rotation: Rotation,
     variables: Variables,
     scheduler: Scheduler,
+    ingress: Ingress,
     webhooks: Webhooks,
     background: start::Background,
     clock: Clock,

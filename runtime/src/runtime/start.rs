@@ -24,6 +24,7 @@ use crate::encryption::{KeyError, KeySource, Keyring};
 use crate::engine::{CodeCache, Engine, EngineError, EngineOptions};
 use crate::executor::{Executor, ExecutorError, ExecutorParts, Sandbox};
 use crate::host::invoker;
+use crate::ingress::{self, Ingress, IngressParts};
 use crate::logs::{LogOptions, Logs};
 use crate::metrics::Metrics;
 use crate::oauth::{OAuth, OAuthParts, SetupError};
@@ -137,6 +138,7 @@ impl Runtime {
         let keys = Keys::load(&store, &clock, &entropy, config.secret_key.as_ref()).await?;
 
         let recordings_keyring = keyring.clone();
+        let ingress_keyring = keyring.clone();
         let variables = Variables::new(store.clone(), keyring.clone(), clock.clone(), entropy.clone());
         let connections = Connections::new(
             store.clone(),
@@ -251,6 +253,7 @@ impl Runtime {
             clock: clock.clone(),
             entropy: entropy.clone(),
             limits: config.limits.clone(),
+            public_url: config.public_base_url().into(),
         });
         let environment_name: Arc<str> = keys.default_environment.name.as_str().into();
         let scheduler = Scheduler::new(SchedulerParts {
@@ -276,6 +279,19 @@ impl Runtime {
             clock: clock.clone(),
             entropy: entropy.clone(),
             environment_name: Arc::clone(&environment_name),
+            limits: config.limits.clone(),
+        });
+        let ingress = Ingress::new(IngressParts {
+            store: store.clone(),
+            executor: executor.clone(),
+            connections: connections.clone(),
+            keyring: ingress_keyring,
+            webhooks: webhooks.clone(),
+            logs: logs.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            environment_name: Arc::clone(&environment_name),
+            public_url: config.public_base_url(),
             limits: config.limits.clone(),
         });
         if alone {
@@ -314,6 +330,7 @@ impl Runtime {
             rotation,
             variables,
             scheduler,
+            ingress,
             webhooks,
             clock,
             entropy,
@@ -335,6 +352,7 @@ impl Runtime {
         self.0.background.add(tokio::spawn(async move { deletion.run().await }));
         self.start_canaries();
         self.start_webhooks();
+        self.start_ingress();
         let actions = self.0.actions.clone();
         self.0.background.add(tokio::spawn(async move { actions.run().await }));
         let (actions, clock) = (self.0.actions.clone(), self.0.clock.clone());
@@ -454,6 +472,22 @@ impl Runtime {
         }));
     }
 
+    fn start_ingress(&self) {
+        let ingress = self.0.ingress.clone();
+        self.0.background.add(tokio::spawn(async move { ingress.run().await }));
+        let (ingress, clock) = (self.0.ingress.clone(), self.0.clock.clone());
+        self.0.background.add(tokio::spawn(async move {
+            loop {
+                if let Err(error) = ingress.maintain(clock.now_ms()).await {
+                    tracing::warn!(%error, "Webhooks that were handled were not deleted: {error}");
+                }
+                clock
+                    .sleep(Duration::from_millis(ingress::MAINTENANCE_INTERVAL_MS))
+                    .await;
+            }
+        }));
+    }
+
     fn start_audit(&self) {
         let (store, clock) = (self.0.store.clone(), self.0.clock.clone());
         let kept_days = self.0.config.limits.audit_retention_days;
@@ -507,12 +541,17 @@ impl Runtime {
     pub async fn shutdown(&self) {
         self.begin_shutdown();
         let wait_ms = self.0.config.limits.shutdown_timeout_ms;
-        let (syncs, actions) = tokio::join!(self.0.scheduler.drain(wait_ms), self.0.actions.drain(wait_ms));
-        if !syncs || !actions {
+        let (syncs, actions, webhooks) = tokio::join!(
+            self.0.scheduler.drain(wait_ms),
+            self.0.actions.drain(wait_ms),
+            self.0.ingress.drain(wait_ms)
+        );
+        if !syncs || !actions || !webhooks {
             tracing::warn!("Some runs did not end within {wait_ms} ms (limits.shutdown_timeout_ms) and are ended");
         }
         self.0.executor.shutdown(END_WAIT_MS).await;
         self.0.actions.drain(END_WAIT_MS).await;
+        self.0.ingress.drain(END_WAIT_MS).await;
         // What is on its way is sent again when its lease ends, should it not have an answer by then.
         self.0.webhooks.drain(WEBHOOKS_WAIT_MS).await;
         self.0.recordings.close().await;

@@ -20,6 +20,7 @@ fn manifest(part: &str, schema: &Value) -> Arc<FunctionManifest> {
         models: schema_of("model")
             .map(|schema| BTreeMap::from([("Issue".to_owned(), schema)]))
             .unwrap_or_default(),
+        webhook_subscriptions: Vec::new(),
         metadata: None,
         checkpoint: None,
     })

@@ -31,6 +31,15 @@ impl Store {
         if held.rows_affected() == 1 {
             return Ok(());
         }
+        // It may be one for a webhook, which has a queue of its own.
+        let held = query("UPDATE webhook_runs SET fence = fence WHERE id = $1 AND fence = $2 AND lease_until_ms > 0")
+            .bind(fence.run_id.as_str())
+            .bind(fence.number)
+            .execute(&mut **transaction)
+            .await?;
+        if held.rows_affected() == 1 {
+            return Ok(());
+        }
         Err(StoreError::Superseded {
             run_id: fence.run_id.clone(),
         })

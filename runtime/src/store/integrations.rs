@@ -153,7 +153,7 @@ impl Store {
     }
 }
 
-fn environment(row: &AnyRow) -> Result<Environment, StoreError> {
+pub(super) fn environment(row: &AnyRow) -> Result<Environment, StoreError> {
     let mut columns = Columns::new(row, "environments");
     Ok(Environment {
         id: columns.id("id")?,

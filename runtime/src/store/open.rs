@@ -71,6 +71,11 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0015_oauth_clients.sql"),
     ),
     (17, "pruning", include_str!("../../migrations/0017_pruning.sql")),
+    (
+        20,
+        "incoming_webhooks",
+        include_str!("../../migrations/0020_incoming_webhooks.sql"),
+    ),
     (22, "token_reads", include_str!("../../migrations/0022_token_reads.sql")),
     (23, "canaries", include_str!("../../migrations/0023_canaries.sql")),
     (

@@ -33,7 +33,7 @@ pub struct Purgeable {
 
 /// Rows that belong to a connection, leaves first; `$1` is its key, `$2` the limit. Runs of syncs are found by their sync, so that
 /// those of actions, which are most, need no index.
-const ROWS: [&str; 8] = [
+const ROWS: [&str; 9] = [
     "DELETE FROM records WHERE (connection_key, model, external_id) IN (SELECT connection_key, model, external_id FROM records \
      WHERE connection_key = $1 LIMIT $2)",
     "DELETE FROM record_sightings WHERE (connection_key, model, external_id) IN (SELECT connection_key, model, external_id \
@@ -45,6 +45,7 @@ const ROWS: [&str; 8] = [
      WHERE connection_key = $1 LIMIT $2)",
     "DELETE FROM runs WHERE id IN (SELECT r.id FROM syncs s JOIN runs r ON r.sync_id = s.id WHERE s.connection_key = $1 LIMIT $2)",
     "DELETE FROM syncs WHERE id IN (SELECT id FROM syncs WHERE connection_key = $1 LIMIT $2)",
+    "DELETE FROM webhook_runs WHERE id IN (SELECT id FROM webhook_runs WHERE connection_key = $1 LIMIT $2)",
     // What was asked of actions in the background, and what they answered.
     "DELETE FROM actions WHERE id IN (SELECT id FROM actions WHERE connection_key = $1 LIMIT $2)",
 ];

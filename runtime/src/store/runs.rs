@@ -190,6 +190,9 @@ impl Store {
         query("UPDATE webhooks SET lease_until_ms = 0 WHERE state = 'pending' AND lease_until_ms > 0")
             .execute(&mut *transaction)
             .await?;
+        query("UPDATE webhook_runs SET lease_until_ms = 0 WHERE lease_until_ms > 0")
+            .execute(&mut *transaction)
+            .await?;
         query("UPDATE actions SET lease_until_ms = 0 WHERE state = 'running'")
             .execute(&mut *transaction)
             .await?;

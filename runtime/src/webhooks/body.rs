@@ -59,6 +59,8 @@ pub struct Checkpoints {
 pub enum SyncType {
     Initial,
     Incremental,
+    /// It was a run for a provider's webhook.
+    Webhook,
 }
 
 pub(super) fn auth(
@@ -155,6 +157,7 @@ fn sync_base(end: &SyncEnd<'_>, model: &str) -> Value {
         "syncType": match end.sync_type {
             SyncType::Initial => "INITIAL",
             SyncType::Incremental => "INCREMENTAL",
+            SyncType::Webhook => "WEBHOOK",
         },
     });
     if let Some(checkpoints) = &end.checkpoints {

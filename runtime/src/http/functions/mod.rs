@@ -256,6 +256,7 @@ pub mod tests {
                 auto_start: true,
                 frequency: None,
                 models: std::collections::BTreeMap::default(),
+                webhook_subscriptions: Vec::new(),
                 metadata: None,
                 checkpoint: None,
             }),

@@ -48,6 +48,7 @@ const KEYS: &[&str] = &[
     "token",
     "revocation",
     "after_connect",
+    "webhook",
     "proxy",
     "connection_config",
     "integration_config",
@@ -71,6 +72,23 @@ const INNER_KEYS: &[(&str, &[&str])] = &[
             "success",
             "gone",
             "gone_status",
+        ],
+    ),
+    ("/webhook", &["verification", "handshakes", "events", "connections"]),
+    (
+        "/webhook/verification",
+        &[
+            "scheme",
+            "algorithm",
+            "encoding",
+            "proof",
+            "prefix",
+            "pair",
+            "signed",
+            "timestamp",
+            "timestamp_unit",
+            "tolerance_s",
+            "secret",
         ],
     ),
     (
@@ -434,6 +452,22 @@ fn pagination_is_complete() {
     }
 }
 
+/// What a webhook is told by is declared, or comes with the token.
+#[test]
+fn webhooks_name_what_connections_have() {
+    for provider in Catalogue::shipped().unwrap().providers.values() {
+        let learned = provider.json.get("token_response_metadata").and_then(Value::as_array);
+        let learned: Vec<&str> = learned.into_iter().flatten().filter_map(Value::as_str).collect();
+        for rule in provider.webhook.iter().flat_map(|webhook| &webhook.connections) {
+            for name in variables(rule.equals.source()) {
+                let field = name.strip_prefix("connectionConfig.").unwrap_or(name);
+                let is_known = learned.contains(&field) || example(provider, name).is_some();
+                assert!(is_known, "{}: {name} is declared nowhere", provider.name);
+            }
+        }
+    }
+}
+
 #[test]
 fn verification_names_paths() {
     for provider in Catalogue::shipped().unwrap().providers.values() {
@@ -502,7 +536,8 @@ fn templates(entry: &Value) -> Vec<(String, &str)> {
     }
     let mut found = Vec::new();
     for (key, value) in entry.as_object().unwrap() {
-        if !SECTIONS.contains(&key.as_str()) {
+        // Webhooks have names of their own.
+        if !SECTIONS.contains(&key.as_str()) && key != "webhook" {
             collect(format!("/{key}"), value, &mut found);
         }
     }

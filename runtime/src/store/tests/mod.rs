@@ -13,6 +13,7 @@ mod credential_reads;
 mod deletions;
 mod deployments;
 mod environment_variables;
+mod ingress;
 mod integrations;
 mod logs;
 mod oauth_clients;

@@ -1,0 +1,102 @@
+//! Providers' webhooks: taken in when they are genuine, kept, handled by the syncs that subscribe to them, and passed on to the
+//! application.
+//!
+//! [`Ingress::receive`] checks, finds the connections and writes a row for each run and for each address of the application in one
+//! transaction; then the provider is answered. What a provider does is its data ([`crate::provider::WebhookSpec`]). [`Ingress::tick`] runs
+//! what is queued: at least once, one after the other for each connection and function.
+
+mod error;
+mod handshake;
+mod matching;
+mod pace;
+mod receive;
+mod request;
+mod runs;
+mod verify;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use tokio::sync::{Notify, Semaphore};
+
+use crate::clock::{Clock, Entropy};
+use crate::config::Limits;
+use crate::connections::Connections;
+use crate::encryption::Keyring;
+use crate::executor::Executor;
+use crate::logs::Logs;
+use crate::store::Store;
+use crate::webhooks::Webhooks;
+use matching::Indexes;
+use pace::Pace;
+
+pub use error::IngressError;
+pub use handshake::Reply;
+pub use matching::MATCHES_MAX;
+pub use request::Incoming;
+pub use runs::MAINTENANCE_INTERVAL_MS;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Ingress(Arc<Parts>);
+
+struct Parts {
+    store: Store,
+    executor: Executor,
+    connections: Connections,
+    keyring: Keyring,
+    webhooks: Webhooks,
+    logs: Logs,
+    clock: Clock,
+    entropy: Entropy,
+    environment_name: Arc<str>,
+    /// The server as providers see it, without a slash at the end.
+    public_url: String,
+    limits: Limits,
+    indexes: Indexes,
+    pace: Pace,
+    wake: Notify,
+    /// Of the runs that this process has queued.
+    numbers: AtomicU32,
+    /// One permit for each run this process may have going; all of them free means idle.
+    slots: Arc<Semaphore>,
+}
+
+/// What it works with.
+pub struct IngressParts {
+    pub store: Store,
+    pub executor: Executor,
+    pub connections: Connections,
+    pub keyring: Keyring,
+    pub webhooks: Webhooks,
+    pub logs: Logs,
+    pub clock: Clock,
+    pub entropy: Entropy,
+    pub environment_name: Arc<str>,
+    pub public_url: String,
+    pub limits: Limits,
+}
+
+impl Ingress {
+    #[must_use]
+    pub fn new(parts: IngressParts) -> Self {
+        Self(Arc::new(Parts {
+            store: parts.store,
+            executor: parts.executor,
+            connections: parts.connections,
+            keyring: parts.keyring,
+            webhooks: parts.webhooks,
+            logs: parts.logs,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            environment_name: parts.environment_name,
+            public_url: parts.public_url,
+            slots: Arc::new(Semaphore::new(parts.limits.concurrent_webhook_runs as usize)),
+            limits: parts.limits,
+            indexes: Indexes::default(),
+            pace: Pace::default(),
+            wake: Notify::new(),
+            numbers: AtomicU32::new(0),
+        }))
+    }
+}

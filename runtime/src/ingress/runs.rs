@@ -1,0 +1,369 @@
+//! Runs syncs for the webhooks that they subscribe to. A run is claimed with a lease and a fence, so that a crash loses nothing: the lease
+//! ends, and somebody claims it again. Beside the sync's own runs it is a run like any other: it writes under its own fence.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Ingress, Parts};
+use crate::connections::{Connections, ConnectionsError, Target};
+use crate::executor::{Cancel, Mode, Occasion, RunOutcome, RunRequest, SyncRun, Urgency};
+use crate::model::{
+    BASE_VARIANT, Checkpoint, Connection, ExecutionContext, Fence, Function, FunctionKind, Operation, OperationId,
+    OperationKind, OperationState, Progress, Webhook, WebhookRun,
+};
+use crate::store::{ClaimedWebhookRun, StoreError};
+use crate::webhooks::{Checkpoints, SyncEnd, SyncType};
+
+/// A claimed run that is not renewed for so long is somebody else's.
+const LEASE_MS: i64 = 30_000;
+const LEASE_RENEWAL_MS: u64 = 5_000;
+/// Runs are found at the latest after this long, should a wake-up be lost or another process queue them.
+const POLL_INTERVAL_MS: u64 = 1_000;
+/// Claims of one run: a function that ends the process each time must not do so for ever.
+const CLAIMS_MAX: i64 = 5;
+/// Before a run is tried again for which there was no room.
+const NO_ROOM_WAIT_MS: i64 = 1_000;
+/// Codes of runs for which there was no room.
+const NO_ROOM: [&str; 3] = ["too_many_request", "action_script_failure", "shutting_down"];
+/// Tries to write the end of a run before it is left to its lease.
+const FINISH_TRIES_MAX: u32 = 5;
+const FINISH_RETRY_MS: u64 = 500;
+/// How often [`Ingress::maintain`] is to be called.
+pub const MAINTENANCE_INTERVAL_MS: u64 = 600_000;
+const DELETED_MAX: i64 = 1_000;
+
+/// A run that can be run.
+struct Ready {
+    request: RunRequest,
+    connection: Connection,
+    function: Arc<Function>,
+    /// Where it begins, JSON.
+    checkpoint: Option<String>,
+}
+
+/// Why a queued run cannot be run at all.
+#[derive(Debug, thiserror::Error)]
+enum NotRunnable {
+    #[error("the connection was deleted before the run began")]
+    ConnectionGone,
+    #[error("the integration has no sync {function:?} any more; deploy it again")]
+    FunctionGone { function: String },
+    #[error("what was kept of the webhook cannot be opened with the encryption keys there are")]
+    Content,
+    #[error("it was not begun within {wait_ms} ms (limits.webhook_run_wait_ms)")]
+    Expired { wait_ms: u64 },
+    #[error("it was begun {CLAIMS_MAX} times, and each time the process ended before it did")]
+    EndsProcesses,
+    #[error(transparent)]
+    Connections(#[from] ConnectionsError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl NotRunnable {
+    /// Whether it may be better in a moment.
+    fn passes(&self) -> bool {
+        matches!(self, Self::Store(_) | Self::Connections(ConnectionsError::Store(_)))
+    }
+}
+
+impl Ingress {
+    /// Claims as many queued runs as there are free slots and starts them. Gives how many it started.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn tick(&self, now_ms: i64) -> Result<usize, StoreError> {
+        let parts = &self.0;
+        let free = i64::try_from(parts.slots.available_permits()).unwrap_or(i64::MAX);
+        if free == 0 {
+            return Ok(0);
+        }
+        let claimed = parts.store.claim_webhook_runs(now_ms, now_ms + LEASE_MS, free).await?;
+        let count = claimed.len();
+        for one in claimed {
+            // Only this loop takes permits, so one is free for each claimed above.
+            let Ok(slot) = Arc::clone(&parts.slots).try_acquire_owned() else {
+                break;
+            };
+            let ingress = self.clone();
+            tokio::spawn(async move {
+                ingress.execute(one).await;
+                drop(slot);
+                ingress.0.wake.notify_one();
+            });
+        }
+        Ok(count)
+    }
+
+    /// Ticks until the future is dropped.
+    pub async fn run(&self) {
+        loop {
+            // Registered before looking, so that a run queued between look and wait is not overlooked.
+            let woken = self.0.wake.notified();
+            if let Err(error) = self.tick(self.0.clock.now_ms()).await {
+                tracing::error!(%error, "Queued runs for webhooks cannot be read from the database: {error}; trying again");
+            }
+            tokio::select! {
+                () = woken => {}
+                () = self.0.clock.sleep(Duration::from_millis(POLL_INTERVAL_MS)) => {}
+            }
+        }
+    }
+
+    /// Deletes what no run is left for. To be called every [`MAINTENANCE_INTERVAL_MS`].
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn maintain(&self, now_ms: i64) -> Result<(), StoreError> {
+        self.0.store.delete_handled_webhooks(now_ms, DELETED_MAX).await?;
+        Ok(())
+    }
+
+    /// Waits until no run for a webhook is under way in this process, at most `wait_ms`. True when it is so.
+    pub async fn drain(&self, wait_ms: u64) -> bool {
+        let idle = self.0.slots.acquire_many(self.0.limits.concurrent_webhook_runs);
+        tokio::time::timeout(Duration::from_millis(wait_ms), idle).await.is_ok()
+    }
+
+    async fn execute(&self, claimed: ClaimedWebhookRun) {
+        let parts = &*self.0;
+        let ClaimedWebhookRun { run, fence, .. } = &claimed;
+        let cancel = Cancel::new();
+        let started_at_ms = parts.clock.now_ms();
+        let ready = match parts.ready(&claimed, &cancel).await {
+            Ok(ready) => ready,
+            Err(error) if error.passes() => {
+                tracing::warn!(run.id = %run.id, %error, "Run {} for a webhook is tried again: {error}", run.id);
+                parts.requeue(run, *fence, started_at_ms + NO_ROOM_WAIT_MS).await;
+                return;
+            }
+            Err(error) => {
+                parts.log_refusal(run, &error);
+                parts.finish(run, *fence, || async { Ok(Vec::new()) }).await;
+                return;
+            }
+        };
+        let Ready {
+            request,
+            connection,
+            function,
+            checkpoint,
+        } = ready;
+        // Waits for the guest's end also when the lease is lost, so that nothing of it goes on unseen.
+        let outcome = {
+            let outcome = parts.executor.run(request);
+            tokio::pin!(outcome);
+            tokio::select! {
+                outcome = &mut outcome => Some(outcome),
+                () = parts.lease_lost(run, *fence) => {
+                    cancel.cancel();
+                    outcome.await;
+                    None
+                }
+            }
+        };
+        let Some(outcome) = outcome else {
+            tracing::info!(run.id = %run.id, "Run {} for a webhook was taken over by another process and stopped here", run.id);
+            return;
+        };
+        let is_without_room =
+            outcome.refused && matches!(&outcome.output, Err(error) if NO_ROOM.contains(&error.code.as_str()));
+        if is_without_room || outcome.interrupted || is_shutdown(&outcome) {
+            let due_at_ms = parts.clock.now_ms() + if is_without_room { NO_ROOM_WAIT_MS } else { 0 };
+            parts.requeue(run, *fence, due_at_ms).await;
+            return;
+        }
+        let end = End {
+            run,
+            fence: *fence,
+            connection: &connection,
+            function: &function,
+            checkpoint: checkpoint.as_deref(),
+            outcome: &outcome,
+            started_at_ms,
+        };
+        parts.finish(run, *fence, || parts.announcement(&end)).await;
+    }
+}
+
+/// The end of a run.
+struct End<'a> {
+    run: &'a WebhookRun,
+    fence: i64,
+    connection: &'a Connection,
+    function: &'a Function,
+    checkpoint: Option<&'a str>,
+    outcome: &'a RunOutcome,
+    started_at_ms: i64,
+}
+
+/// The runtime ended the function because it stops: after the next start it begins anew.
+fn is_shutdown(outcome: &RunOutcome) -> bool {
+    matches!(&outcome.output, Err(error) if error.code == "shutting_down")
+}
+
+impl Parts {
+    async fn ready(&self, claimed: &ClaimedWebhookRun, cancel: &Cancel) -> Result<Ready, NotRunnable> {
+        let ClaimedWebhookRun { run, content, fence } = claimed;
+        let now_ms = self.clock.now_ms();
+        let wait_ms = self.limits.webhook_run_wait_ms;
+        if now_ms.saturating_sub(run.queued_at_ms) > i64::try_from(wait_ms).unwrap_or(i64::MAX) {
+            return Err(NotRunnable::Expired { wait_ms });
+        }
+        if *fence > CLAIMS_MAX {
+            return Err(NotRunnable::EndsProcesses);
+        }
+        let input = self.open(&run.incoming_id, content).ok_or(NotRunnable::Content)?;
+        let connection = self.store.connection_by_key(&run.connection_key).await?;
+        let connection = connection.ok_or(NotRunnable::ConnectionGone)?;
+        let function = self
+            .store
+            .active_function(&run.environment_id, &connection.provider_config_key, &run.function)
+            .await?
+            .filter(|function| function.manifest.kind == FunctionKind::Sync)
+            .ok_or_else(|| NotRunnable::FunctionGone {
+                function: run.function.clone(),
+            })?;
+        let function = Arc::new(function);
+        let target = target(&self.connections, &connection).await?;
+        let key = Checkpoint::webhook_key(&run.function, BASE_VARIANT);
+        let checkpoint = self.store.checkpoint(&run.connection_key, &key).await?;
+        let request = RunRequest {
+            ctx: ExecutionContext {
+                environment_id: run.environment_id.clone(),
+                provider_config_key: connection.provider_config_key.as_str().into(),
+                connection_id: connection.connection_id.as_str().into(),
+                connection_key: Some(run.connection_key.clone()),
+                run_id: Some(run.id.clone()),
+                operation_id: OperationId::new(now_ms, self.entropy.bytes()),
+            },
+            function: Arc::clone(&function),
+            provider: target.provider.name.as_str().into(),
+            environment_name: Arc::clone(&self.environment_name),
+            connection_key: run.connection_key.clone(),
+            target,
+            input: input.expose().clone(),
+            sync: Some(SyncRun {
+                occasion: Occasion::Webhook,
+                variant: BASE_VARIANT.to_owned(),
+                fence: Some(Fence {
+                    run_id: run.id.clone(),
+                    number: *fence,
+                }),
+                progress: Progress::default(),
+            }),
+            mode: Mode::Live,
+            urgency: Urgency::Background,
+            is_kept: true,
+            cancel: Some(cancel.clone()),
+            chain: Default::default(),
+        };
+        Ok(Ready {
+            request,
+            connection,
+            function,
+            checkpoint: checkpoint.map(|checkpoint| checkpoint.json),
+        })
+    }
+
+    /// Keeps the lease; comes back when it is lost.
+    async fn lease_lost(&self, run: &WebhookRun, fence: i64) {
+        loop {
+            self.clock.sleep(Duration::from_millis(LEASE_RENEWAL_MS)).await;
+            let until_ms = self.clock.now_ms() + LEASE_MS;
+            match self.store.renew_webhook_run(&run.id, fence, until_ms).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                // The lease may still hold; the next renewal tells.
+                Err(error) => {
+                    tracing::warn!(run.id = %run.id, %error, "The lease of run {} was not renewed: {error}", run.id);
+                }
+            }
+        }
+    }
+
+    /// What the application is told: as of a sync's own runs, when records have changed or it failed.
+    async fn announcement(&self, end: &End<'_>) -> Result<Vec<Webhook>, StoreError> {
+        let key = Checkpoint::webhook_key(&end.run.function, BASE_VARIANT);
+        let checkpoint = self.store.checkpoint(&end.run.connection_key, &key).await?;
+        let plan = self.webhooks.plan(&end.run.environment_id).await?;
+        let models = end.function.manifest.models.keys();
+        Ok(plan.sync_ended(&SyncEnd {
+            connection: end.connection,
+            sync: &end.run.function,
+            variant: BASE_VARIANT,
+            sync_type: SyncType::Webhook,
+            models: models.map(String::as_str).collect(),
+            counts: &end.outcome.result,
+            resumed: end.fence > 1,
+            checkpoints: Checkpoints::new(end.checkpoint, checkpoint.as_ref().map(|it| it.json.as_str())),
+            started_at_ms: end.started_at_ms,
+            ended_at_ms: self.clock.now_ms(),
+            error: end.outcome.output.as_ref().err(),
+        }))
+    }
+
+    async fn finish<F>(&self, run: &WebhookRun, fence: i64, announcement: impl Fn() -> F)
+    where
+        F: Future<Output = Result<Vec<Webhook>, StoreError>>,
+    {
+        for attempt in 1..=FINISH_TRIES_MAX {
+            let finished = async {
+                let outbox = announcement().await?;
+                self.store.finish_webhook_run(run, fence, &outbox).await
+            };
+            match finished.await {
+                Ok(true) => {
+                    self.webhooks.wake();
+                    return;
+                }
+                Ok(false) => {
+                    tracing::warn!(run.id = %run.id, "Run {} for a webhook was taken over by another process; its end is not recorded here", run.id);
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(run.id = %run.id, %error, attempt, "The end of run {} was not recorded: {error}", run.id);
+                    self.clock.sleep(Duration::from_millis(FINISH_RETRY_MS)).await;
+                }
+            }
+        }
+    }
+
+    /// When that fails, its lease ends and it is claimed again.
+    async fn requeue(&self, run: &WebhookRun, fence: i64, due_at_ms: i64) {
+        if let Err(error) = self.store.requeue_webhook_run(&run.id, fence, due_at_ms).await {
+            tracing::warn!(run.id = %run.id, %error, "Run {} was not put back into the queue: {error}", run.id);
+        }
+    }
+
+    /// A run that the executor never sees is an operation all the same.
+    fn log_refusal(&self, run: &WebhookRun, error: &NotRunnable) {
+        let now_ms = self.clock.now_ms();
+        self.logs.operation(Operation {
+            id: OperationId::new(now_ms, self.entropy.bytes()),
+            environment_id: run.environment_id.clone(),
+            kind: OperationKind::WebhookIncoming,
+            state: OperationState::Failed,
+            // What the connection was called is not known when it is gone.
+            provider_config_key: None,
+            connection_id: None,
+            function: Some(run.function.clone()),
+            run_id: Some(run.id.clone()),
+            message: format!("The webhook was not handled: {error}"),
+            started_at_ms: now_ms,
+            ended_at_ms: Some(now_ms),
+            duration_us: Some(0),
+            usage: None,
+        });
+    }
+}
+
+async fn target(connections: &Connections, connection: &Connection) -> Result<Arc<Target>, ConnectionsError> {
+    connections
+        .target(
+            &connection.environment_id,
+            &connection.provider_config_key,
+            &connection.connection_id,
+        )
+        .await
+}
