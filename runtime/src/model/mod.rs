@@ -28,7 +28,7 @@ pub use deploy_key::DeployKey;
 pub use encryption_key::{EncryptionKeyState, KeyHolder, StoredEncryptionKey};
 pub use environment_variable::StoredEnvironmentVariable;
 pub use execution::ExecutionContext;
-pub use function::{Deployment, Function, FunctionKind, FunctionManifest, MODELS_MAX, Manifest};
+pub use function::{ConnectionEvent, Deployment, Function, FunctionKind, FunctionManifest, MODELS_MAX, Manifest};
 pub use id::{
     ApiKeyId, ConnectSessionId, ConnectionKey, CredentialReadId, DeploymentId, EnvironmentId, EnvironmentVariableId,
     IntegrationId, OperationId, RevocationId, RunId, SyncId, WebhookEventId, WebhookId,

@@ -149,7 +149,7 @@ impl Word for WebhookKind {
     }
 }
 
-words!(FunctionKind { Action = "action", Sync = "sync" });
+words!(FunctionKind { Action = "action", Sync = "sync", OnEvent = "on-event" });
 words!(Trigger { Api = "api", Schedule = "schedule" });
 words!(RunState {
     Queued = "queued",
