@@ -7,8 +7,9 @@ use serde_json::Value;
 use super::validation::{self, CONFIG_BYTES_MAX, METADATA_BYTES_MAX};
 use super::{Connections, ConnectionsError, NewConnection, Target, VERIFICATION_INTERVAL_MS, fields, freshness};
 use crate::credentials::{Credentials, CredentialsError, CredentialsType};
-use crate::model::{Connection, ConnectionKey, EnvironmentId, RefreshState, Sealed, Webhook};
+use crate::model::{Connection, ConnectionKey, EnvironmentId, Made, RefreshState, Sealed};
 use crate::provider::Provider;
+use crate::store::Consequences;
 
 impl Connections {
     /// Creates or overwrites, with credentials as they are given. Elsewhere tokens that are not given are obtained between the
@@ -20,7 +21,8 @@ impl Connections {
         new: NewConnection,
     ) -> Result<Arc<Target>, ConnectionsError> {
         let draft = self.draft(environment_id, new).await?;
-        self.keep(&draft, None, |_| Vec::new()).await
+        let nothing = |_: &Connection, _| Consequences::default();
+        Ok(self.keep(&draft, None, None, nothing).await?.0)
     }
 
     /// Checks what is given and makes of it what a request can be built from; nothing is stored. Credentials may be without
@@ -82,14 +84,16 @@ impl Connections {
         inner.target(integration, connection, credentials, new.connection_config)
     }
 
-    /// Stores a draft. `obtained_at_ms` is when its credentials were obtained, if they were not given. The webhooks that
-    /// `announce` makes of the connection as stored are written with it.
+    /// Stores a draft. `obtained_at_ms` is when its credentials were obtained, if they were not given. What `announce` makes of the
+    /// connection as stored is written with it; with `validation_until_ms` that is left to [`Connections::accept`], which must come
+    /// until then, or [`Connections::refuse`].
     pub async fn keep(
         &self,
         draft: &Target,
         obtained_at_ms: Option<i64>,
-        announce: impl FnOnce(&Connection) -> Vec<Webhook> + Send,
-    ) -> Result<Arc<Target>, ConnectionsError> {
+        validation_until_ms: Option<i64>,
+        announce: impl FnOnce(&Connection, Made) -> Consequences + Send,
+    ) -> Result<(Arc<Target>, Made), ConnectionsError> {
         let inner = &self.0;
         let mut connection = Connection::clone(&draft.connection);
         connection.refresh = RefreshState {
@@ -97,19 +101,22 @@ impl Connections {
             ..RefreshState::default()
         };
         inner.seal_connection(&mut connection, &draft.credentials, draft.connection_config.clone());
-        let stored = inner.store.upsert_and_announce(&connection, announce).await;
+        let stored = inner
+            .store
+            .upsert_and_announce(&connection, validation_until_ms, announce)
+            .await;
         let integration = Arc::clone(&draft.integration);
         inner.caches.forget_connection(
             &connection.environment_id,
             &connection.provider_config_key,
             &connection.connection_id,
         );
-        let stored = stored?;
+        let (stored, made) = stored?;
         if draft.is_tried_daily() {
             let due_at_ms = stored.updated_at_ms.saturating_add(VERIFICATION_INTERVAL_MS);
             inner.store.set_verification_due(&stored.key, due_at_ms).await?;
         }
-        Ok(Arc::new(inner.open(integration, stored)?))
+        Ok((Arc::new(inner.open(integration, stored)?), made))
     }
 }
 

@@ -22,7 +22,7 @@ pub mod webhook;
 pub use action::{Action, Idempotency, Usage};
 pub use api_key::{ApiKey, KeyLimits, is_plain_path};
 pub use connect_session::{ConnectSession, IntegrationDefaults, IntegrationOverrides, Reconnect};
-pub use connection::{Connection, EndUser, Generation, Organization, RefreshFailure, RefreshState};
+pub use connection::{Connection, EndUser, Generation, Made, Organization, RefreshFailure, RefreshState};
 pub use credential_read::{CredentialRead, CredentialReadKind};
 pub use deploy_key::DeployKey;
 pub use encryption_key::{EncryptionKeyState, KeyHolder, StoredEncryptionKey};

@@ -9,7 +9,7 @@ use sqlx::{Any, Decode, Row, Type, ValueRef};
 use super::StoreError;
 use crate::model::log::Source;
 use crate::model::{
-    CredentialReadKind, EncryptionKeyState, FrequencySource, FunctionKind, Level, OperationKind, OperationState,
+    CredentialReadKind, EncryptionKeyState, FrequencySource, FunctionKind, Level, Made, OperationKind, OperationState,
     RunState, SyncState, Trigger, WebhookKind, WebhookSlot, WebhookState,
 };
 
@@ -150,6 +150,7 @@ impl Word for WebhookKind {
 }
 
 words!(FunctionKind { Action = "action", Sync = "sync", OnEvent = "on-event" });
+words!(Made { Creation = "creation", Override = "override" });
 words!(Trigger { Api = "api", Schedule = "schedule" });
 words!(RunState {
     Queued = "queued",

@@ -53,6 +53,7 @@ mod sync_commands;
 mod syncs;
 #[cfg(test)]
 pub(crate) mod tests;
+mod validations;
 mod verifications;
 mod webhooks;
 
@@ -81,6 +82,7 @@ pub use runs::ClaimedRun;
 pub use schedules::{CronSync, NextSlot, Retry, StaleSchedules};
 pub use sealed::{SEALED_COLUMNS, SealedColumn, SealedValue};
 pub use sync_commands::SyncData;
+pub use validations::Consequences;
 pub use webhooks::{ClaimedWebhook, TargetNote, WebhookAttempt, WebhookClaim, WebhookQuery, WebhookResend};
 
 /// The database. Cheap to clone.
