@@ -108,7 +108,8 @@ impl Runtime {
 fn told(error: &RunError) -> Option<String> {
     let payload: Value = serde_json::from_str(error.payload.as_ref()?.get()).ok()?;
     let text = |name: &str| payload.get(name)?.as_str().map(str::to_owned);
-    text("message").or_else(|| text("error"))
+    let whole = payload.as_str().map(str::to_owned);
+    whole.or_else(|| text("message")).or_else(|| text("error"))
 }
 
 #[cfg(test)]
@@ -128,6 +129,7 @@ mod tests {
         assert_eq!(told(r#"{"message":"no","error":"bad"}"#).as_deref(), Some("no"));
         assert_eq!(told(r#"{"message":5,"error":"bad"}"#).as_deref(), Some("bad"));
         assert_eq!(told(r#"{"code":42}"#), None);
+        assert_eq!(told(r#""no""#).as_deref(), Some("no"));
         assert_eq!(told("[]"), None);
     }
 }

@@ -20,7 +20,7 @@ for_each_db! {
     a_lock_has_one_owner_and_an_end,
 }
 
-fn action(fixture: &Fixture, number: u32) -> Action {
+pub(super) fn action(fixture: &Fixture, number: u32) -> Action {
     Action {
         id: format!("00000000-0000-0000-0000-{number:012}"),
         environment_id: fixture.environment.id.clone(),

@@ -22,6 +22,7 @@ mod refreshes;
 mod runs;
 mod schedules;
 mod syncs;
+mod validations;
 mod verifications;
 mod webhooks;
 
