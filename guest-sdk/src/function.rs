@@ -1,7 +1,7 @@
 //! What the attributes make of a function, and the exports of the component they are gathered in.
 //!
-//! Hidden: only the code that [`action`](crate::action), [`sync`](crate::sync) and [`functions!`](crate::functions)
-//! generate names what is here.
+//! Hidden: only the code that [`action`](crate::action), [`sync`](crate::sync), [`on_event`](crate::on_event) and
+//! [`functions!`](crate::functions) generate names what is here.
 
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
@@ -16,7 +16,7 @@ use crate::log;
 use crate::nango::Nango;
 use crate::webhook::Webhook;
 
-/// An action or a sync, as a type of the same name as the Rust function.
+/// A function, as a type of the same name as the Rust function.
 pub trait Function {
     /// The name it is called by.
     const NAME: &'static str;

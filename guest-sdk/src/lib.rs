@@ -1,8 +1,8 @@
-//! Write actions and syncs for nango-runtime in Rust.
+//! Write actions, syncs and on-event functions for nango-runtime in Rust.
 //!
 //! A *function* runs for one connection. It calls the provider's API through the host, which adds the connection's
 //! credentials, retries and logs; the function sees no secret unless it was given one. An **action** is called by name and answers. A
-//! **sync** runs on a schedule and keeps records fresh.
+//! **sync** runs on a schedule and keeps records fresh. An **on-event** function runs when a connection is made or deleted.
 //!
 //! ```
 //! use nango_guest_sdk::prelude::*;
@@ -54,6 +54,21 @@
 //! }
 //!
 //! nango_guest_sdk::functions!(create_issue, issues);
+//! # fn main() {}
+//! ```
+//!
+//! # When a connection is made or deleted
+//!
+//! ```
+//! # use nango_guest_sdk::prelude::*;
+//! /// Takes no connection of somebody who may not read the organisation.
+//! #[on_event(validate_connection)]
+//! fn may_read(nango: &Nango) -> Result<(), ActionError> {
+//!     match nango.get("/orgs/acme").send() {
+//!         Err(Error::Http(answer)) if answer.status == 404 => Err(ActionError::new("You are no member of acme.")),
+//!         answer => Ok(answer.map(drop)?),
+//!     }
+//! }
 //! # fn main() {}
 //! ```
 //!
@@ -234,6 +249,20 @@ pub use nango::Nango;
 ///
 /// `#[action(name = "create-issue")]` names it; by default it is called like the Rust function, with `-` for `_`.
 pub use nango_guest_sdk_macros::action;
+/// Makes a function one that runs when something happens to a connection.
+///
+/// The function takes `&Nango` and returns a `Result` whose error can become an [`ActionError`]. Its doc comment is the
+/// description. Arguments of the attribute:
+///
+/// - the event, needed:
+///   - `validate_connection`: a connection has credentials and does not count as made yet. All functions of this event run one
+///     after the other, by name; when one fails, a new connection is not made, and who makes it is shown the `message` of the
+///     [`ActionError`]'s payload.
+///   - `post_connection_creation`: a connection was made; nobody waits for the function.
+///   - `pre_connection_deletion`: a connection is about to be deleted; it still works, and is deleted whatever the function gives.
+/// - `checkpoint = Position`, `metadata = Settings`: as for a [`sync`](macro@sync)
+/// - `name = "greet"`: as for an [`action`](macro@action)
+pub use nango_guest_sdk_macros::on_event;
 /// Makes a function a sync: run on a schedule, to keep records fresh.
 ///
 /// The function takes `&Nango` and returns a `Result` whose error can become a [`SyncError`]. Its doc comment is the
@@ -261,7 +290,7 @@ pub mod prelude {
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::{Value, json};
 
-    pub use crate::{ActionError, Error, Level, Nango, SyncError, Webhook, action, sync};
+    pub use crate::{ActionError, Error, Level, Nango, SyncError, Webhook, action, on_event, sync};
 }
 
 /// Makes the crate a component that holds these functions. Once for each component.

@@ -49,6 +49,17 @@ fn issues(_nango: &Nango) -> Result<(), SyncError> {
     Ok(())
 }
 
+/// Looks whether the repository is there.
+#[on_event(validate_connection, metadata = Settings, name = "has-repo")]
+fn check(_nango: &Nango) -> Result<(), ActionError> {
+    Ok(())
+}
+
+#[on_event(pre_connection_deletion)]
+fn say_goodbye(_nango: &Nango) -> Result<(), Error> {
+    Ok(())
+}
+
 mod nested {
     use nango_guest_sdk::prelude::*;
 
@@ -58,7 +69,7 @@ mod nested {
     }
 }
 
-nango_guest_sdk::functions!(create_issue, whoami, issues, nested::nothing);
+nango_guest_sdk::functions!(create_issue, whoami, issues, check, say_goodbye, nested::nothing);
 
 #[test]
 fn an_action_has_its_schemas() {
@@ -87,6 +98,19 @@ fn a_sync_has_its_schedule_and_models() {
     assert_eq!(described["checkpoint"]["required"], json!(["page"]));
     assert_eq!(described["metadata"]["required"], json!(["repo"]));
     assert_eq!(<nested::nothing as Function>::describe()["auto_start"], true);
+}
+
+#[test]
+fn an_on_event_function_has_its_event() {
+    let described = <check as Function>::describe();
+    assert_eq!(described["name"], "has-repo");
+    assert_eq!(described["kind"], "on-event");
+    assert_eq!(described["event"], "validate-connection");
+    assert_eq!(described["metadata"]["required"], json!(["repo"]));
+    let described = <say_goodbye as Function>::describe();
+    assert_eq!(described["name"], "say-goodbye");
+    assert_eq!(described["event"], "pre-connection-deletion");
+    assert!(described.get("input").is_none() && described.get("output").is_none());
 }
 
 #[test]

@@ -152,10 +152,7 @@ impl Metrics {
 
     pub fn run_ended(&self, kind: FunctionKind, is_success: bool) {
         let labels = RunLabels {
-            kind: match kind {
-                FunctionKind::Action => "action",
-                FunctionKind::Sync => "sync",
-            },
+            kind: kind.as_str(),
             outcome: if is_success { "success" } else { "failed" },
         };
         self.0.runs.get_or_create(&labels).inc();

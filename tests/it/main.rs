@@ -45,6 +45,7 @@ mod oauth1_flow;
 mod oauth_attacks;
 mod oauth_flow;
 mod odd_tokens;
+mod on_event;
 mod openapi;
 mod pagination;
 mod projects;

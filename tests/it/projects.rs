@@ -84,6 +84,33 @@ async fn a_new_sync_is_green_and_saves_records() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_on_event_function_is_green_and_runs() {
+    let upstream = Upstream::replying([Reply::json(200, &json!({"id": "7", "name": "Acme"}))]).await;
+    let (server, client) = with_upstream(&upstream.url()).await;
+    let _ = project(&server, "know-account", "on-event");
+    let tested = cli(&server, &["test", "know-account"]).run();
+    assert_eq!(tested.code, Some(0), "{}{}", tested.stdout, tested.stderr);
+    let deployed = cli(&server, &["deploy", "know-account", "--integration", INTEGRATION]).run();
+    assert_eq!(deployed.code, Some(0), "{}", deployed.stderr);
+    let dry = cli(
+        &server,
+        &["dryrun", "know-account", CONNECTION, "--integration", INTEGRATION],
+    )
+    .run();
+    assert_eq!(dry.code, Some(0), "{}{}", dry.stdout, dry.stderr);
+    let credentials = json!({"type": "API_KEY", "apiKey": "k"});
+    let _ = client.import_connection(INTEGRATION, "new", credentials).await.ok();
+    let path = format!("/connections/new?provider_config_key={INTEGRATION}");
+    for _ in 0..500 {
+        if client.get(&path).await.ok()["metadata"] == json!({"account_id": "7"}) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("the function did not run: {}", client.logs().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn dev_builds_deploys_and_runs_on_every_change() {
     let upstream = Upstream::replying([Reply::json(200, &json!({"id": "5", "name": "fifth"}))]).await;
     let (server, client) = with_upstream(&upstream.url()).await;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nango_runtime::clock::{Clock, Entropy};
 use nango_runtime::model::Counts;
-use nango_runtime::records::Records;
+use nango_runtime::records::{Batch, Records};
 use nango_runtime::store::{RecordKey, Store};
 use nango_runtime_tests::{Client, Database, TestRuntime, client, for_each_database, soak};
 use reqwest::Method;
@@ -76,7 +76,7 @@ impl Writer {
             }
             batch.push(record);
         }
-        let saved = self.records.save(&self.key, &json!(batch).to_string()).await;
+        let saved = self.records.save(&self.key, &read(&json!(batch).to_string()), None).await;
         (expected, saved.expect("records are saved"))
     }
 
@@ -97,7 +97,7 @@ impl Writer {
                 expected.updated += 1;
             }
         }
-        let updated = self.records.update(&self.key, &json!(batch).to_string()).await;
+        let updated = self.records.update(&self.key, &read(&json!(batch).to_string()), None).await;
         (expected, updated.expect("records are updated"))
     }
 
@@ -110,9 +110,13 @@ impl Writer {
             }
         }
         let batch: Vec<Value> = ids.iter().map(|id| json!({"id": id})).collect();
-        let deleted = self.records.delete(&self.key, &json!(batch).to_string()).await;
+        let deleted = self.records.delete(&self.key, &read(&json!(batch).to_string()), None).await;
         (expected, deleted.expect("records are deleted"))
     }
+}
+
+fn read(json: &str) -> Batch<'_> {
+    Batch::parse(json).expect("the batch is right")
 }
 
 /// Somebody who follows the cursor.

@@ -10,6 +10,21 @@ pub(crate) struct ActionArguments {
     pub(crate) name: Option<LitStr>,
 }
 
+/// `#[on_event(post_connection_creation, checkpoint = …, metadata = …, name = "…")]`
+pub(crate) struct OnEventArguments {
+    pub(crate) name: Option<LitStr>,
+    /// As the contract has it, for example `post-connection-creation`.
+    pub(crate) event: &'static str,
+    pub(crate) checkpoint: Option<Type>,
+    pub(crate) metadata: Option<Type>,
+}
+
+const EVENTS: [(&str, &str); 3] = [
+    ("validate_connection", "validate-connection"),
+    ("post_connection_creation", "post-connection-creation"),
+    ("pre_connection_deletion", "pre-connection-deletion"),
+];
+
 /// `#[sync(frequency = "…", models(…), checkpoint = …, metadata = …, webhooks("…"), on_webhook = …, auto_start = …, name = "…")]`
 pub(crate) struct SyncArguments {
     pub(crate) name: Option<LitStr>,
@@ -35,6 +50,47 @@ impl Parse for ActionArguments {
             ))
         })?;
         Ok(arguments)
+    }
+}
+
+impl Parse for OnEventArguments {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let (mut called, mut event, mut checkpoint, mut metadata) = (None, None, None, None);
+        each(input, |key, input| {
+            if let Some((_, named)) = EVENTS.iter().find(|(word, _)| key == word) {
+                if event.replace(*named).is_some() {
+                    return Err(syn::Error::new(key.span(), "a function runs for one event"));
+                }
+                return Ok(());
+            }
+            if key == "name" {
+                return set(&mut called, key, name(input)?);
+            }
+            if key == "checkpoint" {
+                return set(&mut checkpoint, key, value(input)?);
+            }
+            if key == "metadata" {
+                return set(&mut metadata, key, value(input)?);
+            }
+            let known = "an event (`validate_connection`, `post_connection_creation` or `pre_connection_deletion`), `checkpoint`, \
+                         `metadata` and `name`";
+            Err(syn::Error::new(
+                key.span(),
+                format!("an on-event function has no argument `{key}`; it knows {known}"),
+            ))
+        })?;
+        let event = event.ok_or_else(|| {
+            input.error(
+                "an on-event function needs its event: `validate_connection`, `post_connection_creation` or \
+                 `pre_connection_deletion`",
+            )
+        })?;
+        Ok(Self {
+            name: called,
+            event,
+            checkpoint,
+            metadata,
+        })
     }
 }
 

@@ -3,9 +3,9 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, Expr, ExprLit, FnArg, ItemFn, Lit, LitStr, Meta, Result, ReturnType, Type};
+use syn::{Attribute, Error, Expr, ExprLit, FnArg, Ident, ItemFn, Lit, LitStr, Meta, Result, ReturnType, Type};
 
-use crate::arguments::{ActionArguments, SyncArguments};
+use crate::arguments::{ActionArguments, OnEventArguments, SyncArguments};
 
 pub(crate) fn action(arguments: &ActionArguments, item: &ItemFn) -> Result<TokenStream> {
     let signature = Signature::of(item)?;
@@ -47,14 +47,7 @@ pub(crate) fn sync(arguments: &SyncArguments, item: &ItemFn) -> Result<TokenStre
         auto_start,
         ..
     } = arguments;
-    let checkpoint = arguments
-        .checkpoint
-        .iter()
-        .map(|ty| quote!(.with_written::<#ty>("checkpoint")));
-    let metadata = arguments
-        .metadata
-        .iter()
-        .map(|ty| quote!(.with_read::<#ty>("metadata")));
+    let schemas = schemas(arguments.checkpoint.as_ref(), arguments.metadata.as_ref());
     let webhooks = &arguments.webhooks;
     let subscriptions =
         (!webhooks.is_empty()).then(|| quote!(.with("webhook_subscriptions", ::std::vec::Vec::from([#(#webhooks),*]))));
@@ -72,21 +65,50 @@ pub(crate) fn sync(arguments: &SyncArguments, item: &ItemFn) -> Result<TokenStre
         .with("frequency", #frequency)
         .with("auto_start", #auto_start)
         #(.with_model::<#models>())*
-        #(#checkpoint)*
-        #(#metadata)*
+        #schemas
         #subscriptions
     };
-    let ident = &item.sig.ident;
-    let run = quote! {
-        let _ = input;
-        ::nango_guest_sdk::__private::Outcome::outcome(#ident(nango))?;
-        ::std::result::Result::Ok(::std::string::String::from("null"))
-    };
     let methods = Methods {
-        run,
+        run: without_output(&item.sig.ident),
         on_webhook: on_webhook.unwrap_or_default(),
     };
     Ok(expand(item, arguments.name.as_ref(), "sync", &describe, &methods))
+}
+
+pub(crate) fn on_event(arguments: &OnEventArguments, item: &ItemFn) -> Result<TokenStream> {
+    let signature = Signature::of(item)?;
+    if let Some(input) = &signature.input {
+        return Err(Error::new(
+            input.span(),
+            "an on-event function has no input; whom it runs for is in `nango.connection()`",
+        ));
+    }
+    let event = arguments.event;
+    let schemas = schemas(arguments.checkpoint.as_ref(), arguments.metadata.as_ref());
+    let describe = quote!(.with("event", #event) #schemas);
+    let methods = Methods {
+        run: without_output(&item.sig.ident),
+        on_webhook: TokenStream::new(),
+    };
+    Ok(expand(item, arguments.name.as_ref(), "on-event", &describe, &methods))
+}
+
+/// Of what is kept for a function and of what it is told of its connection.
+fn schemas(checkpoint: Option<&Type>, metadata: Option<&Type>) -> TokenStream {
+    let checkpoint = checkpoint
+        .into_iter()
+        .map(|ty| quote!(.with_written::<#ty>("checkpoint")));
+    let metadata = metadata.into_iter().map(|ty| quote!(.with_read::<#ty>("metadata")));
+    quote!(#(#checkpoint)* #(#metadata)*)
+}
+
+/// The body of `run` of a function that takes nothing and gives nothing.
+fn without_output(ident: &Ident) -> TokenStream {
+    quote! {
+        let _ = input;
+        ::nango_guest_sdk::__private::Outcome::outcome(#ident(nango))?;
+        ::std::result::Result::Ok(::std::string::String::from("null"))
+    }
 }
 
 /// The types of a function that can be run.

@@ -9,7 +9,7 @@ mod function;
 use proc_macro::TokenStream;
 use syn::{ItemFn, parse_macro_input};
 
-use crate::arguments::{ActionArguments, SyncArguments};
+use crate::arguments::{ActionArguments, OnEventArguments, SyncArguments};
 
 /// See `nango_guest_sdk::action`.
 #[proc_macro_attribute]
@@ -27,6 +27,16 @@ pub fn sync(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let arguments = parse_macro_input!(arguments as SyncArguments);
     let item = parse_macro_input!(item as ItemFn);
     function::sync(&arguments, &item)
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
+}
+
+/// See `nango_guest_sdk::on_event`.
+#[proc_macro_attribute]
+pub fn on_event(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let arguments = parse_macro_input!(arguments as OnEventArguments);
+    let item = parse_macro_input!(item as ItemFn);
+    function::on_event(&arguments, &item)
         .unwrap_or_else(syn::Error::into_compile_error)
         .into()
 }

@@ -13,7 +13,12 @@ use crate::store::{ActionEnd, ActionLease, ActionRetry, ClaimedAction, StoreErro
 const WRITE_TRIES_MAX: u32 = 5;
 const WRITE_RETRY_MS: u64 = 500;
 /// Codes of attempts for which there was no room: they do not count.
-const NO_ROOM: [&str; 3] = ["too_many_request", "action_script_failure", "shutting_down"];
+const NO_ROOM: [&str; 4] = [
+    "too_many_request",
+    "action_script_failure",
+    "on_event_script_failure",
+    "shutting_down",
+];
 /// The fence of an attempt that began with its action.
 const FIRST_FENCE: i64 = 1;
 
@@ -93,12 +98,17 @@ impl Actions {
         let first_wait_ms = self.0.limits.async_retry_wait_ms;
         let written = match &outcome.output {
             Err(error) if !cancel.is_cancelled() => {
+                // Those of on-event functions are for processes that die.
+                let retries_max = match action.kind {
+                    FunctionKind::OnEvent => 0,
+                    FunctionKind::Action | FunctionKind::Sync => action.retries_max,
+                };
                 let [random] = self.0.entropy.bytes::<1>();
                 let no_room = outcome.refused && NO_ROOM.contains(&error.code.as_str());
                 let wait_ms = if no_room {
                     Some(first_wait_ms)
                 } else {
-                    retry::wait_ms(error, action.attempts, action.retries_max, first_wait_ms, random)
+                    retry::wait_ms(error, action.attempts, retries_max, first_wait_ms, random)
                 };
                 match wait_ms {
                     Some(wait_ms) => Written::Again(ActionRetry {
@@ -175,9 +185,13 @@ impl Actions {
             )
             .await
             .map_err(|error| failure("action_script_failure", error.to_string()))?
-            .filter(|function| function.manifest.kind == FunctionKind::Action)
+            .filter(|function| function.manifest.kind == action.kind)
             .ok_or_else(|| {
-                let message = format!("the integration has no action {:?} any more", action.function);
+                let message = format!(
+                    "the integration has no {} {:?} any more",
+                    action.kind.as_str(),
+                    action.function
+                );
                 failure("not_found", message)
             })?;
         Ok(RunRequest {

@@ -217,6 +217,11 @@ impl Actions {
         Ok(count)
     }
 
+    /// Has the queue looked at: something was put into it.
+    pub fn wake(&self) {
+        self.0.wake.notify_one();
+    }
+
     /// Ticks until the future is dropped.
     pub async fn run(&self) {
         loop {

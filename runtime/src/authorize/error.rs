@@ -137,7 +137,11 @@ impl FlowError {
             Self::Registration(_) | Self::NoRegistration { .. } => "client_registration_err",
             Self::After { .. } => "connection_validation_failed",
             Self::Create(error) => match &**error {
-                CreateError::NotVerified(_) | CreateError::Identity(_) => "connection_validation_failed",
+                CreateError::NotVerified(_)
+                | CreateError::Identity(_)
+                | CreateError::Refused(_)
+                | CreateError::Overtaken { .. } => "connection_validation_failed",
+                CreateError::Interrupted => "unknown_err",
                 CreateError::IntegrationNotAllowed { .. } => "integration_not_allowed",
                 CreateError::ConnectionGone { .. } => "connection_not_found",
                 CreateError::NotObtained(_) => "token_err",

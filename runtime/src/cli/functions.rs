@@ -110,6 +110,7 @@ fn describe(answer: &Value) -> String {
             ("type", text("/data/type")),
             ("description", text("/data/description")),
             ("runs", text("/data/runs")),
+            ("event", text("/data/event")),
             ("input", text("/data/input")),
             ("returns", text("/data/returns")),
         ]),

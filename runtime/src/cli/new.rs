@@ -23,6 +23,8 @@ const GITIGNORE: &str = include_str!("../../templates/rust/gitignore");
 const README: &str = include_str!("../../templates/rust/README.md");
 const ACTION: &str = include_str!("../../templates/rust/action/src/lib.rs");
 const ACTION_FIXTURE: &str = include_str!("../../templates/rust/action/tests/fixture.test.json");
+const ON_EVENT: &str = include_str!("../../templates/rust/on-event/src/lib.rs");
+const ON_EVENT_FIXTURE: &str = include_str!("../../templates/rust/on-event/tests/fixture.test.json");
 const SYNC: &str = include_str!("../../templates/rust/sync/src/lib.rs");
 const SYNC_FIXTURE: &str = include_str!("../../templates/rust/sync/tests/fixture.test.json");
 
@@ -48,6 +50,7 @@ pub struct New {
 enum Kind {
     Action,
     Sync,
+    OnEvent,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -80,6 +83,7 @@ pub fn run(new: &New, output: Output) -> anyhow::Result<()> {
     let (source, fixture) = match new.kind {
         Kind::Action => (ACTION, ACTION_FIXTURE),
         Kind::Sync => (SYNC, SYNC_FIXTURE),
+        Kind::OnEvent => (ON_EVENT, ON_EVENT_FIXTURE),
     };
     let fill = |text: &str| {
         text.replace("{{name}}", &new.name)

@@ -85,6 +85,7 @@ pub struct Limits {
     pub run_memory_bytes: usize,
     pub action_timeout_ms: u64,
     pub sync_timeout_ms: u64,
+    pub on_event_timeout_ms: u64,
     /// Repetitions of a failed scheduled run before its next slot.
     pub sync_retries: u32,
     /// Before the first of them; doubled for each further one.

@@ -7,16 +7,25 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::record::Record;
+use super::validation::OnEvent;
 use super::{Connect, CreateError};
 use crate::connections::{ConnectionsError, NewConnection, Target, check_typed, complete_config};
 use crate::credentials::{Credentials, CredentialsType};
-use crate::model::{ConnectSession, Connection, ConnectionKey, EnvironmentId, JsonObject};
+use crate::model::{ConnectSession, Connection, ConnectionKey, EnvironmentId, JsonObject, Made};
 use crate::oauth::DISCOVERED_FIELDS;
 use crate::provider::Provider;
-use crate::webhooks::AuthOperation;
+use crate::store::Consequences;
 
 /// A field of the credentials of AWS, and the setting of a session that it is made of.
 const EXTERNAL_ID: &str = "external_id";
+
+/// A connection that is not stored yet, and of which as much is known to be good as can be without that.
+struct Proven {
+    draft: Arc<Target>,
+    /// The connection that it is to take the place of.
+    replaces: Option<ConnectionKey>,
+    obtained_at_ms: Option<i64>,
+}
 
 /// In whose name a connection is made.
 #[derive(Debug)]
@@ -31,23 +40,7 @@ pub enum Creator {
 #[derive(Debug)]
 pub struct Created {
     pub target: Arc<Target>,
-    pub operation: Operation,
-}
-
-/// Whether there was a connection of that id before. Names are those of webhooks. (Nango compatibility.)
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    Creation,
-    Override,
-}
-
-impl Operation {
-    fn of(stored: &Connection) -> Self {
-        match stored.refresh.generation.epoch {
-            0 => Self::Creation,
-            _ => Self::Override,
-        }
-    }
+    pub made: Made,
 }
 
 impl Creator {
@@ -66,24 +59,35 @@ impl Connect {
     /// With a session no id and no end user can be given: a new connection gets a UUID and what the session says; one that is
     /// authorised anew keeps its id, its metadata, and its end user and tags unless the session has others.
     ///
+    /// Functions of the event `validate-connection` are asked about it before it counts. Those of `post-connection-creation` are
+    /// queued with it when it is new.
+    ///
     /// # Errors
-    /// [`CreateError`]. Nothing is stored then.
+    /// [`CreateError`]. Nothing is stored then; but a connection that was there and that a function refuses has the new credentials, and
+    /// is marked as failed.
     pub async fn create(&self, by: Creator, new: NewConnection) -> Result<Created, CreateError> {
         let mut record = Record::begin(&self.0, by.environment_id(), &new);
-        let outcome = self.try_create(&by, new, &mut record).await;
-        match &outcome {
-            Ok(created) => record.succeeded(created),
-            Err(error) => record.failed(error),
-        }
-        outcome
+        let proven = match self.proven(&by, new, &mut record).await {
+            Ok(proven) => proven,
+            Err(error) => {
+                record.failed(&error);
+                return Err(error);
+            }
+        };
+        let connect = self.clone();
+        // From here on it comes to its end, whether the caller waits or leaves.
+        let finishing = tokio::spawn(async move {
+            let outcome = connect.finish(proven, &record).await;
+            match &outcome {
+                Ok(created) => record.succeeded(created),
+                Err(error) => record.failed(error),
+            }
+            outcome
+        });
+        finishing.await.unwrap_or(Err(CreateError::Interrupted))
     }
 
-    async fn try_create(
-        &self,
-        by: &Creator,
-        new: NewConnection,
-        record: &mut Record<'_>,
-    ) -> Result<Created, CreateError> {
+    async fn proven(&self, by: &Creator, new: NewConnection, record: &mut Record) -> Result<Proven, CreateError> {
         let parts = &self.0;
         let environment_id = by.environment_id();
         let (new, replaces) = match by {
@@ -108,23 +112,35 @@ impl Connect {
             parts.proxy.verify(&record.context(&draft), &draft).await?;
             record.verified(&draft);
         }
-        let plan = parts
-            .webhooks
-            .plan(environment_id)
-            .await
-            .map_err(ConnectionsError::from)?;
-        let announce = |stored: &Connection| {
-            let operation = match Operation::of(stored) {
-                Operation::Creation => AuthOperation::Creation,
-                Operation::Override => AuthOperation::Override,
-            };
-            plan.connection_made(stored, draft.provider.auth_mode_name(), operation)
+        Ok(Proven {
+            draft,
+            replaces,
+            obtained_at_ms,
+        })
+    }
+
+    async fn finish(&self, proven: Proven, record: &Record) -> Result<Created, CreateError> {
+        let parts = &self.0;
+        let Proven {
+            draft,
+            replaces,
+            obtained_at_ms,
+        } = proven;
+        let environment_id = &draft.connection.environment_id;
+        let plan = parts.webhooks.plan(environment_id);
+        let plan = plan.await.map_err(ConnectionsError::from)?;
+        let functions = OnEvent::of(&parts.store, environment_id, &draft.integration.unique_key);
+        let functions = functions.await.map_err(ConnectionsError::from)?;
+        let announce = |stored: &Connection, made: Made| Consequences {
+            webhooks: plan.connection_made(stored, draft.provider.auth_mode_name(), made.into()),
+            actions: functions.queued(stored, made, &parts.clock, &parts.entropy),
         };
+        let until_ms = functions.validation_until_ms(parts.clock.now_ms(), parts.on_event_ms_max);
         let kept = parts
             .connections
-            .keep(&draft, replaces.as_ref(), obtained_at_ms, announce)
+            .keep(&draft, replaces.as_ref(), obtained_at_ms, until_ms, &announce)
             .await;
-        let target = match kept {
+        let (target, made) = match kept {
             Err(ConnectionsError::UnknownConnection { connection_id, .. }) if replaces.is_some() => {
                 // Nobody else knows these tokens.
                 parts.oauth.give_up(&draft).await;
@@ -132,9 +148,20 @@ impl Connect {
             }
             kept => kept?,
         };
+        if until_ms.is_none() {
+            parts.webhooks.wake();
+            return Ok(Created { target, made });
+        }
+        if let Err(error) = parts.validator.ask(&target, functions.validating.clone()).await {
+            parts.refuse(&target, record, &plan, &error).await?;
+            return Err(error);
+        }
+        let accepted = parts.connections.accept(&target, &announce).await?;
+        let (target, made) = accepted.ok_or_else(|| CreateError::Overtaken {
+            connection_id: target.connection.connection_id.clone(),
+        })?;
         parts.webhooks.wake();
-        let operation = Operation::of(&target.connection);
-        Ok(Created { target, operation })
+        Ok(Created { target, made })
     }
 
     /// What a session makes of what a browser gives, and the connection that it is to take the place of.

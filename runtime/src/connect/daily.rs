@@ -21,11 +21,12 @@ const TICK_IN_FLIGHT_MAX: usize = 8;
 const UNKNOWN_RETRY_MS: i64 = 60 * 60 * 1_000;
 
 impl Connect {
-    /// Tries the credentials of connections that are due, at most 100. Gives how many. To be called every minute.
+    /// Ends what dead processes began, then tries the credentials of connections that are due, at most 100. Gives how many. To be called every minute.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn tick(&self, now_ms: i64) -> Result<usize, ConnectionsError> {
+        self.end_lost(now_ms).await?;
         if !self.0.verify {
             return Ok(0);
         }

@@ -1,5 +1,6 @@
 //! Why a session cannot be used, and why a connection is not made.
 
+use super::Refusal;
 use crate::connections::ConnectionsError;
 use crate::credentials::IdentityError;
 use crate::encryption::EncryptionError;
@@ -49,4 +50,15 @@ pub enum CreateError {
     IdGiven,
     #[error("the connection {connection_id:?}, which the connect session is for, is gone")]
     ConnectionGone { connection_id: String },
+    /// In the function's words: who makes the connection is to read them.
+    #[error("{}", .0.message)]
+    Refused(Refusal),
+    #[error(
+        "the connection {connection_id:?} was overwritten or deleted while functions were asked about it; connect it again"
+    )]
+    Overtaken { connection_id: String },
+    #[error(
+        "the server stopped before functions had been asked about the connection, which does not count; connect it again"
+    )]
+    Interrupted,
 }

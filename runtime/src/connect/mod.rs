@@ -11,6 +11,7 @@ mod record;
 mod session;
 #[cfg(test)]
 mod tests;
+mod validation;
 
 use std::sync::Arc;
 
@@ -23,10 +24,11 @@ use crate::proxy::Proxy;
 use crate::store::Store;
 use crate::webhooks::Webhooks;
 
-pub use create::{Created, Creator, Operation};
+pub use create::{Created, Creator};
 pub use error::{CreateError, SessionError};
 pub use input::{NewConnectSession, OpenSession};
 pub use session::{SESSION_BYTES_MAX, SESSION_TTL_MS, TOKEN_PREFIX};
+pub use validation::{Refusal, Validation, Validator, validator};
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -40,6 +42,8 @@ struct Parts {
     store: Store,
     webhooks: Webhooks,
     verify: bool,
+    validator: Validator,
+    on_event_ms_max: i64,
     keyring: Keyring,
     clock: Clock,
     entropy: Entropy,
@@ -55,6 +59,10 @@ pub struct ConnectParts {
     pub webhooks: Webhooks,
     /// Whether credentials are tried before a connection is stored.
     pub verify: bool,
+    /// Asks functions about connections before they count.
+    pub validator: Validator,
+    /// How long one of them may take, waiting for its turn included.
+    pub on_event_ms_max: i64,
     pub keyring: Keyring,
     pub clock: Clock,
     pub entropy: Entropy,
@@ -71,6 +79,8 @@ impl Connect {
             store: parts.store,
             webhooks: parts.webhooks,
             verify: parts.verify,
+            validator: parts.validator,
+            on_event_ms_max: parts.on_event_ms_max,
             keyring: parts.keyring,
             clock: parts.clock,
             entropy: parts.entropy,

@@ -1,23 +1,25 @@
 //! What the log says of a connection that is made, or whose credentials are tried again: one operation, with the requests that
 //! try the credentials as its messages.
 
-use super::create::{Created, Operation as Kind};
-use super::{CreateError, Parts};
+use std::sync::Arc;
+
+use super::create::Created;
+use super::{CreateError, Parts, Refusal};
 use crate::connections::{NewConnection, Target};
 use crate::model::log::Source;
 use crate::model::{
-    EnvironmentId, ExecutionContext, Level, Message, Operation, OperationId, OperationKind, OperationState,
+    EnvironmentId, ExecutionContext, Level, Made, Message, Operation, OperationId, OperationKind, OperationState,
 };
 use crate::proxy::VerificationError;
 
 /// What is under way. However it ends, there is an end in the log: also when the caller leaves.
-pub(super) struct Record<'a> {
-    parts: &'a Parts,
+pub(super) struct Record {
+    parts: Arc<Parts>,
     operation: Operation,
     started_us: u64,
 }
 
-impl Drop for Record<'_> {
+impl Drop for Record {
     fn drop(&mut self) {
         if self.operation.ended_at_ms.is_none() {
             let text = "The caller left before it was done";
@@ -26,9 +28,9 @@ impl Drop for Record<'_> {
     }
 }
 
-impl<'a> Record<'a> {
+impl Record {
     /// A connection is made.
-    pub(super) fn begin(parts: &'a Parts, environment_id: &EnvironmentId, new: &NewConnection) -> Self {
+    pub(super) fn begin(parts: &Arc<Parts>, environment_id: &EnvironmentId, new: &NewConnection) -> Self {
         let text = "A connection is being created";
         let mut record = Self::new(parts, environment_id, OperationKind::CreateConnection, text);
         record.operation.provider_config_key = Some(new.provider_config_key.clone());
@@ -38,7 +40,7 @@ impl<'a> Record<'a> {
     }
 
     /// The credentials of one that is there are tried.
-    pub(super) fn of_test(parts: &'a Parts, target: &Target) -> Self {
+    pub(super) fn of_test(parts: &Arc<Parts>, target: &Target) -> Self {
         let environment_id = &target.connection.environment_id;
         let text = "The credentials are being tried";
         let mut record = Self::new(parts, environment_id, OperationKind::ConnectionTest, text);
@@ -48,7 +50,21 @@ impl<'a> Record<'a> {
         record
     }
 
-    fn new(parts: &'a Parts, environment_id: &EnvironmentId, kind: OperationKind, message: &str) -> Self {
+    /// One whose process died while functions were asked about it.
+    pub(super) fn of_lost(parts: &Arc<Parts>, target: &Target) -> Self {
+        let environment_id = &target.connection.environment_id;
+        let text = "The connection was being created when its process ended";
+        let mut record = Self::new(parts, environment_id, OperationKind::CreateConnection, text);
+        record.operation.provider_config_key = Some(target.integration.unique_key.clone());
+        record.is_for(target);
+        record
+    }
+
+    pub(super) fn id(&self) -> OperationId {
+        self.operation.id.clone()
+    }
+
+    fn new(parts: &Arc<Parts>, environment_id: &EnvironmentId, kind: OperationKind, message: &str) -> Self {
         let started_at_ms = parts.clock.now_ms();
         let operation = Operation {
             id: OperationId::new(started_at_ms, parts.entropy.bytes()),
@@ -66,7 +82,7 @@ impl<'a> Record<'a> {
             usage: None,
         };
         Self {
-            parts,
+            parts: Arc::clone(parts),
             operation,
             started_us: parts.clock.monotonic_us(),
         }
@@ -95,16 +111,21 @@ impl<'a> Record<'a> {
     }
 
     pub(super) fn succeeded(mut self, created: &Created) {
-        let text = match created.operation {
-            Kind::Creation => "The connection was created",
-            Kind::Override => "The connection was overwritten",
+        let text = match created.made {
+            Made::Creation => "The connection was created",
+            Made::Override => "The connection was overwritten",
         };
         self.close(OperationState::Success, Level::Info, text.to_owned());
     }
 
     /// Errors hold no secrets, and what a provider answered is masked in them.
     pub(super) fn failed(mut self, error: &CreateError) {
-        let text = format!("The connection was not created: {error}");
+        let text = match error {
+            CreateError::Refused(Refusal { function, message }) => {
+                format!("The connection was not created: the function {function:?} refused it: {message}")
+            }
+            error => format!("The connection was not created: {error}"),
+        };
         self.close(OperationState::Failed, Level::Error, text);
     }
 

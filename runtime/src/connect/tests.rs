@@ -13,7 +13,9 @@ use crate::connections::{ConnectionsError, NewConnection, NewIntegration};
 use crate::credentials::Secret;
 use crate::logs::LogOptions;
 use crate::metrics::Metrics;
-use crate::model::{ConnectSession, EndUser, Environment, EnvironmentId, IntegrationDefaults, JsonObject, Reconnect};
+use crate::model::{
+    ConnectSession, EndUser, Environment, EnvironmentId, IntegrationDefaults, JsonObject, Made, Reconnect,
+};
 use crate::oauth::OAuthParts;
 use crate::provider::template::UrlTemplate;
 use crate::provider::{Catalogue, Provider, ProxySpec, VerificationSpec};
@@ -100,6 +102,8 @@ impl Fixture {
                 store,
                 webhooks,
                 verify: true,
+                validator: validator().0,
+                on_event_ms_max: 1_000,
                 keyring,
                 clock,
                 entropy,
@@ -340,7 +344,7 @@ async fn a_session_says_whose_connection_it_is() {
     given.end_user = Some(end_user("somebody else"));
     given.webhook_url_override = Some("https://evil.test".to_owned());
     let created = fixture.create(&session, given).await.unwrap();
-    assert_eq!(created.operation, Operation::Creation);
+    assert_eq!(created.made, Made::Creation);
     let connection = &created.target.connection;
     assert_eq!(connection.connection_id.len(), 36);
     assert_eq!(
@@ -369,10 +373,7 @@ async fn authorising_anew_keeps_what_is_not_the_browsers() {
         ..typed("old", json!({"baseUrl": "https://old.test", "own": "kept"}))
     };
     let by = Creator::ApiKey(fixture.environment.clone());
-    assert_eq!(
-        fixture.connect.create(by, imported).await.unwrap().operation,
-        Operation::Creation
-    );
+    assert_eq!(fixture.connect.create(by, imported).await.unwrap().made, Made::Creation);
     let reconnect = || OpenSession {
         reconnect: Some(Reconnect {
             connection_id: "c1".to_owned(),
@@ -382,7 +383,7 @@ async fn authorising_anew_keeps_what_is_not_the_browsers() {
     };
     let session = fixture.session(reconnect()).await;
     let created = fixture.create(&session, typed("new", json!({}))).await.unwrap();
-    assert_eq!(created.operation, Operation::Override);
+    assert_eq!(created.made, Made::Override);
     let connection = &created.target.connection;
     assert_eq!(
         (connection.connection_id.as_str(), &connection.metadata["kept"]),

@@ -265,7 +265,7 @@ impl Connections {
         Ok(self.0.store.connections_due_for_refresh(query).await?)
     }
 
-    fn forget(&self, connection: &Connection) {
+    pub(super) fn forget(&self, connection: &Connection) {
         self.0.caches.forget_connection(
             &connection.environment_id,
             &connection.provider_config_key,

@@ -10,9 +10,9 @@ use super::{
     unknown_connection,
 };
 use crate::credentials::{Credentials, CredentialsError, CredentialsType};
-use crate::model::{Connection, ConnectionKey, EnvironmentId, RefreshState, Sealed, Webhook};
+use crate::model::{Connection, ConnectionKey, EnvironmentId, Made, RefreshState, Sealed};
 use crate::provider::Provider;
-use crate::store::StoreError;
+use crate::store::{Consequences, StoreError};
 
 impl Connections {
     /// Creates or overwrites, with credentials as they are given. Elsewhere tokens that are not given are obtained between the
@@ -24,7 +24,8 @@ impl Connections {
         new: NewConnection,
     ) -> Result<Arc<Target>, ConnectionsError> {
         let draft = self.draft(environment_id, new).await?;
-        self.keep(&draft, None, None, |_| Vec::new()).await
+        let nothing = |_: &Connection, _| Consequences::default();
+        Ok(self.keep(&draft, None, None, None, nothing).await?.0)
     }
 
     /// Checks what is given and makes of it what a request can be built from; nothing is stored. Credentials may be without
@@ -104,9 +105,9 @@ impl Connections {
         inner.target(integration, connection, credentials, new.connection_config)
     }
 
-    /// Stores a draft. `obtained_at_ms` is when its credentials were obtained, if they were not given. The webhooks that
-    /// `announce` makes of the connection as stored are written with it. With `replaces` it is stored only in the place of that
-    /// connection.
+    /// Stores a draft. `obtained_at_ms` is when its credentials were obtained, if they were not given. With `replaces` it is stored
+    /// only in the place of that connection. What `announce` makes of the connection as stored is written with it; with
+    /// `validation_until_ms` that is left to [`Connections::accept`], which must come until then, or [`Connections::refuse`].
     ///
     /// # Errors
     /// [`ConnectionsError::UnknownConnection`] when the connection that it replaces was deleted meanwhile.
@@ -115,8 +116,9 @@ impl Connections {
         draft: &Target,
         replaces: Option<&ConnectionKey>,
         obtained_at_ms: Option<i64>,
-        announce: impl FnOnce(&Connection) -> Vec<Webhook> + Send,
-    ) -> Result<Arc<Target>, ConnectionsError> {
+        validation_until_ms: Option<i64>,
+        announce: impl FnOnce(&Connection, Made) -> Consequences + Send,
+    ) -> Result<(Arc<Target>, Made), ConnectionsError> {
         let inner = &self.0;
         let mut connection = Connection::clone(&draft.connection);
         connection.refresh = RefreshState {
@@ -124,14 +126,17 @@ impl Connections {
             ..RefreshState::default()
         };
         inner.seal_connection(&mut connection, &draft.credentials, draft.connection_config.clone());
-        let stored = inner.store.upsert_and_announce(&connection, replaces, announce).await;
+        let stored = inner
+            .store
+            .upsert_and_announce(&connection, replaces, validation_until_ms, announce)
+            .await;
         let integration = Arc::clone(&draft.integration);
         inner.caches.forget_connection(
             &connection.environment_id,
             &connection.provider_config_key,
             &connection.connection_id,
         );
-        let stored = match stored {
+        let (stored, made) = match stored {
             Err(StoreError::ParentGone(_)) if replaces.is_some() => {
                 return Err(unknown_connection(
                     &connection.provider_config_key,
@@ -144,7 +149,7 @@ impl Connections {
             let due_at_ms = stored.updated_at_ms.saturating_add(VERIFICATION_INTERVAL_MS);
             inner.store.set_verification_due(&stored.key, due_at_ms).await?;
         }
-        Ok(Arc::new(inner.open(integration, stored)?))
+        Ok((Arc::new(inner.open(integration, stored)?), made))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Integrations and connections with their secrets opened: cached, checked, sealed. The one place that turns stored rows into
 //! something a request can be built from. It does not send anything: whether credentials work shows when they are used.
 
+mod acceptance;
 mod app;
 mod applicant;
 mod aws;

@@ -20,7 +20,7 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), DeployError> {
     match manifest.functions.len() {
         0 => {
             return Err(of_all(
-                "it describes no function: export at least one action or sync".to_owned(),
+                "it describes no function: export at least one action, sync or on-event function".to_owned(),
             ));
         }
         count if count > FUNCTIONS_MAX => {
@@ -66,6 +66,11 @@ fn check_function(function: &FunctionManifest) -> Result<(), String> {
     match function.kind {
         FunctionKind::Sync => check_sync(function)?,
         FunctionKind::Action => check_action(function)?,
+        FunctionKind::OnEvent => check_on_event(function)?,
+    }
+    if function.event.is_some() && function.kind != FunctionKind::OnEvent {
+        let an = function.kind.an();
+        return Err(format!("{an} has no event: only on-event functions run for one"));
     }
     let schemas = [
         ("input", &function.input),
@@ -92,6 +97,27 @@ fn check_action(function: &FunctionManifest) -> Result<(), String> {
     }
     if !function.webhook_subscriptions.is_empty() {
         return Err("an action has no webhook_subscriptions: only syncs handle webhooks".to_owned());
+    }
+    Ok(())
+}
+
+fn check_on_event(function: &FunctionManifest) -> Result<(), String> {
+    if function.event.is_none() {
+        return Err(
+            "an on-event function needs an `event`: validate-connection, post-connection-creation or pre-connection-deletion"
+                .to_owned(),
+        );
+    }
+    if function.input.is_some() || function.output.is_some() {
+        return Err(
+            "an on-event function has no input and no output: nobody gives it one or reads the other".to_owned(),
+        );
+    }
+    if function.frequency.is_some() {
+        return Err("an on-event function has no frequency: it runs when its event happens".to_owned());
+    }
+    if !function.models.is_empty() {
+        return Err("an on-event function has no models: only syncs write records".to_owned());
     }
     Ok(())
 }
@@ -174,6 +200,7 @@ mod tests {
         let functions = json!([
             {"name": "create-issue", "kind": "action", "input": {"type": "object"}, "output": true},
             {"name": "issues", "kind": "sync", "frequency": "every hour", "models": {"Issue": {"type": "object"}}},
+            {"name": "greet", "kind": "on-event", "event": "post-connection-creation", "checkpoint": {"type": "object"}},
         ]);
         let manifest: Manifest = serde_json::from_value(json!({ "functions": functions })).unwrap();
         check(&manifest).unwrap();
@@ -183,7 +210,7 @@ mod tests {
     fn names_function_and_fault() {
         assert_eq!(
             fault(&json!([])),
-            "the component: it describes no function: export at least one action or sync"
+            "the component: it describes no function: export at least one action, sync or on-event function"
         );
         assert_eq!(
             fault(&json!([{"name": "a b", "kind": "action"}])),
@@ -205,6 +232,27 @@ mod tests {
             fault(&json!([{"name": "a", "kind": "sync", "models": {"issue": {}}}]))
                 .contains("the model \"issue\": a model's name begins")
         );
+        for (function, message) in [
+            (
+                json!({"name": "a", "kind": "on-event"}),
+                "an on-event function needs an `event`",
+            ),
+            (
+                json!({"name": "a", "kind": "action", "event": "validate-connection"}),
+                "an action has no event",
+            ),
+            (
+                json!({"name": "a", "kind": "on-event", "event": "validate-connection", "input": true}),
+                "an on-event function has no input",
+            ),
+            (
+                json!({"name": "a", "kind": "on-event", "event": "validate-connection", "models": {"Issue": {}}}),
+                "an on-event function has no models",
+            ),
+        ] {
+            let fault = fault(&json!([function]));
+            assert!(fault.contains(message), "{fault}");
+        }
         let bad_schema = fault(&json!([{"name": "a", "kind": "action", "input": {"type": 5}}]));
         assert!(
             bad_schema.starts_with("action \"a\": the JSON Schema of input cannot be used: "),

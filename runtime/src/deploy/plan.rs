@@ -140,6 +140,7 @@ pub(super) fn plan(
             losses: vec![match function.manifest.kind {
                 FunctionKind::Action => "the action is removed".to_owned(),
                 FunctionKind::Sync => "the sync is removed, with its schedules".to_owned(),
+                FunctionKind::OnEvent => "the on-event function is removed".to_owned(),
             }],
         }));
     }
@@ -166,7 +167,7 @@ fn of_function(manifest: &FunctionManifest, digest: &str, before: Option<&Functi
     plan.change = Change::Update;
     let old = &before.manifest;
     if old.kind != manifest.kind {
-        let change = format!("the {} becomes a {}", old.kind.as_str(), manifest.kind.as_str());
+        let change = format!("the {} becomes {}", old.kind.as_str(), manifest.kind.an());
         plan.losses.push(change);
     }
     for model in old.models.keys().filter(|model| !manifest.models.contains_key(*model)) {
@@ -199,6 +200,12 @@ fn of_function(manifest: &FunctionManifest, digest: &str, before: Option<&Functi
             text(&manifest.frequency),
             text(&old.frequency)
         ));
+    }
+    if let (Some(before), Some(now)) = (old.event, manifest.event)
+        && before != now
+    {
+        let (before, now) = (before.as_str(), now.as_str());
+        plan.differences.push(format!("it runs at {now} instead of {before}"));
     }
     if old.description != manifest.description {
         plan.differences.push("its description is another".to_owned());

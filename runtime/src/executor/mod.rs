@@ -239,7 +239,7 @@ impl Inner {
     async fn attempt(&self, request: &RunRequest, started_at_ms: i64, taping: Option<&Taping>) -> RunOutcome {
         let slot = match self.slot(request).await {
             Ok(slot) => slot,
-            Err(error) => return RunOutcome::failed(outcome::no_slot(&error)),
+            Err(error) => return RunOutcome::failed(outcome::no_slot(&error, request.function.manifest.kind)),
         };
         let components = &self.room.components;
         let digest = &request.function.digest;
@@ -311,7 +311,7 @@ impl Inner {
         }
         let class = match (request.urgency, request.function.manifest.kind) {
             (Urgency::Blocking, _) => Class::Blocking,
-            (Urgency::Background, FunctionKind::Action) => Class::Async,
+            (Urgency::Background, FunctionKind::Action | FunctionKind::OnEvent) => Class::Async,
             (Urgency::Background, FunctionKind::Sync) => Class::Background,
         };
         let place = || Place {
@@ -405,6 +405,7 @@ fn timeout_ms(limits: &Limits, kind: FunctionKind, is_for_webhook: bool) -> u64 
         FunctionKind::Action => limits.action_timeout_ms,
         FunctionKind::Sync if is_for_webhook => limits.webhook_run_timeout_ms,
         FunctionKind::Sync => limits.sync_timeout_ms,
+        FunctionKind::OnEvent => limits.on_event_timeout_ms,
     }
 }
 
@@ -423,6 +424,9 @@ fn trigger(request: &RunRequest) -> Vec<(String, String)> {
     trigger.push(("input".to_owned(), request.input.clone()));
     if let Some(run_id) = &request.ctx.run_id {
         trigger.push(("run-id".to_owned(), run_id.as_str().to_owned()));
+    }
+    if let Some(event) = request.function.manifest.event {
+        trigger.push(("event".to_owned(), event.as_str().to_owned()));
     }
     if let Some(sync) = &request.sync {
         trigger.push(("variant".to_owned(), sync.variant.clone()));

@@ -44,8 +44,8 @@ pub(super) fn of_run(
                     Some(Err(faults)) => Err(unfit_output(&faults)),
                 }
             }
-            // What a sync gives is ignored: its output are its records.
-            FunctionKind::Sync => Ok("null".to_owned()),
+            // What these give is ignored: the output of a sync are its records, and nobody waits for one of an event.
+            FunctionKind::Sync | FunctionKind::OnEvent => Ok("null".to_owned()),
         },
         Ended::Returned(Err(error)) => Err(of_error(error, limits.action_output_bytes)),
         Ended::Trapped(trap) => Err(of_trap(&trap, state, limits.action_output_bytes)),
@@ -53,6 +53,7 @@ pub(super) fn of_run(
             let (timeout_ms, setting) = match kind {
                 FunctionKind::Action => (limits.action_timeout_ms, "limits.action_timeout_ms"),
                 FunctionKind::Sync => (limits.sync_timeout_ms, "limits.sync_timeout_ms"),
+                FunctionKind::OnEvent => (limits.on_event_timeout_ms, "limits.on_event_timeout_ms"),
             };
             Err(error(
                 "execution_timeout",
@@ -250,10 +251,13 @@ pub(super) fn cancelled() -> RunError {
     error("script_aborted", "the run was cancelled".to_owned())
 }
 
-pub(super) fn no_slot(reason: &SlotError) -> RunError {
+pub(super) fn no_slot(reason: &SlotError, kind: FunctionKind) -> RunError {
     let code = match reason {
         SlotError::TooManyWaiting { .. } | SlotError::NoneFree { .. } => "too_many_request",
-        SlotError::Timeout { .. } => "action_script_failure",
+        SlotError::Timeout { .. } => match kind {
+            FunctionKind::Action | FunctionKind::Sync => "action_script_failure",
+            FunctionKind::OnEvent => "on_event_script_failure",
+        },
         SlotError::Stopping => "shutting_down",
         SlotError::Cancelled => "script_aborted",
     };

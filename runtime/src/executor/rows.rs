@@ -2,18 +2,17 @@
 
 use super::{Mode, RunOutcome, RunRequest};
 use crate::logs::Logs;
-use crate::model::{FunctionKind, Operation, OperationKind, OperationState, Run, RunError, RunState, Trigger};
+use crate::model::{
+    ConnectionEvent, FunctionKind, FunctionManifest, Operation, OperationKind, OperationState, Run, RunError, RunState,
+    Trigger,
+};
 
 /// The operation of a run that has just begun.
 pub(super) fn opening(request: &RunRequest, started_at_ms: i64) -> Operation {
     Operation {
         id: request.ctx.operation_id.clone(),
         environment_id: request.ctx.environment_id.clone(),
-        kind: match request.function.manifest.kind {
-            FunctionKind::Action => OperationKind::ActionRun,
-            FunctionKind::Sync if request.is_for_webhook() => OperationKind::WebhookIncoming,
-            FunctionKind::Sync => OperationKind::SyncRun,
-        },
+        kind: kind(&request.function.manifest, request.is_for_webhook()),
         state: OperationState::Running,
         provider_config_key: Some(request.ctx.provider_config_key.as_ref().to_owned()),
         connection_id: Some(request.ctx.connection_id.as_ref().to_owned()),
@@ -24,6 +23,20 @@ pub(super) fn opening(request: &RunRequest, started_at_ms: i64) -> Operation {
         ended_at_ms: None,
         duration_us: None,
         usage: None,
+    }
+}
+
+fn kind(manifest: &FunctionManifest, is_for_webhook: bool) -> OperationKind {
+    match (manifest.kind, manifest.event) {
+        (FunctionKind::Action, _) => OperationKind::ActionRun,
+        (FunctionKind::Sync, _) if is_for_webhook => OperationKind::WebhookIncoming,
+        (FunctionKind::Sync, _) => OperationKind::SyncRun,
+        (FunctionKind::OnEvent, Some(ConnectionEvent::ValidateConnection)) => OperationKind::ValidateConnection,
+        (FunctionKind::OnEvent, Some(ConnectionEvent::PreConnectionDeletion)) => OperationKind::PreConnectionDeletion,
+        // None is deployed without an event.
+        (FunctionKind::OnEvent, Some(ConnectionEvent::PostConnectionCreation) | None) => {
+            OperationKind::PostConnectionCreation
+        }
     }
 }
 

@@ -19,7 +19,8 @@ use crate::config::Limits;
 use crate::engine::{CodeCache, Engine, MemoryLimiter, check, hex};
 use crate::host::{Chain, GuestState, Kept, Player, Reach, RunFacts, RunLog, Sender, Tape};
 use crate::model::{
-    ConnectionKey, EnvironmentId, ExecutionContext, FunctionKind, FunctionManifest, Manifest, OperationId, RunError,
+    ConnectionEvent, ConnectionKey, EnvironmentId, ExecutionContext, FunctionKind, FunctionManifest, Manifest,
+    OperationId, RunError,
 };
 use crate::recording::{FORMAT, Recording};
 use crate::schema::Schemas;
@@ -222,8 +223,8 @@ impl Room {
         let player = Arc::new(Player::new(&recording));
         let tape = Arc::new(Tape::new(self.clock.clone(), taping::DRY_RUN_BYTES_MAX));
         let kind = function.kind;
+        let trigger = trigger(&recording, &function);
         let state = self.played_state(&recording, &digest, function, &player, &tape);
-        let trigger = trigger(&recording);
         let started_us = self.clock.monotonic_us();
         let export = Export::Run {
             function: &recording.subject.function,
@@ -344,12 +345,13 @@ fn explained(error: RunError, misses: &[String]) -> RunError {
 }
 
 /// As it was then.
-fn trigger(recording: &Recording) -> Vec<(String, String)> {
+fn trigger(recording: &Recording, function: &FunctionManifest) -> Vec<(String, String)> {
     let subject = &recording.subject;
     let given = [
         ("kind", Some(trigger_kind(subject.kind, subject.for_webhook))),
         ("input", Some(subject.input.as_str())),
         ("run-id", subject.run_id.as_deref()),
+        ("event", function.event.map(ConnectionEvent::as_str)),
         ("variant", subject.variant.as_deref()),
     ];
     let given = given.into_iter();

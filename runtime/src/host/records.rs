@@ -277,8 +277,8 @@ fn key(run: &RunFacts, model: &str) -> Result<RecordKey, Fault> {
     let manifest = &run.manifest;
     match manifest.kind {
         FunctionKind::Sync => {}
-        FunctionKind::Action => {
-            let message = format!("{:?} is an action: only syncs have records", manifest.name);
+        kind @ (FunctionKind::Action | FunctionKind::OnEvent) => {
+            let message = format!("{:?} is {}: only syncs have records", manifest.name, kind.an());
             return Err(Fault::new("records_not_allowed", message));
         }
     }

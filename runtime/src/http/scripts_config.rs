@@ -35,7 +35,7 @@ pub struct ScriptsConfig {
     syncs: Vec<Value>,
     #[serde(rename = "on-events")]
     #[schema(value_type = Vec<Object>)]
-    on_events: [(); 0],
+    on_events: Vec<Value>,
 }
 
 #[derive(Serialize)]
@@ -68,7 +68,8 @@ pub async fn list(
     let environment = caller.environment()?;
     let functions = runtime.functions(environment, None).await?;
     if format == Some(Format::Openai) {
-        let data = functions.iter().map(Tool::from).collect();
+        let actions = functions.iter().filter(|it| it.manifest.kind == FunctionKind::Action);
+        let data = actions.map(Tool::from).collect();
         return Ok(json_response(StatusCode::OK, &Tools { data }));
     }
     let mut configs: Vec<ScriptsConfig> = Vec::new();
@@ -78,7 +79,7 @@ pub async fn list(
             .filter(|function| function.provider_config_key == integration.unique_key);
         let config = config(&integration.unique_key, &integration.provider, of_it);
         // Integrations without functions have nothing to say here.
-        if !config.actions.is_empty() || !config.syncs.is_empty() {
+        if !config.actions.is_empty() || !config.syncs.is_empty() || !config.on_events.is_empty() {
             configs.push(config);
         }
     }
@@ -91,13 +92,14 @@ fn config<'a>(unique_key: &str, provider: &str, functions: impl Iterator<Item = 
         provider: provider.to_owned(),
         actions: Vec::new(),
         syncs: Vec::new(),
-        on_events: [],
+        on_events: Vec::new(),
     };
     for function in functions {
         let item = script(function);
         match function.manifest.kind {
             FunctionKind::Action => config.actions.push(item),
             FunctionKind::Sync => config.syncs.push(item),
+            FunctionKind::OnEvent => config.on_events.push(item),
         }
     }
     config
@@ -165,10 +167,11 @@ mod tests {
         let functions = [
             function("noop", FunctionKind::Action, 2),
             function("items", FunctionKind::Sync, 1),
+            function("check", FunctionKind::OnEvent, 1),
         ];
         let config = serde_json::to_value(config("github", "github", functions.iter())).unwrap();
         assert_eq!(config["providerConfigKey"], "github");
-        assert_eq!(config["on-events"], json!([]));
+        assert_eq!(config["on-events"][0]["name"], "check");
         assert_eq!(config["actions"][0]["version"], "2");
         assert_eq!(config["syncs"][0]["track_deletes"], false);
         assert_eq!(config["syncs"][0]["name"], "items");

@@ -1,6 +1,6 @@
-//! Actions that outlive the request that asked for them.
+//! Actions that outlive the request that asked for them, and on-event functions that nobody waits for.
 
-use super::{ConnectionKey, EnvironmentId, RunError, RunId, RunState};
+use super::{ConnectionKey, EnvironmentId, FunctionKind, RunError, RunId, RunState};
 
 /// An action that was asked for in the background, or with an idempotency key. It has as many runs as attempts were made.
 #[derive(Clone, Debug)]
@@ -11,6 +11,8 @@ pub struct Action {
     pub provider_config_key: String,
     pub connection_id: String,
     pub connection_key: ConnectionKey,
+    /// An action, or an on-event function: those nobody asked for, and nobody is shown.
+    pub kind: FunctionKind,
     pub function: String,
     /// JSON text.
     pub input: String,

@@ -32,6 +32,13 @@ pub struct Connection {
     pub refresh: RefreshState,
 }
 
+/// How a connection came to be: whether there was one of that id before. Names are those of webhooks. (Nango compatibility.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    Creation,
+    Override,
+}
+
 /// How the refreshing of a connection's credentials stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RefreshState {

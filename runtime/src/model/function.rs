@@ -47,6 +47,7 @@ pub struct Function {
 pub enum FunctionKind {
     Action,
     Sync,
+    OnEvent,
 }
 
 impl FunctionKind {
@@ -55,6 +56,40 @@ impl FunctionKind {
         match self {
             Self::Action => "action",
             Self::Sync => "sync",
+            Self::OnEvent => "on-event",
+        }
+    }
+
+    /// With its article, for messages.
+    #[must_use]
+    pub fn an(self) -> &'static str {
+        match self {
+            Self::Action => "an action",
+            Self::Sync => "a sync",
+            Self::OnEvent => "an on-event function",
+        }
+    }
+}
+
+/// What happens to a connection and functions may be run for. (Nango compatibility.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConnectionEvent {
+    /// Its credentials are stored, and it does not count as made before these functions take it.
+    ValidateConnection,
+    /// It was made.
+    PostConnectionCreation,
+    /// It is about to be deleted.
+    PreConnectionDeletion,
+}
+
+impl ConnectionEvent {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ValidateConnection => "validate-connection",
+            Self::PostConnectionCreation => "post-connection-creation",
+            Self::PreConnectionDeletion => "pre-connection-deletion",
         }
     }
 }
@@ -87,6 +122,9 @@ pub struct FunctionManifest {
     /// JSON Schema of an action's output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
+    /// What an on-event function runs for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<ConnectionEvent>,
     /// How often a sync runs, for example `every hour`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frequency: Option<String>,

@@ -25,13 +25,13 @@ pub use action::{Action, Idempotency, Usage};
 pub use api_key::{ApiKey, KeyLimits, is_plain_path};
 pub use canary::{Canary, CanaryFunction, CanaryShare, CanaryState, Rollout, RunCounts};
 pub use connect_session::{ConnectSession, IntegrationDefaults, IntegrationOverrides, Reconnect};
-pub use connection::{Connection, EndUser, Generation, Organization, RefreshFailure, RefreshState};
+pub use connection::{Connection, EndUser, Generation, Made, Organization, RefreshFailure, RefreshState};
 pub use credential_read::{CredentialRead, CredentialReadKind, CredentialReader};
 pub use deploy_key::DeployKey;
 pub use encryption_key::{EncryptionKeyState, KeyHolder, StoredEncryptionKey};
 pub use environment_variable::StoredEnvironmentVariable;
 pub use execution::ExecutionContext;
-pub use function::{Deployment, Function, FunctionKind, FunctionManifest, MODELS_MAX, Manifest};
+pub use function::{ConnectionEvent, Deployment, Function, FunctionKind, FunctionManifest, MODELS_MAX, Manifest};
 pub use id::{
     ApiKeyId, ConnectSessionId, ConnectionKey, CredentialReadId, DeploymentId, EnvironmentId, EnvironmentVariableId,
     IncomingWebhookId, IntegrationId, OperationId, RevocationId, RunId, SyncId, WebhookEventId, WebhookId,

@@ -66,11 +66,11 @@ impl std::ops::AddAssign for Counts {
 }
 
 impl Checkpoint {
-    /// What the positions of a function are kept under: `<kind>:<function>[:<variant>]`. Actions have no variants.
+    /// What the positions of a function are kept under: `<kind>:<function>[:<variant>]`. Only syncs have variants.
     #[must_use]
     pub fn key(kind: FunctionKind, function: &str, variant: &str) -> String {
         match kind {
-            FunctionKind::Action => format!("{}:{function}", kind.as_str()),
+            FunctionKind::Action | FunctionKind::OnEvent => format!("{}:{function}", kind.as_str()),
             FunctionKind::Sync => format!("{}:{function}:{variant}", kind.as_str()),
         }
     }

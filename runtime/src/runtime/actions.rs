@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Caller, Denied, InvokeError, Runtime};
 use crate::executor::{RunRequest, Urgency};
-use crate::model::{Action, EnvironmentId, Idempotency, RunState};
+use crate::model::{Action, EnvironmentId, FunctionKind, Idempotency, RunState};
 use crate::store::{ActionQuery, StoreError};
 
 /// Attempts of an action in the background that may follow the first.
@@ -125,6 +125,7 @@ impl Runtime {
             provider_config_key: request.ctx.provider_config_key.as_ref().to_owned(),
             connection_id: request.ctx.connection_id.as_ref().to_owned(),
             connection_key: request.connection_key.clone(),
+            kind: FunctionKind::Action,
             function: request.function.name.clone(),
             // One that begins at once is never read again.
             input: if begins {

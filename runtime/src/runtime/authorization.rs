@@ -18,7 +18,9 @@ impl Runtime {
     /// # Errors
     /// [`Failure`]: no connection is made then.
     pub async fn finish_authorization(&self, returned: &Returned<'_>) -> Result<Finished, Failure> {
-        self.0.authorize.finish(returned).await
+        let finished = self.0.authorize.finish(returned).await?;
+        self.connection_made();
+        Ok(finished)
     }
 
     /// A place at which a page can wait for the outcome of the popup that it will open; none when too many wait.

@@ -41,7 +41,15 @@ impl Runtime {
     /// # Errors
     /// [`CreateError`]. Nothing is stored then.
     pub async fn create_connection(&self, by: Creator, new: NewConnection) -> Result<Created, CreateError> {
-        self.0.connect.create(by, new).await
+        let created = self.0.connect.create(by, new).await?;
+        self.connection_made();
+        Ok(created)
+    }
+
+    /// It has syncs now, and functions may be queued for it.
+    pub(super) fn connection_made(&self) {
+        self.0.scheduler.wake();
+        self.0.actions.wake();
     }
 
     /// Where a browser begins with a session: the connect page.

@@ -10,6 +10,7 @@ mod connect;
 mod deploy;
 mod dry_run;
 mod encryption;
+mod events;
 mod functions;
 mod ingress;
 mod keys;
@@ -317,8 +318,6 @@ impl Runtime {
         let created = self
             .create_connection(Creator::ApiKey(environment.clone()), new)
             .await?;
-        // It has syncs now.
-        self.0.scheduler.wake();
         Ok(created.target)
     }
 
@@ -351,7 +350,8 @@ impl Runtime {
     }
 
     /// Deletes it: nobody finds it any more, its credentials are emptied and its name is free. Soon after, its tokens are revoked
-    /// where the provider's data says how; its rows are purged after `limits.deleted_retention_days`.
+    /// where the provider's data says how; its rows are purged after `limits.deleted_retention_days`. Functions of the event
+    /// `pre-connection-deletion` run before that; it is deleted whatever they give, and also when the caller leaves meanwhile.
     ///
     /// # Errors
     /// [`ConnectionsError`]: an unknown integration or connection.
@@ -361,10 +361,22 @@ impl Runtime {
         provider_config_key: &str,
         connection_id: &str,
     ) -> Result<(), ConnectionsError> {
-        self.0
-            .deletion
-            .delete_connection(environment, provider_config_key, connection_id)
-            .await
+        let (runtime, owner) = (self.clone(), environment.clone());
+        let (key, id) = (provider_config_key.to_owned(), connection_id.to_owned());
+        let deleting = tokio::spawn(async move {
+            runtime.before_deletion(&owner, &key, &id).await?;
+            runtime.0.deletion.delete_connection(&owner, &key, &id).await
+        });
+        match deleting.await {
+            Ok(deleted) => deleted,
+            // What ends it otherwise does not keep the connection from being deleted.
+            Err(_) => {
+                let deletion = &self.0.deletion;
+                deletion
+                    .delete_connection(environment, provider_config_key, connection_id)
+                    .await
+            }
+        }
     }
 
     /// Purges what was deleted, now; see [`PurgeQuery`].

@@ -10,12 +10,12 @@ use tokio::task::JoinHandle;
 use super::audit;
 use super::functions::Functions;
 use super::keys::{KEYS_RELOAD_INTERVAL_MS, KEYS_USED_INTERVAL_MS, Keys};
-use super::{Parts, Runtime, nested};
+use super::{Parts, Runtime, events, nested};
 use crate::actions::{Actions, ActionsParts, MAINTENANCE_INTERVAL_MS};
 use crate::authorize::{Authorize, AuthorizeParts, Waiting};
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
-use crate::connect::{Connect, ConnectParts};
+use crate::connect::{Connect, ConnectParts, validator};
 use crate::connections::Connections;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::deletion::{Deletion, DeletionParts};
@@ -193,6 +193,7 @@ impl Runtime {
             entropy.clone(),
             proxy_options(&config),
         )?;
+        let (validator, validations) = validator();
         let connect = Connect::new(ConnectParts {
             connections: connections.clone(),
             oauth: oauth.clone(),
@@ -201,6 +202,8 @@ impl Runtime {
             store: store.clone(),
             webhooks: webhooks.clone(),
             verify: config.verify_connections,
+            validator,
+            on_event_ms_max: on_event_ms_max(&config),
             keyring: keyring.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
@@ -337,6 +340,8 @@ impl Runtime {
             _data_dir: data_dir,
         }));
         runtime.start_background();
+        let validations = events::validate_all(Arc::downgrade(&runtime.0), validations);
+        tokio::spawn(validations);
         let calls = nested::answer_all(Arc::downgrade(&runtime.0), calls);
         // Not with the background: functions that are still running may call others.
         tokio::spawn(calls);
@@ -597,6 +602,12 @@ fn log_options(config: &Config) -> LogOptions {
         operation_bytes_max: config.limits.log_operation_bytes,
         queue_bytes_max: config.limits.log_queue_bytes,
     }
+}
+
+/// How long an on-event function takes at most, waiting for a slot included.
+fn on_event_ms_max(config: &Config) -> i64 {
+    let limits = &config.limits;
+    i64::try_from(limits.on_event_timeout_ms.saturating_add(limits.run_wait_ms)).unwrap_or(i64::MAX)
 }
 
 fn proxy_options(config: &Config) -> ProxyOptions {

@@ -16,6 +16,7 @@ fn manifest(part: &str, schema: &Value) -> Arc<FunctionManifest> {
         input: schema_of("input"),
         output: None,
         frequency: None,
+        event: None,
         auto_start: true,
         models: schema_of("model")
             .map(|schema| BTreeMap::from([("Issue".to_owned(), schema)]))

@@ -4,7 +4,7 @@
 
 mod ends;
 
-use sqlx::{query, query_scalar};
+use sqlx::{Any, Transaction, query, query_scalar};
 
 pub use ends::{ActionEnd, ActionRetry, Announce};
 
@@ -20,7 +20,7 @@ const PAGE_MAX: i64 = 500;
 
 macro_rules! action_columns {
     () => {
-        "id, environment_id, provider_config_key, connection_id, connection_key, function, input, state, attempts, \
+        "id, environment_id, provider_config_key, connection_id, connection_key, kind, function, input, state, attempts, \
          retries_max, due_at_ms, created_at_ms, started_at_ms, ended_at_ms, cancelled_at_ms, run_id, output, error, \
          idempotency_key, fingerprint, background"
     };
@@ -102,7 +102,7 @@ impl Store {
         if action.state == RunState::Queued {
             let queued: i64 = query_scalar(
                 "SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT id FROM actions WHERE environment_id = $1 \
-                 AND state = 'queued' LIMIT $2) AS queued",
+                 AND state = 'queued' AND kind = 'action' LIMIT $2) AS queued",
             )
             .bind(action.environment_id.as_str())
             .bind(queued_max)
@@ -112,41 +112,9 @@ impl Store {
                 return Ok(ActionInserted::Full);
             }
         }
-        let mut sql = Sql::new(
-            self.dialect,
-            concat!("INSERT INTO actions (", action_columns!(), ", lease_until_ms, fence) "),
-        );
-        let error = action.error.as_ref().map(to_json).transpose()?;
-        sql.values([action], |row, action| {
-            let idempotency = action.idempotency.as_ref();
-            row.bind(action.id.as_str())
-                .bind(action.environment_id.as_str())
-                .bind(action.provider_config_key.as_str())
-                .bind(action.connection_id.as_str())
-                .bind(action.connection_key.as_str())
-                .bind(action.function.as_str())
-                .bind(action.input.as_str())
-                .bind(action.state.word())
-                .bind(action.attempts)
-                .bind(action.retries_max)
-                .bind(action.due_at_ms)
-                .bind(action.created_at_ms)
-                .bind(action.started_at_ms)
-                .bind(action.ended_at_ms)
-                .bind(action.cancelled_at_ms)
-                .bind(action.run_id.as_ref().map(RunId::as_str))
-                .bind(action.output.as_deref())
-                .bind(error.as_deref())
-                .bind(idempotency.map(|it| it.key.as_str()))
-                .bind(idempotency.map(|it| it.fingerprint.as_slice()))
-                .bind(i64::from(action.is_background))
-                .bind(lease_until_ms)
-                .bind(action.attempts);
-        });
-        sql.push(" ON CONFLICT DO NOTHING");
-        let inserted = sql.execute(&mut *transaction).await?;
+        let inserted = self.add_action(&mut transaction, action, lease_until_ms).await?;
         transaction.commit().await?;
-        if inserted == 1 {
+        if inserted {
             return Ok(ActionInserted::New);
         }
         let key = action.idempotency.as_ref().map(|it| it.key.as_str());
@@ -168,12 +136,59 @@ impl Store {
         }
     }
 
+    /// Writes an action in the transaction of what it comes of. False when there is one of its idempotency key.
+    pub(super) async fn add_action(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        action: &Action,
+        lease_until_ms: Option<i64>,
+    ) -> Result<bool, StoreError> {
+        let mut sql = Sql::new(
+            self.dialect,
+            concat!("INSERT INTO actions (", action_columns!(), ", lease_until_ms, fence) "),
+        );
+        let error = action.error.as_ref().map(to_json).transpose()?;
+        sql.values([action], |row, action| {
+            let idempotency = action.idempotency.as_ref();
+            row.bind(action.id.as_str())
+                .bind(action.environment_id.as_str())
+                .bind(action.provider_config_key.as_str())
+                .bind(action.connection_id.as_str())
+                .bind(action.connection_key.as_str())
+                .bind(action.kind.word())
+                .bind(action.function.as_str())
+                .bind(action.input.as_str())
+                .bind(action.state.word())
+                .bind(action.attempts)
+                .bind(action.retries_max)
+                .bind(action.due_at_ms)
+                .bind(action.created_at_ms)
+                .bind(action.started_at_ms)
+                .bind(action.ended_at_ms)
+                .bind(action.cancelled_at_ms)
+                .bind(action.run_id.as_ref().map(RunId::as_str))
+                .bind(action.output.as_deref())
+                .bind(error.as_deref())
+                .bind(idempotency.map(|it| it.key.as_str()))
+                .bind(idempotency.map(|it| it.fingerprint.as_slice()))
+                .bind(i64::from(action.is_background))
+                .bind(lease_until_ms)
+                .bind(action.attempts);
+        });
+        sql.push(" ON CONFLICT DO NOTHING");
+        Ok(sql.execute(&mut **transaction).await? == 1)
+    }
+
     /// Of whatever environment; who asks on behalf of a caller must compare.
     pub async fn action(&self, id: &str) -> Result<Option<Action>, StoreError> {
-        let row = query(concat!("SELECT ", action_columns!(), " FROM actions WHERE id = $1"))
-            .bind(id)
-            .fetch_optional(&self.reader)
-            .await?;
+        let row = query(concat!(
+            "SELECT ",
+            action_columns!(),
+            " FROM actions WHERE id = $1 AND kind = 'action'"
+        ))
+        .bind(id)
+        .fetch_optional(&self.reader)
+        .await?;
         row.as_ref()
             .map(|row| action(&mut Columns::new(row, "actions")))
             .transpose()
@@ -187,7 +202,11 @@ impl Store {
     ) -> Result<Vec<Action>, StoreError> {
         let mut sql = Sql::new(
             self.dialect,
-            concat!("SELECT ", action_columns!(), " FROM actions WHERE environment_id = "),
+            concat!(
+                "SELECT ",
+                action_columns!(),
+                " FROM actions WHERE kind = 'action' AND environment_id = "
+            ),
         );
         sql.bind(environment_id.as_str());
         let texts = [
@@ -367,6 +386,7 @@ fn action(columns: &mut Columns<'_>) -> Result<Action, StoreError> {
         provider_config_key: columns.get("provider_config_key")?,
         connection_id: columns.get("connection_id")?,
         connection_key: columns.id("connection_key")?,
+        kind: columns.word("kind")?,
         function: columns.get("function")?,
         input: columns.get("input")?,
         state: columns.word("state")?,

@@ -9,7 +9,7 @@ use sqlx::{Any, Decode, Row, Type, ValueRef};
 use super::StoreError;
 use crate::model::log::Source;
 use crate::model::{
-    CanaryState, CredentialReadKind, EncryptionKeyState, FrequencySource, FunctionKind, Level, OperationKind,
+    CanaryState, CredentialReadKind, EncryptionKeyState, FrequencySource, FunctionKind, Level, Made, OperationKind,
     OperationState, RunState, SyncState, Trigger, WebhookKind, WebhookSlot, WebhookState,
 };
 
@@ -152,7 +152,8 @@ impl Word for WebhookKind {
 words!(CanaryState {
     Running = "running", Promoted = "promoted", RolledBack = "rolled_back", Aborted = "aborted",
 });
-words!(FunctionKind { Action = "action", Sync = "sync" });
+words!(FunctionKind { Action = "action", Sync = "sync", OnEvent = "on-event" });
+words!(Made { Creation = "creation", Override = "override" });
 words!(Trigger { Api = "api", Schedule = "schedule" });
 words!(RunState {
     Queued = "queued",

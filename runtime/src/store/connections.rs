@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Transaction, query};
 
-use super::columns::{Columns, to_json};
+use super::columns::{Columns, Word, to_json};
 use super::sql::{Sql, chunks};
+use super::validations::{Consequences, counts, made_by_writing};
 use super::{Store, StoreError};
 use crate::model::{
-    Connection, ConnectionKey, EndUser, EnvironmentId, Generation, JsonObject, RefreshFailure, RefreshState, Sealed,
-    Webhook,
+    Connection, ConnectionKey, EndUser, EnvironmentId, Generation, JsonObject, Made, RefreshFailure, RefreshState,
+    Sealed,
 };
 
 /// Connections listed at once.
@@ -95,11 +96,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::ParentGone`] when the integration was deleted.
     pub async fn upsert_connection(&self, connection: &Connection) -> Result<Connection, StoreError> {
-        self.upsert_and_announce(connection, None, |_| Vec::new()).await
+        let nothing = |_: &Connection, _| Consequences::default();
+        let (stored, _) = self.upsert_and_announce(connection, None, None, nothing).await?;
+        Ok(stored)
     }
 
-    /// As [`Store::upsert_connection`]; in the same transaction it writes the webhooks that `announce` makes of the connection as
-    /// stored. With `replaces` it is only for that connection: one that was deleted meanwhile does not come back.
+    /// As [`Store::upsert_connection`]; in the same transaction it writes what `announce` makes of the connection as stored, and of
+    /// how it was made. With `replaces` it is only for that connection: one that was deleted meanwhile does not come back. With
+    /// `validation_until_ms` nothing is announced yet: one that is new does not count before [`Store::end_validation`], which must
+    /// come until then.
     ///
     /// # Errors
     /// As [`Store::upsert_connection`], also when the connection that it replaces was deleted.
@@ -107,8 +112,9 @@ impl Store {
         &self,
         connection: &Connection,
         replaces: Option<&ConnectionKey>,
-        announce: impl FnOnce(&Connection) -> Vec<Webhook> + Send,
-    ) -> Result<Connection, StoreError> {
+        validation_until_ms: Option<i64>,
+        announce: impl FnOnce(&Connection, Made) -> Consequences + Send,
+    ) -> Result<(Connection, Made), StoreError> {
         let end_user = connection.end_user.as_ref();
         let mut transaction = self.begin().await?;
         // Not only a foreign key: an integration that is deleted stays for a while. Writing to the row keeps it from being deleted
@@ -136,16 +142,18 @@ impl Store {
                 return Err(StoreError::ParentGone(sqlx::Error::RowNotFound));
             }
         }
+        let made = made_by_writing(&mut transaction, connection).await?;
         let row = query(
             "INSERT INTO connections (connection_key, environment_id, integration_id, connection_id, credentials, \
              connection_config, metadata, tags, end_user, end_user_id, search_text, created_at_ms, updated_at_ms, \
-             refresh_due_at_ms, webhook_url_override) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
+             refresh_due_at_ms, webhook_url_override, validation, validation_until_ms) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
              ON CONFLICT (integration_id, connection_id) DO UPDATE SET credentials = excluded.credentials, \
              connection_config = excluded.connection_config, metadata = excluded.metadata, tags = excluded.tags, \
              end_user = excluded.end_user, end_user_id = excluded.end_user_id, search_text = excluded.search_text, \
              updated_at_ms = excluded.updated_at_ms, refresh_due_at_ms = excluded.refresh_due_at_ms, verify_due_at_ms = NULL, \
-             webhook_url_override = excluded.webhook_url_override, \
+             webhook_url_override = excluded.webhook_url_override, validation = excluded.validation, \
+             validation_until_ms = excluded.validation_until_ms, \
              credentials_epoch = connections.credentials_epoch + 1, refreshed_at_ms = NULL, \
              refresh_failed_at_ms = NULL, refresh_failing_days = 0, refresh_operation_id = NULL \
              RETURNING connection_key, created_at_ms, credentials_epoch, credentials_fence",
@@ -165,6 +173,8 @@ impl Store {
         .bind(connection.updated_at_ms)
         .bind(connection.refresh.due_at_ms)
         .bind(&connection.webhook_url_override)
+        .bind(validation_until_ms.map(|_| made.word()))
+        .bind(validation_until_ms)
         .fetch_one(&mut *transaction)
         .await?;
         let mut columns = Columns::new(&row, "connections");
@@ -178,9 +188,12 @@ impl Store {
             },
             ..connection.clone()
         };
-        self.add_webhooks(&mut transaction, &announce(&stored)).await?;
+        if validation_until_ms.is_none() {
+            self.add_consequences(&mut transaction, &announce(&stored, made))
+                .await?;
+        }
         transaction.commit().await?;
-        Ok(stored)
+        Ok((stored, made))
     }
 
     pub async fn connection(
@@ -229,7 +242,12 @@ impl Store {
     ) -> Result<Vec<Connection>, StoreError> {
         let mut sql = Sql::new(
             self.dialect,
-            concat!(select_connection!(), " WHERE c.environment_id = "),
+            concat!(
+                select_connection!(),
+                " WHERE ",
+                counts!("c"),
+                " AND c.environment_id = "
+            ),
         );
         sql.bind(environment_id.as_str());
         if let Some(connection_id) = &query.connection_id {

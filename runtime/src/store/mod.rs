@@ -56,6 +56,7 @@ mod syncs;
 #[cfg(test)]
 pub(crate) mod tests;
 mod times_ahead;
+mod validations;
 mod verifications;
 mod webhooks;
 
@@ -86,6 +87,7 @@ pub use runs::ClaimedRun;
 pub use schedules::{CronSync, NextSlot, Retry, StaleSchedules};
 pub use sealed::{SEALED_COLUMNS, SealedColumn, SealedValue};
 pub use sync_commands::SyncData;
+pub use validations::Consequences;
 pub use webhooks::{ClaimedWebhook, TargetNote, WebhookAttempt, WebhookClaim, WebhookQuery, WebhookResend};
 
 /// The database. Cheap to clone.

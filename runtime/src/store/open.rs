@@ -71,6 +71,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0015_oauth_clients.sql"),
     ),
     (17, "pruning", include_str!("../../migrations/0017_pruning.sql")),
+    (18, "on_event", include_str!("../../migrations/0018_on_event.sql")),
     (
         20,
         "incoming_webhooks",

@@ -172,6 +172,25 @@ impl Store {
     }
 }
 
+/// Removes a connection that is not to have been there, with all that belongs to it. Its log stays.
+pub(super) async fn remove_connection(
+    transaction: &mut Transaction<'static, Any>,
+    key: &ConnectionKey,
+) -> Result<(), StoreError> {
+    for statement in ROWS.into_iter().chain([RUNS_OF_ACTIONS]) {
+        query(statement)
+            .bind(key.as_str())
+            .bind(i64::MAX)
+            .execute(&mut **transaction)
+            .await?;
+    }
+    query("DELETE FROM connections WHERE connection_key = $1")
+        .bind(key.as_str())
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
 /// Gives how many, at most `limit`.
 async fn delete_of(
     transaction: &mut Transaction<'static, Any>,

@@ -196,6 +196,9 @@ impl Store {
         query("UPDATE actions SET lease_until_ms = 0 WHERE state = 'running'")
             .execute(&mut *transaction)
             .await?;
+        query("UPDATE connections SET validation_until_ms = 0 WHERE validation IS NOT NULL")
+            .execute(&mut *transaction)
+            .await?;
         query("DELETE FROM locks").execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(())

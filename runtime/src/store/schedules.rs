@@ -9,6 +9,7 @@ use super::runs::{INSERT_RUNS, RunRow};
 use super::sql::Sql;
 use super::sync_commands::cancel_open_run;
 use super::syncs::insert_sync;
+use super::validations::counts;
 use super::{Store, StoreError};
 use crate::model::{
     ConnectionKey, EnvironmentId, FrequencySource, FunctionKind, IntegrationId, Run, RunId, RunState, Sync, SyncId,
@@ -76,11 +77,13 @@ pub enum Retry {
 impl Store {
     /// Connections whose syncs are to be brought up to date, at most `limit`.
     pub async fn stale_schedules(&self, limit: i64) -> Result<Vec<StaleSchedules>, StoreError> {
-        let rows = query(
+        let rows = query(concat!(
             "SELECT c.connection_key, c.connection_id, c.environment_id, c.integration_id, i.unique_key, \
              c.created_at_ms, c.schedules_stale FROM connections c JOIN integrations i ON i.id = c.integration_id \
-             WHERE c.schedules_stale > 0 AND c.deleted_at_ms IS NULL ORDER BY c.connection_key LIMIT $1",
-        )
+             WHERE c.schedules_stale > 0 AND c.deleted_at_ms IS NULL AND ",
+            counts!("c"),
+            " ORDER BY c.connection_key LIMIT $1"
+        ))
         .bind(limit.clamp(0, CLAIM_MAX))
         .fetch_all(&self.reader)
         .await?;

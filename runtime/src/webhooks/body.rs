@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 use serde_json::{Value, json};
 
-use crate::model::{Connection, Counts, JsonObject, RunError};
+use crate::model::{Connection, Counts, JsonObject, Made, RunError};
 
 const MILLISECONDS: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
 
@@ -17,6 +17,15 @@ pub enum AuthOperation {
     Creation,
     Override,
     Refresh,
+}
+
+impl From<Made> for AuthOperation {
+    fn from(made: Made) -> Self {
+        match made {
+            Made::Creation => Self::Creation,
+            Made::Override => Self::Override,
+        }
+    }
 }
 
 /// What went wrong with a connection. Must hold no secret.

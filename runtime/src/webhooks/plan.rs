@@ -47,10 +47,32 @@ impl Plan<'_> {
     /// A connection was made or overwritten. `auth_mode` is the provider's.
     #[must_use]
     pub fn connection_made(&self, connection: &Connection, auth_mode: &str, operation: AuthOperation) -> Vec<Webhook> {
+        self.authorised(connection, auth_mode, operation, None)
+    }
+
+    /// A function has refused a connection that was to be made or overwritten.
+    #[must_use]
+    pub fn connection_refused(
+        &self,
+        connection: &Connection,
+        auth_mode: &str,
+        operation: AuthOperation,
+        failure: &Failure,
+    ) -> Vec<Webhook> {
+        self.authorised(connection, auth_mode, operation, Some(failure))
+    }
+
+    fn authorised(
+        &self,
+        connection: &Connection,
+        auth_mode: &str,
+        operation: AuthOperation,
+        failure: Option<&Failure>,
+    ) -> Vec<Webhook> {
         let Some(environment) = self.environment.as_ref().filter(|_| self.kinds.on_auth_creation) else {
             return Vec::new();
         };
-        let body = body::auth(connection, auth_mode, &environment.name, operation, None);
+        let body = body::auth(connection, auth_mode, &environment.name, operation, failure);
         self.about(WebhookKind::ConnectionCreate, connection, &body)
     }
 

@@ -140,6 +140,7 @@ fn limits(timeout_ms: u64) -> Limits {
         run_memory_bytes: MEMORY_BYTES,
         action_timeout_ms: timeout_ms,
         sync_timeout_ms: timeout_ms,
+        on_event_timeout_ms: timeout_ms,
         action_output_bytes: OUTPUT_BYTES,
         response_body_bytes: 1 << 20,
         request_body_bytes: 1 << 20,

@@ -460,6 +460,8 @@ impl From<CreateError> for ApiError {
                 vec![Fault::new("custom", message, "connection_id")],
             ),
             CreateError::ConnectionGone { .. } => refused("invalid_connection"),
+            CreateError::Refused(_) | CreateError::Overtaken { .. } => refused("connection_validation_failed"),
+            CreateError::Interrupted => Self::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", message),
         }
     }
 }

@@ -51,7 +51,7 @@ struct ListFunctions {
     get, path = "/integrations/{unique_key}/functions", tag = "functions",
     params(
         ("unique_key" = String, Path),
-        ("type" = Option<String>, Query, description = "action or sync"),
+        ("type" = Option<String>, Query, description = "action, sync or on-event"),
         ("search" = Option<String>, Query, description = "A part of the name or of the description"),
         ("page" = Option<i64>, Query, description = "From 0"),
         ("limit" = Option<i64>, Query, description = "1 to 100, otherwise 20"),
@@ -115,10 +115,11 @@ fn kind(query: &mut Query) -> Option<FunctionKind> {
         None => None,
         Some("action") => Some(FunctionKind::Action),
         Some("sync") => Some(FunctionKind::Sync),
+        Some("on-event") => Some(FunctionKind::OnEvent),
         Some(_) => {
             query.fault(Fault::new(
                 "invalid_value",
-                "Invalid input: expected action or sync",
+                "Invalid input: expected action, sync or on-event",
                 "type",
             ));
             None
@@ -138,7 +139,7 @@ pub struct FunctionAnswer {
     get, path = "/integrations/{unique_key}/functions/{name}", tag = "functions",
     params(
         ("unique_key" = String, Path), ("name" = String, Path),
-        ("type" = Option<String>, Query, description = "action or sync"),
+        ("type" = Option<String>, Query, description = "action, sync or on-event"),
     ),
     responses((status = 200, body = FunctionAnswer), (status = "4XX", body = ErrorEnvelope)),
 )]
@@ -253,6 +254,7 @@ pub mod tests {
                 description: format!("Does {name}"),
                 input: None,
                 output: None,
+                event: None,
                 auto_start: true,
                 frequency: None,
                 models: std::collections::BTreeMap::default(),

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::http::timestamp::ms_utc;
-use crate::model::{CanaryShare, Function, FunctionKind};
+use crate::model::{CanaryShare, ConnectionEvent, Function, FunctionKind};
 
 #[derive(Serialize, ToSchema)]
 pub struct FunctionItem {
@@ -25,6 +25,9 @@ pub struct FunctionItem {
     /// How often a sync runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     runs: Option<String>,
+    /// What an on-event function runs for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'static str>,
     id: String,
     enabled: bool,
     last_deployed: String,
@@ -100,6 +103,7 @@ impl From<&Function> for FunctionItem {
                 let models = manifest.models.iter();
                 models.map(|(model, schema)| define(model.clone(), schema)).collect()
             }
+            FunctionKind::OnEvent => Vec::new(),
         };
         Self {
             name: function.name.clone(),
@@ -110,6 +114,7 @@ impl From<&Function> for FunctionItem {
             returns,
             json_schema: json!({"definitions": definitions}),
             runs: manifest.frequency.clone(),
+            event: manifest.event.map(ConnectionEvent::as_str),
             id: format!("{}/{}", function.provider_config_key, function.name),
             enabled: true,
             last_deployed: ms_utc(function.deployed_at_ms),

@@ -155,7 +155,7 @@ impl Store {
         Ok(recovered + usize::try_from(queued.rows_affected()).unwrap_or(usize::MAX))
     }
 
-    /// Fails queued actions that were created before, at most `limit`; gives how many.
+    /// Fails queued actions that were created before, at most `limit`; gives how many. On-event functions wait as long as they must.
     pub async fn expire_actions(
         &self,
         created_before_ms: i64,
@@ -169,7 +169,8 @@ impl Store {
         let expired = self
             .end_where(&mut transaction, &end, announce, |sql| {
                 sql.push(
-                    "state = 'queued' AND id IN (SELECT id FROM actions WHERE state = 'queued' AND created_at_ms < ",
+                    "state = 'queued' AND id IN (SELECT id FROM actions WHERE state = 'queued' AND kind = 'action' \
+                     AND created_at_ms < ",
                 )
                 .bind(created_before_ms)
                 .push(" LIMIT ")

@@ -27,6 +27,7 @@ pub(super) fn action(fixture: &Fixture, number: u32) -> Action {
         provider_config_key: "github".to_owned(),
         connection_id: "c".to_owned(),
         connection_key: "conn_1".into(),
+        kind: FunctionKind::Action,
         function: "f".to_owned(),
         input: r#"{"n":1}"#.to_owned(),
         state: RunState::Queued,

@@ -26,6 +26,7 @@ mod runs;
 mod schedules;
 mod syncs;
 mod times_ahead;
+mod validations;
 mod verifications;
 mod webhooks;
 

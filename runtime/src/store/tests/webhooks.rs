@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 
 use super::{Fixture, NOW_MS, for_each_db};
-use crate::model::{RefreshFailure, Sealed, Webhook, WebhookKind, WebhookSettingsPatch, WebhookSlot, WebhookState};
+use crate::model::{
+    Made, RefreshFailure, Sealed, Webhook, WebhookKind, WebhookSettingsPatch, WebhookSlot, WebhookState,
+};
 use crate::store::{
-    ClaimedWebhook, RefreshWrite, Retry, Store, TargetNote, WebhookAttempt, WebhookClaim, WebhookQuery, WebhookResend,
+    ClaimedWebhook, Consequences, RefreshWrite, Retry, Store, TargetNote, WebhookAttempt, WebhookClaim, WebhookQuery,
+    WebhookResend,
 };
 
 const LEASE_MS: i64 = 60_000;
@@ -112,18 +115,23 @@ async fn listed(fixture: &Fixture, state: WebhookState) -> Vec<String> {
 async fn an_announcement_is_written_with_what_it_announces(store: Store) {
     let fixture = Fixture::new(&store).await;
     let connection = fixture.connection("c");
-    let stored = store
-        .upsert_and_announce(&connection, None, |stored| {
+    let announced = || Consequences {
+        webhooks: vec![webhook("whk_1", "c", URL)],
+        actions: Vec::new(),
+    };
+    let (stored, made) = store
+        .upsert_and_announce(&connection, None, None, |stored, _| {
             assert_eq!(stored.refresh.generation.epoch, 0);
-            vec![webhook("whk_1", "c", URL)]
+            announced()
         })
         .await
         .unwrap();
+    assert_eq!(made, Made::Creation);
     let all = store.webhooks(&fixture.environment.id, &list(None)).await.unwrap();
     assert_eq!(all, [webhook("whk_1", "c", URL)]);
 
     // What cannot be announced does not happen: the id is taken.
-    let again = store.upsert_and_announce(&connection, None, |_| vec![webhook("whk_1", "c", URL)]);
+    let again = store.upsert_and_announce(&connection, None, None, |_, _| announced());
     again.await.unwrap_err();
     let unchanged = store.connection_by_key(&stored.key).await.unwrap().unwrap();
     assert_eq!(unchanged.refresh.generation.epoch, 0);
