@@ -76,7 +76,10 @@ impl Writer {
             }
             batch.push(record);
         }
-        let saved = self.records.save(&self.key, &read(&json!(batch).to_string()), None).await;
+        let saved = self
+            .records
+            .save(&self.key, &read(&json!(batch).to_string()), None)
+            .await;
         (expected, saved.expect("records are saved"))
     }
 
@@ -97,7 +100,10 @@ impl Writer {
                 expected.updated += 1;
             }
         }
-        let updated = self.records.update(&self.key, &read(&json!(batch).to_string()), None).await;
+        let updated = self
+            .records
+            .update(&self.key, &read(&json!(batch).to_string()), None)
+            .await;
         (expected, updated.expect("records are updated"))
     }
 
@@ -110,7 +116,10 @@ impl Writer {
             }
         }
         let batch: Vec<Value> = ids.iter().map(|id| json!({"id": id})).collect();
-        let deleted = self.records.delete(&self.key, &read(&json!(batch).to_string()), None).await;
+        let deleted = self
+            .records
+            .delete(&self.key, &read(&json!(batch).to_string()), None)
+            .await;
         (expected, deleted.expect("records are deleted"))
     }
 }

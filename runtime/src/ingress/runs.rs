@@ -218,13 +218,17 @@ impl Parts {
         let connection = connection.ok_or(NotRunnable::ConnectionGone)?;
         let function = self
             .store
-            .active_function(&run.environment_id, &connection.provider_config_key, &run.function)
+            .function_for(
+                &run.environment_id,
+                &connection.provider_config_key,
+                &run.function,
+                &run.connection_key,
+            )
             .await?
             .filter(|function| function.manifest.kind == FunctionKind::Sync)
             .ok_or_else(|| NotRunnable::FunctionGone {
                 function: run.function.clone(),
             })?;
-        let function = Arc::new(function);
         let target = target(&self.connections, &connection).await?;
         let key = Checkpoint::webhook_key(&run.function, BASE_VARIANT);
         let checkpoint = self.store.checkpoint(&run.connection_key, &key).await?;

@@ -263,7 +263,11 @@ mod tests {
         assert_eq!(save(&records, &key, reordered).await.unwrap(), counts(0, 1, 0, 1));
         assert_eq!(
             records
-                .update(&key, &Batch::parse(r#"[{"id":2,"w":{"k":1}},{"id":"9"}]"#).unwrap(), None)
+                .update(
+                    &key,
+                    &Batch::parse(r#"[{"id":2,"w":{"k":1}},{"id":"9"}]"#).unwrap(),
+                    None
+                )
                 .await
                 .unwrap(),
             counts(0, 1, 0, 0)

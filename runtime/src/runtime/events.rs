@@ -87,7 +87,7 @@ impl Runtime {
                 run_id: Some(RunId::new(now_ms, parts.entropy.bytes())),
                 operation_id: OperationId::new(now_ms, parts.entropy.bytes()),
             },
-            function: Arc::new(function),
+            function: self.version_of(function, target).await,
             provider: target.provider.name.as_str().into(),
             environment_name: Arc::clone(&parts.environment_name),
             connection_key: connection.key.clone(),
@@ -101,6 +101,21 @@ impl Runtime {
             chain: Chain::default(),
         };
         parts.executor.run(request).await.output.map(drop)
+    }
+
+    /// The version that the connection runs, if a canary is tried; the active one also when that cannot be told.
+    async fn version_of(&self, active: Function, target: &Target) -> Arc<Function> {
+        let connection = &target.connection;
+        let key = &connection.provider_config_key;
+        let tried = self
+            .0
+            .store
+            .function_for(&connection.environment_id, key, &active.name, &connection.key)
+            .await;
+        match tried {
+            Ok(Some(tried)) if tried.manifest.event == active.manifest.event => tried,
+            Ok(_) | Err(_) => Arc::new(active),
+        }
     }
 }
 

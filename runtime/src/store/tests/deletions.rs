@@ -4,8 +4,8 @@ use super::*;
 use crate::model::log::{Level, Source};
 use crate::model::{Message, Operation, OperationKind, OperationState, RefreshFailure, Revocation};
 use crate::store::{
-    ConnectionPatch, ConnectionQuery, DueQuery, OperationQuery, PurgeScope, RecordKey, RecordWrite, RefreshWrite,
-    StoreError, StoredRecording,
+    ConnectionPatch, ConnectionQuery, Consequences, DueQuery, OperationQuery, PurgeScope, RecordKey, RecordWrite,
+    RefreshWrite, StoreError, StoredRecording,
 };
 
 for_each_db! {
@@ -428,9 +428,13 @@ async fn what_was_deleted_is_not_replaced(store: Store) {
         let (store, mut again) = (store.clone(), fixture.connection("a"));
         again.key = ConnectionKey::new(NOW_MS + 1, [3; 16]);
         let key = connection.key.clone();
-        async move { store.upsert_and_announce(&again, Some(&key), |_| Vec::new()).await }
+        async move {
+            store
+                .upsert_and_announce(&again, Some(&key), None, |_, _| Consequences::default())
+                .await
+        }
     };
-    assert_eq!(again().await.unwrap().key, connection.key);
+    assert_eq!(again().await.unwrap().0.key, connection.key);
     let replacing: Vec<_> = (0..20).map(|_| tokio::spawn(again())).collect();
     assert!(store.delete_connection(&connection.key, NOW_MS).await.unwrap());
     assert!(gone(again().await));

@@ -50,7 +50,7 @@ async fn listed(fixture: &Fixture) -> usize {
 async fn begin(store: &Store, connection: &Connection) -> (Connection, Made) {
     let refused = |_: &Connection, _| panic!("nothing is announced before it counts");
     store
-        .upsert_and_announce(connection, Some(UNTIL_MS), refused)
+        .upsert_and_announce(connection, None, Some(UNTIL_MS), refused)
         .await
         .unwrap()
 }
@@ -72,7 +72,7 @@ async fn one_that_is_new_counts_once_it_is_taken(store: Store) {
     assert!(store.action(&claimed[0].action.id).await.unwrap().is_none());
     assert_eq!(store.end_validation(&stored, nothing).await.unwrap(), None, "once");
     let same = fixture.connection("a");
-    let (_, again) = store.upsert_and_announce(&same, None, nothing).await.unwrap();
+    let (_, again) = store.upsert_and_announce(&same, None, None, nothing).await.unwrap();
     assert_eq!(again, Made::Override);
 }
 
