@@ -138,6 +138,7 @@ async fn prepare(store: &Store, schedules: u32, runs: u32) {
         serde_json::from_value(serde_json::json!({"name": "sync", "kind": FunctionKind::Sync}))
             .expect("it is a manifest");
     let deployment = NewDeployment {
+        canary: None,
         id: DeploymentId::from("dep_1"),
         environment_id: environment.id.clone(),
         integration_id: integration.id.clone(),
