@@ -218,15 +218,19 @@ pub trait Guest {
     /// {"functions": [
     ///   {"name": "create-issue", "kind": "action", "description": "…", "input": {<JSON Schema>}, "output": {<JSON Schema>}},
     ///   {"name": "issues", "kind": "sync", "description": "…", "frequency": "every hour", "auto_start": true,
-    ///    "models": {"Issue": {<JSON Schema>}}, "metadata": {<JSON Schema>}, "checkpoint": {<JSON Schema>}}],
+    ///    "models": {"Issue": {<JSON Schema>}}, "metadata": {<JSON Schema>}, "checkpoint": {<JSON Schema>}},
+    ///   {"name": "greet", "kind": "on-event", "description": "…", "event": "post-connection-creation",
+    ///    "metadata": {<JSON Schema>}, "checkpoint": {<JSON Schema>}}],
     ///  "sdk": {"name": "nango-guest-sdk", "version": "1.0.0"}}
     /// ```
+    ///
+    /// Events are `validate-connection`, `post-connection-creation` and `pre-connection-deletion`.
     #[allow(async_fn_in_trait)]
     fn describe() -> _rt::String;
-    /// Runs one function. `trigger` says why and with what. Known names: `kind` (`action` | `sync`), `input` (JSON text,
-    /// `null` when there is none), `run-id`, `variant`.
+    /// Runs one function. `trigger` says why and with what. Known names: `kind` (`action` | `sync` | `on-event`), `input`
+    /// (JSON text, `null` when there is none), `run-id`, `variant`, `event`.
     ///
-    /// An action gives its output as JSON text; what a sync gives is ignored. An error is a failed run; its `code` is one
+    /// An action gives its output as JSON text; what the others give is ignored. An error is a failed run; its `code` is one
     /// of `action_script_runtime_error` (the function refused: detail `payload`), `script_http_error` (an upstream answered
     /// with an error: details `status`, `headers`, `body`), `script_network_error`, `script_api_rate_limit_error` (the runtime
     /// was asked too much at once), `script_internal_error` and reaches the caller with `message` and details.
