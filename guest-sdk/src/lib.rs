@@ -176,7 +176,7 @@
 //!     }
 //!     let change: Change = webhook.json()?;
 //!     match change.action.as_str() {
-//!         "deleted" => nango.records().delete(&[change.issue])?,
+//!         "deleted" => nango.records().delete::<Issue>([change.issue.id])?,
 //!         _ => nango.records().save(&[change.issue])?,
 //!     };
 //!     Ok(())

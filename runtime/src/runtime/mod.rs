@@ -4,6 +4,7 @@
 mod actions;
 mod audit;
 mod authorization;
+mod background;
 mod caller;
 mod canary;
 mod connect;
@@ -104,7 +105,7 @@ struct Parts {
     scheduler: Scheduler,
     ingress: Ingress,
     webhooks: Webhooks,
-    background: start::Background,
+    background: background::Background,
     clock: Clock,
     entropy: Entropy,
     _data_dir: DataDir,

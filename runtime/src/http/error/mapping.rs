@@ -11,7 +11,6 @@ use crate::credentials::CredentialsType;
 use crate::encryption::{EncryptionError, KeyError};
 use crate::executor::PlayError;
 use crate::http::fault::Fault;
-use crate::ingress::IngressError;
 use crate::model::RunError;
 use crate::oauth::{NoCredentials, NotObtained, OAuthError};
 use crate::proxy::{Phase, ProxyError};
@@ -22,7 +21,6 @@ use crate::runtime::{
 };
 use crate::store::StoreError;
 use crate::variables::VariablesError;
-use crate::webhooks::WebhooksError;
 
 /// When it is worth asking again, where the runtime itself is busy.
 const RETRY_AFTER_S: u64 = 1;
@@ -129,55 +127,6 @@ impl From<RotationError> for ApiError {
             RotationError::Missing { .. } | RotationError::Key(_) => Self::internal(error),
             RotationError::Encryption(error) => error.into(),
             RotationError::Store(error) => error.into(),
-        }
-    }
-}
-
-impl From<WebhooksError> for ApiError {
-    fn from(error: WebhooksError) -> Self {
-        let message = error.to_string();
-        match error {
-            WebhooksError::Invalid { field, message } => {
-                Self::faults("invalid_body", vec![Fault::new("invalid_string", message, field)])
-            }
-            WebhooksError::Unknown { .. } | WebhooksError::EnvironmentGone => {
-                Self::new(StatusCode::NOT_FOUND, "not_found", message)
-            }
-            WebhooksError::UnderWay { .. } | WebhooksError::KeysChanged => {
-                Self::new(StatusCode::CONFLICT, "conflict", message)
-            }
-            WebhooksError::Stored { .. } => Self::internal(error),
-            WebhooksError::Encryption(error) => error.into(),
-            WebhooksError::Store(error) => error.into(),
-        }
-    }
-}
-
-impl From<IngressError> for ApiError {
-    fn from(error: IngressError) -> Self {
-        let message = error.to_string();
-        let unauthorized = |code: &str, message: String| Self::new(StatusCode::UNAUTHORIZED, code, message);
-        match error {
-            IngressError::UnknownEnvironment { .. } => Self::new(StatusCode::NOT_FOUND, "unknown_environment", message),
-            IngressError::MissingSignature { .. } => unauthorized("webhook_missing_signature", message),
-            IngressError::MissingToken { .. } => unauthorized("webhook_missing_token", message),
-            IngressError::InvalidSignature | IngressError::Stale { .. } => {
-                unauthorized("webhook_invalid_signature", message)
-            }
-            IngressError::NoSecret | IngressError::UnusableSecret { .. } => {
-                unauthorized("webhook_missing_secret", message)
-            }
-            IngressError::TooFast { retry_after_s, .. } => {
-                Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_request", message).retry_after(Some(retry_after_s))
-            }
-            IngressError::QueueFull { .. } => {
-                Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_request", message).retry_after(Some(RETRY_AFTER_S))
-            }
-            IngressError::Connections(ConnectionsError::UnknownIntegration { .. }) => {
-                Self::new(StatusCode::NOT_FOUND, "unknown_provider_config", message)
-            }
-            IngressError::Connections(error) => error.into(),
-            IngressError::Store(error) => error.into(),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod deploying;
 mod mapping;
+mod webhooks;
 
 use std::error::Error;
 use std::sync::Arc;
