@@ -9,6 +9,8 @@ const session = async (...allowed) => (await nango.createConnectSession({ tags: 
 const heading = (frame) => frame.locator('h1').textContent();
 const fill = (frame, label, value) => frame.getByLabel(label, { exact: true }).fill(value);
 const press = (frame, name) => frame.getByRole('button', { name, exact: true }).click();
+// A press that takes away the page or the frame which would have to say that it was pressed.
+const last = (pressing) => pressing.catch(() => undefined);
 const arrived = (frame, text) => frame.getByRole('heading', { name: text }).waitFor();
 
 // An application that shows the page in a frame: its page and the frame.
@@ -79,7 +81,7 @@ const scenarios = {
         await shot(page, 'frame-form');
         await press(frame, 'Connect');
         await arrived(frame, 'is connected');
-        await press(frame, 'Finish');
+        await last(press(frame, 'Finish'));
         await page.locator('#connect-ui').waitFor({ state: 'detached' });
         const said = await events();
         app.close();
@@ -157,7 +159,7 @@ const scenarios = {
         const faults = await axe(second.mainFrame());
         await shot(second, 'popup-failed');
         const heard = await page.evaluate(() => window.heard);
-        await Promise.all([second.waitForEvent('close'), press(second, 'Close window')]);
+        await Promise.all([second.waitForEvent('close'), last(press(second, 'Close window'))]);
         app.close();
         return { refusal, events: said, heard, text, address, faults };
     },
@@ -240,8 +242,7 @@ const scenarios = {
         await page.keyboard.press('Enter');
         await arrived(frame, 'is connected');
         headings.push(await heading(frame), await focus());
-        // Not waited for: the key takes the frame away that would have to say that it has it.
-        page.keyboard.press('Escape').catch(() => undefined);
+        void last(page.keyboard.press('Escape'));
         await page.locator('#connect-ui').waitFor({ state: 'detached' });
         const said = await events();
         app.close();
