@@ -10,12 +10,12 @@ mod sealer;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 pub use batch::{Batch, read_batch};
 pub use render::{render, render_page};
 pub use retention::{Looked, RETENTION_BATCH_RECORDS, RETENTION_BATCHES_MAX, Retained, Retention, RetentionDays};
-
-use std::collections::HashMap;
-use std::sync::Arc;
 
 use self::sealer::Sealer;
 use crate::clock::{Clock, Entropy};
