@@ -275,7 +275,7 @@ async fn settings_keys_and_prunes_make_no_change_that_a_model_has_not(database: 
     let rotation = Rotation::start(store.clone(), keyring.clone(), keys, Clock::system(), entropy, true).await;
     let rotation = rotation.expect("all keys are there");
     let mut model: BTreeMap<String, Expected> = BTreeMap::new();
-    let mut cursors = Vec::new();
+    let mut cursors: Vec<String> = Vec::new();
     for step in 0..STEPS {
         hand.advance_ms(1);
         // A node of a cluster whose setting is being changed.

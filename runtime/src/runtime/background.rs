@@ -196,8 +196,10 @@ impl Runtime {
         let clock = self.0.clock.clone();
         self.0.background.add(tokio::spawn(async move {
             loop {
-                if let Err(error) = records.seal_stored().await {
-                    tracing::warn!(%error, "Records stay in clear until the next try: {error}");
+                match records.seal_stored().await {
+                    Ok(0) => {}
+                    Ok(sealed) => tracing::info!("{sealed} records that were stored in clear were encrypted"),
+                    Err(error) => tracing::warn!(%error, "Records stay in clear until the next try: {error}"),
                 }
                 let more = match retention.tick(clock.now_ms()).await {
                     Ok(retained) => retained.more,

@@ -166,7 +166,7 @@ async fn pruning_empties_payloads_and_keeps_changes_apart(store: Store) {
     );
     let pruned: Vec<bool> = after.iter().map(|record| record.pruned_at_us.is_some()).collect();
     assert_eq!(pruned, [true, true, true, false]);
-    let cursors = |records: &[Record]| records.iter().map(|record| record.cursor.clone()).collect::<Vec<_>>();
+    let cursors = |records: &[Record<Payload>]| records.iter().map(|record| record.cursor.clone()).collect::<Vec<_>>();
     assert_eq!(cursors(&after), cursors(&before), "no change to be read");
 
     // What is saved again as it was is no change, what is saved otherwise is whole again.
