@@ -29,7 +29,7 @@ pub(in crate::store) const COUNT_SEALED_RECORDS: &str = "SELECT substr(r.sealed,
 
 /// Seals the payload of the record with that id.
 pub type Seal<'a> = Box<dyn Fn(&str, &RawValue) -> Sealed + Send + Sync + 'a>;
-/// The keyed hash of the record with that id, of its open one.
+/// The keyed hash of the record with that id, made of the one that it has in clear.
 pub type KeyedHash<'a> = Box<dyn Fn(&str, &[u8; 32]) -> [u8; 32] + Send + Sync + 'a>;
 
 /// How payloads of a model are written. Made by [`crate::records`].
@@ -40,11 +40,6 @@ pub struct Sealing<'a> {
 }
 
 impl Sealing<'_> {
-    /// The hash that is stored with a record in clear.
-    fn of_clear(&self, record: &RecordWrite<'_>) -> [u8; 32] {
-        record.hash
-    }
-
     /// The hash that is stored with a sealed record.
     fn of_sealed(&self, record: &RecordWrite<'_>) -> [u8; 32] {
         (self.keyed)(record.external_id, &record.hash)
@@ -54,7 +49,7 @@ impl Sealing<'_> {
     pub(super) fn hash(&self, record: &RecordWrite<'_>) -> [u8; 32] {
         match &self.seal {
             Some(_) => self.of_sealed(record),
-            None => self.of_clear(record),
+            None => record.hash,
         }
     }
 }
@@ -115,7 +110,7 @@ impl Store {
             sql.values(chunk, |row, (number, record)| {
                 row.bind(*number)
                     .bind(record.external_id)
-                    .bind(sealing.of_clear(record).as_slice())
+                    .bind(record.hash.as_slice())
                     .bind(sealing.of_sealed(record).as_slice());
             });
             sql.push(
