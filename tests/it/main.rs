@@ -74,6 +74,7 @@ mod restart;
 mod rotation_nodes;
 mod schedules;
 mod scope_escape;
+mod sealed_records;
 mod secrets;
 mod secrets_everywhere;
 mod sync_verdaccio;

@@ -27,6 +27,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 for_each_database! {
     a_sync_of_an_upstream_that_changes_ends_with_its_state,
+    and_so_it_does_with_sealed_records,
     killed_at_random_moments_everything_is_there_and_told_once,
 }
 
@@ -142,14 +143,24 @@ async fn records(client: &Client, connection: &str) -> BTreeMap<String, u64> {
 }
 
 async fn a_sync_of_an_upstream_that_changes_ends_with_its_state(database: Database) {
-    let random = soak::random("a_sync_of_an_upstream_that_changes_ends_with_its_state");
+    let test = "a_sync_of_an_upstream_that_changes_ends_with_its_state";
+    ends_with_its_state(test, database, TestRuntime::new(), (8, 400)).await;
+}
+
+async fn and_so_it_does_with_sealed_records(database: Database) {
+    let runtime = TestRuntime::new().environment("NANGO_RECORD_ENCRYPTION", "on");
+    ends_with_its_state("and_so_it_does_with_sealed_records", database, runtime, (3, 40)).await;
+}
+
+async fn ends_with_its_state(test: &str, database: Database, runtime: TestRuntime, (few, many): (u32, u32)) {
+    let random = soak::random(test);
     let moving = Moving::new(&random);
     let upstream = upstream(&moving).await;
-    let runtime = database.serve(TestRuntime::new()).egress_loopback();
+    let runtime = database.serve(runtime).egress_loopback();
     let (_server, client) = prepared(runtime, &upstream.url()).await;
     let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
     let connection = crate::fixture::CONNECTION;
-    for _ in soak::repeat("a_sync_of_an_upstream_that_changes_ends_with_its_state", 8, 400) {
+    for _ in soak::repeat(test, few, many) {
         let status = client.run_sync(INTEGRATION, connection, SYNC).await;
         assert_eq!(status["latestExecutionStatus"], "SUCCESS", "{status}");
     }

@@ -14,6 +14,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::fixture::{CONNECTION, INTEGRATION, prepared};
+use crate::sealed_records;
 
 const MODEL: &str = "Item";
 const WRITERS: u64 = 4;
@@ -24,6 +25,7 @@ const NOW_MS: i64 = 1_795_346_513_000;
 
 for_each_database! {
     readers_of_cursors_end_with_what_is_there,
+    readers_of_sealed_records_end_with_what_is_there,
 }
 
 /// What there is of one writer's ids: the payload, and whether it is deleted.
@@ -226,11 +228,28 @@ impl Reader {
 }
 
 async fn readers_of_cursors_end_with_what_is_there(database: Database) {
-    let random = soak::random("readers_of_cursors_end_with_what_is_there");
-    let watch = soak::Watch::start("readers_of_cursors_end_with_what_is_there");
     let changes = u64::from(soak::rounds(12_000, 1_000_000));
+    end_with_what_is_there("readers_of_cursors_end_with_what_is_there", database, changes, false).await;
+}
+
+async fn readers_of_sealed_records_end_with_what_is_there(database: Database) {
+    let changes = u64::from(soak::rounds(4_000, 100_000));
+    end_with_what_is_there(
+        "readers_of_sealed_records_end_with_what_is_there",
+        database,
+        changes,
+        true,
+    )
+    .await;
+}
+
+async fn end_with_what_is_there(test: &str, database: Database, changes: u64, sealed: bool) {
+    let random = soak::random(test);
+    let watch = soak::Watch::start(test);
     // A page of the largest readers ends by its bytes.
-    let runtime = TestRuntime::new().environment("NANGO_LIMITS_RECORDS_PAGE_BYTES", "40000");
+    let runtime = TestRuntime::new()
+        .environment("NANGO_LIMITS_RECORDS_PAGE_BYTES", "40000")
+        .environment("NANGO_RECORD_ENCRYPTION", if sealed { "on" } else { "off" });
     let (_server, client) = prepared(database.serve(runtime), "http://127.0.0.1:9").await;
     let key = RecordKey {
         connection_key: database
@@ -242,10 +261,17 @@ async fn readers_of_cursors_end_with_what_is_there(database: Database) {
     };
     let store = Store::open(&database.url()).await.expect("the database is there");
     let writing = Arc::new(AtomicUsize::new(usize::try_from(WRITERS).expect("a small number")));
-    let writers = (0..WRITERS).map(|number| {
+    let mut clocks = Vec::new();
+    for _ in 0..WRITERS {
         let (clock, hand) = Clock::manual(NOW_MS);
+        clocks.push((
+            sealed_records::open(&store, &sealed_records::keyring(), clock, sealed).await,
+            hand,
+        ));
+    }
+    let writers = (0..WRITERS).zip(clocks).map(|(number, (records, hand))| {
         let mut writer = Writer {
-            records: Records::new(store.clone(), clock),
+            records,
             key: key.clone(),
             random: Entropy::seeded(u64::from_le_bytes(random.bytes())),
             number,

@@ -54,6 +54,8 @@ pub struct Config {
     /// Whether what functions take and give is checked against the schemas they declare.
     pub validation: Validation,
     pub sync_already_running: AlreadyRunning,
+    /// Whether payloads of records are sealed when they are written.
+    pub record_encryption: RecordEncryption,
     pub limits: Limits,
 }
 
@@ -116,6 +118,10 @@ pub struct Limits {
     pub log_retention_days: u32,
     /// How long rows of deleted connections are kept.
     pub deleted_retention_days: u32,
+    /// How long payloads of records are kept that do not change; 0: for ever.
+    pub record_payload_retention_days: u32,
+    /// How long records are kept whose syncs do not run; 0: for ever.
+    pub record_retention_days: u32,
     /// How long the audit of credential reads is kept.
     pub audit_retention_days: u32,
     /// Messages of one operation, and their bytes together.
@@ -163,6 +169,14 @@ pub struct LogSettings {
 pub enum AlreadyRunning {
     Conflict,
     Success,
+}
+
+/// How payloads of records are written. Those that are there are read either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordEncryption {
+    On,
+    Off,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -270,6 +284,7 @@ impl std::fmt::Debug for Config {
             .field("override_hosts", &self.override_hosts)
             .field("record_runs", &self.record_runs)
             .field("sync_already_running", &self.sync_already_running)
+            .field("record_encryption", &self.record_encryption)
             .field("limits", &self.limits)
             .finish()
     }

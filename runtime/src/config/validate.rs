@@ -63,6 +63,7 @@ pub(super) fn validate(layers: &Layers) -> Result<(Config, LogSettings), ConfigE
         deploy_keys: deploy_keys(layers)?,
         record_runs: typed(layers, "record_runs", "\"off\", \"failed\" or \"all\"")?,
         validation: typed(layers, "validation", "\"on\" or \"off\"")?,
+        record_encryption: typed(layers, "record_encryption", "\"on\" or \"off\"")?,
         sync_already_running: typed(layers, "sync_already_running", "\"conflict\" or \"success\"")?,
         limits: limits(layers)?,
     };
@@ -177,6 +178,9 @@ fn range_of(name: &str) -> (u64, u64, &'static str) {
             "bytes from 1048576 (1 MiB) to 4294967296 (4 GiB)",
         ),
         "incoming_webhooks_per_minute" => (0, COUNT_MAX, "a number from 0 (no limit) to 4294967295"),
+        "record_payload_retention_days" | "record_retention_days" => {
+            (0, COUNT_MAX, "a number from 0 (for ever) to 4294967295")
+        }
         "deleted_retention_days" => (0, COUNT_MAX, "a number from 0 to 4294967295"),
         "proxy_rate_limit_retries" | "sync_retries" => (0, 10, "a number from 0 to 10"),
         "proxy_rate_limit_queue" => (1, RATE_LIMIT_QUEUE_MAX, "a number from 1 to 1000000"),

@@ -114,6 +114,7 @@ impl From<RecordsError> for Fault {
                 return Self::new("invalid_cursor", error.to_string());
             }
             RecordsError::Store(error) => return error.into(),
+            error @ (RecordsError::Stored { .. } | RecordsError::Encryption(_)) => return internal(&error),
             error @ RecordsError::NotTracking { .. } => {
                 return Self::new("track_deletes_not_started", error.to_string());
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{CanaryShare, DeploymentId, EnvironmentId, IntegrationId};
+use super::{BASE_VARIANT, CanaryShare, DeploymentId, EnvironmentId, IntegrationId};
 
 /// Models one sync may declare.
 pub const MODELS_MAX: usize = 64;
@@ -40,6 +40,15 @@ pub struct Function {
     pub digest: String,
     pub manifest: Arc<FunctionManifest>,
     pub deployed_at_ms: i64,
+}
+
+impl Function {
+    /// Whether it writes a model in one of its variants; stored models name the variant unless it is the base.
+    #[must_use]
+    pub fn writes(&self, model: &str, variant: &str) -> bool {
+        let (name, of_variant) = model.split_once("::").unwrap_or((model, BASE_VARIANT));
+        of_variant == variant && self.manifest.models.contains_key(name)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

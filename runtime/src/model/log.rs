@@ -69,6 +69,10 @@ operation_kinds! {
     ConnectionDelete = "connection:delete",
     /// Not one of Nango's: its provider was told that the tokens of a deleted connection are not to work any more.
     ConnectionRevoke = "connection:revoke",
+    /// Not one of Nango's: payloads of records had got too old.
+    RecordsPrune = "records:prune",
+    /// Not one of Nango's: records had got too old.
+    RecordsDelete = "records:delete",
     /// Not one of Nango's: says that, and how much, is missing in the log.
     LogsLost = "logs:lost",
 }

@@ -5,13 +5,13 @@ use serde_json::value::RawValue;
 
 use super::FunctionKind;
 
-/// One record of one model of one connection.
+/// One record of one model of one connection. Its payload is JSON, or what the store has of it.
 #[derive(Clone, Debug)]
-pub struct Record {
+pub struct Record<D = Box<RawValue>> {
     /// The id the function gave, as text.
     pub external_id: String,
     /// The record as the function saved it, a JSON object.
-    pub data: Box<RawValue>,
+    pub data: D,
     /// Microseconds since 1970, as the pair that orders changes: (`modified_at_us`, `sequence`).
     pub first_seen_at_us: i64,
     pub modified_at_us: i64,

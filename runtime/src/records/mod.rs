@@ -1,16 +1,29 @@
-//! Records as functions see them: JSON arrays in, counts out, and records with their `_nango_metadata` back. Checks and
-//! hashes; the store compares and writes. Which models a sync may write is for the host to check.
+//! Records as functions see them: JSON arrays in, counts out, and records with their `_nango_metadata` back. Checks,
+//! hashes, seals and opens; the store compares and writes. Which models a sync may write is for the host to check.
 
 mod batch;
 mod canonical;
+mod merge;
 mod render;
+mod retention;
+mod sealer;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
 
 pub use batch::{Batch, read_batch};
 pub use render::{render, render_page};
+pub use retention::{Looked, RETENTION_BATCH_RECORDS, RETENTION_BATCHES_MAX, Retained, Retention, RetentionDays};
 
-use crate::clock::Clock;
+use self::sealer::Sealer;
+use crate::clock::{Clock, Entropy};
+use crate::encryption::{EncryptionError, Keyring};
 use crate::model::{Counts, JsonObject, RecordFilter};
-use crate::store::{OthersChanges, Pruned, RecordKey, RecordPage, RecordWrite, Store, StoreError, Unseen};
+use crate::store::{
+    MergedRecord, OthersChanges, Payload, Pruned, RecordKey, RecordPage, RecordWrite, Store, StoreError, Unseen,
+};
 
 /// Records of one call. One call is one transaction, during which nobody else writes the model.
 pub const BATCH_RECORDS_MAX: usize = 50_000;
@@ -30,6 +43,7 @@ pub const IDS_MAX: usize = 10_000;
 pub struct Records {
     store: Store,
     clock: Clock,
+    sealer: Arc<Sealer>,
 }
 
 /// Why a batch was refused. Nothing of it was written.
@@ -56,6 +70,12 @@ pub enum RecordsError {
         #[source]
         source: serde_json::Error,
     },
+    #[error("the stored record {id:?} cannot be read: restore its row from a backup")]
+    Stored {
+        id: String,
+        #[source]
+        source: serde_json::Error,
+    },
     #[error("the batch holds {records} records, one call may hold {BATCH_RECORDS_MAX}: save them in smaller batches")]
     TooMany { records: usize },
     #[error("the batch has {bytes_len} bytes, one call may have {BATCH_BYTES_MAX}: save it in smaller batches")]
@@ -67,13 +87,29 @@ pub enum RecordsError {
     )]
     NotTracking { model: String },
     #[error(transparent)]
+    Encryption(#[from] EncryptionError),
+    #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Records {
-    #[must_use]
-    pub fn new(store: Store, clock: Clock) -> Self {
-        Self { store, clock }
+    /// Of a database. `seals` says whether payloads are sealed when they are written; those that are sealed are opened either way.
+    ///
+    /// # Errors
+    /// The database fails, or belongs to another encryption key.
+    pub async fn open(
+        store: Store,
+        keyring: Keyring,
+        clock: Clock,
+        entropy: &Entropy,
+        seals: bool,
+    ) -> Result<Self, RecordsError> {
+        let sealer = Sealer::open(&store, keyring, entropy, seals).await?;
+        Ok(Self {
+            store,
+            clock,
+            sealer: Arc::new(sealer),
+        })
     }
 
     /// The same, for one claim of a run: see [`Store::fenced`].
@@ -82,6 +118,7 @@ impl Records {
         Self {
             store: self.store.fenced(fence),
             clock: self.clock.clone(),
+            sealer: Arc::clone(&self.sealer),
         }
     }
 
@@ -104,9 +141,10 @@ impl Records {
                 json: item.json(),
             });
         }
+        let sealing = self.sealer.sealing(key);
         let mut counts = self
             .store
-            .save_records(key, &writes, others, self.clock.now_us())
+            .save_records(key, &writes, &sealing, others, self.clock.now_us())
             .await?;
         counts.unchanged += batch.duplicates;
         Ok(counts)
@@ -131,13 +169,44 @@ impl Records {
                 })?;
             patches.push((item.external_id.to_string(), patch));
         }
+        let ids: Vec<&str> = patches.iter().map(|(id, _)| id.as_str()).collect();
+        let sealing = self.sealer.sealing(key);
+        let merge = |stored| self.merged(key, &patches, stored);
         let now_us = self.clock.now_us();
         let mut counts = self
             .store
-            .update_records(key, &patches, canonical::hash_object, others, now_us)
+            .update_records(key, &ids, merge, &sealing, others, now_us)
             .await?;
         counts.unchanged += batch.duplicates;
         Ok(counts)
+    }
+
+    /// What patches make of records, in the order of the patches.
+    fn merged(
+        &self,
+        key: &RecordKey,
+        patches: &[(String, JsonObject)],
+        mut stored: HashMap<String, Payload>,
+    ) -> Result<Vec<MergedRecord>, RecordsError> {
+        let mut merged = Vec::with_capacity(stored.len());
+        for (external_id, patch) in patches {
+            let Some(payload) = stored.remove(external_id) else {
+                continue;
+            };
+            let stored = self.sealer.open_payload(key, external_id, payload)?;
+            let unreadable = |source| RecordsError::Stored {
+                id: external_id.clone(),
+                source,
+            };
+            let mut object: JsonObject = serde_json::from_str(stored.get()).map_err(unreadable)?;
+            merge::merge(&mut object, patch);
+            merged.push(MergedRecord {
+                external_id: external_id.clone(),
+                hash: canonical::hash_object(&object),
+                json: serde_json::value::to_raw_value(&object).map_err(unreadable)?,
+            });
+        }
+        Ok(merged)
     }
 
     /// Deletes by the ids of records; the last payload is kept. Unknown ids are ignored.
@@ -204,7 +273,9 @@ impl Records {
         ids.sort_unstable();
         ids.dedup();
         let ids: Vec<&str> = ids.iter().map(AsRef::as_ref).collect();
-        let records = self.store.records_by_ids(key, &ids).await?;
+        let records = self.store.records_by_ids(key, &ids).await?.into_iter();
+        let records = records.map(|record| self.sealer.open_record(key, record));
+        let records: Vec<_> = records.collect::<Result<_, _>>()?;
         Ok(render::render_by_id(&records))
     }
 
@@ -217,102 +288,43 @@ impl Records {
         Ok(self.store.prune_records(key, until_cursor, limit, now_us).await?)
     }
 
+    /// Seals the payloads that are stored in clear, if payloads are sealed when they are written. To be called now and then; costs
+    /// little when there are none. Gives how many.
+    ///
+    /// # Errors
+    /// The store failed; what was sealed stays so, and the next call goes on.
+    pub async fn seal_stored(&self) -> Result<u64, RecordsError> {
+        let (mut sealed, mut after) = (0, None);
+        if !self.sealer.is_on {
+            return Ok(sealed);
+        }
+        while let Some(key) = self.store.next_model_in_clear(after.as_ref()).await? {
+            if let Some(pass) = self.store.begin_sealing(&key).await? {
+                let (sealing, mut after_id) = (self.sealer.sealing(&key), String::new());
+                while let Some((count, last)) = self.store.seal_payloads(&key, &after_id, &sealing).await? {
+                    sealed += count;
+                    after_id = last;
+                }
+                self.store.end_sealing(&key, pass).await?;
+            }
+            after = Some(key);
+        }
+        Ok(sealed)
+    }
+
     /// Records in order of change.
     ///
     /// # Errors
     /// [`StoreError::Cursor`] when the cursor is none of ours.
     pub async fn list(&self, key: &RecordKey, filter: &RecordFilter) -> Result<RecordPage, RecordsError> {
-        Ok(self.store.records(key, filter).await?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::tests::{Fixture, NOW_MS, for_each_db};
-
-    for_each_db! {
-        records_go_in_and_come_back,
-        a_bad_record_spoils_the_batch,
-    }
-
-    async fn save(records: &Records, key: &RecordKey, json: &str) -> Result<Counts, RecordsError> {
-        records.save(key, &Batch::parse(json)?, None).await
-    }
-
-    async fn records_go_in_and_come_back(store: Store) {
-        let fixture = Fixture::new(&store).await;
-        let key = RecordKey {
-            connection_key: fixture.insert_connection("a").await,
-            model: "Issue".to_owned(),
-        };
-        let (clock, manual) = Clock::manual(NOW_MS);
-        let records = Records::new(store, clock);
-        let counts = |added, updated, deleted, unchanged| Counts {
-            added,
-            updated,
-            deleted,
-            unchanged,
-        };
-
-        assert_eq!(save(&records, &key, "[]").await.unwrap(), Counts::default());
-        let batch = r#"[{"id":1,"b":[1, {"y":2,"x":"\u0000"}]}, {"id":"2\u0000"}, {"id":"1","lost":true}]"#;
-        assert_eq!(save(&records, &key, batch).await.unwrap(), counts(2, 0, 0, 1));
-        let reordered = r#"[{"b":[1,{"x":"\u0000","y":2}],"id":1,"_nango_metadata":{"cursor":"x"}},{"id":"2","v":1}]"#;
-        manual.advance_ms(1);
-        assert_eq!(save(&records, &key, reordered).await.unwrap(), counts(0, 1, 0, 1));
-        assert_eq!(
-            records
-                .update(
-                    &key,
-                    &Batch::parse(r#"[{"id":2,"w":{"k":1}},{"id":"9"}]"#).unwrap(),
-                    None
-                )
-                .await
-                .unwrap(),
-            counts(0, 1, 0, 0)
-        );
-        assert_eq!(
-            records
-                .delete(&key, &Batch::parse(r#"[{"id":"1"},{"id":"9"}]"#).unwrap(), None)
-                .await
-                .unwrap(),
-            counts(0, 0, 1, 0)
-        );
-
-        let ids = ["1".to_owned(), "2\0".to_owned(), "2".to_owned(), "9".to_owned()];
-        let by_id: serde_json::Value = serde_json::from_str(&records.by_ids(&key, &ids).await.unwrap()).unwrap();
-        assert_eq!(by_id.as_object().unwrap().len(), 2);
-        assert_eq!(by_id["2"]["w"]["k"], 1);
-        assert_eq!(by_id["2"]["_nango_metadata"]["last_action"], "UPDATED");
-        assert_eq!(by_id["1"]["_nango_metadata"]["last_action"], "DELETED");
-        assert_eq!(by_id["1"]["b"][1]["x"], "\0");
-        assert_eq!(
-            records
-                .list(
-                    &key,
-                    &RecordFilter {
-                        limit: 10,
-                        ..Default::default()
-                    }
-                )
-                .await
-                .unwrap()
-                .records
-                .len(),
-            2
-        );
-    }
-
-    async fn a_bad_record_spoils_the_batch(store: Store) {
-        let fixture = Fixture::new(&store).await;
-        let key = RecordKey {
-            connection_key: fixture.insert_connection("a").await,
-            model: "Issue".to_owned(),
-        };
-        let records = Records::new(store, Clock::manual(NOW_MS).0);
-        let error = save(&records, &key, r#"[{"id":1},{"name":"x"}]"#).await.unwrap_err();
-        assert!(matches!(error, RecordsError::MissingId { index: 1 }), "{error}");
-        assert_eq!(records.by_ids(&key, &["1".to_owned()]).await.unwrap(), "{}");
+        let page = self.store.records(key, filter).await?;
+        let records = page
+            .records
+            .into_iter()
+            .map(|record| self.sealer.open_record(key, record));
+        Ok(RecordPage {
+            records: records.collect::<Result<_, _>>()?,
+            next_cursor: page.next_cursor,
+        })
     }
 }

@@ -18,7 +18,7 @@ pub use error::RotationError;
 use crate::clock::{Clock, Entropy};
 use crate::encryption::{EncryptionKey, KeyId, KeySource, Keyring};
 use crate::model::{EncryptionKeyState, KeyHolder, Sealed, StoredEncryptionKey};
-use crate::store::{SEALED_COLUMNS, Store};
+use crate::store::Store;
 
 /// How often a process looks for keys, and says which it has.
 pub const ROTATION_INTERVAL_MS: u64 = 5_000;
@@ -232,13 +232,12 @@ impl Rotation {
                 values: Vec::new(),
             })
             .collect();
-        for column in SEALED_COLUMNS {
-            for (prefix, count) in parts.store.sealed_counts(column).await? {
-                let id = KeyId::of_sealed(&prefix).map(|id| id.to_string());
-                let key = keys.iter_mut().find(|key| Some(&key.key.key_id) == id.as_ref());
-                if let Some(key) = key {
-                    key.values.push((format!("{}.{}", column.table, column.column), count));
-                }
+        for count in parts.store.sealed_counts().await? {
+            let id = KeyId::of_sealed(&count.prefix).map(|id| id.to_string());
+            let key = keys.iter_mut().find(|key| Some(&key.key.key_id) == id.as_ref());
+            if let Some(key) = key {
+                key.values
+                    .push((format!("{}.{}", count.table, count.column), count.values));
             }
         }
         let mut processes = parts.store.key_holders().await?;
@@ -322,12 +321,9 @@ impl Rotation {
 
     /// The keys that values are sealed with.
     async fn still_needed(&self) -> Result<Vec<KeyId>, RotationError> {
-        let mut needed = Vec::new();
-        for column in SEALED_COLUMNS {
-            let counts = self.0.store.sealed_counts(column).await?;
-            needed.extend(counts.iter().filter_map(|(prefix, _)| KeyId::of_sealed(prefix)));
-        }
-        Ok(needed)
+        let counts = self.0.store.sealed_counts().await?;
+        let needed = counts.iter().filter_map(|count| KeyId::of_sealed(&count.prefix));
+        Ok(needed.collect())
     }
 
     async fn say_what_is_held(&self) -> Result<(), RotationError> {

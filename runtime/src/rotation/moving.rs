@@ -40,6 +40,9 @@ impl Rotation {
             unreadable += pass.unreadable;
             lost += pass.lost;
         }
+        let pass = self.move_records().await?;
+        unreadable += pass.unreadable;
+        lost += pass.lost;
         if all_agree && unreadable == 0 && lost == 0 {
             let now_ms = parts.clock.now_ms();
             parts
@@ -76,6 +79,38 @@ impl Rotation {
             }
             self.say_what_is_held().await?;
         }
+    }
+
+    /// The same for payloads of records: many at once, since there may be millions.
+    async fn move_records(&self) -> Result<Pass, RotationError> {
+        let (store, keyring) = (&self.0.store, &self.0.keyring);
+        let prefix = keyring.sealing_with().prefix();
+        let mut pass = Pass::default();
+        let mut after = None;
+        while let Some(key) = store.next_model_with_sealed(after.as_ref()).await? {
+            let mut after_id = String::new();
+            loop {
+                let payloads = store.payloads_sealed_otherwise(&key, &prefix, &after_id).await?;
+                let Some((last, _)) = payloads.last() else { break };
+                after_id.clone_from(last);
+                let mut moved = Vec::with_capacity(payloads.len());
+                for (external_id, old) in payloads {
+                    let place = key.place(&external_id);
+                    match keyring.open(&place, &old) {
+                        Ok(plain) => moved.push((external_id, old, keyring.seal(&place, plain.expose()))),
+                        Err(error) => {
+                            pass.unreadable += 1;
+                            tracing::warn!(%error, "A record stays sealed with an older encryption key: {error}");
+                        }
+                    }
+                }
+                let replaced = store.replace_sealed_payloads(&key, &moved).await?;
+                pass.lost += u64::try_from(moved.len()).unwrap_or(u64::MAX).saturating_sub(replaced);
+                self.say_what_is_held().await?;
+            }
+            after = Some(key);
+        }
+        Ok(pass)
     }
 }
 

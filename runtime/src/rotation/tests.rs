@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::encryption::{KEY_BYTES, KEY_FILE_NAME};
+use crate::store::SEALED_COLUMNS;
 use crate::store::tests::for_each_db;
 
 for_each_db!(

@@ -17,6 +17,8 @@ const END_WAIT_MS: u64 = 1_000;
 /// How long it waits for answers to webhooks.
 const WEBHOOKS_WAIT_MS: u64 = 2_000;
 const RETENTION_INTERVAL_MS: u64 = 600_000;
+/// The same after a look at records that did not come to its end.
+const RETENTION_AGAIN_MS: u64 = 1_000;
 /// How often rate limits that nobody hears of any more are looked for.
 const RATE_LIMITS_INTERVAL_MS: u64 = 60_000;
 /// Between two looks at canaries: how long a faulty one goes on at most, besides what other processes have in memory.
@@ -111,6 +113,7 @@ impl Runtime {
             }
         }));
         self.start_audit();
+        self.start_record_upkeep();
         let (connect, clock) = (self.0.connect.clone(), self.0.clock.clone());
         self.0.background.add(tokio::spawn(async move {
             loop {
@@ -184,6 +187,33 @@ impl Runtime {
                 clock
                     .sleep(Duration::from_millis(ingress::MAINTENANCE_INTERVAL_MS))
                     .await;
+            }
+        }));
+    }
+
+    fn start_record_upkeep(&self) {
+        let (records, retention) = (self.0.records.clone(), self.0.retention.clone());
+        let clock = self.0.clock.clone();
+        self.0.background.add(tokio::spawn(async move {
+            loop {
+                match records.seal_stored().await {
+                    Ok(0) => {}
+                    Ok(sealed) => tracing::info!("{sealed} records that were stored in clear were encrypted"),
+                    Err(error) => tracing::warn!(%error, "Records stay in clear until the next try: {error}"),
+                }
+                let more = match retention.tick(clock.now_ms()).await {
+                    Ok(retained) => retained.more,
+                    Err(error) => {
+                        tracing::warn!(%error, "Old records were not looked for: {error}");
+                        false
+                    }
+                };
+                let wait_ms = if more {
+                    RETENTION_AGAIN_MS
+                } else {
+                    RETENTION_INTERVAL_MS
+                };
+                clock.sleep(Duration::from_millis(wait_ms)).await;
             }
         }));
     }

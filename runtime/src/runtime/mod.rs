@@ -47,7 +47,7 @@ use crate::oauth::{OAuth, OAuthError};
 use crate::provider::Catalogue;
 use crate::proxy::Proxy;
 use crate::recordings::Recordings;
-use crate::records::{Records, RecordsError};
+use crate::records::{Records, RecordsError, Retention};
 use crate::rotation::Rotation;
 use crate::scheduler::Scheduler;
 use crate::schema::Schemas;
@@ -97,6 +97,7 @@ struct Parts {
     deploy: Deploy,
     schemas: Schemas,
     records: Records,
+    retention: Retention,
     logs: Logs,
     recordings: Recordings,
     metrics: Metrics,

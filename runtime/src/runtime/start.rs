@@ -12,7 +12,7 @@ use super::{Parts, Runtime, events, nested};
 use crate::actions::{Actions, ActionsParts};
 use crate::authorize::{Authorize, AuthorizeParts, Waiting};
 use crate::clock::{Clock, Entropy};
-use crate::config::Config;
+use crate::config::{Config, RecordEncryption};
 use crate::connect::{Connect, ConnectParts, validator};
 use crate::connections::Connections;
 use crate::data_dir::{DataDir, DataDirError};
@@ -29,7 +29,7 @@ use crate::oauth::{OAuth, OAuthParts, SetupError};
 use crate::provider::{Catalogue, CatalogueError};
 use crate::proxy::{Proxy, ProxyError, ProxyOptions, Resolve};
 use crate::recordings::{RecordingOptions, Recordings};
-use crate::records::Records;
+use crate::records::{Looked, Records, RecordsError, Retention, RetentionDays};
 use crate::rotation::{Rotation, RotationError};
 use crate::scheduler::{Retries, Scheduler, SchedulerParts};
 use crate::schema::Schemas;
@@ -52,6 +52,8 @@ pub enum StartError {
     Engine(#[from] EngineError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Records(#[from] RecordsError),
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
     #[error(transparent)]
@@ -124,7 +126,8 @@ impl Runtime {
                 "{interrupted} operations were under way when their process ended; the log shows them as failed"
             );
         }
-        let records = Records::new(store.clone(), clock.clone());
+        let seals = config.record_encryption == RecordEncryption::On;
+        let records = Records::open(store.clone(), keyring.clone(), clock.clone(), &entropy, seals).await?;
         let webhooks = Webhooks::new(WebhookParts {
             store: store.clone(),
             keyring: keyring.clone(),
@@ -153,6 +156,17 @@ impl Runtime {
             retention_days: config.limits.deleted_retention_days,
             log_retention_days: config.limits.log_retention_days,
         });
+        let retention = Retention {
+            store: store.clone(),
+            logs: logs.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            days: RetentionDays {
+                payloads: config.limits.record_payload_retention_days,
+                records: config.limits.record_retention_days,
+            },
+            looked: Looked::default(),
+        };
         let proxy = Proxy::new(
             oauth.clone(),
             logs.clone(),
@@ -295,6 +309,7 @@ impl Runtime {
             executor,
             actions,
             records,
+            retention,
             logs,
             recordings,
             metrics,

@@ -105,7 +105,7 @@ impl Runtime {
                 .active(environment, provider_config_key, &sync.function, self.0.clock.now_ms())
                 .await?;
             if let Some(function) = function {
-                record_counts.retain(|(model, _)| is_of(model, &function, &sync.variant));
+                record_counts.retain(|(model, _)| function.writes(model, &sync.variant));
             }
             let key = checkpoint_key(&sync);
             let checkpoint = self.0.store.checkpoint(&sync.connection_key, &key).await?;
@@ -235,10 +235,4 @@ fn wanted<'a>(
                 })
         })
         .collect()
-}
-
-/// Whether a stored model, which names its variant unless it is the base, belongs to the sync in that variant.
-fn is_of(model: &str, function: &Function, variant: &str) -> bool {
-    let (name, of_variant) = model.split_once("::").unwrap_or((model, BASE_VARIANT));
-    of_variant == variant && function.manifest.models.contains_key(name)
 }

@@ -56,6 +56,7 @@ mod syncs;
 #[cfg(test)]
 pub(crate) mod tests;
 mod times_ahead;
+mod upkeep;
 mod validations;
 mod verifications;
 mod webhooks;
@@ -81,12 +82,16 @@ pub use log_queries::{MessageQuery, OperationQuery};
 pub use oauth_clients::{OAuthClientLease, StoredOAuthClient};
 pub use purge::{PurgeScope, Purgeable};
 pub use recordings::StoredRecording;
-pub use records::{OthersChanges, PRUNE_RECORDS_MAX, Pruned, RecordKey, RecordPage, RecordWrite, Unseen};
+pub use records::{
+    IdleSync, KeyedHash, MergedRecord, OthersChanges, PRUNE_RECORDS_MAX, Payload, Pruned, RecordKey, RecordPage,
+    RecordWrite, RetentionBatch, Seal, Sealing, Unseen,
+};
 pub use refreshes::{DueQuery, RefreshWrite, UsersOwn};
 pub use runs::ClaimedRun;
 pub use schedules::{CronSync, NextSlot, Retry, StaleSchedules};
-pub use sealed::{SEALED_COLUMNS, SealedColumn, SealedValue};
+pub use sealed::{SEALED_COLUMNS, SealedColumn, SealedCount, SealedValue};
 pub use sync_commands::SyncData;
+pub use upkeep::UpkeepLease;
 pub use validations::Consequences;
 pub use webhooks::{ClaimedWebhook, TargetNote, WebhookAttempt, WebhookClaim, WebhookQuery, WebhookResend};
 

@@ -84,6 +84,16 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         "record_tracking",
         include_str!("../../migrations/0024_record_tracking.sql"),
     ),
+    (
+        25,
+        "sealed_records",
+        include_str!("../../migrations/0025_sealed_records.sql"),
+    ),
+    (
+        26,
+        "record_retention",
+        include_str!("../../migrations/0026_record_retention.sql"),
+    ),
 ];
 
 /// For each connection to SQLite. WAL with `synchronous = NORMAL`: what was committed survives `kill -9` of this
@@ -319,7 +329,8 @@ mod tests {
             let statements = sql.lines().filter(|line| !line.trim_start().starts_with("--"));
             for line in statements.filter(|line| line.contains("BLOB")) {
                 let words: Vec<&str> = line.split_whitespace().collect();
-                assert!(words[1].trim_end_matches(',') == "BLOB", "{line}");
+                let column = if words[0] == "ALTER" { &words[5..] } else { &words[..] };
+                assert!(column[1].trim_end_matches([',', ';']) == "BLOB", "{line}");
             }
         }
     }

@@ -199,6 +199,9 @@ impl Store {
         query("UPDATE connections SET validation_until_ms = 0 WHERE validation IS NOT NULL")
             .execute(&mut *transaction)
             .await?;
+        query("UPDATE upkeep SET until_ms = 0")
+            .execute(&mut *transaction)
+            .await?;
         query("DELETE FROM locks").execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(())

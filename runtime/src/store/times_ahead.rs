@@ -66,6 +66,7 @@ impl Store {
             "UPDATE webhooks SET lease_until_ms = $1 WHERE state = 'pending' AND lease_until_ms > $2",
             "UPDATE refresh_leases SET until_ms = $1 WHERE until_ms > $2",
             "UPDATE revocations SET lease_until_ms = $1 WHERE lease_until_ms > $2",
+            "UPDATE upkeep SET until_ms = $1 WHERE until_ms > $2",
         ];
         for statement in leases {
             query(statement)

@@ -193,6 +193,8 @@ impl From<RecordsError> for ApiError {
             | RecordsError::TooManyIds { .. } => Self::new(StatusCode::BAD_REQUEST, "invalid_body", message),
             // Only functions track.
             RecordsError::NotTracking { .. } => Self::new(StatusCode::CONFLICT, "track_deletes_not_started", message),
+            RecordsError::Stored { .. } => Self::internal(error),
+            RecordsError::Encryption(error) => error.into(),
             RecordsError::Store(error) => error.into(),
         }
     }

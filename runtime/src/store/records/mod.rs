@@ -6,10 +6,11 @@
 //! the cursor misses nothing. What a record is, and its hash, are for [`crate::records`] to say.
 
 mod cursor;
-mod merge;
 mod others;
 mod prune;
 mod read;
+mod retention;
+mod sealing;
 mod tracking;
 mod write;
 
@@ -17,10 +18,13 @@ use serde_json::value::RawValue;
 
 pub use others::OthersChanges;
 pub use prune::PRUNE_RECORDS_MAX;
+pub use retention::{IdleSync, RetentionBatch};
+pub(super) use sealing::COUNT_SEALED_RECORDS;
+pub use sealing::{KeyedHash, Seal, Sealing};
 pub use tracking::Unseen;
 pub(super) use tracking::forget_pass;
 
-use crate::model::{ConnectionKey, Record};
+use crate::model::{ConnectionKey, Record, Sealed};
 
 /// Whose records.
 #[derive(Clone, Debug)]
@@ -30,13 +34,48 @@ pub struct RecordKey {
     pub model: String,
 }
 
+impl RecordKey {
+    /// What the payload of one of its records is sealed for. The length keeps ids that look like the end of a model apart.
+    #[must_use]
+    pub fn place(&self, external_id: &str) -> String {
+        let Self { connection_key, model } = self;
+        format!("record:{connection_key}:{}:{model}:{external_id}", model.len())
+    }
+}
+
 /// One record to be written.
 #[derive(Clone, Debug)]
 pub struct RecordWrite<'a> {
     pub external_id: &'a str,
-    /// SHA-256 of the canonical JSON (keys sorted), so that a mere change of key order is no change.
+    /// SHA-256 of the canonical JSON (keys sorted), so that a mere change of key order is no change. With a sealed payload its keyed
+    /// form is stored.
     pub hash: [u8; 32],
     pub json: &'a RawValue,
+}
+
+/// A record merged with a patch, to be written.
+#[derive(Clone, Debug)]
+pub struct MergedRecord {
+    pub external_id: String,
+    pub hash: [u8; 32],
+    pub json: Box<RawValue>,
+}
+
+/// A payload as it is stored. What is sealed is opened by [`crate::records`].
+#[derive(Clone, Debug)]
+pub enum Payload {
+    Clear(Box<RawValue>),
+    Sealed(Sealed),
+}
+
+impl Payload {
+    /// Bytes that are stored of it.
+    fn len(&self) -> usize {
+        match self {
+            Self::Clear(json) => json.get().len(),
+            Self::Sealed(sealed) => sealed.0.len(),
+        }
+    }
 }
 
 /// How many records were pruned, and whether there are more up to the same place.
@@ -48,7 +87,7 @@ pub struct Pruned {
 
 /// A page of records and where to read on; none at the end.
 #[derive(Clone, Debug)]
-pub struct RecordPage {
-    pub records: Vec<Record>,
+pub struct RecordPage<D = Box<RawValue>> {
+    pub records: Vec<Record<D>>,
     pub next_cursor: Option<String>,
 }

@@ -1,12 +1,12 @@
 //! Empties payloads that the application has read: the id stays, and the hash, by which a change is told from no change.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use sqlx::{Any, Transaction, query};
+use sqlx::{Any, Transaction};
 
 use super::cursor::Position;
+use super::sealing::{head, lock_model};
 use super::{Pruned, RecordKey};
-use crate::store::columns::{Columns, to_json};
+use crate::store::columns::Columns;
+use crate::store::open::Dialect;
 use crate::store::sql::{Sql, chunks};
 use crate::store::{Store, StoreError};
 
@@ -14,13 +14,6 @@ use crate::store::{Store, StoreError};
 pub const PRUNE_RECORDS_MAX: i64 = 10_000;
 /// Payloads in memory at once.
 const READ_RECORDS: i64 = 500;
-
-/// What stays of a record.
-#[derive(Deserialize)]
-struct Head<'a> {
-    #[serde(borrow, default)]
-    id: Option<&'a RawValue>,
-}
 
 impl Store {
     /// Empties the payloads of records up to and with the change at `until_cursor`, the earliest changes first, at most `limit` (1 to
@@ -38,12 +31,7 @@ impl Store {
         let until = Position::decode(until_cursor)?;
         let limit = limit.clamp(1, PRUNE_RECORDS_MAX);
         let mut transaction = self.begin().await?;
-        // Puts this in line with those who write the model: what is read here must not be newer when it is overwritten.
-        query("UPDATE record_models SET modified_at_us = modified_at_us WHERE connection_key = $1 AND model = $2")
-            .bind(key.connection_key.as_str())
-            .bind(key.model.as_str())
-            .execute(&mut *transaction)
-            .await?;
+        lock_model(&mut transaction, key).await?;
         let mut pruned = Pruned {
             count: 0,
             has_more: false,
@@ -57,7 +45,7 @@ impl Store {
                 break;
             }
             left -= i64::try_from(rows.len()).unwrap_or(i64::MAX);
-            pruned.count += self.empty(&mut transaction, key, &rows, now_us).await?;
+            pruned.count += empty(self.dialect, &mut transaction, key, &rows, now_us).await?;
         }
         pruned.has_more = left == 0 && !self.prunable(&mut transaction, key, until, 1).await?.is_empty();
         transaction.commit().await?;
@@ -88,36 +76,35 @@ impl Store {
             let mut columns = Columns::new(row, "records");
             let external_id: String = columns.get("external_id")?;
             let data: String = columns.get("data")?;
-            let head: Head<'_> =
-                serde_json::from_str(&data).map_err(|source| columns.inconsistent("data", source.into()))?;
-            let id = head
-                .id
-                .map_or_else(|| to_json(&external_id), |id| Ok(id.get().to_owned()))?;
-            rows.push((external_id, format!(r#"{{"id":{id}}}"#)));
+            let head = head(&data, &external_id).map_err(|source| columns.inconsistent("data", source.into()))?;
+            rows.push((external_id, head));
         }
         Ok(rows)
     }
+}
 
-    async fn empty(
-        &self,
-        transaction: &mut Transaction<'static, Any>,
-        key: &RecordKey,
-        rows: &[(String, String)],
-        now_us: i64,
-    ) -> Result<u64, StoreError> {
-        let mut emptied = 0;
-        for chunk in chunks(rows) {
-            let mut sql = Sql::new(self.dialect, "UPDATE records SET pruned_at_us = ");
-            sql.bind(now_us).push(", data = v.column2 FROM (");
-            sql.values(chunk, |row, (external_id, data)| {
-                row.bind(external_id.as_str()).bind(data.as_str());
-            });
-            sql.push(") AS v WHERE connection_key = ")
-                .bind(key.connection_key.as_str());
-            sql.push(" AND model = ").bind(key.model.as_str());
-            sql.push(" AND external_id = v.column1");
-            emptied += sql.execute(&mut **transaction).await?;
-        }
-        Ok(emptied)
+/// Empties the payloads of these records; what stays of each is given.
+pub(super) async fn empty(
+    dialect: Dialect,
+    transaction: &mut Transaction<'static, Any>,
+    key: &RecordKey,
+    rows: &[(String, String)],
+    now_us: i64,
+) -> Result<u64, StoreError> {
+    let mut emptied = 0;
+    for chunk in chunks(rows) {
+        let mut sql = Sql::new(dialect, "UPDATE records SET pruned_at_us = ");
+        // What is left of a sealed payload says that the hash is a keyed one.
+        sql.bind(now_us)
+            .push(", data = v.column2, sealed = substr(sealed, 1, 0) FROM (");
+        sql.values(chunk, |row, (external_id, data)| {
+            row.bind(external_id.as_str()).bind(data.as_str());
+        });
+        sql.push(") AS v WHERE connection_key = ")
+            .bind(key.connection_key.as_str());
+        sql.push(" AND model = ").bind(key.model.as_str());
+        sql.push(" AND external_id = v.column1");
+        emptied += sql.execute(&mut **transaction).await?;
     }
+    Ok(emptied)
 }

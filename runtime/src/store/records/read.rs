@@ -5,8 +5,8 @@ use sqlx::any::AnyRow;
 use sqlx::query;
 
 use super::cursor::Position;
-use super::{RecordKey, RecordPage};
-use crate::model::{ConnectionKey, Record, RecordAction, RecordFilter};
+use super::{Payload, RecordKey, RecordPage};
+use crate::model::{ConnectionKey, Record, RecordAction, RecordFilter, Sealed};
 use crate::store::columns::Columns;
 use crate::store::connections::lives;
 use crate::store::sql::{Sql, chunks};
@@ -16,12 +16,16 @@ use crate::store::{Store, StoreError};
 const RECORDS_PAGE_MAX: i64 = 10_000;
 
 /// The columns of [`record`]; what is to be added says whose records.
-const SELECT_RECORD: &str = "SELECT external_id, data, first_seen_at_us, modified_at_us, sequence, deleted_at_us, pruned_at_us \
+const SELECT_RECORD: &str = "SELECT external_id, data, sealed, first_seen_at_us, modified_at_us, sequence, deleted_at_us, pruned_at_us \
      FROM records WHERE connection_key = ";
 
 impl Store {
     /// Those that are there, deleted ones too, in no order.
-    pub async fn records_by_ids(&self, key: &RecordKey, external_ids: &[&str]) -> Result<Vec<Record>, StoreError> {
+    pub async fn records_by_ids(
+        &self,
+        key: &RecordKey,
+        external_ids: &[&str],
+    ) -> Result<Vec<Record<Payload>>, StoreError> {
         let mut records = Vec::with_capacity(external_ids.len());
         for chunk in chunks(external_ids) {
             let mut sql = select(self, key);
@@ -37,7 +41,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Cursor`] when the cursor is none of ours.
-    pub async fn records(&self, key: &RecordKey, filter: &RecordFilter) -> Result<RecordPage, StoreError> {
+    pub async fn records(&self, key: &RecordKey, filter: &RecordFilter) -> Result<RecordPage<Payload>, StoreError> {
         let mut sql = select(self, key);
         if let Some(cursor) = &filter.cursor {
             let after = Position::decode(cursor)?;
@@ -60,7 +64,7 @@ impl Store {
         let (mut records, mut more, mut bytes) = (Vec::new(), false, 0_usize);
         sql.fetch_each(&self.reader, |row| {
             let record = record(row)?;
-            bytes = bytes.saturating_add(record.data.get().len());
+            bytes = bytes.saturating_add(record.data.len());
             let is_too_much = filter.bytes_max > 0 && bytes > filter.bytes_max && !records.is_empty();
             if records.len() == limit || is_too_much {
                 more = true;
@@ -124,11 +128,23 @@ fn push_actions(sql: &mut Sql, actions: &[RecordAction]) {
     }
 }
 
-fn record(row: &AnyRow) -> Result<Record, StoreError> {
+/// Reads the columns `data` and `sealed`.
+pub(super) fn payload(columns: &mut Columns<'_>) -> Result<Payload, StoreError> {
+    let data: String = columns.get("data")?;
+    let sealed: Option<Vec<u8>> = columns.get("sealed")?;
+    match sealed {
+        Some(sealed) if !sealed.is_empty() => Ok(Payload::Sealed(Sealed(sealed))),
+        Some(_) | None => {
+            let json = RawValue::from_string(data).map_err(|source| columns.inconsistent("data", source.into()))?;
+            Ok(Payload::Clear(json))
+        }
+    }
+}
+
+fn record(row: &AnyRow) -> Result<Record<Payload>, StoreError> {
     let mut columns = Columns::new(row, "records");
     let external_id = columns.get("external_id")?;
-    let data =
-        RawValue::from_string(columns.get("data")?).map_err(|source| columns.inconsistent("data", source.into()))?;
+    let data = payload(&mut columns)?;
     let first_seen_at_us: i64 = columns.get("first_seen_at_us")?;
     let position = Position {
         modified_at_us: columns.get("modified_at_us")?,

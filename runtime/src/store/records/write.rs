@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use serde_json::value::RawValue;
 use sqlx::{Any, Transaction, query, query_scalar};
 
-use super::merge::merge;
 use super::others::OthersChanges;
-use super::{RecordKey, RecordWrite};
-use crate::model::{Counts, JsonObject};
-use crate::store::columns::{Columns, to_json};
+use super::read::payload;
+use super::sealing::{Sealing, head};
+use super::{MergedRecord, Payload, RecordKey, RecordWrite};
+use crate::model::Counts;
+use crate::store::columns::Columns;
 use crate::store::connections::lives;
 use crate::store::open::Dialect;
 use crate::store::sql::{Sql, chunks};
@@ -22,6 +22,8 @@ pub(super) struct Change {
     before_us: i64,
     /// Since when a pass is on that tells which records are gone.
     pub(super) tracking_since_us: Option<i64>,
+    /// How payloads of the model are stored.
+    pub(super) payloads: String,
 }
 
 impl Store {
@@ -35,6 +37,7 @@ impl Store {
         &self,
         key: &RecordKey,
         records: &[RecordWrite<'_>],
+        sealing: &Sealing<'_>,
         mut others: Option<&mut OthersChanges>,
         now_us: i64,
     ) -> Result<Counts, StoreError> {
@@ -45,9 +48,9 @@ impl Store {
         self.check_fence(&mut transaction).await?;
         let change = begin_change(&mut transaction, key, now_us).await?;
         change.learn(others.as_deref_mut());
-        let differing = self.differing(&mut transaction, key, records).await?;
+        let differing = self.differing(&mut transaction, key, records, sealing, &change).await?;
         let changed = self
-            .upsert(&mut transaction, key, &differing, others.as_deref(), &change)
+            .upsert(&mut transaction, key, &differing, sealing, others.as_deref(), &change)
             .await?;
         let added = match changed {
             0 => 0,
@@ -67,20 +70,21 @@ impl Store {
         })
     }
 
-    /// Deep-merges into existing rows; unknown ids and deleted records are ignored. `rehash` gives the hash of the
-    /// merged object. Ids must be distinct.
+    /// Overwrites records that are there and not deleted, of these ids, with what `merge` makes of them; other ids are ignored. Ids must
+    /// be distinct.
     ///
     /// # Errors
-    /// [`StoreError::ParentGone`] when the connection was deleted.
-    pub async fn update_records(
+    /// [`StoreError::ParentGone`] when the connection was deleted; whatever `merge` says.
+    pub async fn update_records<E: From<StoreError>>(
         &self,
         key: &RecordKey,
-        patches: &[(String, JsonObject)],
-        rehash: fn(&JsonObject) -> [u8; 32],
+        external_ids: &[&str],
+        merge: impl FnOnce(HashMap<String, Payload>) -> Result<Vec<MergedRecord>, E> + Send,
+        sealing: &Sealing<'_>,
         mut others: Option<&mut OthersChanges>,
         now_us: i64,
-    ) -> Result<Counts, StoreError> {
-        if patches.is_empty() {
+    ) -> Result<Counts, E> {
+        if external_ids.is_empty() {
             return Ok(Counts::default());
         }
         let mut transaction = self.begin().await?;
@@ -88,32 +92,26 @@ impl Store {
         let change = begin_change(&mut transaction, key, now_us).await?;
         change.learn(others.as_deref_mut());
         // Nobody else writes this model until the transaction ends, so what is read now is what will be overwritten.
-        let ids: Vec<&str> = patches.iter().map(|(external_id, _)| external_id.as_str()).collect();
-        let mut stored = self.stored(&mut transaction, key, &ids, others.as_deref()).await?;
-        let mut merged: Vec<(&str, [u8; 32], Box<RawValue>)> = Vec::with_capacity(stored.len());
-        for (external_id, patch) in patches {
-            let Some(mut object) = stored.remove(external_id.as_str()) else {
-                continue;
-            };
-            merge(&mut object, patch);
-            let json = RawValue::from_string(to_json(&object)?)
-                .map_err(|error| StoreError::Driver(sqlx::Error::Encode(error.into())))?;
-            merged.push((external_id, rehash(&object), json));
-        }
+        let stored = self
+            .stored(&mut transaction, key, external_ids, others.as_deref())
+            .await?;
+        let merged = merge(stored)?;
         let writes: Vec<RecordWrite<'_>> = merged
             .iter()
-            .map(|(external_id, hash, json)| RecordWrite {
-                external_id,
-                hash: *hash,
-                json,
+            .map(|merged| RecordWrite {
+                external_id: &merged.external_id,
+                hash: merged.hash,
+                json: &merged.json,
             })
             .collect();
-        let writes: Vec<&RecordWrite<'_>> = writes.iter().collect();
-        let updated = self.upsert(&mut transaction, key, &writes, None, &change).await?;
+        let differing = self.differing(&mut transaction, key, &writes, sealing, &change).await?;
+        let updated = self
+            .upsert(&mut transaction, key, &differing, sealing, None, &change)
+            .await?;
         if let Some(since_us) = change.tracking_since_us {
-            self.sight(&mut transaction, key, &ids, since_us).await?;
+            self.sight(&mut transaction, key, external_ids, since_us).await?;
         }
-        transaction.commit().await?;
+        transaction.commit().await.map_err(StoreError::from)?;
         change.wrote(others);
         Ok(Counts {
             updated,
@@ -186,7 +184,14 @@ impl Store {
         transaction: &mut Transaction<'static, Any>,
         key: &RecordKey,
         records: &'r [RecordWrite<'w>],
+        sealing: &Sealing<'_>,
+        change: &Change,
     ) -> Result<Vec<&'r RecordWrite<'w>>, StoreError> {
+        let is_mixed = self.note_payloads(transaction, key, change, sealing).await?;
+        // And what is sealed is sealed for nothing where it is there.
+        if is_mixed || sealing.seal.is_some() {
+            return self.differing_from_both(transaction, key, records, sealing).await;
+        }
         if self.dialect == Dialect::Postgres {
             return Ok(records.iter().collect());
         }
@@ -218,6 +223,7 @@ impl Store {
         transaction: &mut Transaction<'static, Any>,
         key: &RecordKey,
         records: &[&RecordWrite<'_>],
+        sealing: &Sealing<'_>,
         others: Option<&OthersChanges>,
         change: &Change,
     ) -> Result<u64, StoreError> {
@@ -227,25 +233,37 @@ impl Store {
             let mut sql = Sql::new(
                 self.dialect,
                 "INSERT INTO records (connection_key, model, first_seen_at_us, modified_at_us, external_id, hash, data, \
-                 sequence) SELECT ",
+                 sequence",
             );
+            sql.push(match &sealing.seal {
+                Some(_) => ", sealed) SELECT ",
+                None => ") SELECT ",
+            });
             // What is the same for all rows is bound once.
             sql.bind(key.connection_key.as_str())
                 .push(", ")
                 .bind(key.model.as_str())
                 .push(", ");
             sql.bind(change.modified_at_us).push(", ").bind(change.modified_at_us);
-            sql.push(", v.column1, v.column2, v.column3, v.column4 FROM (");
+            sql.push(", v.column1, v.column2, v.column3, v.column4");
+            sql.push(sealing.seal.as_ref().map_or("", |_| ", v.column5"))
+                .push(" FROM (");
             sql.values(chunk, |row, (sequence, record)| {
-                row.bind(record.external_id)
-                    .bind(record.hash.as_slice())
-                    .bind(record.json.get())
-                    .bind(*sequence);
+                row.bind(record.external_id).bind(sealing.hash(record).as_slice());
+                match &sealing.seal {
+                    None => row.bind(record.json.get()).bind(*sequence),
+                    Some(seal) => row
+                        // It is an object, of which the id at least can be read.
+                        .bind(head(record.json.get(), record.external_id).unwrap_or_else(|_| "{}".to_owned()))
+                        .bind(*sequence)
+                        .bind(seal(record.external_id, record.json).0),
+                };
             });
             // `WHERE true` keeps SQLite from reading `ON` as part of a join.
             sql.push(
                 ") AS v WHERE true ON CONFLICT (connection_key, model, external_id) DO UPDATE SET \
-                 hash = excluded.hash, data = excluded.data, modified_at_us = excluded.modified_at_us, \
+                 hash = excluded.hash, data = excluded.data, sealed = excluded.sealed, \
+                 modified_at_us = excluded.modified_at_us, \
                  sequence = excluded.sequence, deleted_at_us = NULL, pruned_at_us = NULL, first_seen_at_us = CASE \
                  WHEN records.deleted_at_us IS NULL THEN records.first_seen_at_us ELSE excluded.first_seen_at_us END \
                  WHERE (records.hash <> excluded.hash OR records.deleted_at_us IS NOT NULL)",
@@ -265,12 +283,12 @@ impl Store {
         key: &RecordKey,
         ids: &[&str],
         others: Option<&OthersChanges>,
-    ) -> Result<HashMap<String, JsonObject>, StoreError> {
+    ) -> Result<HashMap<String, Payload>, StoreError> {
         let mut stored = HashMap::with_capacity(ids.len());
         for chunk in chunks(ids) {
             let mut sql = Sql::new(
                 self.dialect,
-                "SELECT external_id, data FROM records WHERE connection_key = ",
+                "SELECT external_id, data, sealed FROM records WHERE connection_key = ",
             );
             sql.bind(key.connection_key.as_str())
                 .push(" AND model = ")
@@ -281,7 +299,7 @@ impl Store {
             }
             for row in &sql.fetch_all(&mut **transaction).await? {
                 let mut columns = Columns::new(row, "records");
-                stored.insert(columns.get("external_id")?, columns.json("data")?);
+                stored.insert(columns.get("external_id")?, payload(&mut columns)?);
             }
         }
         Ok(stored)
@@ -310,12 +328,12 @@ pub(super) async fn begin_change(
     now_us: i64,
 ) -> Result<Change, StoreError> {
     let row = query(concat!(
-        "INSERT INTO record_models (connection_key, model, modified_at_us) SELECT $1, $2, $3 WHERE ",
+        "INSERT INTO record_models (connection_key, model, modified_at_us, payloads) SELECT $1, $2, $3, 'none' WHERE ",
         lives!("$1"),
         " ON CONFLICT (connection_key, model) DO UPDATE SET before_us = record_models.modified_at_us, \
          modified_at_us = CASE WHEN excluded.modified_at_us > record_models.modified_at_us \
          THEN excluded.modified_at_us ELSE record_models.modified_at_us + 1 END \
-         RETURNING modified_at_us, before_us, tracking_since_us",
+         RETURNING modified_at_us, before_us, tracking_since_us, payloads",
     ))
     .bind(key.connection_key.as_str())
     .bind(&key.model)
@@ -328,6 +346,7 @@ pub(super) async fn begin_change(
         modified_at_us: columns.get("modified_at_us")?,
         before_us: columns.get("before_us")?,
         tracking_since_us: columns.get("tracking_since_us")?,
+        payloads: columns.get("payloads")?,
     })
 }
 

@@ -315,7 +315,7 @@ async fn deletions_cascade_and_cancel_open_runs(store: Store) {
                 json: &json,
             }];
             store
-                .save_records(&record_key(key), &records, None, NOW_US)
+                .save_records(&record_key(key), &records, &in_clear(), None, NOW_US)
                 .await
                 .unwrap();
         }
@@ -347,7 +347,7 @@ async fn deletions_cascade_and_cancel_open_runs(store: Store) {
             json: &json,
         }];
         let error = store
-            .save_records(&record_key(&key), &records, None, NOW_US)
+            .save_records(&record_key(&key), &records, &in_clear(), None, NOW_US)
             .await
             .unwrap_err();
         assert!(matches!(error, StoreError::ParentGone(_)), "{error}");

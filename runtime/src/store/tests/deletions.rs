@@ -38,7 +38,7 @@ async fn save_records(store: &Store, key: &ConnectionKey, count: usize) -> Resul
     };
     let records: Vec<RecordWrite<'_>> = ids.iter().map(|id| record(id.as_str())).collect();
     store
-        .save_records(&record_key(key), &records, None, NOW_US)
+        .save_records(&record_key(key), &records, &in_clear(), None, NOW_US)
         .await
         .map(|_| ())
 }

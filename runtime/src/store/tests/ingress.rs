@@ -106,7 +106,7 @@ async fn a_claim_ends_and_its_writes_with_it(store: Store) {
         connection_key: connection.clone(),
         model: "Issue".to_owned(),
     };
-    let write = async |store: Store| store.save_records(&key, &[], None, NOW_MS * 1_000).await;
+    let write = async |store: Store| store.save_records(&key, &[], &in_clear(), None, NOW_MS * 1_000).await;
     let save = async |store: Store, seen| {
         store
             .save_checkpoint(&connection, "webhook:x:base", "{}", seen, NOW_MS)

@@ -37,12 +37,28 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sqlx::{Any, AnyConnection, Connection as _, Executor, QueryBuilder, Transaction};
 use url::Url;
 
-use super::Store;
 use super::open::Dialect;
+use super::{Payload, Sealing, Store};
 use crate::model::{
     Connection, ConnectionKey, Environment, FunctionKind, Integration, JsonObject, RefreshState, Run, RunId, RunState,
     Sealed, Sync, SyncId, SyncState, Trigger,
 };
+
+/// Payloads are stored as they are.
+pub(crate) fn in_clear() -> Sealing<'static> {
+    Sealing {
+        seal: None,
+        keyed: Box::new(|_, hash| *hash),
+    }
+}
+
+/// A payload that is not sealed.
+fn text(payload: &Payload) -> &str {
+    match payload {
+        Payload::Clear(json) => json.get(),
+        Payload::Sealed(_) => panic!("it is sealed"),
+    }
+}
 
 /// Makes two tests, `name::sqlite` and `name::postgres`, of each function `async fn name(store: Store)`.
 macro_rules! for_each_db {

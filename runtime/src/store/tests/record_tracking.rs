@@ -1,6 +1,6 @@
 //! Passes over records against a simple model, and writers beside others, on both databases.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::*;
 use crate::model::{Counts, RecordFilter};
-use crate::store::{OthersChanges, RecordKey, RecordWrite, Unseen};
+use crate::store::{MergedRecord, OthersChanges, Payload, RecordKey, RecordWrite, StoreError, Unseen};
 
 for_each_db! {
     passes_delete_what_a_simple_model_says,
@@ -36,7 +36,34 @@ async fn save(
             json,
         })
         .collect();
-    store.save_records(key, &writes, others, now_us).await.unwrap()
+    store
+        .save_records(key, &writes, &in_clear(), others, now_us)
+        .await
+        .unwrap()
+}
+
+/// Updates those that are there to `{"v": value}`.
+async fn overwrite(
+    store: &Store,
+    key: &RecordKey,
+    ids: &[&str],
+    value: u8,
+    others: Option<&mut OthersChanges>,
+    now_us: i64,
+) -> Counts {
+    let merge = |stored: HashMap<String, Payload>| {
+        let merged = stored.into_keys().map(|external_id| MergedRecord {
+            external_id,
+            hash: [value; 32],
+            json: RawValue::from_string(format!("{{\"v\":{value}}}")).unwrap(),
+        });
+        Ok::<_, StoreError>(merged.collect())
+    };
+    let sealing = in_clear();
+    store
+        .update_records(key, ids, merge, &sealing, others, now_us)
+        .await
+        .unwrap()
 }
 
 /// Values of those that are not deleted, and cursors of all in order.
@@ -54,7 +81,7 @@ async fn stored(store: &Store, key: &RecordKey) -> (BTreeMap<String, u32>, Vec<S
             .parse()
             .unwrap()
     };
-    let values = living.map(|record| (record.external_id.clone(), value(record.data.get())));
+    let values = living.map(|record| (record.external_id.clone(), value(text(&record.data))));
     (values.collect(), cursors)
 }
 
@@ -112,12 +139,7 @@ async fn passes_delete_what_a_simple_model_says(store: Store) {
                 assert_eq!(deleted, u64::try_from(before - simple.values.len()).unwrap());
             }
             3 => {
-                let patches: Vec<(String, JsonObject)> = ids
-                    .iter()
-                    .map(|id| (id.clone(), serde_json::from_str(r#"{"v":1}"#).unwrap()))
-                    .collect();
-                let rehash = |_: &JsonObject| [1; 32];
-                store.update_records(key, &patches, rehash, None, now_us).await.unwrap();
+                overwrite(&store, key, &borrowed, 1, None, now_us).await;
                 for id in &ids {
                     if let Some(value) = simple.values.get_mut(id) {
                         *value = 1;
@@ -219,11 +241,7 @@ async fn own_changes_are_written_over_and_others_are_not(store: Store) {
         .await
         .unwrap();
     assert_eq!(deleted.deleted, 1);
-    let patches = vec![("2".to_owned(), JsonObject::new())];
-    let updated = store
-        .update_records(&key, &patches, |_| [9; 32], Some(&mut others), NOW_US)
-        .await
-        .unwrap();
+    let updated = overwrite(&store, &key, &["2"], 9, Some(&mut others), NOW_US).await;
     assert_eq!(updated.updated, 0);
     assert_eq!(stored(&store, &key).await.0, BTreeMap::from([("2".to_owned(), 2)]));
 }

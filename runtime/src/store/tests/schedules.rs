@@ -442,7 +442,11 @@ async fn a_cancelled_run_writes_nothing_more(store: Store) {
     };
     let records = [write];
     assert_eq!(
-        fenced.save_records(&model, &records, None, NOW_US).await.unwrap().added,
+        fenced
+            .save_records(&model, &records, &in_clear(), None, NOW_US)
+            .await
+            .unwrap()
+            .added,
         1
     );
     let version = fenced
@@ -455,7 +459,12 @@ async fn a_cancelled_run_writes_nothing_more(store: Store) {
     assert_eq!(cancelled, Some(claimed.run.id.clone()));
     assert_eq!(store.cancel_sync_run(&sync.id, NOW_MS).await.unwrap(), None);
     let superseded = |error: StoreError| assert!(matches!(error, StoreError::Superseded { .. }), "{error}");
-    superseded(fenced.save_records(&model, &records, None, NOW_US).await.unwrap_err());
+    superseded(
+        fenced
+            .save_records(&model, &records, &in_clear(), None, NOW_US)
+            .await
+            .unwrap_err(),
+    );
     superseded(fenced.delete_records(&model, &["1"], None, NOW_US).await.unwrap_err());
     superseded(
         fenced
