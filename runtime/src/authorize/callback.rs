@@ -182,7 +182,7 @@ impl Authorize {
             end_user: None,
             webhook_url_override: None,
         };
-        let by = Creator::Session(Box::new(pending.session));
+        let by = Creator::session(pending.session);
         let Created { target, .. } = parts.connect.create(by, new).await?;
         Ok(Finished {
             target: Some(target),

@@ -11,6 +11,7 @@ mod after;
 mod callback;
 mod client_metadata;
 mod error;
+mod installation;
 mod mcp;
 mod pending;
 mod record;
@@ -31,6 +32,7 @@ use crate::store::{Store, StoreError};
 
 pub use callback::{Finished, Returned};
 pub use error::{Failure, FlowError};
+pub use installation::{Awaited, Installed};
 pub use start::{Begin, Begun};
 pub use waiting::{Outcome, UNUSED_WAIT_MS, WAIT_MS, WAITING_PAGES_MAX, Waiter, Waiting};
 

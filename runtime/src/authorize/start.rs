@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::installation::is_outbound;
 use super::mcp::Prepared;
 use super::pending::{self, Client, Pending};
 use super::url::{Ask, Grant};
@@ -70,6 +71,9 @@ impl Authorize {
             .connections
             .applicant(&session.environment_id, &provider_config_key, given)
             .await?;
+        if is_outbound(&applicant.target.provider) {
+            return Err(FlowError::Outbound { provider_config_key });
+        }
         complete_config(&applicant.target.provider, &mut applicant.target.connection_config)?;
         let mut prepared = Prepared {
             client: own_client(&begin.credentials)?,
@@ -131,6 +135,7 @@ impl Authorize {
             popup_id: begin.popup_id,
             issuer: prepared.issuer,
             tells_issuer: prepared.tells_issuer,
+            connection_id: None,
             session,
         };
         kept.keep(parts, &state).await?;
@@ -293,7 +298,7 @@ pub(super) fn authorization(
         })
 }
 
-fn not_configured(applicant: &Applicant, what: &'static str) -> FlowError {
+pub(super) fn not_configured(applicant: &Applicant, what: &'static str) -> FlowError {
     FlowError::NotConfigured {
         provider_config_key: applicant.target.integration.unique_key.clone(),
         what,

@@ -33,7 +33,11 @@ pub enum Creator {
     /// Somebody with an API key, or the embedding program: what is given counts.
     ApiKey(EnvironmentId),
     /// A browser: what the session says counts more.
-    Session(Box<ConnectSession>),
+    Session {
+        session: Box<ConnectSession>,
+        /// What a new connection will be called, where that was told already.
+        connection_id: Option<String>,
+    },
 }
 
 /// A connection that is stored.
@@ -44,10 +48,19 @@ pub struct Created {
 }
 
 impl Creator {
+    /// A browser, with a session.
+    #[must_use]
+    pub fn session(session: ConnectSession) -> Self {
+        Self::Session {
+            session: Box::new(session),
+            connection_id: None,
+        }
+    }
+
     pub(super) fn environment_id(&self) -> &EnvironmentId {
         match self {
             Self::ApiKey(environment_id) => environment_id,
-            Self::Session(session) => &session.environment_id,
+            Self::Session { session, .. } => &session.environment_id,
         }
     }
 }
@@ -92,7 +105,11 @@ impl Connect {
         let environment_id = by.environment_id();
         let (new, replaces) = match by {
             Creator::ApiKey(_) => (new, None),
-            Creator::Session(session) => self.by_session(session, new).await?,
+            Creator::Session { session, connection_id } => {
+                let (mut new, replaces) = self.by_session(session, new).await?;
+                new.connection_id = new.connection_id.or_else(|| connection_id.clone());
+                (new, replaces)
+            }
         };
         let mut draft = parts.connections.draft(environment_id, new).await?;
         record.is_for(&draft);

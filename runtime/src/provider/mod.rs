@@ -29,8 +29,8 @@ pub use paginate::{OffsetCalculation, PaginateKind, PaginateSpec};
 pub use revocation::{ClientProof, ParameterFormat, RevocationSpec, RevokedToken};
 pub use verification::VerificationSpec;
 pub use webhook::{
-    ConnectionRule, Handshake, HandshakeAnswer, HashAlgorithm, HmacScheme, PathStep, Place, Scheme, SecretEncoding,
-    SecretSource, SignatureEncoding, SignedPart, TimestampPlace, TimestampRule, TimestampUnit, WebhookSpec,
+    ConnectionRule, Handshake, HandshakeAnswer, HashAlgorithm, HmacScheme, InstallationRule, PathStep, Place, Scheme,
+    SecretEncoding, SecretSource, SignatureEncoding, SignedPart, TimestampPlace, TimestampRule, TimestampUnit, WebhookSpec,
     WebhookVerification,
 };
 

@@ -256,6 +256,7 @@ impl Runtime {
             store: store.clone(),
             executor: executor.clone(),
             connections: connections.clone(),
+            authorize: authorize.clone(),
             keyring: ingress_keyring,
             webhooks: webhooks.clone(),
             logs: logs.clone(),
