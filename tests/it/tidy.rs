@@ -177,6 +177,7 @@ const WALLS: &[(&str, &[&str])] = &[
         "ingress",
         &[
             "executor",
+            "authorize",
             "store",
             "connections",
             "provider",
