@@ -86,3 +86,4 @@ mod torture;
 mod validation;
 mod webhooks;
 mod webhooks_in;
+mod xml_logins;

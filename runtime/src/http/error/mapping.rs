@@ -349,6 +349,7 @@ impl From<ProxyError> for ApiError {
             ProxyError::Identity(_)
             | ProxyError::MissingApiUrl { .. }
             | ProxyError::UnsupportedAuth { .. }
+            | ProxyError::Signature { .. }
             | ProxyError::MissingValue { .. }
             | ProxyError::UnusableValue { .. }
             | ProxyError::MissingClient { .. }
