@@ -3,6 +3,7 @@
 use crate::connect::CreateError;
 use crate::connections::ConnectionsError;
 use crate::encryption::EncryptionError;
+use crate::model::EnvironmentId;
 use crate::oauth::{DiscoveryError, NotObtained, RegistrationError};
 use crate::store::StoreError;
 
@@ -99,6 +100,7 @@ pub enum FlowError {
 #[derive(Debug)]
 pub struct Failure {
     pub error: FlowError,
+    pub environment_id: Option<EnvironmentId>,
     pub provider_config_key: Option<String>,
     /// See [`super::Begin::popup_id`].
     pub popup_id: Option<String>,

@@ -86,6 +86,12 @@ pub(super) fn secret(random: [u8; SECRET_BYTES]) -> String {
     URL_SAFE_NO_PAD.encode(random)
 }
 
+/// Whether a text could be one of those.
+pub(super) fn is_secret(text: &str) -> bool {
+    let bytes = URL_SAFE_NO_PAD.decode(text);
+    bytes.is_ok_and(|bytes| bytes.len() == SECRET_BYTES)
+}
+
 pub(super) fn sha256(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
 }
@@ -150,13 +156,22 @@ impl Pending {
 
     fn sealed(&self, parts: &AuthorizeParts, hash: &str) -> Result<Sealed, FlowError> {
         let details = Secret::new(serde_json::to_vec(self).map_err(FlowError::Stored)?);
-        Ok(parts.keyring.seal(&place(hash), details.expose()))
+        Ok(seal(parts, hash, &details))
     }
 
     fn opened(parts: &AuthorizeParts, hash: &str, sealed: &Sealed) -> Result<Self, FlowError> {
-        let details = parts.keyring.open(&place(hash), sealed)?;
+        let details = open(parts, hash, sealed)?;
         serde_json::from_slice(details.expose()).map_err(FlowError::Stored)
     }
+}
+
+/// For what is kept under `hash`, and nowhere else.
+pub(super) fn seal(parts: &AuthorizeParts, hash: &str, details: &Secret<Vec<u8>>) -> Sealed {
+    parts.keyring.seal(&place(hash), details.expose())
+}
+
+pub(super) fn open(parts: &AuthorizeParts, hash: &str, sealed: &Sealed) -> Result<Secret<Vec<u8>>, FlowError> {
+    Ok(parts.keyring.open(&place(hash), sealed)?)
 }
 
 fn place(hash: &str) -> String {

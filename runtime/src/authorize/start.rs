@@ -50,6 +50,7 @@ impl Authorize {
             record::failed(&self.0, &environment_id, &provider_config_key, &error);
             Failure {
                 error,
+                environment_id: Some(environment_id),
                 provider_config_key: Some(provider_config_key),
                 popup_id,
             }
@@ -140,7 +141,7 @@ impl Authorize {
         };
         kept.keep(parts, &state).await?;
         if let Some(id) = popup_id {
-            parts.waiting.begun(&id);
+            self.begun_for(&id, &kept.session.environment_id).await;
         }
         Ok(Begun { location, cookie })
     }

@@ -39,8 +39,9 @@ impl Runtime {
     }
 
     /// Tells the page that waits under that id how its popup ended. Whoever waits is told once; nobody else hears of it.
-    pub fn tell_outcome(&self, popup_id: &str, outcome: Outcome) {
-        self.0.authorize.tell(popup_id, outcome);
+    /// At another process he is told within a second, when the environment of the authorization is known.
+    pub async fn tell_outcome(&self, popup_id: &str, environment_id: Option<&EnvironmentId>, outcome: Outcome) {
+        self.0.authorize.tell(popup_id, environment_id, outcome).await;
     }
 
     /// What an integration's OAuth client says of itself, for authorization servers that read it. See

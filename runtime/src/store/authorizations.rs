@@ -71,6 +71,17 @@ impl Store {
         Ok(inserted.rows_affected() == 1)
     }
 
+    /// Where something is kept whose place begins with `start`, which has no characters that patterns know; `max` places at most.
+    pub async fn authorizations_at(&self, start: &str, max: i64) -> Result<Vec<String>, StoreError> {
+        let rows = query("SELECT state_hash FROM authorizations WHERE state_hash LIKE $1 || '%' LIMIT $2")
+            .bind(start)
+            .bind(max)
+            .fetch_all(&self.reader)
+            .await?;
+        let places = rows.iter().map(|row| Columns::new(row, "authorizations").get("state_hash"));
+        places.collect()
+    }
+
     /// Takes it: whoever comes second, with the same `state`, finds nothing. None when it ended before `now_ms` or then.
     pub async fn take_authorization(&self, state_hash: &str, now_ms: i64) -> Result<Option<Sealed>, StoreError> {
         let row = query("DELETE FROM authorizations WHERE state_hash = $1 AND expires_at_ms > $2 RETURNING details")

@@ -5,6 +5,7 @@ use super::*;
 for_each_db! {
     an_authorization_is_taken_once_and_in_time,
     one_is_replaced_only_by_who_has_seen_it,
+    places_are_found_by_their_start,
 }
 
 async fn an_authorization_is_taken_once_and_in_time(store: Store) {
@@ -51,4 +52,17 @@ async fn one_is_replaced_only_by_who_has_seen_it(store: Store) {
     assert!(keep(&of(3), None, (NOW_MS + 1_000, NOW_MS + 2_000)).await);
     assert_eq!(store.take_authorization("hash", NOW_MS).await.unwrap(), Some(of(3)));
     assert_eq!(store.authorization("hash", NOW_MS).await.unwrap(), None);
+}
+
+async fn places_are_found_by_their_start(store: Store) {
+    let Fixture { environment, .. } = Fixture::new(&store).await;
+    for place in ["page:a", "page:b", "pageant", "a-page:"] {
+        let details = Sealed(vec![1]);
+        let kept = store.insert_authorization(place, &environment.id, &details, NOW_MS).await;
+        kept.unwrap();
+    }
+    let mut found = store.authorizations_at("page:", 10).await.unwrap();
+    found.sort();
+    assert_eq!(found, ["page:a", "page:b"]);
+    assert_eq!(store.authorizations_at("page:", 1).await.unwrap().len(), 1);
 }
