@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::pending::{self, Pending};
 use super::{Authorize, AuthorizeParts, Failure, FlowError, after, record};
-use crate::connect::{Created, Creator};
+use crate::connect::{CreateError, Created, Creator};
 use crate::connections::{Applicant, NewConnection, Target, keep_users_own};
 use crate::model::{EnvironmentId, JsonObject};
 use crate::oauth::{CodeGrant, NotObtained, TemporaryGrant};
@@ -180,7 +180,7 @@ impl Authorize {
             provider_config_key: pending.provider_config_key.clone(),
             connection_id: None,
             credentials,
-            connection_config: applicant.target.connection_config,
+            connection_config: applicant.target.connection_config.clone(),
             metadata: JsonObject::new(),
             tags: std::collections::BTreeMap::new(),
             end_user: None,
@@ -188,7 +188,7 @@ impl Authorize {
         };
         let environment_id = pending.session.environment_id.clone();
         let by = Creator::session(pending.session);
-        let Created { target, .. } = parts.connect.create(by, new).await?;
+        let Created { target, .. } = self.create(by, new, &applicant.target).await?;
         Ok(Finished {
             target: Some(target),
             environment_id,
@@ -196,6 +196,21 @@ impl Authorize {
             display_name,
             popup_id: pending.popup_id,
         })
+    }
+
+    /// The connection of `applicant`, whose tokens nobody knows but we: when the connection that was to be authorised anew is gone, they
+    /// are revoked.
+    pub(super) async fn create(
+        &self,
+        by: Creator,
+        new: NewConnection,
+        applicant: &Target,
+    ) -> Result<Created, CreateError> {
+        let created = self.0.connect.create(by, new).await;
+        if let Err(CreateError::ConnectionGone { .. }) = &created {
+            self.0.oauth.give_up(applicant).await;
+        }
+        created
     }
 
     async fn exchange(

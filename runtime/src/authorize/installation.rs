@@ -150,7 +150,7 @@ impl Authorize {
             provider_config_key: pending.provider_config_key.clone(),
             connection_id: None,
             credentials: applicant.target.credentials.to_json(),
-            connection_config: applicant.target.connection_config,
+            connection_config: applicant.target.connection_config.clone(),
             metadata: JsonObject::new(),
             tags: std::collections::BTreeMap::new(),
             end_user: None,
@@ -160,7 +160,7 @@ impl Authorize {
             session: Box::new(pending.session),
             connection_id: pending.connection_id,
         };
-        Ok(parts.connect.create(by, new).await?)
+        Ok(self.create(by, new, &applicant.target).await?)
     }
 }
 

@@ -159,8 +159,10 @@ impl Connect {
             .await;
         let (target, made) = match kept {
             Err(ConnectionsError::UnknownConnection { connection_id, .. }) if replaces.is_some() => {
-                // Nobody else knows these tokens.
-                parts.oauth.give_up(&draft).await;
+                // Nobody else knows these tokens. Whoever brought theirs along gives them up himself.
+                if obtained_at_ms.is_some() {
+                    parts.oauth.give_up(&draft).await;
+                }
                 return Err(CreateError::ConnectionGone { connection_id });
             }
             kept => kept?,
