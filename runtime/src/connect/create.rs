@@ -32,6 +32,8 @@ struct Proven {
 pub enum Creator {
     /// Somebody with an API key, or the embedding program: what is given counts.
     ApiKey(EnvironmentId),
+    /// The same, for a connection that is there; not when it is gone meanwhile.
+    Change(EnvironmentId, ConnectionKey),
     /// A browser: what the session says counts more.
     Session {
         session: Box<ConnectSession>,
@@ -59,7 +61,7 @@ impl Creator {
 
     pub(super) fn environment_id(&self) -> &EnvironmentId {
         match self {
-            Self::ApiKey(environment_id) => environment_id,
+            Self::ApiKey(environment_id) | Self::Change(environment_id, _) => environment_id,
             Self::Session { session, .. } => &session.environment_id,
         }
     }
@@ -105,6 +107,7 @@ impl Connect {
         let environment_id = by.environment_id();
         let (new, replaces) = match by {
             Creator::ApiKey(_) => (new, None),
+            Creator::Change(_, key) => (new, Some(key.clone())),
             Creator::Session { session, connection_id } => {
                 let (mut new, replaces) = self.by_session(session, new).await?;
                 new.connection_id = new.connection_id.or_else(|| connection_id.clone());
@@ -118,7 +121,7 @@ impl Connect {
             identity.certified()?;
         }
         // What an operator imports may be used later, when the provider is there; who waits in front of a form wants to know.
-        let is_later = matches!(draft.credentials, Credentials::OAuth2Cc { .. }) && matches!(by, Creator::ApiKey(_));
+        let is_later = matches!(draft.credentials, Credentials::OAuth2Cc { .. }) && !matches!(by, Creator::Session { .. });
         let obtained_at_ms = if is_later {
             None
         } else {

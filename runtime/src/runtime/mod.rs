@@ -28,12 +28,16 @@ mod webhooks;
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::actions::Actions;
 use crate::authorize::Authorize;
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
 use crate::connect::{Connect, CreateError, Creator};
-use crate::connections::{Connections, ConnectionsError, IntegrationPatch, NewConnection, NewIntegration, Target};
+use crate::connections::{
+    Connections, ConnectionsError, IntegrationPatch, NewConnection, NewIntegration, Target, merged_config,
+};
 use crate::credentials::Secret;
 use crate::data_dir::DataDir;
 use crate::deletion::Deletion;
@@ -141,6 +145,16 @@ pub enum RecordsApiError {
     Connections(#[from] ConnectionsError),
     #[error(transparent)]
     Records(#[from] RecordsError),
+}
+
+/// What is changed of a connection; what is absent stays.
+#[derive(Debug, Default)]
+pub struct ConnectionChange {
+    pub patch: ConnectionPatch,
+    /// Merged into what is there; null takes a value away.
+    pub connection_config: Option<JsonObject>,
+    /// As an import has them, in the place of those that are there.
+    pub credentials: Option<Value>,
 }
 
 impl Runtime {
@@ -322,28 +336,52 @@ impl Runtime {
         Ok(created.target)
     }
 
-    /// Changes tags, end user and the URL of webhooks of a connection. The log has an operation that says which of them.
+    /// Changes a connection. With other credentials it is as when a connection is imported over it: they are tried, and it is announced.
+    /// The log has an operation that says what was changed.
     ///
     /// # Errors
-    /// [`ConnectionsError`]: an unknown integration or connection, a field that does not fit.
-    pub async fn patch_connection(
+    /// [`CreateError`]: an unknown integration or connection, a field that does not fit, credentials that are not taken.
+    pub async fn change_connection(
         &self,
         environment: &EnvironmentId,
         provider_config_key: &str,
         connection_id: &str,
-        patch: ConnectionPatch,
-    ) -> Result<(), ConnectionsError> {
+        change: ConnectionChange,
+    ) -> Result<(), CreateError> {
         let started = self.started();
+        let patch = &change.patch;
         let fields = [
             ("tags", patch.tags.is_some()),
             ("end_user", patch.end_user.is_some()),
             ("webhook_url_override", patch.webhook_url_override.is_some()),
+            ("connection_config", change.connection_config.is_some()),
+            ("credentials", change.credentials.is_some()),
         ];
         let changed: Vec<&str> = fields.iter().filter(|field| field.1).map(|field| field.0).collect();
-        self.0
-            .connections
-            .patch(environment, provider_config_key, connection_id, patch)
-            .await?;
+        let connections = &self.0.connections;
+        let config = change.connection_config.as_ref();
+        if let Some(credentials) = change.credentials {
+            let target = connections.target_now(environment, provider_config_key, connection_id);
+            let target = target.await?;
+            let connection = &target.connection;
+            let new = NewConnection {
+                provider_config_key: provider_config_key.to_owned(),
+                connection_id: Some(connection_id.to_owned()),
+                credentials,
+                connection_config: merged_config(&target, config.unwrap_or(&JsonObject::new()))?,
+                metadata: connection.metadata.clone(),
+                tags: change.patch.tags.unwrap_or_else(|| connection.tags.clone()),
+                end_user: change.patch.end_user.unwrap_or_else(|| connection.end_user.clone()),
+                // Absent it stays, empty it is taken away.
+                webhook_url_override: change.patch.webhook_url_override.map(Option::unwrap_or_default),
+            };
+            let by = Creator::Change(environment.clone(), connection.key.clone());
+            self.create_connection(by, new).await?;
+        } else {
+            connections
+                .patch(environment, provider_config_key, connection_id, change.patch, config)
+                .await?;
+        }
         if !changed.is_empty() {
             self.log_patch(environment, provider_config_key, connection_id, &started, &changed);
         }
