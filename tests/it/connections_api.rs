@@ -217,7 +217,7 @@ async fn a_patch_changes_config_and_credentials() {
     let key = json!({"display_name": "updater", "scopes": ["environment:connections:update"]});
     let made = client.post("/api-keys", &key).await;
     let made: Value = made.json();
-    let secret = made["data"]["secret"].as_str().or(made["secret"].as_str()).expect("a key").to_owned();
+    let secret = made["data"]["key"].as_str().expect("a key").to_owned();
     let updater = client.with_key(Some(&secret));
     let elsewhere = updater.json(Method::PATCH, path, &json!({"connection_config": {"host": "evil.test"}})).await;
     assert_eq!((elsewhere.status, elsewhere.error_code().as_str()), (403, "forbidden"), "{}", elsewhere.text());
