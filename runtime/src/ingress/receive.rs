@@ -122,7 +122,7 @@ impl Ingress {
         };
         let named = provider.json.get("webhook_response_metadata").and_then(Value::as_array);
         let named = named.into_iter().flatten().filter_map(Value::as_str);
-        let learned = named.filter_map(|path| Some((path.to_owned(), in_body(path)?.into())));
+        let learned = named.filter_map(|path| Some((path.to_owned(), Value::String(in_body(path)?))));
         let told = Installed {
             by,
             code,

@@ -106,7 +106,7 @@ impl Catalogue {
         for name in own.keys() {
             let mut json = self.resolve(path, &own, name, 0)?;
             if json.get("body_format").and_then(Value::as_str) != Some("xml") {
-                json.retain(|key, _| !key.ends_with(ORDER));
+                json.retain(|key, _| !key.ends_with("token_params_order"));
             }
             let provider = entry::provider(name, Value::Object(json)).map_err(|source| CatalogueError::Entry {
                 path: path.to_owned(),
@@ -162,9 +162,6 @@ fn parse(text: &str) -> Result<Mapping, serde_norway::Error> {
     serde_norway::from_value(value)
 }
 
-/// What the order of parameters is kept under that are written as XML, which has one: the name of the parameters and this.
-const ORDER: &str = "_order";
-
 /// An entry with the order of its parameters, as paths `a/b/c`: it is lost in JSON.
 fn ordered(mut entry: serde_norway::Value) -> serde_norway::Value {
     let Some(map) = entry.as_mapping_mut() else {
@@ -175,7 +172,7 @@ fn ordered(mut entry: serde_norway::Value) -> serde_norway::Value {
         if let Some(parameters) = map.get(key) {
             paths_of(parameters, "", &mut paths);
         }
-        let order = format!("{key}{ORDER}");
+        let order = format!("{key}_order");
         // One that somebody wrote counts: JSON has no order.
         if !paths.is_empty() && !map.contains_key(order.as_str()) {
             map.insert(order.into(), paths.into());

@@ -49,7 +49,7 @@ impl Store {
         before: Option<&Sealed>,
         (now_ms, expires_at_ms): (i64, i64),
     ) -> Result<bool, StoreError> {
-        let mut transaction = self.writer.begin().await?;
+        let mut transaction = self.begin().await?;
         query("DELETE FROM authorizations WHERE state_hash = $1 AND (expires_at_ms <= $2 OR details = $3)")
             .bind(state_hash)
             .bind(now_ms)

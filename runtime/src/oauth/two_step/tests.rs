@@ -169,9 +169,9 @@ fn an_assertion_outlives_what_it_was_signed_with() {
         signed(&target(entry.clone(), &nothing), moment()),
         Err(RefreshError::MissingValue { .. })
     ));
-    let saml = json!({"token_url": URL, "assertion": {"type": "saml"}});
+    let other = json!({"token_url": URL, "assertion": {"type": "kerberos"}});
     assert!(matches!(
-        signed(&target(saml, &nothing), moment()),
+        signed(&target(other, &nothing), moment()),
         Err(RefreshError::Unsupported { .. })
     ));
 }
