@@ -156,7 +156,11 @@ changing:
 async fn a_patch_changes_config_and_credentials() {
     let upstream = Upstream::handling(|request| {
         let key = request.header("authorization").to_owned();
-        let status = if request.target == "/try" && !key.contains("good") { 401 } else { 200 };
+        let status = if request.target == "/try" && !key.contains("good") {
+            401
+        } else {
+            200
+        };
         Reply::json(status, &json!({"key": key}))
     })
     .await;
@@ -174,44 +178,88 @@ async fn a_patch_changes_config_and_credentials() {
     let patch = async |body: Value| client.json(Method::PATCH, path, &body).await;
 
     // Values are merged, and null takes one away; the credentials stay.
-    assert_eq!(patch(json!({"connection_config": {"region": "us", "own": null, "more": "x"}})).await.status, 200);
+    assert_eq!(
+        patch(json!({"connection_config": {"region": "us", "own": null, "more": "x"}}))
+            .await
+            .status,
+        200
+    );
     let shown = client.get(path).await.ok();
-    assert_eq!(shown["connection_config"], json!({"host": host, "region": "us", "more": "x"}));
+    assert_eq!(
+        shown["connection_config"],
+        json!({"host": host, "region": "us", "more": "x"})
+    );
     assert_eq!(shown["credentials"]["apiKey"], "a-good-key-no-1");
     let asked = client.proxy_get("changing", "c", "/x").await.ok();
     assert_eq!(asked["key"], "Bearer a-good-key-no-1");
 
     // Others are tried first; the rest of the connection stays.
     let refused = patch(json!({"credentials": {"type": "API_KEY", "apiKey": "a-bad-key-no-2"}})).await;
-    assert_eq!((refused.status, refused.error_code().as_str()), (400, "connection_test_failed"));
-    let both = json!({"credentials": {"type": "API_KEY", "apiKey": "a-good-key-no-3"}, "connection_config": {"more": null}});
+    assert_eq!(
+        (refused.status, refused.error_code().as_str()),
+        (400, "connection_test_failed")
+    );
+    let both =
+        json!({"credentials": {"type": "API_KEY", "apiKey": "a-good-key-no-3"}, "connection_config": {"more": null}});
     assert_eq!(patch(both).await.status, 200);
     let shown = client.get(path).await.ok();
     assert_eq!(shown["connection_config"], json!({"host": host, "region": "us"}));
     assert_eq!(shown["credentials"]["apiKey"], "a-good-key-no-3");
-    assert_eq!((&shown["metadata"], &shown["tags"]), (&json!({"kept": true}), &json!({"plan": "pro"})));
+    assert_eq!(
+        (&shown["metadata"], &shown["tags"]),
+        (&json!({"kept": true}), &json!({"plan": "pro"}))
+    );
     assert_eq!(shown["end_user"]["id"], "u1");
     assert_eq!(shown["webhook_url_override"], "https://hooks.test/a", "{shown}");
     let asked = client.proxy_get("changing", "c", "/x").await.ok();
     assert_eq!(asked["key"], "Bearer a-good-key-no-3");
-    assert_eq!(client.get("/connections").await.ok()["connections"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        client.get("/connections").await.ok()["connections"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
 
     for (body, code) in [
         (json!({"connection_config": {"region": "asia"}}), "invalid_body"),
         (json!({"connection_config": {"host": "a/b"}}), "invalid_body"),
         (json!({"connection_config": []}), "invalid_body"),
-        (json!({"credentials": {"type": "BASIC", "username": "u", "password": "p"}}), "invalid_body"),
+        (
+            json!({"credentials": {"type": "BASIC", "username": "u", "password": "p"}}),
+            "invalid_body",
+        ),
         (json!({"credentials": {"apiKey": "k"}}), "invalid_body"),
     ] {
         let refused = patch(body.clone()).await;
-        assert_eq!((refused.status, refused.error_code().as_str()), (400, code), "{body}: {}", refused.text());
+        assert_eq!(
+            (refused.status, refused.error_code().as_str()),
+            (400, code),
+            "{body}: {}",
+            refused.text()
+        );
     }
     let gone = client
-        .json(Method::PATCH, "/connections/nope?provider_config_key=changing", &json!({"credentials": {"type": "API_KEY", "apiKey": "a-good-key"}}))
+        .json(
+            Method::PATCH,
+            "/connections/nope?provider_config_key=changing",
+            &json!({"credentials": {"type": "API_KEY", "apiKey": "a-good-key"}}),
+        )
         .await;
-    assert_eq!((gone.status, gone.error_code().as_str()), (404, "not_found"), "{}", gone.text());
-    let log = client.get("/logs/operations?type=connection:patch").await.ok().to_string();
-    assert!(log.contains("connection_config") && log.contains("credentials") && !log.contains("-key-no-"), "{log}");
+    assert_eq!(
+        (gone.status, gone.error_code().as_str()),
+        (404, "not_found"),
+        "{}",
+        gone.text()
+    );
+    let log = client
+        .get("/logs/operations?type=connection:patch")
+        .await
+        .ok()
+        .to_string();
+    assert!(
+        log.contains("connection_config") && log.contains("credentials") && !log.contains("-key-no-"),
+        "{log}"
+    );
 
     // Who may not read credentials cannot have them sent elsewhere; he may give others.
     let key = json!({"display_name": "updater", "scopes": ["environment:connections:update"]});
@@ -219,11 +267,25 @@ async fn a_patch_changes_config_and_credentials() {
     let made: Value = made.json();
     let secret = made["data"]["key"].as_str().expect("a key").to_owned();
     let updater = client.with_key(Some(&secret));
-    let elsewhere = updater.json(Method::PATCH, path, &json!({"connection_config": {"host": "evil.test"}})).await;
-    assert_eq!((elsewhere.status, elsewhere.error_code().as_str()), (403, "forbidden"), "{}", elsewhere.text());
-    let tags = updater.json(Method::PATCH, path, &json!({"tags": {"plan": "free"}})).await;
+    let elsewhere = updater
+        .json(
+            Method::PATCH,
+            path,
+            &json!({"connection_config": {"host": "evil.test"}}),
+        )
+        .await;
+    assert_eq!(
+        (elsewhere.status, elsewhere.error_code().as_str()),
+        (403, "forbidden"),
+        "{}",
+        elsewhere.text()
+    );
+    let tags = updater
+        .json(Method::PATCH, path, &json!({"tags": {"plan": "free"}}))
+        .await;
     assert_eq!(tags.status, 200, "{}", tags.text());
-    let own = json!({"credentials": {"type": "API_KEY", "apiKey": "a-good-key-no-4"}, "connection_config": {"region": "eu"}});
+    let own =
+        json!({"credentials": {"type": "API_KEY", "apiKey": "a-good-key-no-4"}, "connection_config": {"region": "eu"}});
     assert_eq!(updater.json(Method::PATCH, path, &own).await.status, 200);
 }
 

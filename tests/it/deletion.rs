@@ -50,8 +50,7 @@ async fn refreshed(oidc: &Oidc, refresh_token: &str) -> Value {
 }
 
 async fn refreshed_by(oidc: &Oidc, refresh_token: &str, (id, secret): (&str, &str)) -> Value {
-    let form =
-        format!("grant_type=refresh_token&refresh_token={refresh_token}&client_id={id}&client_secret={secret}");
+    let form = format!("grant_type=refresh_token&refresh_token={refresh_token}&client_id={id}&client_secret={secret}");
     let request = Client::new(&oidc.url, None).request(Method::POST, "/token");
     let request = request
         .header("content-type", "application/x-www-form-urlencoded")
@@ -176,7 +175,10 @@ async fn tokens_of_a_customer_whose_connection_went_meanwhile_are_revoked() {
     let path = format!("/connections/{CONNECTION}?provider_config_key=oidc");
     assert_eq!(client.delete(&path).await.status, 200);
     let page = browser.open(&back.location().expect("back")).await;
-    assert_eq!((page.status, page.data("errorType").as_deref()), (400, Some("connection_not_found")));
+    assert_eq!(
+        (page.status, page.data("errorType").as_deref()),
+        (400, Some("connection_not_found"))
+    );
 
     let given = oidc.stats().await;
     assert_eq!(given["authorization_code"], 1, "{given}");
@@ -187,8 +189,14 @@ async fn tokens_of_a_customer_whose_connection_went_meanwhile_are_revoked() {
     })
     .await;
     let revoked = operations(&client, "connection:revoke").await;
-    assert!(revoked.iter().all(|operation| operation["state"] == "success"), "{revoked:?}");
-    assert_eq!(refreshed_by(&oidc, &newest, (&id, &secret)).await["error"], "invalid_grant");
+    assert!(
+        revoked.iter().all(|operation| operation["state"] == "success"),
+        "{revoked:?}"
+    );
+    assert_eq!(
+        refreshed_by(&oidc, &newest, (&id, &secret)).await["error"],
+        "invalid_grant"
+    );
     assert_eq!(client.get("/connections").await.ok()["connections"], json!([]));
 }
 
@@ -208,7 +216,10 @@ async fn a_token_that_comes_for_a_connection_that_just_went_is_revoked() {
                 }
             });
         }
-        Reply::json(200, &json!({"access_token": format!("client-token-{number}"), "expires_in": 3_600}))
+        Reply::json(
+            200,
+            &json!({"access_token": format!("client-token-{number}"), "expires_in": 3_600}),
+        )
     })
     .await;
     let url = upstream.url();
@@ -227,7 +238,9 @@ async fn a_token_that_comes_for_a_connection_that_just_went_is_revoked() {
     let browser = client.with_key(None);
     let connect = async || {
         let token = reopened(&client, "cc").await;
-        browser.post(&format!("/oauth2/auth/cc?connect_session_token={token}"), &credentials).await
+        browser
+            .post(&format!("/oauth2/auth/cc?connect_session_token={token}"), &credentials)
+            .await
     };
     assert_eq!(connect().await.status, 200);
     let deleted = async {
@@ -237,7 +250,12 @@ async fn a_token_that_comes_for_a_connection_that_just_went_is_revoked() {
         answers.store(true, Ordering::SeqCst);
     };
     let (answer, ()) = tokio::join!(connect(), deleted);
-    assert_eq!((answer.status, answer.error_code().as_str()), (400, "invalid_connection"), "{}", answer.text());
+    assert_eq!(
+        (answer.status, answer.error_code().as_str()),
+        (400, "invalid_connection"),
+        "{}",
+        answer.text()
+    );
     until("the revocations", async || {
         told(&upstream, "client-token-1") == 1 && told(&upstream, "client-token-2") == 1
     })

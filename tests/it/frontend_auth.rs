@@ -196,14 +196,21 @@ async fn a_page_hears_of_what_happens_at_another_process() {
     let oidc = Oidc::start();
     let database = Database::postgres().await;
     let yaml = oidc::providers(&oidc.url, &oidc.url);
-    let node = || database.serve(TestRuntime::new().egress_loopback().provider_yaml(&yaml)).start();
+    let node = || {
+        database
+            .serve(TestRuntime::new().egress_loopback().provider_yaml(&yaml))
+            .start()
+    };
     let (waits, acts) = (node(), node());
     let client = acts.client();
     let (id, secret) = oidc.register(&format!("{}/oauth/callback", acts.base_url())).await;
     let app = json!({"type": "OAUTH2", "client_id": id, "client_secret": secret});
     let integration = json!({"unique_key": "oidc", "provider": "oidc", "credentials": app});
     let _ = client.post("/integrations", &integration).await.ok();
-    let opened = client.post("/connect/sessions", &json!({"end_user": {"id": "u1"}})).await.ok();
+    let opened = client
+        .post("/connect/sessions", &json!({"end_user": {"id": "u1"}}))
+        .await
+        .ok();
     let token = opened["data"]["token"].as_str().expect("a token").to_owned();
     let base = acts.base_url().to_owned();
     for (query, expected) in [("&error=access_denied", "error"), ("&code=void", "error")] {
@@ -240,6 +247,7 @@ async fn a_page_hears_of_what_happens_at_another_process() {
         (&json!("success"), &json!(page.data("connectionId")))
     );
     // Nothing is left of it.
-    let left = database.value("SELECT CAST(COUNT(*) AS VARCHAR(20)) FROM authorizations WHERE state_hash LIKE 'page:%:ended'");
+    let left =
+        database.value("SELECT CAST(COUNT(*) AS VARCHAR(20)) FROM authorizations WHERE state_hash LIKE 'page:%:ended'");
     assert_eq!(left.await, "0");
 }

@@ -362,14 +362,21 @@ async fn requests_are_signed_with_rsa() {
         let me = client.proxy_get("older", &id, "/api/me?a=b%20c").await.ok();
         assert_eq!(me["query"], json!({"a": "b c"}), "{me}");
         let stats = provider.stats().await;
-        assert_eq!((&stats["methods"][0], &stats["refused"]), (&json!("RSA-SHA1"), &json!(0)), "{stats}");
+        assert_eq!(
+            (&stats["methods"][0], &stats["refused"]),
+            (&json!("RSA-SHA1"), &json!(0)),
+            "{stats}"
+        );
     }
     // Another key, and what is none.
     let provider = OAuth1Server::with_rsa_key(public);
     let yaml = provider.provider("/request_token", "  signature_method: RSA-SHA1");
     let other = node::run(&spare, "jwt.mjs", &[]);
     let other = other["rsa"]["private"].as_str().expect("a key");
-    for (secret, told) in [(other, "answered 401"), ("no-key-but-some-secret", "is no RSA private key")] {
+    for (secret, told) in [
+        (other, "answered 401"),
+        ("no-key-but-some-secret", "is no RSA private key"),
+    ] {
         let (_server, client) = serving_yaml(&yaml, secret).await;
         let page = Browser::new().step(&start_url(&client, "").await, None).await;
         refused(&page, "token_err");

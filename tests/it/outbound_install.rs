@@ -5,7 +5,9 @@ use bytes::Bytes;
 use http::Method;
 use nango_runtime_tests::client::{Answer, send};
 use nango_runtime_tests::upstream::Received;
-use nango_runtime_tests::{Client, Database, Reply, Server, TestRuntime, Upstream, for_each_database, node, repository};
+use nango_runtime_tests::{
+    Client, Database, Reply, Server, TestRuntime, Upstream, for_each_database, node, repository,
+};
 use ring::hmac;
 use serde_json::{Value, json};
 
@@ -45,7 +47,10 @@ async fn serving(database: &Database, upstream: &Upstream) -> (Server, Client) {
     let yaml = std::fs::read_to_string(path).expect("an entry");
     let yaml = yaml
         .replace("https://${connectionConfig.hostname}", &upstream.url())
-        .replace("https://sentry.io/api/0/sentry", &format!("{}/api/0/sentry", upstream.url()));
+        .replace(
+            "https://sentry.io/api/0/sentry",
+            &format!("{}/api/0/sentry", upstream.url()),
+        );
     let server = database
         .serve(TestRuntime::new().egress_loopback().provider_yaml(&yaml))
         .start();
@@ -104,14 +109,25 @@ async fn a_customer_installs_at_the_provider(database: Database) {
     let upstream = Upstream::handling(sentry).await;
     let (_server, client) = serving(&database, &upstream).await;
     let token = session(&client, "ann", Some("1234567")).await;
-    let answer = awaited(&client, &token, "&params[hostname]=us.sentry.io&params[own]=kept").await.ok();
-    assert_eq!((&answer["providerConfigKey"], &answer["isPending"]), (&json!("sentry"), &json!(true)));
+    let answer = awaited(&client, &token, "&params[hostname]=us.sentry.io&params[own]=kept")
+        .await
+        .ok();
+    assert_eq!(
+        (&answer["providerConfigKey"], &answer["isPending"]),
+        (&json!("sentry"), &json!(true))
+    );
     let id = answer["connectionId"].as_str().expect("an id").to_owned();
-    assert!(connections(&client).await.is_empty(), "before he has installed it there is none");
+    assert!(
+        connections(&client).await.is_empty(),
+        "before he has installed it there is none"
+    );
 
     // Somebody else installs; and somebody who is not Sentry says that this one has.
     assert_eq!(installed(&client, 7_654_321, GOOD_CODE, SECRET).await.status, 200);
-    assert_eq!(installed(&client, 1_234_567, GOOD_CODE, "another-secret").await.status, 401);
+    assert_eq!(
+        installed(&client, 1_234_567, GOOD_CODE, "another-secret").await.status,
+        401
+    );
     assert!(connections(&client).await.is_empty());
 
     assert_eq!(installed(&client, 1_234_567, GOOD_CODE, SECRET).await.status, 200);
@@ -123,9 +139,15 @@ async fn a_customer_installs_at_the_provider(database: Database) {
         json!({"hostname": "us.sentry.io", "actor": "1234567", "own": "kept", "installation.uuid": INSTALLATION})
     );
     assert_eq!(shown["credentials"]["access_token"], "sentry-access-token-1");
-    assert_eq!(shown["credentials"]["expires_at"], "2999-01-01T00:00:00.000Z", "{shown}");
+    assert_eq!(
+        shown["credentials"]["expires_at"], "2999-01-01T00:00:00.000Z",
+        "{shown}"
+    );
     let seen = upstream.received();
-    assert!(seen.iter().any(|request| request.method == Method::PUT), "it is verified there");
+    assert!(
+        seen.iter().any(|request| request.method == Method::PUT),
+        "it is verified there"
+    );
     let asked = client.proxy_get("sentry", &id, "/0/organizations/").await.ok();
     assert_eq!(asked["asked_by"], "Bearer sentry-access-token-1");
 
@@ -147,10 +169,23 @@ async fn nobody_gets_what_another_one_installs() {
     // A browser does not say who it is.
     let mallory = session(&client, "mallory", None).await;
     let answer = awaited(&client, &mallory, "&params[actor]=1234567").await;
-    assert_eq!((answer.status, answer.error_code().as_str()), (400, "invalid_body"), "{}", answer.text());
-    assert!(answer.text().contains("is not the browser's to give"), "{}", answer.text());
+    assert_eq!(
+        (answer.status, answer.error_code().as_str()),
+        (400, "invalid_body"),
+        "{}",
+        answer.text()
+    );
+    assert!(
+        answer.text().contains("is not the browser's to give"),
+        "{}",
+        answer.text()
+    );
     let answer = awaited(&client, &mallory, "").await;
-    assert!(answer.text().contains("connection_config.actor: is missing"), "{}", answer.text());
+    assert!(
+        answer.text().contains("connection_config.actor: is missing"),
+        "{}",
+        answer.text()
+    );
     // What the back end says counts more.
     let mallory = session(&client, "mallory", Some("1")).await;
     let _ = awaited(&client, &mallory, "&params[actor]=1234567").await.ok();
@@ -162,7 +197,12 @@ async fn nobody_gets_what_another_one_installs() {
     let first = awaited(&client, &ann, "").await.ok();
     let bob = session(&client, "bob", Some("1234567")).await;
     let answer = awaited(&client, &bob, "").await;
-    assert_eq!((answer.status, answer.error_code().as_str()), (409, "conflict"), "{}", answer.text());
+    assert_eq!(
+        (answer.status, answer.error_code().as_str()),
+        (409, "conflict"),
+        "{}",
+        answer.text()
+    );
     let ann = session(&client, "ann", Some("1234567")).await;
     let second = awaited(&client, &ann, "").await.ok();
     assert_ne!(first["connectionId"], second["connectionId"]);
@@ -171,7 +211,12 @@ async fn nobody_gets_what_another_one_installs() {
     let page = client.with_key(None).get("/oauth/callback?state=1234567&code=x").await;
     assert_eq!(page.status, 400);
     let answer = installed(&client, 1_234_567, "void", SECRET).await;
-    assert_eq!((answer.status, answer.error_code().as_str()), (400, "token_err"), "{}", answer.text());
+    assert_eq!(
+        (answer.status, answer.error_code().as_str()),
+        (400, "token_err"),
+        "{}",
+        answer.text()
+    );
     assert!(connections(&client).await.is_empty());
     let log = client.logs().await;
     assert!(log.contains("The connection was not created"), "{log}");
@@ -201,7 +246,11 @@ async fn the_published_client_begins_it_and_other_routes_do_not() {
     ]);
     let results = node::run(&server, "connect.mjs", &[("SCENARIO", &scenario.to_string())]);
     let begun = &results["sentry"]["returned"];
-    assert_eq!((&begun["providerConfigKey"], &begun["isPending"]), (&json!("sentry"), &json!(true)), "{results}");
+    assert_eq!(
+        (&begun["providerConfigKey"], &begun["isPending"]),
+        (&json!("sentry"), &json!(true)),
+        "{results}"
+    );
     assert_eq!(results["plain"]["type"], "invalid_auth_mode", "{results}");
     assert_eq!(installed(&client, 1_234_567, GOOD_CODE, SECRET).await.status, 200);
     assert_eq!(connections(&client).await[0]["connection_id"], begun["connectionId"]);

@@ -22,7 +22,11 @@ fn entry(name: &str, change: impl FnOnce(&mut Value)) -> String {
 
 fn sage(request: &Received) -> Reply {
     let body = String::from_utf8_lossy(&request.body).into_owned();
-    let xml = |text: &str| Reply::status(200).header("content-type", "text/xml; charset=UTF-8").body(text.to_owned());
+    let xml = |text: &str| {
+        Reply::status(200)
+            .header("content-type", "text/xml; charset=UTF-8")
+            .body(text.to_owned())
+    };
     if body.contains("<password>p&lt;ss &amp; wörd</password>") {
         return xml(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?><response><control><status>success</status></control><operation>\
@@ -58,7 +62,10 @@ async fn a_login_in_xml_is_in_the_order_of_the_file_and_escaped() {
     let _ = client.import_connection("sage", "c", given("p<ss & wörd")).await.ok();
     let shown = client.get("/connections/c?provider_config_key=sage").await.ok();
     assert_eq!(shown["credentials"]["token"], "sage-session-token..", "{shown}");
-    assert_eq!(shown["credentials"]["expires_at"], "2999-01-01T00:00:00.000Z", "{shown}");
+    assert_eq!(
+        shown["credentials"]["expires_at"], "2999-01-01T00:00:00.000Z",
+        "{shown}"
+    );
     let asked = upstream.received().pop().expect("a request");
     assert_eq!(asked.header("content-type"), "application/xml");
     let body = String::from_utf8_lossy(&asked.body).into_owned();
@@ -104,12 +111,19 @@ async fn a_saml_assertion_is_signed_and_kept_without_its_key() {
         let body = String::from_utf8_lossy(&request.body).into_owned();
         let form = reqwest::Url::parse(&format!("http://form.test/?{body}")).expect("a form");
         let form: Vec<(String, String)> = form.query_pairs().into_owned().collect();
-        let named = |name: &str| form.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone());
+        let named = |name: &str| {
+            form.iter()
+                .find(|(found, _)| found == name)
+                .map(|(_, value)| value.clone())
+        };
         if named("grant_type").as_deref() != Some("urn:ietf:params:oauth:grant-type:saml2-bearer") {
             return Reply::json(200, &json!({"asked_by": request.header("authorization")}));
         }
         noted.lock().expect("no poison").extend(named("assertion"));
-        Reply::json(200, &json!({"access_token": "a-token-for-saml-41", "expires_in": 86_400, "token_type": "Bearer"}))
+        Reply::json(
+            200,
+            &json!({"access_token": "a-token-for-saml-41", "expires_in": 86_400, "token_type": "Bearer"}),
+        )
     })
     .await;
     let yaml = entry("sap-success-factors", |entry| {
@@ -135,7 +149,14 @@ async fn a_saml_assertion_is_signed_and_kept_without_its_key() {
     let _ = client.post("/connections", &import("j&d ö'1", private)).await.ok();
     let asked = client.proxy_get("sap", "c", "/odata/v2/User").await.ok();
     assert_eq!(asked["asked_by"], "Bearer a-token-for-saml-41");
-    let last = || assertions.lock().expect("no poison").last().cloned().expect("an assertion");
+    let last = || {
+        assertions
+            .lock()
+            .expect("no poison")
+            .last()
+            .cloned()
+            .expect("an assertion")
+    };
     let assertion = last();
     let said = verified(&assertion, public);
     let expected = json!({
@@ -148,19 +169,29 @@ async fn a_saml_assertion_is_signed_and_kept_without_its_key() {
     assert_eq!(said, expected);
 
     // The key is not kept; the next token is asked for with the same assertion.
-    let shown = client.get("/connections/c?provider_config_key=sap&force_refresh=true").await.ok();
+    let shown = client
+        .get("/connections/c?provider_config_key=sap&force_refresh=true")
+        .await
+        .ok();
     assert!(!shown.to_string().contains("PRIVATE KEY"), "{shown}");
     assert_eq!(assertions.lock().expect("no poison").len(), 2);
     assert_eq!(last(), assertion);
 
     // With the certificate of the key, where its text has it.
     let with_certificate = Value::from(with_certificate);
-    let _ = client.post("/connections", &import("ann", &with_certificate)).await.ok();
+    let _ = client
+        .post("/connections", &import("ann", &with_certificate))
+        .await
+        .ok();
     let said = verified(&last(), public);
     let packed: String = certificate.lines().filter(|line| !line.starts_with("-----")).collect();
     assert_eq!(said["certificate"], packed);
     // A name that two canonical spellings exist of is refused, and told of without its value.
     let refused = client.post("/connections", &import("a\"b", private)).await;
     assert_eq!(refused.status, 400, "{}", refused.text());
-    assert!(refused.text().contains("`nameIdentifier` holds a character"), "{}", refused.text());
+    assert!(
+        refused.text().contains("`nameIdentifier` holds a character"),
+        "{}",
+        refused.text()
+    );
 }

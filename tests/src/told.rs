@@ -180,7 +180,12 @@ mod tests {
             note("one of many", &format!("one-of-many-{number:04}"));
         }
         let many = ["one-of-many-0000", "one-of-many-1999"];
-        let told = ["what-a-customer-typed", "nango_connect_session_0123", SECRET_KEY, "p+s/ w%r7"];
+        let told = [
+            "what-a-customer-typed",
+            "nango_connect_session_0123",
+            SECRET_KEY,
+            "p+s/ w%r7",
+        ];
         for secret in told.into_iter().chain(many) {
             assert!(std::panic::catch_unwind(|| none_left(&format!("a log with {secret}"), folder.path())).is_err());
             std::fs::write(&file, format!("\0{secret}\0")).expect("a file can be written");

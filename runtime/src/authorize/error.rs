@@ -30,7 +30,9 @@ pub enum FlowError {
         provider_config_key: String,
         what: &'static str,
     },
-    #[error("an installation of the integration {provider_config_key:?} begins at the provider: say who is awaited with POST /auth/oauth-outbound")]
+    #[error(
+        "an installation of the integration {provider_config_key:?} begins at the provider: say who is awaited with POST /auth/oauth-outbound"
+    )]
     Outbound { provider_config_key: String },
     #[error(
         "installations of the integration {provider_config_key:?} do not begin at the provider, or its data does not say how it tells \
@@ -40,7 +42,9 @@ pub enum FlowError {
         provider_config_key: String,
         auth_mode: String,
     },
-    #[error("the installation of {awaited:?} is awaited for somebody else already; it can be awaited again when that has ended")]
+    #[error(
+        "the installation of {awaited:?} is awaited for somebody else already; it can be awaited again when that has ended"
+    )]
     AwaitedBySomebody { awaited: String },
     #[error("`token_params.grant_type` of the provider is {grant_type:?}: that needs no authorization by a customer")]
     GrantType { grant_type: String },

@@ -121,7 +121,8 @@ impl Connect {
             identity.certified()?;
         }
         // What an operator imports may be used later, when the provider is there; who waits in front of a form wants to know.
-        let is_later = matches!(draft.credentials, Credentials::OAuth2Cc { .. }) && !matches!(by, Creator::Session { .. });
+        let is_later =
+            matches!(draft.credentials, Credentials::OAuth2Cc { .. }) && !matches!(by, Creator::Session { .. });
         let obtained_at_ms = if is_later {
             None
         } else {

@@ -158,11 +158,7 @@ async fn came_to_nothing(runtime: &Runtime, failure: &Failure) -> Response {
 }
 
 /// The page, and word to who waits for it.
-async fn failure_page(
-    runtime: &Runtime,
-    environment_id: Option<&EnvironmentId>,
-    failure: &Failed<'_>,
-) -> Response {
+async fn failure_page(runtime: &Runtime, environment_id: Option<&EnvironmentId>, failure: &Failed<'_>) -> Response {
     if let Some(popup_id) = failure.client_id {
         let outcome = Outcome::Failed {
             error_type: failure.error_type.to_owned(),

@@ -129,7 +129,9 @@ impl Ingress {
             learned: learned.collect(),
         };
         let created = self.0.authorize.installed(integration, told).await;
-        Ok(created.map_err(|error| IngressError::Installation(Box::new(error)))?.is_some())
+        Ok(created
+            .map_err(|error| IngressError::Installation(Box::new(error)))?
+            .is_some())
     }
 
     /// Writes what follows of it.
@@ -172,9 +174,7 @@ impl Ingress {
         if integration.forward_webhooks {
             let plan = parts.webhooks.plan(environment_id).await?;
             let mut headers = forwarded_headers(&reader.incoming.headers);
-            if let (Scheme::Token, Place::Header(name)) =
-                (&spec.verification.scheme, &spec.verification.proof)
-            {
+            if let (Scheme::Token, Place::Header(name)) = (&spec.verification.scheme, &spec.verification.proof) {
                 headers.retain(|(header, _)| header != name);
             }
             let payload = reader.payload();

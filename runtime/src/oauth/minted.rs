@@ -6,10 +6,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use sha1::{Digest as _, Sha1};
 
-use super::{RefreshError, saml};
 use super::jwt::{Algorithm, JwtError, SecretEncoding, SigningKey};
 use super::request::unsupported;
 use super::values::{Moment, TokenValues};
+use super::{RefreshError, saml};
 use crate::connections::Target;
 use crate::credentials::Secret;
 

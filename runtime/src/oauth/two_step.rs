@@ -130,7 +130,10 @@ fn build(values: &TokenValues<'_>, step: &Step<'_>) -> Result<TokenRequest, Refr
         }
         Some("xml") => {
             headers.entry(header::CONTENT_TYPE).or_insert(XML);
-            let order = step.entry.get(format!("{}_order", step.params)).and_then(Value::as_array);
+            let order = step
+                .entry
+                .get(format!("{}_order", step.params))
+                .and_then(Value::as_array);
             let order: Vec<&str> = order.into_iter().flatten().filter_map(Value::as_str).collect();
             xml::document(&parameters, &order).map_err(|source| RefreshError::Xml {
                 provider: values.target.provider.name.clone(),

@@ -187,7 +187,12 @@ mod tests {
             "function": {"$controlid": "{{$guid}}", "getAPISession": ""},
             "item": ["a", {"b": null}],
         }});
-        let order = ["request/item", "request/control", "request/control/version", "request/control/password"];
+        let order = [
+            "request/item",
+            "request/control",
+            "request/control/version",
+            "request/control/password",
+        ];
         assert_eq!(
             written(&parameters, &order).unwrap(),
             "<request><item>a</item><item><b></b></item>\
@@ -218,7 +223,10 @@ mod tests {
             (json!({"1a": 1}), XmlError::Name { name: "1a".into() }),
             (json!({"a": {"$": 1}}), XmlError::Name { name: String::new() }),
             (json!({"a": {"b": "\0"}}), XmlError::Character { path: "a/b".into() }),
-            (json!({"a": {"b": "\u{1b}"}}), XmlError::Character { path: "a/b".into() }),
+            (
+                json!({"a": {"b": "\u{1b}"}}),
+                XmlError::Character { path: "a/b".into() },
+            ),
             (json!({"a": {"$b": []}}), XmlError::Attribute { path: "a/$b".into() }),
         ] {
             assert_eq!(written(&parameters, &[]), Err(expected), "{parameters}");

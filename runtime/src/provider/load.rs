@@ -178,7 +178,10 @@ fn ordered(mut entry: serde_norway::Value) -> serde_norway::Value {
             map.insert(order.into(), paths.into());
         }
     }
-    if let Some(steps) = map.get_mut("additional_steps").and_then(|steps| steps.as_sequence_mut()) {
+    if let Some(steps) = map
+        .get_mut("additional_steps")
+        .and_then(|steps| steps.as_sequence_mut())
+    {
         for step in steps {
             if step.get("body_format").and_then(|format| format.as_str()) == Some("xml") {
                 *step = ordered(std::mem::take(step));

@@ -16,7 +16,11 @@ impl Runtime {
         provider_config_key: &str,
         incoming: &Incoming,
     ) -> Result<Reply, IngressError> {
-        let reply = self.0.ingress.receive(environment, provider_config_key, incoming).await?;
+        let reply = self
+            .0
+            .ingress
+            .receive(environment, provider_config_key, incoming)
+            .await?;
         if reply == Reply::Installed {
             self.connection_made();
         }

@@ -228,10 +228,7 @@ impl Runtime {
     ///
     /// # Errors
     /// When it cannot be opened with this encryption key.
-    pub fn integration_credentials(
-        &self,
-        integration: &Integration,
-    ) -> Result<Option<serde_json::Value>, ConnectionsError> {
+    pub fn integration_credentials(&self, integration: &Integration) -> Result<Option<Value>, ConnectionsError> {
         self.0.connections.integration_credentials(integration)
     }
 

@@ -93,7 +93,9 @@ impl Key {
     /// RSASP1 (RFC 8017, section 5.2.1) of `encoded` times a random number to the power of `e`, which is taken out again.
     fn signature(&self, encoded: &BigUint) -> Result<BigUint, RsaSha1Error> {
         let mut random = vec![0; usize::try_from(self.n.bits() / 8).map_err(|_| RsaSha1Error::Key)?];
-        SystemRandom::new().fill(&mut random).map_err(|_| RsaSha1Error::Random)?;
+        SystemRandom::new()
+            .fill(&mut random)
+            .map_err(|_| RsaSha1Error::Random)?;
         let blind = BigUint::from_bytes_be(&random) % &self.n;
         let unblind = blind.modinv(&self.n).ok_or(RsaSha1Error::Inconsistent)?;
         let blinded = encoded * blind.modpow(&self.e, &self.n) % &self.n;
@@ -113,11 +115,14 @@ impl<'a> Der<'a> {
         }
         let (length, rest) = rest.split_first()?;
         let (length, rest) = match *length {
-            short @ 0..0x80 => (usize::from(short), rest),
+            short @ 0..=0x7f => (usize::from(short), rest),
             // Two bytes for the length are enough for every key that is usable.
             long @ 0x81..=0x82 => {
                 let (bytes, rest) = rest.split_at_checked(usize::from(long & 0x7f))?;
-                (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
+                (
+                    bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)),
+                    rest,
+                )
             }
             _ => return None,
         };
@@ -146,16 +151,30 @@ mod tests {
         // The same key in the other form, and with line ends that got lost.
         let pkcs8 = include_str!("test_keys/rsa-1024.pkcs8.pem");
         assert_eq!(STANDARD.encode(sign(pkcs8, MESSAGE).unwrap()), SIGNED.trim());
-        assert_eq!(STANDARD.encode(sign(&pkcs8.replace('\n', "\\n"), MESSAGE).unwrap()), SIGNED.trim());
+        assert_eq!(
+            STANDARD.encode(sign(&pkcs8.replace('\n', "\\n"), MESSAGE).unwrap()),
+            SIGNED.trim()
+        );
     }
 
     #[test]
     fn what_is_no_key_is_refused() {
         let der = pem_der(PEM).unwrap();
-        let pem = |der: &[u8]| format!("-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----", STANDARD.encode(der));
+        let pem = |der: &[u8]| {
+            format!(
+                "-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----",
+                STANDARD.encode(der)
+            )
+        };
         let cut = &der.expose()[..der.expose().len() / 3];
         let ec = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----";
-        for text in ["", "a-secret", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----", ec, &pem(cut)] {
+        for text in [
+            "",
+            "a-secret",
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----",
+            ec,
+            &pem(cut),
+        ] {
             assert_eq!(sign(text, MESSAGE), Err(RsaSha1Error::Key), "{text}");
         }
         // Its private exponent is another one: what it would sign betrays the factors.

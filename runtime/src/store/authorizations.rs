@@ -78,7 +78,9 @@ impl Store {
             .bind(max)
             .fetch_all(&self.reader)
             .await?;
-        let places = rows.iter().map(|row| Columns::new(row, "authorizations").get("state_hash"));
+        let places = rows
+            .iter()
+            .map(|row| Columns::new(row, "authorizations").get("state_hash"));
         places.collect()
     }
 

@@ -56,7 +56,12 @@ fn parameters_travel_as_the_provider_takes_them() {
         xml.body.expose(),
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><login><name>jane</name><password>s3cret</password></login>"
     );
-    let refused = |entry: Value| build(&TokenValues::new(&target(json!({}), &user()), moment()), &Step::new(&entry));
+    let refused = |entry: Value| {
+        build(
+            &TokenValues::new(&target(json!({}), &user()), moment()),
+            &Step::new(&entry),
+        )
+    };
     let empty = refused(json!({"token_url": URL, "body_format": "xml"}));
     assert!(matches!(empty, Err(RefreshError::Xml { .. })));
     let other = refused(json!({"token_url": URL, "body_format": "cbor"}));

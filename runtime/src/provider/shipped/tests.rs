@@ -336,7 +336,10 @@ fn what_every_entry_needs_is_there() {
         let (_, needed, _) = mode(provider);
         // Nobody is sent to a provider that customers go to by themselves.
         let is_outbound = entry["installation"] == "outbound";
-        for place in needed.iter().filter(|place| !is_outbound || **place != "/authorization_url") {
+        for place in needed
+            .iter()
+            .filter(|place| !is_outbound || **place != "/authorization_url")
+        {
             assert!(entry.pointer(place).is_some(), "{name}: {place} is missing");
         }
     }

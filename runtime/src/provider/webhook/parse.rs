@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
-    ConnectionRule, Handshake, HandshakeAnswer, HashAlgorithm, HmacScheme, InstallationRule, Place, Scheme, SecretEncoding, SecretSource,
-    SignatureEncoding, SignedPart, TimestampPlace, TimestampRule, TimestampUnit, WebhookSpec, WebhookVerification,
+    ConnectionRule, Handshake, HandshakeAnswer, HashAlgorithm, HmacScheme, InstallationRule, Place, Scheme,
+    SecretEncoding, SecretSource, SignatureEncoding, SignedPart, TimestampPlace, TimestampRule, TimestampUnit,
+    WebhookSpec, WebhookVerification,
 };
 use crate::provider::entry::EntryError;
 use crate::provider::template::Template;
@@ -123,7 +124,10 @@ fn installation(given: GivenInstallation) -> Result<InstallationRule, EntryError
     let when = given.when.into_iter().map(|(text, is)| Ok((place(KEY, &text)?, is)));
     let when: Vec<_> = when.collect::<Result<_, EntryError>>()?;
     if when.is_empty() {
-        return Err(wrong(KEY, "`when` says which webhooks tell of an installation; it is empty"));
+        return Err(wrong(
+            KEY,
+            "`when` says which webhooks tell of an installation; it is empty",
+        ));
     }
     // What is in a query or a header is not signed everywhere.
     let by = place(KEY, &given.by)?;

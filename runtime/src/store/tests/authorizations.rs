@@ -38,7 +38,9 @@ async fn one_is_replaced_only_by_who_has_seen_it(store: Store) {
     let of = |number: u8| Sealed(vec![number, 0, 255]);
     let times = (NOW_MS, NOW_MS + 1_000);
     let keep = async |details: &Sealed, before: Option<&Sealed>, times| {
-        let kept = store.replace_authorization("hash", &environment.id, details, before, times).await;
+        let kept = store
+            .replace_authorization("hash", &environment.id, details, before, times)
+            .await;
         kept.unwrap()
     };
     assert!(keep(&of(1), None, times).await);
@@ -58,7 +60,9 @@ async fn places_are_found_by_their_start(store: Store) {
     let Fixture { environment, .. } = Fixture::new(&store).await;
     for place in ["page:a", "page:b", "pageant", "a-page:"] {
         let details = Sealed(vec![1]);
-        let kept = store.insert_authorization(place, &environment.id, &details, NOW_MS).await;
+        let kept = store
+            .insert_authorization(place, &environment.id, &details, NOW_MS)
+            .await;
         kept.unwrap();
     }
     let mut found = store.authorizations_at("page:", 10).await.unwrap();

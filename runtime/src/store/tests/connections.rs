@@ -129,7 +129,10 @@ async fn a_patch_changes_what_it_names_and_what_is_searched(store: Store) {
     let right = config(&first.connection_config);
     assert!(store.patch_connection(&first, &right, NOW_MS + 6).await.unwrap());
     let patched = found(search("a")).await.unwrap();
-    assert_eq!((patched.connection_config, patched.credentials), (Sealed(vec![7, 7]), first.credentials.clone()));
+    assert_eq!(
+        (patched.connection_config, patched.credentials),
+        (Sealed(vec![7, 7]), first.credentials.clone())
+    );
 
     assert!(store.delete_connection(&first.key, NOW_MS).await.unwrap());
     assert!(!store.patch_connection(&first, &named, NOW_MS + 7).await.unwrap());
