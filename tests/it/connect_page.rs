@@ -369,3 +369,22 @@ async fn who_may_frame_it_is_a_setting() {
         assert_eq!(page.header("cache-control"), Some("no-store"));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_is_told_to_install_at_the_provider() {
+    let (server, client, _oidc, _upstream) = serving().await;
+    let app = json!({"type": "OAUTH2", "client_id": "sentry-client", "client_secret": "the-secret-of-a-sentry-app"});
+    let integration =
+        json!({"unique_key": "sentry", "provider": "sentry-oauth", "display_name": "Sentry", "credentials": app});
+    let _ = client.post("/integrations", &integration).await.ok();
+    let seen = chromium::connect_page(&server, "outbound");
+    assert_eq!(seen["browserFaults"], json!([]));
+    assert_eq!(seen["lead"], "Continue here first, then install our app at Sentry.");
+    assert_eq!(seen["labels"], json!(["Host"]), "nobody is asked who he is");
+    let events = seen["events"].as_array().expect("events");
+    let connected = events.iter().find(|event| event["type"] == "connect");
+    let payload = &connected.expect("it is told")["payload"];
+    assert_eq!((&payload["providerConfigKey"], &payload["isPending"]), (&json!("sentry"), &json!(true)));
+    // There is no connection until he has.
+    assert_eq!(client.get("/connections").await.ok()["connections"], json!([]));
+}

@@ -2,7 +2,7 @@
 
 use http::Method;
 use nango_runtime_tests::client::send;
-use nango_runtime_tests::{Client, Server, TestRuntime};
+use nango_runtime_tests::{Client, Reply, Server, TestRuntime, Upstream};
 use serde_json::{Value, json};
 
 /// Two integrations with a connection each, the second pair later than the first.
@@ -137,6 +137,174 @@ async fn a_patch_changes_end_user_and_tags_and_is_in_the_log() {
     let taken_away = client.json(Method::PATCH, path, &json!({"end_user": null})).await;
     assert_eq!(taken_away.status, 200);
     assert_eq!(client.get(path).await.ok()["end_user"], Value::Null);
+}
+
+/// A provider whose host the connection names, and who tries keys.
+const CHANGING: &str = r"
+changing:
+  auth_mode: API_KEY
+  proxy:
+    base_url: http://${connectionConfig.host}
+    headers: {authorization: 'Bearer ${apiKey}'}
+    verification: {method: GET, endpoints: [/try]}
+  connection_config:
+    host: {type: string, title: Host, pattern: '^[a-z0-9.:]+$'}
+    region: {type: string, title: Region, enum: [eu, us]}
+";
+
+#[tokio::test]
+async fn a_patch_changes_config_and_credentials() {
+    let upstream = Upstream::handling(|request| {
+        let key = request.header("authorization").to_owned();
+        let status = if request.target == "/try" && !key.contains("good") {
+            401
+        } else {
+            200
+        };
+        Reply::json(status, &json!({"key": key}))
+    })
+    .await;
+    let server = TestRuntime::new().egress_loopback().provider_yaml(CHANGING).start();
+    let client = server.client();
+    let _ = client.create_integration("changing", "changing").await.ok();
+    let host = upstream.url().replace("http://", "");
+    let import = json!({
+        "provider_config_key": "changing", "connection_id": "c", "connection_config": {"host": host, "region": "eu", "own": 1},
+        "credentials": {"type": "API_KEY", "apiKey": "a-good-key-no-1"}, "metadata": {"kept": true}, "tags": {"plan": "pro"},
+        "end_user": {"id": "u1"}, "webhook_url_override": "https://hooks.test/a",
+    });
+    let _ = client.post("/connections", &import).await.ok();
+    let path = "/connections/c?provider_config_key=changing";
+    let patch = async |body: Value| client.json(Method::PATCH, path, &body).await;
+
+    // Values are merged, and null takes one away; the credentials stay.
+    assert_eq!(
+        patch(json!({"connection_config": {"region": "us", "own": null, "more": "x"}}))
+            .await
+            .status,
+        200
+    );
+    let shown = client.get(path).await.ok();
+    assert_eq!(
+        shown["connection_config"],
+        json!({"host": host, "region": "us", "more": "x"})
+    );
+    assert_eq!(shown["credentials"]["apiKey"], "a-good-key-no-1");
+    let asked = client.proxy_get("changing", "c", "/x").await.ok();
+    assert_eq!(asked["key"], "Bearer a-good-key-no-1");
+
+    // Others are tried first; the rest of the connection stays.
+    let refused = patch(json!({"credentials": {"type": "API_KEY", "apiKey": "a-bad-key-no-2"}})).await;
+    assert_eq!(
+        (refused.status, refused.error_code().as_str()),
+        (400, "connection_test_failed")
+    );
+    let both =
+        json!({"credentials": {"type": "API_KEY", "apiKey": "a-good-key-no-3"}, "connection_config": {"more": null}});
+    assert_eq!(patch(both).await.status, 200);
+    let shown = client.get(path).await.ok();
+    assert_eq!(shown["connection_config"], json!({"host": host, "region": "us"}));
+    assert_eq!(shown["credentials"]["apiKey"], "a-good-key-no-3");
+    assert_eq!(
+        (&shown["metadata"], &shown["tags"]),
+        (&json!({"kept": true}), &json!({"plan": "pro"}))
+    );
+    assert_eq!(shown["end_user"]["id"], "u1");
+    assert_eq!(shown["webhook_url_override"], "https://hooks.test/a", "{shown}");
+    let asked = client.proxy_get("changing", "c", "/x").await.ok();
+    assert_eq!(asked["key"], "Bearer a-good-key-no-3");
+    assert_eq!(
+        client.get("/connections").await.ok()["connections"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
+
+    for (body, code) in [
+        (json!({"connection_config": {"region": "asia"}}), "invalid_body"),
+        (json!({"connection_config": {"host": "a/b"}}), "invalid_body"),
+        (json!({"connection_config": []}), "invalid_body"),
+        (
+            json!({"credentials": {"type": "BASIC", "username": "u", "password": "p"}}),
+            "invalid_body",
+        ),
+        (json!({"credentials": {"apiKey": "k"}}), "invalid_body"),
+    ] {
+        let refused = patch(body.clone()).await;
+        assert_eq!(
+            (refused.status, refused.error_code().as_str()),
+            (400, code),
+            "{body}: {}",
+            refused.text()
+        );
+    }
+    let gone = client
+        .json(
+            Method::PATCH,
+            "/connections/nope?provider_config_key=changing",
+            &json!({"credentials": {"type": "API_KEY", "apiKey": "a-good-key"}}),
+        )
+        .await;
+    assert_eq!(
+        (gone.status, gone.error_code().as_str()),
+        (404, "not_found"),
+        "{}",
+        gone.text()
+    );
+    let log = client
+        .get("/logs/operations?type=connection:patch")
+        .await
+        .ok()
+        .to_string();
+    assert!(
+        log.contains("connection_config") && log.contains("credentials") && !log.contains("-key-no-"),
+        "{log}"
+    );
+
+    // Who may not read credentials cannot have them sent elsewhere; he may give others.
+    let key = json!({"display_name": "updater", "scopes": ["environment:connections:update"]});
+    let made = client.post("/api-keys", &key).await;
+    let made: Value = made.json();
+    let secret = made["data"]["key"].as_str().expect("a key").to_owned();
+    let updater = client.with_key(Some(&secret));
+    let elsewhere = updater
+        .json(
+            Method::PATCH,
+            path,
+            &json!({"connection_config": {"host": "evil.test"}}),
+        )
+        .await;
+    assert_eq!(
+        (elsewhere.status, elsewhere.error_code().as_str()),
+        (403, "forbidden"),
+        "{}",
+        elsewhere.text()
+    );
+    let tags = updater
+        .json(Method::PATCH, path, &json!({"tags": {"plan": "free"}}))
+        .await;
+    assert_eq!(tags.status, 200, "{}", tags.text());
+    let own =
+        json!({"credentials": {"type": "API_KEY", "apiKey": "a-good-key-no-4"}, "connection_config": {"region": "eu"}});
+    assert_eq!(updater.json(Method::PATCH, path, &own).await.status, 200);
+}
+
+/// Patches at the same moment do not lose each other's values.
+#[tokio::test(flavor = "multi_thread")]
+async fn patches_at_once_are_all_there() {
+    let (_server, client) = recorded_environment().await;
+    let path = "/connections/conn-oauth?provider_config_key=github";
+    let patches = (0..6).map(|number| {
+        let client = client.clone();
+        async move {
+            let config = json!({"connection_config": {format!("value{number}"): number}});
+            client.json(Method::PATCH, path, &config).await.status
+        }
+    });
+    let statuses = futures_util::future::join_all(patches).await;
+    assert_eq!(statuses, [200; 6]);
+    let config = client.get(path).await.ok()["connection_config"].clone();
+    assert_eq!(config.as_object().map(serde_json::Map::len), Some(6), "{config}");
 }
 
 #[tokio::test]

@@ -1,16 +1,19 @@
 //! A deleted connection is gone at once, its tokens at the provider soon after, its rows when it is purged.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http::Method;
 use nango_runtime_tests::client::send;
 use nango_runtime_tests::command::Cli;
-use nango_runtime_tests::oidc::{CLIENT_ID, CLIENT_SECRET, Oidc};
-use nango_runtime_tests::{Client, Reply, Server, TestRuntime, Upstream, guest, node};
+use nango_runtime_tests::oidc::{self, CLIENT_ID, CLIENT_SECRET, Oidc};
+use nango_runtime_tests::{Browser, Client, Reply, Server, TestRuntime, Upstream, guest, node};
 use serde_json::{Value, json};
 
 use crate::fixture::{API_KEY, CONNECTION, INTEGRATION, with_upstream};
+use crate::oauth_flow::at_the_provider;
 use crate::refresh::serving;
 
 /// What happens behind the answer of a delete happens within this time.
@@ -43,9 +46,11 @@ async fn status_of(oidc: &Oidc, access_token: &str) -> u16 {
 
 /// What the OAuth server makes of a refresh token.
 async fn refreshed(oidc: &Oidc, refresh_token: &str) -> Value {
-    let form = format!(
-        "grant_type=refresh_token&refresh_token={refresh_token}&client_id={CLIENT_ID}&client_secret={CLIENT_SECRET}"
-    );
+    refreshed_by(oidc, refresh_token, (CLIENT_ID, CLIENT_SECRET)).await
+}
+
+async fn refreshed_by(oidc: &Oidc, refresh_token: &str, (id, secret): (&str, &str)) -> Value {
+    let form = format!("grant_type=refresh_token&refresh_token={refresh_token}&client_id={id}&client_secret={secret}");
     let request = Client::new(&oidc.url, None).request(Method::POST, "/token");
     let request = request
         .header("content-type", "application/x-www-form-urlencoded")
@@ -138,6 +143,124 @@ async fn a_refresh_that_races_with_the_deletion_brings_nothing_back() {
         refreshed(&oidc, &newest).await["error"] == "invalid_grant"
     })
     .await;
+}
+
+/// The token of a session in which the connection is authorised anew.
+async fn reopened(client: &Client, integration: &str) -> String {
+    let reconnect = json!({"connection_id": CONNECTION, "integration_id": integration, "end_user": {"id": "u1"}});
+    let opened = client.post("/connect/sessions/reconnect", &reconnect).await.ok();
+    opened["data"]["token"].as_str().expect("a token").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_a_customer_whose_connection_went_meanwhile_are_revoked() {
+    let oidc = Oidc::start();
+    let server = TestRuntime::new()
+        .egress_loopback()
+        .provider_yaml(&oidc::providers(&oidc.url, &oidc.url))
+        .start();
+    let client = server.client();
+    let (id, secret) = oidc.register(&format!("{}/oauth/callback", server.base_url())).await;
+    let app = json!({"type": "OAUTH2", "client_id": id, "client_secret": secret});
+    let integration = json!({"unique_key": "oidc", "provider": "oidc", "credentials": app});
+    let _ = client.post("/integrations", &integration).await.ok();
+    let credentials = json!({"type": "OAUTH2", "access_token": "the-token-of-before"});
+    let _ = client.import_connection("oidc", CONNECTION, credentials).await.ok();
+
+    let token = reopened(&client, "oidc").await;
+    let mut browser = Browser::new();
+    let start = format!("{}/oauth/connect/oidc?connect_session_token={token}", server.base_url());
+    let begun = browser.step(&start, None).await;
+    let back = at_the_provider(&mut browser, &begun.location().expect("to the provider")).await;
+    let path = format!("/connections/{CONNECTION}?provider_config_key=oidc");
+    assert_eq!(client.delete(&path).await.status, 200);
+    let page = browser.open(&back.location().expect("back")).await;
+    assert_eq!(
+        (page.status, page.data("errorType").as_deref()),
+        (400, Some("connection_not_found"))
+    );
+
+    let given = oidc.stats().await;
+    assert_eq!(given["authorization_code"], 1, "{given}");
+    let newest = given["newest_refresh_token"].as_str().expect("a token").to_owned();
+    // One for the token of before, one for those that came too late.
+    until("the revocations", async || {
+        operations(&client, "connection:revoke").await.len() == 2
+    })
+    .await;
+    let revoked = operations(&client, "connection:revoke").await;
+    assert!(
+        revoked.iter().all(|operation| operation["state"] == "success"),
+        "{revoked:?}"
+    );
+    assert_eq!(
+        refreshed_by(&oidc, &newest, (&id, &secret)).await["error"],
+        "invalid_grant"
+    );
+    assert_eq!(client.get("/connections").await.ok()["connections"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_comes_for_a_connection_that_just_went_is_revoked() {
+    let (asked, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (noted, may_answer) = (Arc::clone(&asked), Arc::clone(&answers));
+    let upstream = Upstream::handling(move |request| {
+        if request.target != "/token" {
+            return Reply::json(200, &json!({}));
+        }
+        let number = noted.fetch_add(1, Ordering::SeqCst) + 1;
+        if number == 2 {
+            tokio::task::block_in_place(|| {
+                while !may_answer.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            });
+        }
+        Reply::json(
+            200,
+            &json!({"access_token": format!("client-token-{number}"), "expires_in": 3_600}),
+        )
+    })
+    .await;
+    let url = upstream.url();
+    let yaml = format!(
+        "cc:\n  auth_mode: OAUTH2_CC\n  token_url: {url}/token\n  proxy: {{base_url: {url}}}\n  \
+         revocation: {{url: '{url}/revoke', tokens: [access_token]}}\n"
+    );
+    let server = TestRuntime::new().egress_loopback().provider_yaml(&yaml).start();
+    let client = server.client();
+    let _ = client.create_integration("cc", "cc").await.ok();
+    let credentials = json!({"client_id": "cc-client", "client_secret": "the-secret-of-a-cc-client"});
+    let mut import = credentials.clone();
+    import["type"] = "OAUTH2_CC".into();
+    import["token"] = "client-token-0".into();
+    let _ = client.import_connection("cc", CONNECTION, import).await.ok();
+    let browser = client.with_key(None);
+    let connect = async || {
+        let token = reopened(&client, "cc").await;
+        browser
+            .post(&format!("/oauth2/auth/cc?connect_session_token={token}"), &credentials)
+            .await
+    };
+    assert_eq!(connect().await.status, 200);
+    let deleted = async {
+        until("the request for a token", async || asked.load(Ordering::SeqCst) == 2).await;
+        let path = format!("/connections/{CONNECTION}?provider_config_key=cc");
+        assert_eq!(client.delete(&path).await.status, 200);
+        answers.store(true, Ordering::SeqCst);
+    };
+    let (answer, ()) = tokio::join!(connect(), deleted);
+    assert_eq!(
+        (answer.status, answer.error_code().as_str()),
+        (400, "invalid_connection"),
+        "{}",
+        answer.text()
+    );
+    until("the revocations", async || {
+        told(&upstream, "client-token-1") == 1 && told(&upstream, "client-token-2") == 1
+    })
+    .await;
+    assert_eq!(client.get("/connections").await.ok()["connections"], json!([]));
 }
 
 fn revocable(url: &str) -> String {

@@ -2,10 +2,12 @@
 
 use nango_runtime_tests::oauth1::{self, OAuth1Server};
 use nango_runtime_tests::oidc::{self, Oidc};
-use nango_runtime_tests::{Browser, Client, Server, TestRuntime, chromium};
+use nango_runtime_tests::{Browser, Client, Database, Server, TestRuntime, chromium};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+use crate::oauth_flow::at_the_provider;
 
 async fn serving(oidc: &Oidc, more: &str, origins: &str) -> (Server, Client) {
     let yaml = format!("{}{more}", oidc::providers(&oidc.url, &oidc.url));
@@ -186,4 +188,66 @@ async fn pages_of_other_origins_are_sent_away() {
     }
     // Who only looks sees that there is nothing.
     assert_eq!(client.get("/").await.status, 404);
+}
+
+/// A page waits at one process, and its popup begins and ends at the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_hears_of_what_happens_at_another_process() {
+    let oidc = Oidc::start();
+    let database = Database::postgres().await;
+    let yaml = oidc::providers(&oidc.url, &oidc.url);
+    let node = || {
+        database
+            .serve(TestRuntime::new().egress_loopback().provider_yaml(&yaml))
+            .start()
+    };
+    let (waits, acts) = (node(), node());
+    let client = acts.client();
+    let (id, secret) = oidc.register(&format!("{}/oauth/callback", acts.base_url())).await;
+    let app = json!({"type": "OAUTH2", "client_id": id, "client_secret": secret});
+    let integration = json!({"unique_key": "oidc", "provider": "oidc", "credentials": app});
+    let _ = client.post("/integrations", &integration).await.ok();
+    let opened = client
+        .post("/connect/sessions", &json!({"end_user": {"id": "u1"}}))
+        .await
+        .ok();
+    let token = opened["data"]["token"].as_str().expect("a token").to_owned();
+    let base = acts.base_url().to_owned();
+    for (query, expected) in [("&error=access_denied", "error"), ("&code=void", "error")] {
+        let mut socket = Socket::open(&waits, "https://any.test").await.expect("a socket");
+        let mut other = Socket::open(&waits, "https://any.test").await.expect("a socket");
+        let (id, others) = (socket.id().await, other.id().await);
+        let mut browser = Browser::new();
+        let start = format!("{base}/oauth/connect/oidc?connect_session_token={token}&ws_client_id={id}");
+        let begun = browser.step(&start, None).await;
+        let state = begun.parameter("state").expect("a state");
+        let back = format!("{base}/oauth/callback?state={state}{query}&ws_client_id={others}");
+        let page = browser.open(&back).await;
+        assert_eq!(page.status, 400, "{}", page.text);
+        let told = socket.json().await;
+        assert_eq!(told["message_type"], expected, "{told}");
+        assert_eq!(socket.closed().await, 1000);
+        // The other still waits.
+        let masked = [0x81, 0x82, 0, 0, 0, 0, b'h', b'i'];
+        other.0.write_all(&masked).await.expect("a message");
+        assert_eq!(other.closed().await, 1008);
+    }
+    // One who has an authorization that comes to its end.
+    let mut socket = Socket::open(&waits, "https://any.test").await.expect("a socket");
+    let id = socket.id().await;
+    let mut browser = Browser::new();
+    let start = format!("{base}/oauth/connect/oidc?connect_session_token={token}&ws_client_id={id}");
+    let begun = browser.step(&start, None).await;
+    let back = at_the_provider(&mut browser, &begun.location().expect("to the provider")).await;
+    let page = browser.open(&back.location().expect("back")).await;
+    assert_eq!(page.status, 200, "{}", page.text);
+    let told = socket.json().await;
+    assert_eq!(
+        (&told["message_type"], &told["connection_id"]),
+        (&json!("success"), &json!(page.data("connectionId")))
+    );
+    // Nothing is left of it.
+    let left =
+        database.value("SELECT CAST(COUNT(*) AS VARCHAR(20)) FROM authorizations WHERE state_hash LIKE 'page:%:ended'");
+    assert_eq!(left.await, "0");
 }

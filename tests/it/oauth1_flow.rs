@@ -1,7 +1,7 @@
 //! Customers connect with OAuth 1.0a at a server that checks every signature, and the connection signs as they did.
 
 use nango_runtime_tests::oauth1::{self, OAuth1Server};
-use nango_runtime_tests::{Browser, Client, Page, Reply, Server, TestRuntime, Upstream};
+use nango_runtime_tests::{Browser, Client, Page, Reply, Server, TestRuntime, Upstream, node};
 use serde_json::{Value, json};
 
 /// A server whose integration `older` is the client of `provider`.
@@ -342,5 +342,49 @@ async fn the_catalogues_providers_ask_as_their_vendors_say() {
             .expect("text")
             .to_owned();
         assert!(header.contains("oauth_token=\"at\""), "{header}");
+    }
+}
+
+/// With a key of the client's, and the server's own verification.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_signed_with_rsa() {
+    let spare = TestRuntime::new().start();
+    let keys = node::run(&spare, "jwt.mjs", &[]);
+    let public = keys["rsa"]["public"].as_str().expect("a key");
+    for form in ["pkcs1", "private"] {
+        let provider = OAuth1Server::with_rsa_key(public);
+        let yaml = provider.provider("/request_token", "  signature_method: RSA-SHA1");
+        let (_server, client) = serving_yaml(&yaml, keys["rsa"][form].as_str().expect("a key")).await;
+        let mut browser = Browser::new();
+        let page = connected(&mut browser, &client).await;
+        assert_eq!(page.status, 200, "{}", page.text);
+        let id = page.data("connectionId").expect("an id");
+        let me = client.proxy_get("older", &id, "/api/me?a=b%20c").await.ok();
+        assert_eq!(me["query"], json!({"a": "b c"}), "{me}");
+        let stats = provider.stats().await;
+        assert_eq!(
+            (&stats["methods"][0], &stats["refused"]),
+            (&json!("RSA-SHA1"), &json!(0)),
+            "{stats}"
+        );
+    }
+    // A key of 4,096 bits is longer than other secrets may be.
+    let long = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", "A".repeat(3_200));
+    let provider = OAuth1Server::with_rsa_key(public);
+    let _ = serving_yaml(&provider.provider("/request_token", "  signature_method: RSA-SHA1"), &long).await;
+    // Another key, and what is none.
+    let provider = OAuth1Server::with_rsa_key(public);
+    let yaml = provider.provider("/request_token", "  signature_method: RSA-SHA1");
+    let other = node::run(&spare, "jwt.mjs", &[]);
+    let other = other["rsa"]["private"].as_str().expect("a key");
+    for (secret, told) in [
+        (other, "answered 401"),
+        ("no-key-but-some-secret", "is no RSA private key"),
+    ] {
+        let (_server, client) = serving_yaml(&yaml, secret).await;
+        let page = Browser::new().step(&start_url(&client, "").await, None).await;
+        refused(&page, "token_err");
+        let why = page.data("errorDescription").unwrap_or_default();
+        assert!(why.contains(told) && !why.contains(secret), "{why}");
     }
 }

@@ -178,6 +178,7 @@ const WALLS: &[(&str, &[&str])] = &[
         "ingress",
         &[
             "executor",
+            "authorize",
             "store",
             "connections",
             "provider",

@@ -317,3 +317,32 @@ async fn a_client_signs_its_assertion() {
     assert_eq!(header, json!({"alg": "RS256", "kid": "key-1", "typ": "JWT"}));
     assert_eq!(claims["aud"], format!("{}/oauth/token", upstream.url()));
 }
+
+/// (Nango compatibility: the codes.)
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_without_a_key_that_signs_is_told_so() {
+    let (_upstream, _server, client) = serving("asserted", None).await;
+    let opened = client
+        .post("/connect/sessions", &json!({"end_user": {"id": "u1"}}))
+        .await
+        .ok();
+    let token = opened["data"]["token"].as_str().expect("a token");
+    let path = format!("/oauth2/auth/asserted?connect_session_token={token}");
+    for (key, code) in [
+        (Value::Null, "missing_client_private_key"),
+        (
+            json!("-----BEGIN PRIVATE KEY-----"),
+            "invalid_client_private_key_format",
+        ),
+        (json!("{\"kty\": \"RSA\"}"), "invalid_client_private_key_format"),
+    ] {
+        let given = json!({"client_id": "client-1", "client_secret": "", "client_private_key": key});
+        let refused = client.with_key(None).post(&path, &given).await;
+        assert_eq!(
+            (refused.status, refused.error_code().as_str()),
+            (400, code),
+            "{}",
+            refused.text()
+        );
+    }
+}

@@ -105,6 +105,24 @@ const scenarios = {
         return { events: said };
     },
 
+    // A provider that the customer goes to by himself.
+    async outbound(browser) {
+        const defaults = { sentry: { connection_config: { actor: '1234567' } } };
+        const opened = await nango.createConnectSession({ tags: {}, allowed_integrations: ['sentry'], integrations_config_defaults: defaults });
+        const { page, frame, events, app } = await framed(browser, opened.data.token);
+        await arrived(frame, 'Connect Sentry');
+        const lead = await frame.locator('.lead').textContent();
+        const labels = await frame.locator('label').allTextContents();
+        await frame.getByLabel('Host', { exact: true }).selectOption('de.sentry.io');
+        await shot(page, 'outbound');
+        await press(frame, 'Connect');
+        await arrived(frame, 'Now install our app at Sentry');
+        await shot(page, 'outbound-next');
+        const said = await events();
+        app.close();
+        return { lead, labels, events: said };
+    },
+
     // A server that the customer names: none, one that is not safe, and one that is.
     async oauth_named(browser) {
         const { token } = await session('mcp-any');

@@ -5,9 +5,12 @@ and verifier. Here are only the pages, the memory, and an API that answers nobod
     GET  /api/me, POST /api/form                                      an API; the second wants a form
     GET  /unconfirmed/request_token, /silent/request_token            with `oauth_callback_confirmed=false`, and without it
     GET  /stats                                                       what was given and refused
+
+RSA_PUBLIC_KEY (PEM): whom RSA-SHA1 is verified with; without, that method is refused.
 """
 
 import json
+import os
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
@@ -20,7 +23,7 @@ CLIENTS = {"consumer-7d1e": "consumer-secret-a94f&%"}
 class Memory(RequestValidator):
     """One user, `ann`."""
 
-    allowed_signature_methods = ["HMAC-SHA1", "HMAC-SHA256", "PLAINTEXT"]
+    allowed_signature_methods = ["HMAC-SHA1", "HMAC-SHA256", "PLAINTEXT", "RSA-SHA1"]
     enforce_ssl = False
     realms = ["all"]
     dummy_client = "dummy"
@@ -38,6 +41,9 @@ class Memory(RequestValidator):
 
     def get_client_secret(self, client_key, request):
         return CLIENTS.get(client_key, "none")
+
+    def get_rsa_key(self, client_key, request):
+        return os.environ["RSA_PUBLIC_KEY"]
 
     def validate_client_key(self, client_key, request):
         return client_key in CLIENTS

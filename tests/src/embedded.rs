@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::client::Client;
 use crate::server::SECRET_KEY;
+use crate::told;
 
 /// One step of the clock of [`Timed`], and how long it takes in truth.
 const STEP_MS: i64 = 40;
@@ -44,7 +45,7 @@ pub struct Timed {
     client: Client,
     hand: ManualClock,
     tasks: [JoinHandle<()>; 2],
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Timed {
@@ -84,7 +85,7 @@ impl Timed {
             client: Client::new(&format!("http://{address}"), Some(SECRET_KEY)),
             hand,
             tasks: [time, server],
-            _folder: folder,
+            folder,
         }
     }
 
@@ -103,6 +104,9 @@ impl Drop for Timed {
     fn drop(&mut self) {
         for task in &self.tasks {
             task.abort();
+        }
+        if !std::thread::panicking() {
+            told::none_left("", self.folder.path());
         }
     }
 }

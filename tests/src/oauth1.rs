@@ -27,9 +27,20 @@ impl OAuth1Server {
     /// When `scripts/test-deps` has not brought it, or it does not start.
     #[must_use]
     pub fn start() -> Self {
+        Self::with_rsa_key("")
+    }
+
+    /// One that verifies RSA-SHA1 with this public key.
+    ///
+    /// # Panics
+    ///
+    /// As [`OAuth1Server::start`].
+    #[must_use]
+    pub fn with_rsa_key(pem: &str) -> Self {
         let python = repository::require(repository::cache().join("oauth1/bin/python"), "oauth1");
         let mut command = Command::new(python);
         command.arg(repository::root().join("tests/oauth1/server.py"));
+        command.env("RSA_PUBLIC_KEY", pem);
         let process = Process::start("oauth1", &mut command);
         let url = process.wait_for_line(loopback_url);
         Self {

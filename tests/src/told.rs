@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
@@ -48,10 +48,11 @@ const SECRET_FIELDS: [&str; 27] = [
 const OWN_FIELDS: [&str; 6] = ["input", "metadata", "output", "records", "tags", "openapi"];
 /// The beginning of tokens of connect sessions.
 const SESSION_TOKEN: &str = "nango_connect_session_";
-/// Texts that are shorter may be in a database for another reason: `password`, `access-1`.
+/// Texts that are shorter may be in a database for another reason: `password`, `access-1`. Those of three kinds of characters are not.
 const SECRET_BYTES_MIN: usize = 14;
-/// Secrets that are noted. A test with thousands has them all of one kind, and thousands take a minute to look for.
-const SECRETS_MAX: usize = 64;
+const MIXED_SECRET_BYTES_MIN: usize = 8;
+/// Secrets that are noted. A test with more has them all of one kind.
+const SECRETS_MAX: usize = 4_096;
 /// A file that may hold encryption keys.
 const KEY_FILE: &str = "encryption.key";
 
@@ -103,7 +104,7 @@ pub fn note(name: &str, secret: &str) {
     // What is masked is shown so.
     let is_masked = secret.chars().all(|character| character == '*');
     let is_public = PUBLIC.lock().unwrap_or_else(PoisonError::into_inner).contains(secret);
-    if secret.len() >= SECRET_BYTES_MIN && !is_masked && !is_public {
+    if is_distinct(secret) && !is_masked && !is_public {
         let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
         let told = told.get_or_insert_default();
         if told.len() < SECRETS_MAX {
@@ -112,16 +113,37 @@ pub fn note(name: &str, secret: &str) {
     }
 }
 
-/// Finds all that were noted so far.
+/// Whether nothing else is likely to be spelled like that.
+fn is_distinct(text: &str) -> bool {
+    let kinds = [
+        text.contains(|c: char| c.is_ascii_lowercase()),
+        text.contains(|c: char| c.is_ascii_uppercase()),
+        text.contains(|c: char| c.is_ascii_digit()),
+        text.contains(|c: char| !c.is_ascii_alphanumeric()),
+    ];
+    let is_mixed = kinds.iter().filter(|kind| **kind).count() >= 3;
+    text.len() >= SECRET_BYTES_MIN || (is_mixed && text.len() >= MIXED_SECRET_BYTES_MIN)
+}
+
+/// Finds all that were noted so far. Made anew only when there are more.
 #[must_use]
-pub fn finder() -> Finder {
+pub fn finder() -> Arc<Finder> {
+    static MADE: Mutex<Option<(usize, Arc<Finder>)>> = Mutex::new(None);
     let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
     let told = told.get_or_insert_default();
     told.add("the API key of the server", SECRET_KEY);
-    told.finder()
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*made {
+        Some((count, finder)) if *count == told.len() => Arc::clone(finder),
+        Some(_) | None => {
+            let finder = Arc::new(told.finder());
+            *made = Some((told.len(), Arc::clone(&finder)));
+            finder
+        }
+    }
 }
 
-/// Looks through what a server left: what it wrote out, and the files of its database.
+/// Looks through what a server left: what it wrote out, and all files of its data folder, those of the database among them.
 ///
 /// # Panics
 ///
@@ -130,13 +152,8 @@ pub fn finder() -> Finder {
 pub fn none_left(log: &str, data: &Path) {
     let finder = finder();
     finder.none_in("the server's output", log.as_bytes());
-    for entry in std::fs::read_dir(data).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let is_keys = path.file_name().is_some_and(|name| name == KEY_FILE);
-        if path.is_file() && !is_keys {
-            let bytes = std::fs::read(&path).unwrap_or_default();
-            finder.none_in(&path.display().to_string(), &bytes);
-        }
+    if data.is_dir() {
+        finder.none_in_files(data, KEY_FILE);
     }
 }
 
@@ -151,13 +168,25 @@ mod tests {
         heard(
             &json!({"credentials": {"type": "API_KEY", "apiKey": "what-a-customer-typed"}, "tags": {"password": "of-the-customers-own"}}),
         );
+        heard(&json!({"credentials": {"username": "u", "password": "p+s/ w%r7"}}));
         heard_body(br#"[{"data": {"token": "nango_connect_session_0123"}}]"#);
         heard(&json!({"credentials": {"password": "short"}, "access_token": "****************"}));
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let file = folder.path().join("nango.sqlite");
+        std::fs::create_dir(folder.path().join("below")).expect("a folder can be made");
+        let file = folder.path().join("below/nango.sqlite");
         std::fs::write(&file, "x of-the-customers-own short **************** x").expect("a file can be written");
         none_left("a log without", folder.path());
-        for secret in ["what-a-customer-typed", "nango_connect_session_0123", SECRET_KEY] {
+        for number in 0..2_000 {
+            note("one of many", &format!("one-of-many-{number:04}"));
+        }
+        let many = ["one-of-many-0000", "one-of-many-1999"];
+        let told = [
+            "what-a-customer-typed",
+            "nango_connect_session_0123",
+            SECRET_KEY,
+            "p+s/ w%r7",
+        ];
+        for secret in told.into_iter().chain(many) {
             assert!(std::panic::catch_unwind(|| none_left(&format!("a log with {secret}"), folder.path())).is_err());
             std::fs::write(&file, format!("\0{secret}\0")).expect("a file can be written");
             assert!(std::panic::catch_unwind(|| none_left("a log without", folder.path())).is_err());

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::pending::{self, Pending};
 use super::{Authorize, AuthorizeParts, Failure, FlowError, after, record};
-use crate::connect::{Created, Creator};
+use crate::connect::{CreateError, Created, Creator};
 use crate::connections::{Applicant, NewConnection, Target, keep_users_own};
-use crate::model::JsonObject;
+use crate::model::{EnvironmentId, JsonObject};
 use crate::oauth::{CodeGrant, NotObtained, TemporaryGrant};
 use crate::provider::AuthMode;
 
@@ -41,6 +41,7 @@ pub struct Returned<'a> {
 pub struct Finished {
     /// None while somebody else has to approve.
     pub target: Option<Arc<Target>>,
+    pub environment_id: EnvironmentId,
     pub provider_config_key: String,
     /// The integration's name.
     pub display_name: String,
@@ -79,6 +80,7 @@ impl Authorize {
         let parts = &*self.0;
         let unknown = |error| Failure {
             error,
+            environment_id: None,
             provider_config_key: None,
             popup_id: None,
         };
@@ -95,6 +97,7 @@ impl Authorize {
             record::failed(parts, &environment_id, &provider_config_key, &error);
             Failure {
                 error,
+                environment_id: Some(environment_id),
                 provider_config_key: Some(provider_config_key),
                 popup_id,
             }
@@ -136,6 +139,7 @@ impl Authorize {
                 let Some(credentials) = installation(returned)? else {
                     return Ok(Finished {
                         target: None,
+                        environment_id: pending.session.environment_id,
                         provider_config_key: pending.provider_config_key,
                         display_name,
                         popup_id: pending.popup_id,
@@ -176,20 +180,37 @@ impl Authorize {
             provider_config_key: pending.provider_config_key.clone(),
             connection_id: None,
             credentials,
-            connection_config: applicant.target.connection_config,
+            connection_config: applicant.target.connection_config.clone(),
             metadata: JsonObject::new(),
             tags: std::collections::BTreeMap::new(),
             end_user: None,
             webhook_url_override: None,
         };
-        let by = Creator::Session(Box::new(pending.session));
-        let Created { target, .. } = parts.connect.create(by, new).await?;
+        let environment_id = pending.session.environment_id.clone();
+        let by = Creator::session(pending.session);
+        let Created { target, .. } = self.create(by, new, &applicant.target).await?;
         Ok(Finished {
             target: Some(target),
+            environment_id,
             provider_config_key: pending.provider_config_key,
             display_name,
             popup_id: pending.popup_id,
         })
+    }
+
+    /// The connection of `applicant`, whose tokens nobody knows but we: when the connection that was to be authorised anew is gone, they
+    /// are revoked.
+    pub(super) async fn create(
+        &self,
+        by: Creator,
+        new: NewConnection,
+        applicant: &Target,
+    ) -> Result<Created, CreateError> {
+        let created = self.0.connect.create(by, new).await;
+        if let Err(CreateError::ConnectionGone { .. }) = &created {
+            self.0.oauth.give_up(applicant).await;
+        }
+        created
     }
 
     async fn exchange(

@@ -3,6 +3,7 @@
 use crate::connect::CreateError;
 use crate::connections::ConnectionsError;
 use crate::encryption::EncryptionError;
+use crate::model::EnvironmentId;
 use crate::oauth::{DiscoveryError, NotObtained, RegistrationError};
 use crate::store::StoreError;
 
@@ -29,6 +30,22 @@ pub enum FlowError {
         provider_config_key: String,
         what: &'static str,
     },
+    #[error(
+        "an installation of the integration {provider_config_key:?} begins at the provider: say who is awaited with POST /auth/oauth-outbound"
+    )]
+    Outbound { provider_config_key: String },
+    #[error(
+        "installations of the integration {provider_config_key:?} do not begin at the provider, or its data does not say how it tells \
+         of them (`webhook.installation`); its mode is {auth_mode}"
+    )]
+    NotOutbound {
+        provider_config_key: String,
+        auth_mode: String,
+    },
+    #[error(
+        "the installation of {awaited:?} is awaited for somebody else already; it can be awaited again when that has ended"
+    )]
+    AwaitedBySomebody { awaited: String },
     #[error("`token_params.grant_type` of the provider is {grant_type:?}: that needs no authorization by a customer")]
     GrantType { grant_type: String },
     #[error("where to send the customer cannot be said: {reason}")]
@@ -87,6 +104,7 @@ pub enum FlowError {
 #[derive(Debug)]
 pub struct Failure {
     pub error: FlowError,
+    pub environment_id: Option<EnvironmentId>,
     pub provider_config_key: Option<String>,
     /// See [`super::Begin::popup_id`].
     pub popup_id: Option<String>,
@@ -123,7 +141,8 @@ impl FlowError {
         match self {
             Self::IdGiven => "missing_connection_id",
             Self::NotAllowed { .. } => "integration_not_allowed",
-            Self::Mode { .. } => "auth_mode_err",
+            Self::Mode { .. } | Self::Outbound { .. } | Self::NotOutbound { .. } => "auth_mode_err",
+            Self::AwaitedBySomebody { .. } => "installation_awaited",
             Self::NotConfigured { .. } | Self::IntegrationChanged { .. } | Self::Unreachable { .. } => {
                 "provider_config_err"
             }

@@ -10,7 +10,9 @@
 mod after;
 mod callback;
 mod client_metadata;
+mod elsewhere;
 mod error;
+mod installation;
 mod mcp;
 mod pending;
 mod record;
@@ -31,6 +33,7 @@ use crate::store::{Store, StoreError};
 
 pub use callback::{Finished, Returned};
 pub use error::{Failure, FlowError};
+pub use installation::{Awaited, Installed};
 pub use start::{Begin, Begun};
 pub use waiting::{Outcome, UNUSED_WAIT_MS, WAIT_MS, WAITING_PAGES_MAX, Waiter, Waiting};
 
@@ -59,6 +62,8 @@ pub struct AuthorizeParts {
     pub callback_url: String,
     /// Whether the end must come from the browser that began.
     pub bind_browser: bool,
+    /// Whether other processes use the same database.
+    pub shares_database: bool,
 }
 
 impl Authorize {
@@ -71,11 +76,6 @@ impl Authorize {
     #[must_use]
     pub fn wait(&self) -> Option<Waiter> {
         self.0.waiting.enter(&self.0.entropy)
-    }
-
-    /// Tells the page that waits under that id how its popup ended, if there is one.
-    pub fn tell(&self, popup_id: &str, outcome: Outcome) {
-        self.0.waiting.tell(popup_id, outcome);
     }
 
     /// Deletes authorizations that nobody came back from in time; gives how many. To be called now and then.

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{AUTHORIZATION_TTL_MS, AuthorizeParts, FlowError};
 use crate::credentials::{OAuthClient, Secret};
-use crate::model::{ConnectSession, IntegrationId, JsonObject};
+use crate::model::{ConnectSession, IntegrationId, JsonObject, Sealed};
 use crate::oauth::Temporary;
 
 /// Random bytes of a `state`, of the cookie, and of a PKCE verifier.
@@ -35,6 +35,9 @@ pub(super) struct Pending {
     /// Whether the answer must say that it comes from there.
     #[serde(default)]
     pub(super) tells_issuer: bool,
+    /// What the connection will be called, where that was told already.
+    #[serde(default)]
+    pub(super) connection_id: Option<String>,
 }
 
 /// Temporary credentials that the customer was sent to authorize.
@@ -83,6 +86,12 @@ pub(super) fn secret(random: [u8; SECRET_BYTES]) -> String {
     URL_SAFE_NO_PAD.encode(random)
 }
 
+/// Whether a text could be one of those.
+pub(super) fn is_secret(text: &str) -> bool {
+    let bytes = URL_SAFE_NO_PAD.decode(text);
+    bytes.is_ok_and(|bytes| bytes.len() == SECRET_BYTES)
+}
+
 pub(super) fn sha256(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
 }
@@ -104,8 +113,7 @@ pub(super) fn cookie_name(state: &str, is_https: bool) -> String {
 impl Pending {
     pub(super) async fn keep(&self, parts: &AuthorizeParts, state: &str) -> Result<(), FlowError> {
         let hash = URL_SAFE_NO_PAD.encode(sha256(state));
-        let details = Secret::new(serde_json::to_vec(self).map_err(FlowError::Stored)?);
-        let sealed = parts.keyring.seal(&place(&hash), details.expose());
+        let sealed = self.sealed(parts, &hash)?;
         let expires_at_ms = parts.clock.now_ms() + AUTHORIZATION_TTL_MS;
         let environment_id = &self.session.environment_id;
         parts
@@ -115,14 +123,55 @@ impl Pending {
         Ok(())
     }
 
+    /// Keeps it at a place where one of another customer is left alone, and one of the same is replaced. Gives whether it is there now.
+    pub(super) async fn keep_alone(&self, parts: &AuthorizeParts, hash: &str) -> Result<bool, FlowError> {
+        let now_ms = parts.clock.now_ms();
+        let before = parts.store.authorization(hash, now_ms).await?;
+        if let Some(sealed) = &before {
+            let before = Self::opened(parts, hash, sealed)?;
+            if before.session.external_id() != self.session.external_id() {
+                return Ok(false);
+            }
+        }
+        let sealed = self.sealed(parts, hash)?;
+        let times = (now_ms, now_ms + AUTHORIZATION_TTL_MS);
+        let environment_id = &self.session.environment_id;
+        let replaced = parts
+            .store
+            .replace_authorization(hash, environment_id, &sealed, before.as_ref(), times);
+        Ok(replaced.await?)
+    }
+
     /// Takes it, once.
     pub(super) async fn take(parts: &AuthorizeParts, state: &str) -> Result<Self, FlowError> {
         let hash = URL_SAFE_NO_PAD.encode(sha256(state));
-        let sealed = parts.store.take_authorization(&hash, parts.clock.now_ms()).await?;
-        let sealed = sealed.ok_or(FlowError::UnknownState)?;
-        let details = parts.keyring.open(&place(&hash), &sealed)?;
+        Self::taken(parts, &hash).await?.ok_or(FlowError::UnknownState)
+    }
+
+    /// Takes what is kept at a place, once.
+    pub(super) async fn taken(parts: &AuthorizeParts, hash: &str) -> Result<Option<Self>, FlowError> {
+        let sealed = parts.store.take_authorization(hash, parts.clock.now_ms()).await?;
+        sealed.map(|sealed| Self::opened(parts, hash, &sealed)).transpose()
+    }
+
+    fn sealed(&self, parts: &AuthorizeParts, hash: &str) -> Result<Sealed, FlowError> {
+        let details = Secret::new(serde_json::to_vec(self).map_err(FlowError::Stored)?);
+        Ok(seal(parts, hash, &details))
+    }
+
+    fn opened(parts: &AuthorizeParts, hash: &str, sealed: &Sealed) -> Result<Self, FlowError> {
+        let details = open(parts, hash, sealed)?;
         serde_json::from_slice(details.expose()).map_err(FlowError::Stored)
     }
+}
+
+/// For what is kept under `hash`, and nowhere else.
+pub(super) fn seal(parts: &AuthorizeParts, hash: &str, details: &Secret<Vec<u8>>) -> Sealed {
+    parts.keyring.seal(&place(hash), details.expose())
+}
+
+pub(super) fn open(parts: &AuthorizeParts, hash: &str, sealed: &Sealed) -> Result<Secret<Vec<u8>>, FlowError> {
+    Ok(parts.keyring.open(&place(hash), sealed)?)
 }
 
 fn place(hash: &str) -> String {

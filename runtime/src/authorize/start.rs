@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::installation::is_outbound;
 use super::mcp::Prepared;
 use super::pending::{self, Client, Pending};
 use super::url::{Ask, Grant};
@@ -49,6 +50,7 @@ impl Authorize {
             record::failed(&self.0, &environment_id, &provider_config_key, &error);
             Failure {
                 error,
+                environment_id: Some(environment_id),
                 provider_config_key: Some(provider_config_key),
                 popup_id,
             }
@@ -70,6 +72,9 @@ impl Authorize {
             .connections
             .applicant(&session.environment_id, &provider_config_key, given)
             .await?;
+        if is_outbound(&applicant.target.provider) {
+            return Err(FlowError::Outbound { provider_config_key });
+        }
         complete_config(&applicant.target.provider, &mut applicant.target.connection_config)?;
         let mut prepared = Prepared {
             client: own_client(&begin.credentials)?,
@@ -131,11 +136,12 @@ impl Authorize {
             popup_id: begin.popup_id,
             issuer: prepared.issuer,
             tells_issuer: prepared.tells_issuer,
+            connection_id: None,
             session,
         };
         kept.keep(parts, &state).await?;
         if let Some(id) = popup_id {
-            parts.waiting.begun(&id);
+            self.begun_for(&id, &kept.session.environment_id).await;
         }
         Ok(Begun { location, cookie })
     }
@@ -293,7 +299,7 @@ pub(super) fn authorization(
         })
 }
 
-fn not_configured(applicant: &Applicant, what: &'static str) -> FlowError {
+pub(super) fn not_configured(applicant: &Applicant, what: &'static str) -> FlowError {
     FlowError::NotConfigured {
         provider_config_key: applicant.target.integration.unique_key.clone(),
         what,

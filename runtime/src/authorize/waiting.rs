@@ -1,10 +1,11 @@
 //! Pages that wait for the outcome of an authorization which they opened a popup for. Each is known by an unguessable id, which it
 //! gives to the popup; it is told the outcome of that one authorization, once, and is gone then. Kept in memory: a page that waits
-//! does so at this process.
+//! does so at this process, and what happens at others comes by [`super::elsewhere`].
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
 use super::{AUTHORIZATION_TTL_MS, pending};
@@ -18,7 +19,7 @@ pub const UNUSED_WAIT_MS: u64 = 60_000;
 pub const WAIT_MS: u64 = AUTHORIZATION_TTL_MS.unsigned_abs();
 
 /// How an authorization ended, for who opened the popup.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     Connected {
         provider_config_key: String,
@@ -73,20 +74,29 @@ impl Waiting {
         })
     }
 
-    /// An authorization was begun for the page.
-    pub(super) fn begun(&self, id: &str) {
-        if let Some(page) = self.pages().get(id) {
+    /// An authorization was begun for the page. Gives whether it waits here.
+    pub(super) fn begun(&self, id: &str) -> bool {
+        let pages = self.pages();
+        let page = pages.get(id);
+        if let Some(page) = page {
             page.begun.send_replace(true);
         }
+        page.is_some()
     }
 
-    /// Tells the page, if it still waits.
-    pub fn tell(&self, id: &str, outcome: Outcome) {
-        let page = self.pages().remove(id);
-        if let Some(page) = page {
-            // The page may just have gone.
-            let _ = page.tell.send(outcome);
-        }
+    /// Tells the page, if it waits here; else the outcome is given back.
+    pub fn tell(&self, id: &str, outcome: Outcome) -> Option<Outcome> {
+        let Some(page) = self.pages().remove(id) else {
+            return Some(outcome);
+        };
+        // The page may just have gone.
+        let _ = page.tell.send(outcome);
+        None
+    }
+
+    /// Those that wait here.
+    pub(super) fn ids(&self) -> Vec<String> {
+        self.pages().keys().cloned().collect()
     }
 
     fn pages(&self) -> MutexGuard<'_, BTreeMap<String, Page>> {
@@ -117,11 +127,11 @@ mod tests {
         let mut first = waiting.enter(&entropy).unwrap();
         let mut second = waiting.enter(&entropy).unwrap();
         assert_ne!(first.id, second.id);
-        waiting.begun(&first.id);
+        assert!(waiting.begun(&first.id) && !waiting.begun("nobody"));
         assert_eq!((*first.begun.borrow(), *second.begun.borrow()), (true, false));
-        waiting.tell(&first.id, failed("one"));
-        waiting.tell(&first.id, failed("two"));
-        waiting.tell("nobody", failed("three"));
+        assert_eq!(waiting.tell(&first.id, failed("one")), None);
+        assert_eq!(waiting.tell(&first.id, failed("two")), Some(failed("two")));
+        assert_eq!(waiting.tell("nobody", failed("three")), Some(failed("three")));
         assert_eq!(first.outcome.try_recv().unwrap(), failed("one"));
         assert!(second.outcome.try_recv().is_err());
     }

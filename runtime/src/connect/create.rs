@@ -32,8 +32,14 @@ struct Proven {
 pub enum Creator {
     /// Somebody with an API key, or the embedding program: what is given counts.
     ApiKey(EnvironmentId),
+    /// The same, for a connection that is there; not when it is gone meanwhile.
+    Change(EnvironmentId, ConnectionKey),
     /// A browser: what the session says counts more.
-    Session(Box<ConnectSession>),
+    Session {
+        session: Box<ConnectSession>,
+        /// What a new connection will be called, where that was told already.
+        connection_id: Option<String>,
+    },
 }
 
 /// A connection that is stored.
@@ -44,10 +50,19 @@ pub struct Created {
 }
 
 impl Creator {
+    /// A browser, with a session.
+    #[must_use]
+    pub fn session(session: ConnectSession) -> Self {
+        Self::Session {
+            session: Box::new(session),
+            connection_id: None,
+        }
+    }
+
     pub(super) fn environment_id(&self) -> &EnvironmentId {
         match self {
-            Self::ApiKey(environment_id) => environment_id,
-            Self::Session(session) => &session.environment_id,
+            Self::ApiKey(environment_id) | Self::Change(environment_id, _) => environment_id,
+            Self::Session { session, .. } => &session.environment_id,
         }
     }
 }
@@ -92,7 +107,12 @@ impl Connect {
         let environment_id = by.environment_id();
         let (new, replaces) = match by {
             Creator::ApiKey(_) => (new, None),
-            Creator::Session(session) => self.by_session(session, new).await?,
+            Creator::Change(_, key) => (new, Some(key.clone())),
+            Creator::Session { session, connection_id } => {
+                let (mut new, replaces) = self.by_session(session, new).await?;
+                new.connection_id = new.connection_id.or_else(|| connection_id.clone());
+                (new, replaces)
+            }
         };
         let mut draft = parts.connections.draft(environment_id, new).await?;
         record.is_for(&draft);
@@ -101,7 +121,8 @@ impl Connect {
             identity.certified()?;
         }
         // What an operator imports may be used later, when the provider is there; who waits in front of a form wants to know.
-        let is_later = matches!(draft.credentials, Credentials::OAuth2Cc { .. }) && matches!(by, Creator::ApiKey(_));
+        let is_later =
+            matches!(draft.credentials, Credentials::OAuth2Cc { .. }) && !matches!(by, Creator::Session { .. });
         let obtained_at_ms = if is_later {
             None
         } else {
@@ -142,8 +163,10 @@ impl Connect {
             .await;
         let (target, made) = match kept {
             Err(ConnectionsError::UnknownConnection { connection_id, .. }) if replaces.is_some() => {
-                // Nobody else knows these tokens.
-                parts.oauth.give_up(&draft).await;
+                // Nobody else knows these tokens. Whoever brought theirs along gives them up himself.
+                if obtained_at_ms.is_some() {
+                    parts.oauth.give_up(&draft).await;
+                }
                 return Err(CreateError::ConnectionGone { connection_id });
             }
             kept => kept?,

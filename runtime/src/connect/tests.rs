@@ -286,7 +286,7 @@ async fn slips_show_where_the_session_is_opened() {
 impl Fixture {
     /// In a browser, with this session.
     async fn create(&self, session: &ConnectSession, new: NewConnection) -> Result<Created, CreateError> {
-        let by = Creator::Session(Box::new(session.clone()));
+        let by = Creator::session(session.clone());
         self.connect.create(by, new).await
     }
 

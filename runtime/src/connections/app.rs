@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::ConnectionsError;
 use crate::credentials::{AppKey, OAuthClient, Secret};
 use crate::model::JsonObject;
-use crate::provider::{AuthMode, Provider};
+use crate::provider::{AuthMode, Provider, SignatureMethod};
 
 pub const CLIENT_ID_CHARS_MAX: usize = 255;
 pub const CLIENT_SECRET_CHARS_MAX: usize = 2_048;
@@ -59,9 +59,14 @@ pub(super) fn credentials(provider: &Provider, given: Option<Value>) -> Result<O
     } else if mode.has_client() {
         // A public client has no secret (RFC 6749, section 2.1).
         let is_public = provider.json.get("token_request_auth_method").and_then(Value::as_str) == Some("none");
-        let is_needed =
-            |(name, chars_max, required): Field| (name, chars_max, required && !(is_public && name == "client_secret"));
-        fields.extend(CLIENT_FIELDS.map(is_needed));
+        // With RSA-SHA1 it is a private key.
+        let is_key = provider.signature_method == SignatureMethod::RsaSha1;
+        let of_provider = |(name, chars_max, required): Field| match name {
+            "client_secret" if is_key => (name, PRIVATE_KEY_CHARS_MAX, required),
+            "client_secret" => (name, chars_max, required && !is_public),
+            _ => (name, chars_max, required),
+        };
+        fields.extend(CLIENT_FIELDS.map(of_provider));
     }
     if mode.has_app() {
         fields.extend(APP_FIELDS);

@@ -37,6 +37,7 @@ pub use freshness::{Fresh, REFRESH_MARGIN_MS, RefreshRight};
 pub use input::{IntegrationPatch, NewConnection, NewIntegration};
 pub use masking::{Masking, RunMasker};
 pub use told::{TOLD_TOKENS_MAX, ToldTokens};
+use users_own::WRITES_MAX;
 pub use users_own::keep_users_own;
 pub use validation::{CONFIG_BYTES_MAX, METADATA_BYTES_MAX, NAME_CHARS_MAX, TAG_KEY_CHARS_MAX, TAGS_MAX};
 pub use verification::VERIFICATION_INTERVAL_MS;
@@ -172,17 +173,18 @@ impl Connections {
         Ok(self.0.store.connections(environment_id, query).await?)
     }
 
-    /// Changes tags, end user and the URL of webhooks; credentials and configuration change by importing anew. A patch that names nothing changes
-    /// nothing.
+    /// Changes tags, end user, the URL of webhooks and the connection_config, into which `config` is merged: null takes a value away. Other
+    /// credentials come by importing anew. A patch that names nothing changes nothing.
     pub async fn patch(
         &self,
         environment_id: &EnvironmentId,
         provider_config_key: &str,
         connection_id: &str,
         patch: ConnectionPatch,
+        config: Option<&JsonObject>,
     ) -> Result<(), ConnectionsError> {
         let inner = &self.0;
-        let patch = ConnectionPatch {
+        let mut patch = ConnectionPatch {
             tags: patch.tags.map(|tags| validation::tags("tags", tags)).transpose()?,
             end_user: match patch.end_user {
                 Some(Some(end_user)) => Some(Some(validation::end_user(end_user)?)),
@@ -192,22 +194,31 @@ impl Connections {
                 Some(Some(url)) => Some(Some(validation::webhook_url("webhook_url_override", url)?)),
                 taken_away_or_left => taken_away_or_left,
             },
+            connection_config: None,
         };
-        self.stored_integration(environment_id, provider_config_key).await?;
-        let connection = self.stored(environment_id, provider_config_key, connection_id).await?;
-        if patch.tags.is_none() && patch.end_user.is_none() && patch.webhook_url_override.is_none() {
-            return Ok(());
+        let integration = Arc::new(self.stored_integration(environment_id, provider_config_key).await?);
+        for _ in 0..WRITES_MAX {
+            let connection = self.stored(environment_id, provider_config_key, connection_id).await?;
+            if let Some(config) = config {
+                let before = connection.connection_config.clone();
+                let opened = inner.open(Arc::clone(&integration), connection.clone())?;
+                let merged = merged_config(&opened, config)?;
+                patch.connection_config = Some((before, inner.seal_config(&connection, merged)));
+            } else if patch.tags.is_none() && patch.end_user.is_none() && patch.webhook_url_override.is_none() {
+                return Ok(());
+            }
+            let now_ms = inner.clock.now_ms();
+            let patched = inner.store.patch_connection(&connection, &patch, now_ms).await;
+            inner
+                .caches
+                .forget_connection(environment_id, provider_config_key, connection_id);
+            if patched? {
+                return Ok(());
+            }
+            // Somebody else has changed the connection_config meanwhile, or the connection is gone, which the next look tells.
         }
-        let now_ms = inner.clock.now_ms();
-        let patched = inner.store.patch_connection(&connection, &patch, now_ms).await;
-        inner
-            .caches
-            .forget_connection(environment_id, provider_config_key, connection_id);
-        if patched? {
-            Ok(())
-        } else {
-            Err(unknown_connection(provider_config_key, connection_id))
-        }
+        let message = "was changed by others again and again at the same moment; try again";
+        Err(ConnectionsError::invalid("connection_config", message))
     }
 
     /// Replaces (or merges into) the metadata of all the connections, or of none. Gives the new metadata in order.
@@ -263,6 +274,21 @@ impl Connections {
             .await?;
         connection.ok_or_else(|| unknown_connection(provider_config_key, connection_id))
     }
+}
+
+/// What a connection_config is with these values in it, or without those that are null.
+pub(crate) fn merged_config(target: &Target, config: &JsonObject) -> Result<JsonObject, ConnectionsError> {
+    let mut merged = target.connection_config.clone();
+    for (name, value) in config {
+        if value.is_null() {
+            merged.remove(name);
+        } else {
+            merged.insert(name.clone(), value.clone());
+        }
+    }
+    validation::size("connection_config", &merged, CONFIG_BYTES_MAX)?;
+    fields::connection_config(&target.provider, &merged)?;
+    Ok(merged)
 }
 
 fn unknown_connection(provider_config_key: &str, connection_id: &str) -> ConnectionsError {

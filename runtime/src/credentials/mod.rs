@@ -17,7 +17,7 @@ pub use client_identity::{ClientIdentity, IdentityError, IdentityHash};
 pub use fields::{CLIENT_CHARS_MAX, CredentialsError, KEY_CHARS_MAX, PEM_CHARS_MAX, TOKEN_CHARS_MAX};
 pub use lookup::lookup;
 pub use mode::CredentialsType;
-pub use pem::pem_der;
+pub use pem::{pem_certificate, pem_der};
 pub use redaction::{SECRET_BYTES_MIN, secret_fields};
 pub use secret::{Secret, Wipe};
 

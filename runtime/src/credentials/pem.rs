@@ -19,6 +19,12 @@ pub(super) fn pem_blocks(pem: &str, label: &str) -> Option<Vec<Vec<u8>>> {
         .collect()
 }
 
+/// The first certificate of a PEM text, as DER; none when there is none.
+#[must_use]
+pub fn pem_certificate(pem: &str) -> Option<Vec<u8>> {
+    pem_blocks(pem, "CERTIFICATE")?.into_iter().next()
+}
+
 /// The bytes of the first block of a PEM text; none when there is no block. Line ends that were lost, or are written as `\n`,
 /// do not matter.
 #[must_use]

@@ -1,7 +1,7 @@
 //! The routes by which browsers make connections without a popup: one for each way in which a user gives credentials. They are the
 //! requests of `@nangohq/frontend`. Whose connection it will be, and what else is decided, the connect session in the query says.
 
-use axum::extract::{Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use super::body::{json_response, parse, read, require_media_type};
 use super::error::{ApiError, ErrorEnvelope};
 use super::query::{PathParams, Query};
 use super::session::{QuerySession, SESSION_PARAMETER};
+use crate::authorize::{Begin, FlowError};
 use crate::connect::{CreateError, Creator};
 use crate::connections::{ConnectionsError, NewConnection};
 use crate::credentials::CredentialsType;
@@ -29,6 +30,9 @@ const IGNORED_PARAMETERS: [&str; 3] = ["hmac", "ws_client_id", "user_scope"];
 pub struct Connected {
     connection_id: String,
     provider_config_key: String,
+    /// The connection will be there when the customer has done his part at the provider.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_pending: bool,
 }
 
 /// Fields of the credentials by their names. An empty body is an empty object.
@@ -115,14 +119,66 @@ async fn create(
         end_user: None,
         webhook_url_override: None,
     };
-    let by = Creator::Session(Box::new(session));
+    let by = Creator::session(session);
     let created = runtime.create_connection(by, new).await.map_err(refusal)?;
     let connection = &created.target.connection;
     let connected = Connected {
         connection_id: connection.connection_id.clone(),
         provider_config_key: connection.provider_config_key.clone(),
+        is_pending: false,
     };
     Ok(json_response(StatusCode::OK, &connected))
+}
+
+/// Await that a customer installs the integration's app at the provider.
+///
+/// The connection is made when the provider's webhook tells of the installation.
+#[utoipa::path(
+    post, path = "/auth/oauth-outbound/{provider_config_key}", tag = "connect",
+    params(
+        ("provider_config_key" = String, Path),
+        ("connect_session_token" = String, Query),
+        ("params[name]" = Option<String>, Query, description = "A value of connection_config; may be repeated with other names"),
+    ),
+    security(("connect_session_in_query" = [])),
+    responses((status = 200, body = Connected), (status = "4XX", body = ErrorEnvelope)),
+)]
+pub async fn outbound(
+    State(runtime): State<Runtime>,
+    QuerySession(session): QuerySession,
+    PathParams(provider_config_key): PathParams<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let (connection_id, connection_config) = parameters(query.as_deref())?;
+    let begin = Begin {
+        provider_config_key,
+        connection_id,
+        connection_config,
+        ..Begin::default()
+    };
+    let awaited = runtime.await_installation(session, begin).await.map_err(of_flow)?;
+    let connected = Connected {
+        connection_id: awaited.connection_id,
+        provider_config_key: awaited.provider_config_key,
+        is_pending: true,
+    };
+    Ok(json_response(StatusCode::OK, &connected))
+}
+
+fn of_flow(error: FlowError) -> ApiError {
+    let message = error.to_string();
+    match error {
+        FlowError::IdGiven => refusal(CreateError::IdGiven),
+        FlowError::NotAllowed { provider_config_key } => refusal(CreateError::IntegrationNotAllowed {
+            unique_key: provider_config_key,
+        }),
+        FlowError::Connections(error) => refusal(error.into()),
+        FlowError::NotOutbound { .. } => ApiError::new(StatusCode::BAD_REQUEST, "invalid_auth_mode", message),
+        FlowError::AwaitedBySomebody { .. } => ApiError::new(StatusCode::CONFLICT, "conflict", message),
+        FlowError::Encryption(error) => error.into(),
+        FlowError::Store(error) => error.into(),
+        error => ApiError::new(StatusCode::BAD_REQUEST, error.kind(), message),
+    }
 }
 
 /// A connection id, which is not the browser's to give, and the values of `params`.

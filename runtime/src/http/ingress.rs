@@ -44,7 +44,7 @@ pub async fn receive(
         .await?;
     Ok(match reply {
         Reply::NotReceived => StatusCode::NO_CONTENT.into_response(),
-        Reply::Taken => json_response(StatusCode::OK, &json!({"status": "success"})),
+        Reply::Taken | Reply::Installed => json_response(StatusCode::OK, &json!({"status": "success"})),
         Reply::Json(value) => json_response(StatusCode::OK, &value),
         Reply::Text(text) => {
             let mut response = text.into_response();

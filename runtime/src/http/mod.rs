@@ -139,6 +139,7 @@ routes! {
     post   "/auth/signature/{provider_config_key}"              => creation::signature, OPEN;
     post   "/auth/aws-sigv4/{provider_config_key}"              => creation::aws_sigv4, OPEN;
     post   "/auth/unauthenticated/{provider_config_key}"        => creation::unauthenticated, OPEN;
+    post   "/auth/oauth-outbound/{provider_config_key}"         => creation::outbound, OPEN;
     get    "/integrations"                                      => integrations::list, Some(Scope::IntegrationsList);
     post   "/integrations"                                      => integrations::create, Some(Scope::IntegrationsCreate);
     get    "/integrations/{unique_key}"                         => integrations::show, Some(Scope::IntegrationsRead);

@@ -13,6 +13,7 @@ use super::query::{PathParams, Query};
 use super::session::SESSION_PARAMETER;
 use crate::authorize::{Begin, Failure, Outcome, Returned};
 use crate::connect::SessionError;
+use crate::model::EnvironmentId;
 use crate::runtime::Runtime;
 
 /// Send a customer to a provider.
@@ -40,22 +41,23 @@ pub async fn start(
 ) -> Response {
     let mut query = Query::parse(query.as_deref());
     let popup_id = query.optional("ws_client_id");
-    let page = |error_type: &str, message: &str| {
+    let page = async |error_type: &str, message: &str| {
         let failure = Failed {
             error_type,
             message,
             provider_config_key: Some(&provider_config_key),
             client_id: popup_id.as_deref(),
         };
-        failure_page(&runtime, &failure)
+        // Strangers write nothing into the database.
+        failure_page(&runtime, None, &failure).await
     };
     let Some(token) = query.optional(SESSION_PARAMETER) else {
         let message = "The address has no `connect_session_token`; the application's back end gets one from POST /connect/sessions.";
-        return page("missing_connect_session_token", message);
+        return page("missing_connect_session_token", message).await;
     };
     let session = match runtime.connect_session(&token).await {
         Ok(session) => session,
-        Err(error) => return page(session_error_type(&error), &error.to_string()),
+        Err(error) => return page(session_error_type(&error), &error.to_string()).await,
     };
     let params = query.bracketed("params").into_iter();
     let begin = Begin {
@@ -69,7 +71,7 @@ pub async fn start(
     };
     match runtime.begin_authorization(session, begin).await {
         Ok(begun) => redirect(&begun.location, begun.cookie.as_deref()),
-        Err(failure) => came_to_nothing(&runtime, &failure),
+        Err(failure) => came_to_nothing(&runtime, &failure).await,
     }
 }
 
@@ -104,7 +106,8 @@ pub async fn callback(State(runtime): State<Runtime>, RawQuery(query): RawQuery,
                     connection_id: connection_id.cloned().unwrap_or_default(),
                     is_pending: connection_id.is_none(),
                 };
-                runtime.tell_outcome(popup_id, outcome);
+                let environment_id = Some(&finished.environment_id);
+                runtime.tell_outcome(popup_id, environment_id, outcome).await;
             }
             connected(&Connected {
                 provider_config_key: &finished.provider_config_key,
@@ -114,7 +117,7 @@ pub async fn callback(State(runtime): State<Runtime>, RawQuery(query): RawQuery,
                 client_id: finished.popup_id.as_deref(),
             })
         }
-        Err(failure) => came_to_nothing(&runtime, &failure),
+        Err(failure) => came_to_nothing(&runtime, &failure).await,
     }
 }
 
@@ -143,24 +146,25 @@ pub async fn client_metadata(
     }
 }
 
-fn came_to_nothing(runtime: &Runtime, failure: &Failure) -> Response {
+async fn came_to_nothing(runtime: &Runtime, failure: &Failure) -> Response {
+    let environment_id = failure.environment_id.as_ref();
     let failure = Failed {
         error_type: failure.error.kind(),
         message: &failure.error.to_string(),
         provider_config_key: failure.provider_config_key.as_deref(),
         client_id: failure.popup_id.as_deref(),
     };
-    failure_page(runtime, &failure)
+    failure_page(runtime, environment_id, &failure).await
 }
 
 /// The page, and word to who waits for it.
-fn failure_page(runtime: &Runtime, failure: &Failed<'_>) -> Response {
+async fn failure_page(runtime: &Runtime, environment_id: Option<&EnvironmentId>, failure: &Failed<'_>) -> Response {
     if let Some(popup_id) = failure.client_id {
         let outcome = Outcome::Failed {
             error_type: failure.error_type.to_owned(),
             message: failure.message.to_owned(),
         };
-        runtime.tell_outcome(popup_id, outcome);
+        runtime.tell_outcome(popup_id, environment_id, outcome).await;
     }
     failed(failure)
 }

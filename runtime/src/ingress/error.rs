@@ -1,5 +1,6 @@
 //! Why a provider's webhook is not taken. Holds nothing that a stranger should not know.
 
+use crate::authorize::FlowError;
 use crate::connections::ConnectionsError;
 use crate::store::StoreError;
 
@@ -29,6 +30,8 @@ pub enum IngressError {
     TooFast { per_minute_max: u32, retry_after_s: u64 },
     #[error("{queued_max} runs for webhooks are queued already (limits.queued_webhook_runs): send it again later")]
     QueueFull { queued_max: u32 },
+    #[error("the installation that the webhook tells of was not made a connection: {0}")]
+    Installation(#[source] Box<FlowError>),
     #[error(transparent)]
     Connections(#[from] ConnectionsError),
     #[error(transparent)]

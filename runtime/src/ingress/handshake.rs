@@ -16,6 +16,8 @@ pub enum Reply {
     NotReceived,
     /// It was taken.
     Taken,
+    /// It was taken, and a connection was made of what it told.
+    Installed,
     /// A handshake's answer, as plain text.
     Text(String),
     /// A handshake's answer.

@@ -1,5 +1,5 @@
 //! Providers' webhooks: taken in when they are genuine, kept, handled by the syncs that subscribe to them, and passed on to the
-//! application.
+//! application. An installation that begins at the provider becomes a connection.
 //!
 //! [`Ingress::receive`] checks, finds the connections and writes a row for each run and for each address of the application in one
 //! transaction; then the provider is answered. What a provider does is its data ([`crate::provider::WebhookSpec`]). [`Ingress::tick`] runs
@@ -19,6 +19,7 @@ use std::sync::atomic::AtomicU32;
 
 use tokio::sync::{Notify, Semaphore};
 
+use crate::authorize::Authorize;
 use crate::clock::{Clock, Entropy};
 use crate::config::Limits;
 use crate::connections::Connections;
@@ -44,6 +45,7 @@ struct Parts {
     store: Store,
     executor: Executor,
     connections: Connections,
+    authorize: Authorize,
     keyring: Keyring,
     webhooks: Webhooks,
     logs: Logs,
@@ -67,6 +69,7 @@ pub struct IngressParts {
     pub store: Store,
     pub executor: Executor,
     pub connections: Connections,
+    pub authorize: Authorize,
     pub keyring: Keyring,
     pub webhooks: Webhooks,
     pub logs: Logs,
@@ -84,6 +87,7 @@ impl Ingress {
             store: parts.store,
             executor: parts.executor,
             connections: parts.connections,
+            authorize: parts.authorize,
             keyring: parts.keyring,
             webhooks: parts.webhooks,
             logs: parts.logs,

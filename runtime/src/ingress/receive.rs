@@ -2,16 +2,19 @@
 
 use std::sync::atomic::Ordering;
 
+use serde_json::Value;
+
 use super::handshake::{self, Reply};
 use super::request::{Incoming, Reader};
 use super::verify::{key, verify};
 use super::{Ingress, IngressError, Parts};
+use crate::authorize::Installed;
 use crate::credentials::Secret;
 use crate::model::{
     Connection, EnvironmentId, FunctionKind, IncomingWebhook, IncomingWebhookId, Integration, Operation, OperationId,
     OperationKind, OperationState, RunId, Sealed, WebhookRun,
 };
-use crate::provider::{Scheme, WebhookSpec};
+use crate::provider::{InstallationRule, Place, Provider, Scheme, WebhookSpec};
 use crate::webhooks::forwarded_headers;
 
 /// What a sync subscribes to that wants all events.
@@ -76,6 +79,10 @@ impl Ingress {
             per_minute_max,
             retry_after_s,
         })?;
+        let is_installed = match &spec.installation {
+            Some(rule) => self.installed(&integration, &provider, rule, &reader).await?,
+            None => false,
+        };
         let services = (&parts.store, &parts.connections);
         let matches = parts
             .indexes
@@ -89,7 +96,42 @@ impl Ingress {
             matches,
         };
         self.keep(&taken, now_ms).await?;
-        Ok(Reply::Taken)
+        Ok(if is_installed { Reply::Installed } else { Reply::Taken })
+    }
+
+    /// Whether it tells of an installation that somebody is awaited for, whose connection is made then.
+    async fn installed(
+        &self,
+        integration: &Integration,
+        provider: &Provider,
+        rule: &InstallationRule,
+        reader: &Reader<'_>,
+    ) -> Result<bool, IngressError> {
+        let is_there = |(place, is): &(Place, String)| reader.at(place).contains(is);
+        if !rule.when.iter().all(is_there) {
+            return Ok(false);
+        }
+        let in_body = |path: &str| {
+            let place = Place::parse(&format!("body.{path}"))?;
+            reader.first(&place)
+        };
+        let code = provider.json.get("authorization_code_param_in_webhook");
+        let code = code.and_then(Value::as_str).and_then(in_body);
+        let (Some(by), Some(code)) = (reader.first(&rule.by), code) else {
+            return Ok(false);
+        };
+        let named = provider.json.get("webhook_response_metadata").and_then(Value::as_array);
+        let named = named.into_iter().flatten().filter_map(Value::as_str);
+        let learned = named.filter_map(|path| Some((path.to_owned(), Value::String(in_body(path)?))));
+        let told = Installed {
+            by,
+            code,
+            learned: learned.collect(),
+        };
+        let created = self.0.authorize.installed(integration, told).await;
+        Ok(created
+            .map_err(|error| IngressError::Installation(Box::new(error)))?
+            .is_some())
     }
 
     /// Writes what follows of it.
@@ -132,9 +174,7 @@ impl Ingress {
         if integration.forward_webhooks {
             let plan = parts.webhooks.plan(environment_id).await?;
             let mut headers = forwarded_headers(&reader.incoming.headers);
-            if let (Scheme::Token, crate::provider::Place::Header(name)) =
-                (&spec.verification.scheme, &spec.verification.proof)
-            {
+            if let (Scheme::Token, Place::Header(name)) = (&spec.verification.scheme, &spec.verification.proof) {
                 headers.retain(|(header, _)| header != name);
             }
             let payload = reader.payload();

@@ -83,7 +83,7 @@ pub(super) fn readable(credentials: &Credentials) -> Result<Credentials, Refresh
 }
 
 /// What the answer of a refusal says of it, as far as that is no secret: RFC 6749, section 5.2, and where other login endpoints
-/// say it: in `message`, in an `error` that is an object, in the first of `errors`, or in `oauth_problem`.
+/// say it: in `message`, in an `error` that is an object, in the first of `errors`, in `oauth_problem`, or in an `errormessage`.
 pub(super) fn refusal(object: &JsonObject) -> RefreshError {
     let word = |object: &JsonObject, names: &[&str]| {
         let said = names.iter().find_map(|name| text(object, name))?;
@@ -104,10 +104,29 @@ pub(super) fn refusal(object: &JsonObject) -> RefreshError {
             description: word(error, &["message", "detail"]),
         };
     }
+    if let Some(error) = errormessage(object, ERRORMESSAGE_DEPTH_MAX) {
+        return RefreshError::NoToken {
+            error: word(error, &["errorno"]),
+            description: word(error, &["description2", "description"]),
+        };
+    }
     RefreshError::NoToken {
         error: word(object, &["error", "oauth_problem"]),
         description: word(object, &["error_description", "message", "detail"]),
     }
+}
+
+/// Objects within objects that an `errormessage` is looked for in.
+const ERRORMESSAGE_DEPTH_MAX: usize = 4;
+
+/// The first `error` of an `errormessage`, wherever that stands: answers in XML have it so.
+fn errormessage(object: &JsonObject, depth_max: usize) -> Option<&JsonObject> {
+    if let Some(error) = object.get("errormessage").and_then(|message| message.get("error")) {
+        return error.as_object().or_else(|| error.get(0)?.as_object());
+    }
+    let depth_max = depth_max.checked_sub(1)?;
+    let mut inner = object.values().filter_map(Value::as_object);
+    inner.find_map(|inner| errormessage(inner, depth_max))
 }
 
 fn clipped(text: &str) -> String {

@@ -15,6 +15,7 @@ use url::{Host, form_urlencoded};
 use super::RefreshError;
 use super::answer::refusal;
 use super::request::TokenRequest;
+use super::xml;
 use crate::credentials::{ClientIdentity, IdentityHash, Secret};
 use crate::egress::{
     EgressDenied, EgressPolicy, EgressResolver, IDENTITIES_MAX, ResolveError, tls_config, tls_config_of,
@@ -87,7 +88,7 @@ impl TokenClient {
         })
     }
 
-    /// Gives a successful answer that is an object, or a form that says it is one: some older endpoints know nothing else.
+    /// Gives a successful answer that is an object, or a form or XML that says it is that: some older endpoints know nothing else.
     pub(super) async fn send(&self, request: TokenRequest) -> Result<Answer, RefreshError> {
         self.send_as(None, request).await
     }
@@ -103,7 +104,9 @@ impl TokenClient {
         let object = match serde_json::from_slice(body.expose()) {
             Ok(Value::Object(object)) => Some(object),
             Ok(_) => None,
-            Err(_) => is_form(&headers).then(|| form(body.expose())).flatten(),
+            Err(_) if is_form(&headers) => form(body.expose()),
+            Err(_) if is_xml(&headers) => xml_object(body.expose()),
+            Err(_) => None,
         };
         let object = Secret::new(object.ok_or(RefreshError::NotJson { host })?);
         Ok(Answer { object, headers })
@@ -233,6 +236,7 @@ fn read(answer: RawAnswer) -> Result<(Secret<Vec<u8>>, HeaderMap), RefreshError>
     let object = match serde_json::from_slice(answer.body.expose()) {
         Ok(Value::Object(object)) => Some(object),
         Ok(_) => None,
+        Err(_) if is_xml(&answer.headers) => xml_object(answer.body.expose()),
         Err(_) => form(answer.body.expose()),
     };
     Err(refused(answer.host, answer.status, object.map(Secret::new).as_ref()))
@@ -277,9 +281,24 @@ fn of_token_endpoint(error: FetchError, host: &str) -> RefreshError {
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
+    kind(headers) == "application/x-www-form-urlencoded"
+}
+
+/// RFC 7303.
+fn is_xml(headers: &HeaderMap) -> bool {
+    let kind = kind(headers);
+    kind == "application/xml" || kind == "text/xml" || kind.ends_with("+xml")
+}
+
+/// The media type, in lower case and without parameters.
+fn kind(headers: &HeaderMap) -> String {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
-    kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    kind.trim().to_ascii_lowercase()
+}
+
+fn xml_object(body: &[u8]) -> Option<JsonObject> {
+    xml::object(std::str::from_utf8(body).ok()?)
 }
 
 /// A form's pairs; none of a text that is no form, such as a page or a sentence.

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::jwt::JwtError;
+use super::xml::XmlError;
 use crate::connections::{AwsError, ConnectionsError, Target};
 use crate::credentials::{CredentialsError, CredentialsType, IdentityError};
 use crate::egress::EgressDenied;
 use crate::provider::template::TemplateError;
+use crate::signing::rsa_sha1::RsaSha1Error;
 use crate::store::StoreError;
 
 /// Why one refresh came to nothing.
@@ -54,6 +56,15 @@ pub enum RefreshError {
         #[source]
         source: JwtError,
     },
+    #[error("`{key}` of the provider {provider:?} cannot be written as XML")]
+    Xml {
+        provider: String,
+        key: &'static str,
+        #[source]
+        source: XmlError,
+    },
+    #[error(transparent)]
+    Rsa(#[from] RsaSha1Error),
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error("no HTTP client for the client certificate can be set up")]
@@ -206,6 +217,8 @@ impl NoCredentials {
             | RefreshError::Aws(_)
             | RefreshError::NotXml { .. }
             | RefreshError::Jwt { .. }
+            | RefreshError::Xml { .. }
+            | RefreshError::Rsa(_)
             | RefreshError::Identity(_)
             | RefreshError::Client(_)
             | RefreshError::EgressDenied(_)

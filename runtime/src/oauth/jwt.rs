@@ -152,7 +152,8 @@ impl SigningKey {
         Ok(Secret::new(token))
     }
 
-    fn signature(&self, message: &[u8]) -> Result<Vec<u8>, JwtError> {
+    /// The signature alone.
+    pub(super) fn signature(&self, message: &[u8]) -> Result<Vec<u8>, JwtError> {
         let random = SystemRandom::new();
         match &self.key {
             Key::Hmac(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),

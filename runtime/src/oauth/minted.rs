@@ -6,10 +6,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use sha1::{Digest as _, Sha1};
 
-use super::RefreshError;
 use super::jwt::{Algorithm, JwtError, SecretEncoding, SigningKey};
 use super::request::unsupported;
 use super::values::{Moment, TokenValues};
+use super::{RefreshError, saml};
 use crate::connections::Target;
 use crate::credentials::Secret;
 
@@ -48,14 +48,15 @@ pub(super) fn jwt(target: &Target, moment: Moment) -> Result<Minted, RefreshErro
 }
 
 /// The `assertion` of a token request, a JWT (RFC 7523): `header` and `payload` as those of a token, signed with `key` and good for
-/// `lifetimeInSeconds`. None where the provider has none, or where what it was signed with was not kept: then the one that was
+/// `lifetimeInSeconds`; or one of SAML. None where the provider has none, or where what it was signed with was not kept: then the one that was
 /// made when the connection was is used again.
 pub(super) fn assertion(target: &Target, moment: Moment) -> Result<Option<Secret<String>>, RefreshError> {
     let Some(assertion) = target.provider.json.get("assertion") else {
         return Ok(None);
     };
-    if assertion.get("type").and_then(Value::as_str) != Some("jwt") {
-        return Err(unsupported(target, "an assertion that is no JWT"));
+    let kind = assertion.get("type").and_then(Value::as_str).unwrap_or_default();
+    if !matches!(kind, "jwt" | "saml") {
+        return Err(unsupported(target, &format!("`assertion.type: {kind}`")));
     }
     let template = assertion.get("key").and_then(Value::as_str).unwrap_or_default();
     let key = match TokenValues::new(target, moment).fill(template, "assertion") {
@@ -70,6 +71,9 @@ pub(super) fn assertion(target: &Target, moment: Moment) -> Result<Option<Secret
         seconds.as_i64().or(text)
     });
     let lifetime_ms = seconds.map_or(LIFETIME_MS, |seconds| seconds.saturating_mul(1_000));
+    if kind == "saml" {
+        return saml::assertion(target, moment, "assertion", &key, lifetime_ms).map(Some);
+    }
     let key = (&key, Algorithm::Rs256, SecretEncoding::Utf8);
     signed(target, moment, assertion, key, lifetime_ms).map(|minted| Some(minted.token))
 }

@@ -25,6 +25,7 @@ mod obtain;
 mod record;
 mod request;
 mod revocation;
+mod saml;
 mod temporary;
 #[cfg(test)]
 mod testing;
@@ -33,6 +34,7 @@ mod tests;
 mod token_response;
 mod two_step;
 mod values;
+mod xml;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -17,6 +17,7 @@ use crate::model::JsonObject;
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+pub(super) const XML: HeaderValue = HeaderValue::from_static("application/xml");
 
 /// A request to a token endpoint.
 #[derive(Debug)]

@@ -195,7 +195,7 @@ pub(super) fn authorization(
         timestamp_s: moment.now_ms / 1_000,
         nonce: &nonce.simple().to_string(),
     };
-    let text = signature.authorization(method, &uri, form.map(String::as_str));
+    let text = signature.authorization(method, &uri, form.map(String::as_str))?;
     let mut value = HeaderValue::from_str(&text).map_err(|_| RefreshError::Header {
         name: header::AUTHORIZATION.to_string(),
     })?;

@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::answer::{expires_at_ms_of_jwt, refusal};
 use super::client::{Answer, TokenClient};
-use super::request::{FORM, JSON, TokenRequest, form, unsupported};
+use super::request::{FORM, JSON, TokenRequest, XML, form, unsupported};
 use super::token_response::{self, End};
 use super::values::{ASSERTION_OPTION, Moment, TokenValues, header_map, text};
-use super::{RefreshError, minted};
+use super::{RefreshError, minted, xml};
 use crate::connections::Target;
 use crate::credentials::{Credentials, Secret, SessionKind};
 use crate::model::JsonObject;
@@ -127,6 +127,19 @@ fn build(values: &TokenValues<'_>, step: &Step<'_>) -> Result<TokenRequest, Refr
         Some("form") => {
             headers.entry(header::CONTENT_TYPE).or_insert(FORM);
             form(&parameters)
+        }
+        Some("xml") => {
+            headers.entry(header::CONTENT_TYPE).or_insert(XML);
+            let order = step
+                .entry
+                .get(format!("{}_order", step.params))
+                .and_then(Value::as_array);
+            let order: Vec<&str> = order.into_iter().flatten().filter_map(Value::as_str).collect();
+            xml::document(&parameters, &order).map_err(|source| RefreshError::Xml {
+                provider: values.target.provider.name.clone(),
+                key: step.params,
+                source,
+            })?
         }
         Some(other) => return Err(unsupported(values.target, &format!("`body_format: {other}`"))),
     };

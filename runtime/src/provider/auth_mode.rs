@@ -114,6 +114,9 @@ pub enum SignatureMethod {
     /// Not in the RFC; used by NetSuite and others in the same way.
     #[serde(rename = "HMAC-SHA256")]
     HmacSha256,
+    /// With a private key, which is the client's secret.
+    #[serde(rename = "RSA-SHA1")]
+    RsaSha1,
     #[serde(rename = "PLAINTEXT")]
     Plaintext,
 }

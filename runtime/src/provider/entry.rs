@@ -498,11 +498,6 @@ mod tests {
                 "`proxy.body.auth.key` cannot be used",
             ),
             (
-                // There are no keys for it: no provider of the catalogue uses it, nor one of Nango's.
-                json!({"auth_mode": "OAUTH1", "signature_method": "RSA-SHA1"}),
-                "`signature_method` is not as expected: unknown variant `RSA-SHA1`",
-            ),
-            (
                 json!({"auth_mode": "OAUTH1", "signature_method": "ROT13"}),
                 "`signature_method` is not as expected: unknown variant `ROT13`",
             ),

@@ -94,6 +94,7 @@ impl Catalogue {
         let mut own = Map::new();
         for (name, entry) in entries {
             let name = provider_name(path, &name)?;
+            let entry = ordered(entry);
             let json = serde_json::to_value(entry).map_err(|source| CatalogueError::NotJson {
                 path: path.to_owned(),
                 provider: name.clone(),
@@ -103,7 +104,10 @@ impl Catalogue {
         }
         let mut added = Vec::with_capacity(own.len());
         for name in own.keys() {
-            let json = self.resolve(path, &own, name, 0)?;
+            let mut json = self.resolve(path, &own, name, 0)?;
+            if json.get("body_format").and_then(Value::as_str) != Some("xml") {
+                json.retain(|key, _| !key.ends_with("token_params_order"));
+            }
             let provider = entry::provider(name, Value::Object(json)).map_err(|source| CatalogueError::Entry {
                 path: path.to_owned(),
                 provider: name.clone(),
@@ -156,6 +160,43 @@ fn parse(text: &str) -> Result<Mapping, serde_norway::Error> {
     let mut value: serde_norway::Value = serde_norway::from_str(text)?;
     value.apply_merge()?;
     serde_norway::from_value(value)
+}
+
+/// An entry with the order of its parameters, as paths `a/b/c`: it is lost in JSON.
+fn ordered(mut entry: serde_norway::Value) -> serde_norway::Value {
+    let Some(map) = entry.as_mapping_mut() else {
+        return entry;
+    };
+    for key in ["token_params", "refresh_token_params"] {
+        let mut paths = Vec::new();
+        if let Some(parameters) = map.get(key) {
+            paths_of(parameters, "", &mut paths);
+        }
+        let order = format!("{key}_order");
+        // One that somebody wrote counts: JSON has no order.
+        if !paths.is_empty() && !map.contains_key(order.as_str()) {
+            map.insert(order.into(), paths.into());
+        }
+    }
+    if let Some(steps) = map
+        .get_mut("additional_steps")
+        .and_then(|steps| steps.as_sequence_mut())
+    {
+        for step in steps {
+            if step.get("body_format").and_then(|format| format.as_str()) == Some("xml") {
+                *step = ordered(std::mem::take(step));
+            }
+        }
+    }
+    entry
+}
+
+fn paths_of(value: &serde_norway::Value, before: &str, paths: &mut Vec<serde_norway::Value>) {
+    for (name, value) in value.as_mapping().into_iter().flatten() {
+        let path = format!("{before}{}", name.as_str().unwrap_or_default());
+        paths_of(value, &format!("{path}/"), paths);
+        paths.push(path.into());
+    }
 }
 
 fn provider_name(path: &str, name: &serde_norway::Value) -> Result<String, CatalogueError> {
@@ -259,6 +300,23 @@ acme: {alias: acme, display_name: Acme again}
             changed.proxy.as_ref().unwrap().header("x").unwrap().template.source(),
             "y"
         );
+    }
+
+    #[test]
+    fn what_is_written_as_xml_keeps_its_order() {
+        let text = "
+acme: {auth_mode: TWO_STEP, body_format: xml, token_params: {z: {b: 1, a: {d: 1, c: 1}}}}
+acme-eu: {alias: acme}
+acme-json: {alias: acme, body_format: json}
+acme-two: {alias: acme, token_params: {y: {x: 1}}}
+";
+        let catalogue = catalogue(text).unwrap();
+        let order = |name: &str| catalogue.get(name).unwrap().json["token_params_order"].clone();
+        for name in ["acme", "acme-eu"] {
+            assert_eq!(order(name), json!(["z/b", "z/a/d", "z/a/c", "z/a", "z"]), "{name}");
+        }
+        assert_eq!(order("acme-json"), json!(null));
+        assert_eq!(order("acme-two"), json!(["y/x", "y"]));
     }
 
     #[test]

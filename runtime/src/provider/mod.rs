@@ -29,9 +29,9 @@ pub use paginate::{OffsetCalculation, PaginateKind, PaginateSpec};
 pub use revocation::{ClientProof, ParameterFormat, RevocationSpec, RevokedToken};
 pub use verification::VerificationSpec;
 pub use webhook::{
-    ConnectionRule, Handshake, HandshakeAnswer, HashAlgorithm, HmacScheme, PathStep, Place, Scheme, SecretEncoding,
-    SecretSource, SignatureEncoding, SignedPart, TimestampPlace, TimestampRule, TimestampUnit, WebhookSpec,
-    WebhookVerification,
+    ConnectionRule, Handshake, HandshakeAnswer, HashAlgorithm, HmacScheme, InstallationRule, PathStep, Place, Scheme,
+    SecretEncoding, SecretSource, SignatureEncoding, SignedPart, TimestampPlace, TimestampRule, TimestampUnit,
+    WebhookSpec, WebhookVerification,
 };
 
 /// All providers known to this installation, by name.

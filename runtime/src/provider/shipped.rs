@@ -130,6 +130,7 @@ pub(super) const FILES: &[(&str, &str)] = files![
     "segment",
     "sendgrid",
     "sentry",
+    "sentry-oauth",
     "servicenow",
     "sharepoint-online",
     "shopify",

@@ -21,6 +21,19 @@ pub struct WebhookSpec {
     pub events: Vec<Place>,
     /// Which connections it is about: those of which one of these holds.
     pub connections: Vec<ConnectionRule>,
+    /// Which of them say that the integration's app was installed; none where installations do not begin at the provider.
+    pub installation: Option<InstallationRule>,
+}
+
+/// How an installation is told of that begins at the provider. The code is at `authorization_code_param_in_webhook` of the entry.
+#[derive(Clone, Debug)]
+pub struct InstallationRule {
+    /// What must be there.
+    pub when: Vec<(Place, String)>,
+    /// Who installed, as the provider calls him.
+    pub by: Place,
+    /// The name of the connection_config's value that says who is awaited.
+    pub awaited: String,
 }
 
 /// How it shows that the provider sent it.

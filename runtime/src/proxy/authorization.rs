@@ -177,7 +177,11 @@ fn oauth1(
         timestamp_s: request.moment.now_ms / 1_000,
         nonce: &nonce,
     };
-    Ok(signature.authorization(request.method, &request.url.uri, form))
+    let signed = signature.authorization(request.method, &request.url.uri, form);
+    signed.map_err(|source| ProxyError::Signature {
+        provider_config_key: target.integration.unique_key.clone(),
+        source,
+    })
 }
 
 #[cfg(test)]

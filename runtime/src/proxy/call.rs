@@ -361,6 +361,7 @@ fn failure(error: &ProxyError) -> Outcome<'static> {
         | ProxyError::Identity(_)
         | ProxyError::MissingApiUrl { .. }
         | ProxyError::UnsupportedAuth { .. }
+        | ProxyError::Signature { .. }
         | ProxyError::MissingValue { .. }
         | ProxyError::Template { .. }
         | ProxyError::UnusableValue { .. }

@@ -9,6 +9,7 @@ use crate::credentials::IdentityError;
 use crate::egress::EgressDenied;
 use crate::oauth::{NoCredentials, OAuthError};
 use crate::provider::template::TemplateError;
+use crate::signing::rsa_sha1::RsaSha1Error;
 
 /// An error of a library, kept as the source.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -83,6 +84,11 @@ pub enum ProxyError {
     MissingClient {
         provider: String,
         provider_config_key: String,
+    },
+    #[error("requests of the integration {provider_config_key:?} cannot be signed: {source}")]
+    Signature {
+        provider_config_key: String,
+        source: RsaSha1Error,
     },
     #[error(
         "the provider {provider:?} needs the whole body to sign or complete it, and this one is not held in memory; send at \
@@ -183,7 +189,7 @@ impl ProxyError {
                 ..
             } => "invalid_url",
             Self::UnusableValue { .. } => "invalid_template_value",
-            Self::MissingClient { .. } => "unsupported_auth",
+            Self::MissingClient { .. } | Self::Signature { .. } => "unsupported_auth",
             Self::BodyNeeded { .. } => "request_body_too_large",
             Self::InvalidUrl { .. } => "invalid_url",
             Self::InvalidHeader { .. } => "invalid_header_value",
@@ -253,6 +259,7 @@ impl ProxyError {
             | Self::Template { .. }
             | Self::UnusableValue { .. }
             | Self::MissingClient { .. }
+            | Self::Signature { .. }
             | Self::BodyNeeded { .. }
             | Self::InvalidUrl { .. }
             | Self::InvalidHeader { .. }

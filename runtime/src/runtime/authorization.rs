@@ -1,7 +1,7 @@
 //! Authorizations by a provider, as the API of an embedding program offers them.
 
 use super::Runtime;
-use crate::authorize::{Begin, Begun, Failure, Finished, FlowError, Outcome, Returned, Waiter};
+use crate::authorize::{Awaited, Begin, Begun, Failure, Finished, FlowError, Outcome, Returned, Waiter};
 use crate::model::{ConnectSession, EnvironmentId, JsonObject};
 
 impl Runtime {
@@ -11,6 +11,15 @@ impl Runtime {
     /// [`Failure`]: what is not configured, or does not fit.
     pub async fn begin_authorization(&self, session: ConnectSession, begin: Begin) -> Result<Begun, Failure> {
         self.0.authorize.start(session, begin).await
+    }
+
+    /// Notes that a customer is about to install an integration's app at the provider. See
+    /// [`crate::authorize::Authorize::await_installation`].
+    ///
+    /// # Errors
+    /// [`FlowError`]: nobody is awaited then.
+    pub async fn await_installation(&self, session: ConnectSession, begin: Begin) -> Result<Awaited, FlowError> {
+        self.0.authorize.await_installation(session, begin).await
     }
 
     /// Finishes an authorization with what the browser came back with. See [`crate::authorize::Authorize::finish`].
@@ -30,8 +39,9 @@ impl Runtime {
     }
 
     /// Tells the page that waits under that id how its popup ended. Whoever waits is told once; nobody else hears of it.
-    pub fn tell_outcome(&self, popup_id: &str, outcome: Outcome) {
-        self.0.authorize.tell(popup_id, outcome);
+    /// At another process he is told within a second, when the environment of the authorization is known.
+    pub async fn tell_outcome(&self, popup_id: &str, environment_id: Option<&EnvironmentId>, outcome: Outcome) {
+        self.0.authorize.tell(popup_id, environment_id, outcome).await;
     }
 
     /// What an integration's OAuth client says of itself, for authorization servers that read it. See

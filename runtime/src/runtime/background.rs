@@ -103,6 +103,10 @@ impl Runtime {
                 clock.sleep(Duration::from_millis(REFRESH_INTERVAL_MS)).await;
             }
         }));
+        let authorize = self.0.authorize.clone();
+        self.0
+            .background
+            .add(tokio::spawn(async move { authorize.run().await }));
         let (authorize, clock) = (self.0.authorize.clone(), self.0.clock.clone());
         self.0.background.add(tokio::spawn(async move {
             loop {

@@ -16,7 +16,15 @@ impl Runtime {
         provider_config_key: &str,
         incoming: &Incoming,
     ) -> Result<Reply, IngressError> {
-        self.0.ingress.receive(environment, provider_config_key, incoming).await
+        let reply = self
+            .0
+            .ingress
+            .receive(environment, provider_config_key, incoming)
+            .await?;
+        if reply == Reply::Installed {
+            self.connection_made();
+        }
+        Ok(reply)
     }
 
     /// Where the provider may send webhooks for an integration; none when nothing is known of how it signs them.

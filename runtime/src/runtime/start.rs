@@ -203,6 +203,7 @@ impl Runtime {
             public_url: config.public_base_url(),
             callback_url: config.oauth_callback_url(),
             bind_browser: config.oauth_bind_browser,
+            shares_database: config.database_url.is_some(),
         });
         let engine = Engine::new(&EngineOptions {
             // As many again for functions that are called by functions, which have slots of their own.
@@ -270,6 +271,7 @@ impl Runtime {
             store: store.clone(),
             executor: executor.clone(),
             connections: connections.clone(),
+            authorize: authorize.clone(),
             keyring: ingress_keyring,
             webhooks: webhooks.clone(),
             logs: logs.clone(),

@@ -4,3 +4,4 @@
 pub(crate) mod aws_sigv4;
 pub(crate) mod oauth1;
 pub(crate) mod query;
+pub(crate) mod rsa_sha1;

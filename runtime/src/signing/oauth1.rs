@@ -10,6 +10,7 @@ use sha1::Sha1;
 use sha2::Sha256;
 
 use super::query::{canonical, encode, encoded_pairs};
+use super::rsa_sha1::{self, RsaSha1Error};
 use crate::provider::SignatureMethod;
 
 /// Who asks, and the two values that make the request unlike any other.
@@ -32,7 +33,15 @@ pub(crate) struct OAuth1<'a> {
 
 impl OAuth1<'_> {
     /// `form` is the body, when it is a form.
-    pub(crate) fn authorization(&self, method: &http::Method, uri: &Uri, form: Option<&str>) -> String {
+    ///
+    /// # Errors
+    /// With RSA-SHA1, when the client's secret is no private key.
+    pub(crate) fn authorization(
+        &self,
+        method: &http::Method,
+        uri: &Uri,
+        form: Option<&str>,
+    ) -> Result<String, RsaSha1Error> {
         let timestamp = self.timestamp_s.to_string();
         let optional = |name: &'static str, value: Option<_>| value.map(|value| (name, value));
         let protocol: Vec<(&str, &str)> = [
@@ -57,7 +66,7 @@ impl OAuth1<'_> {
             encode(&base_uri(uri)),
             encode(&canonical(pairs))
         );
-        let signature = self.signature(&base);
+        let signature = self.signature(&base)?;
         let mut header = "OAuth ".to_owned();
         // Writing to a String does not fail.
         if let Some(realm) = self.realm {
@@ -67,25 +76,28 @@ impl OAuth1<'_> {
             let _ = write!(header, "{name}=\"{}\", ", encode(value));
         }
         let _ = write!(header, "oauth_signature=\"{}\"", encode(&signature));
-        header
+        Ok(header)
     }
 
     fn signature_method_name(&self) -> &'static str {
         match self.signature_method {
             SignatureMethod::HmacSha1 => "HMAC-SHA1",
             SignatureMethod::HmacSha256 => "HMAC-SHA256",
+            SignatureMethod::RsaSha1 => "RSA-SHA1",
             SignatureMethod::Plaintext => "PLAINTEXT",
         }
     }
 
-    /// RFC 5849, 3.4.2 and 3.4.4.
-    fn signature(&self, base: &str) -> String {
+    /// RFC 5849, 3.4.2 to 3.4.4.
+    fn signature(&self, base: &str) -> Result<String, RsaSha1Error> {
         let key = format!("{}&{}", encode(self.client_secret), encode(self.token_secret));
-        match self.signature_method {
+        Ok(match self.signature_method {
             SignatureMethod::HmacSha1 => STANDARD.encode(hmac_sha1(key.as_bytes(), base.as_bytes())),
             SignatureMethod::HmacSha256 => STANDARD.encode(hmac_sha256(key.as_bytes(), base.as_bytes())),
+            // No secret of the token's takes part.
+            SignatureMethod::RsaSha1 => STANDARD.encode(rsa_sha1::sign(self.client_secret, base.as_bytes())?),
             SignatureMethod::Plaintext => key,
-        }
+        })
     }
 }
 
@@ -147,7 +159,7 @@ mod tests {
         };
         let uri = Uri::from_static("https://api.twitter.com/1.1/statuses/update.json?include_entities=true");
         let form = "status=Hello%20Ladies%20%2B%20Gentlemen%2C%20a%20signed%20OAuth%20request%21";
-        let header = example.authorization(&Method::POST, &uri, Some(form));
+        let header = example.authorization(&Method::POST, &uri, Some(form)).unwrap();
         assert_eq!(
             header,
             "OAuth oauth_consumer_key=\"xvz1evFS4wEEPTGEFPHBog\", \
@@ -191,7 +203,7 @@ mod tests {
             nonce: "n",
         };
         let uri = Uri::from_static("https://api.test/");
-        let header = plaintext.authorization(&Method::GET, &uri, None);
+        let header = plaintext.authorization(&Method::GET, &uri, None).unwrap();
         assert_eq!(signature(&header), "ja893SD9%2526%26xyz4992k83j47x0b");
     }
 
@@ -211,7 +223,7 @@ mod tests {
             nonce: "n",
         };
         let uri = Uri::from_static("https://api.test/oauth/request_token");
-        let header = first.authorization(&Method::POST, &uri, None);
+        let header = first.authorization(&Method::POST, &uri, None).unwrap();
         let begin =
             "OAuth oauth_callback=\"https%3A%2F%2Facme.test%2Foauth%2Fcallback%3Fa%3Db\", oauth_consumer_key=\"ck\"";
         assert!(header.starts_with(begin), "{header}");
@@ -220,7 +232,7 @@ mod tests {
             callback: Some("https://evil.test/"),
             ..first
         };
-        let other = elsewhere.authorization(&Method::POST, &uri, None);
+        let other = elsewhere.authorization(&Method::POST, &uri, None).unwrap();
         assert_ne!(signature(&header), signature(&other));
     }
 
@@ -239,7 +251,7 @@ mod tests {
             nonce: "n",
         };
         let uri = Uri::from_static("https://api.test/oauth/access_token");
-        let header = last.authorization(&Method::POST, &uri, None);
+        let header = last.authorization(&Method::POST, &uri, None).unwrap();
         assert!(
             header.contains("oauth_token=\"temporary\", oauth_verifier=\"473f82d3\", oauth_version"),
             "{header}"
@@ -247,7 +259,7 @@ mod tests {
         let without = OAuth1 { verifier: None, ..last };
         assert_ne!(
             signature(&header),
-            signature(&without.authorization(&Method::POST, &uri, None))
+            signature(&without.authorization(&Method::POST, &uri, None).unwrap())
         );
     }
 

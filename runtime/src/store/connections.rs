@@ -45,6 +45,8 @@ pub struct ConnectionPatch {
     pub end_user: Option<Option<EndUser>>,
     /// In the place of the one that was there; `Some(None)` takes it away.
     pub webhook_url_override: Option<Option<String>>,
+    /// What the connection_config was, and what it is to be. With another one there nothing is changed.
+    pub connection_config: Option<(Sealed, Sealed)>,
 }
 
 /// The columns of [`connection`], from `connections` as `c` and `integrations` as `i`, with these two for the names of both. A
@@ -288,7 +290,8 @@ impl Store {
         rows.iter().map(connection).collect()
     }
 
-    /// Changes tags, end user and the URL of webhooks. False when the connection is gone.
+    /// Changes tags, end user, the URL of webhooks and the connection_config. False when the connection is gone, or has another
+    /// connection_config by now.
     pub async fn patch_connection(
         &self,
         connection: &Connection,
@@ -310,8 +313,14 @@ impl Store {
         if let Some(url) = &patch.webhook_url_override {
             sql.push(", webhook_url_override = ").bind(url.clone());
         }
+        if let Some((_, after)) = &patch.connection_config {
+            sql.push(", connection_config = ").bind(after.0.clone());
+        }
         sql.push(" WHERE deleted_at_ms IS NULL AND connection_key = ")
             .bind(connection.key.as_str());
+        if let Some((before, _)) = &patch.connection_config {
+            sql.push(" AND connection_config = ").bind(before.0.clone());
+        }
         sql.push(" RETURNING connection_key");
         Ok(!sql.fetch_all(&self.writer).await?.is_empty())
     }

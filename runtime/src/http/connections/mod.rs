@@ -21,6 +21,7 @@ use super::error::{ApiError, ErrorEnvelope};
 use super::integrations::Success;
 use super::names::is_provider_config_key;
 use super::query::{PathParams, Query};
+use crate::connect::CreateError;
 use crate::connections::{ConnectionsError, Target};
 use crate::model::{CredentialReadKind, Scope};
 use crate::oauth::OAuthError;
@@ -218,7 +219,10 @@ fn named_error(error: ConnectionsError) -> ApiError {
     }
 }
 
-/// Change the end user or the tags of a connection.
+/// Change a connection: end user, tags, where webhooks go, values of `connection_config`, credentials.
+///
+/// Values of `connection_config` may say where requests go, so that to change them without giving credentials takes the scope to read
+/// credentials.
 #[utoipa::path(
     patch, path = "/connections/{connection_id}", tag = "connections", request_body = PatchConnection,
     params(("connection_id" = String, Path), ("provider_config_key" = String, Query)),
@@ -235,16 +239,23 @@ pub async fn update(
     let provider_config_key = query.required_name("provider_config_key", "provider config key", is_provider_config_key);
     query.finish()?;
     let body = read_json(&parts.headers, body, runtime.config().limits.request_body_bytes).await?;
-    let patch = parse::<PatchConnection>(&body)?.into_patch()?;
+    let patch = parse::<PatchConnection>(&body)?;
+    if patch.may_lead_elsewhere() {
+        caller.require(Scope::ConnectionsReadCredentials)?;
+    }
+    let change = patch.into_change()?;
     runtime
-        .patch_connection(
+        .change_connection(
             caller.connection(&provider_config_key, &connection_id)?,
             &provider_config_key,
             &connection_id,
-            patch,
+            change,
         )
         .await
-        .map_err(named_error)?;
+        .map_err(|error| match error {
+            CreateError::Connections(error) => named_error(error),
+            error => error.into(),
+        })?;
     Ok(json_response(StatusCode::OK, &Success { success: true }))
 }
 

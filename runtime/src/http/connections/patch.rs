@@ -1,13 +1,15 @@
-//! The body of a patch: end user, tags and where webhooks go. Credentials and `connection_config` are changed by importing the connection anew,
-//! as with Nango.
+//! The body of a patch: end user, tags, where webhooks go, values of `connection_config`, and other credentials.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::import::{ImportEndUser, checked_tags};
 use crate::http::error::ApiError;
+use crate::model::JsonObject;
+use crate::runtime::ConnectionChange;
 use crate::store::ConnectionPatch;
 
 /// What is absent stays.
@@ -30,6 +32,14 @@ pub struct PatchConnection {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
     webhook_url_override: Option<Option<String>>,
+    /// Values to be merged into those that are there; null takes one away.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    connection_config: Option<JsonObject>,
+    /// In the place of those that were there, as an import has them. They are tried as those of an import.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    credentials: Option<JsonObject>,
 }
 
 /// Tells null, `Some(None)`, from what is absent.
@@ -42,7 +52,12 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Res
 }
 
 impl PatchConnection {
-    pub fn into_patch(self) -> Result<ConnectionPatch, ApiError> {
+    /// Whether values are to be changed that may say where requests go, without the credentials that these take along.
+    pub fn may_lead_elsewhere(&self) -> bool {
+        self.connection_config.is_some() && self.credentials.is_none()
+    }
+
+    pub fn into_change(self) -> Result<ConnectionChange, ApiError> {
         let mut faults = Vec::new();
         let tags = self
             .tags
@@ -54,10 +69,15 @@ impl PatchConnection {
             return Err(ApiError::faults("invalid_body", faults));
         }
         let webhook_url_override = self.webhook_url_override.map(|url| url.filter(|url| !url.is_empty()));
-        Ok(ConnectionPatch {
-            tags,
-            end_user,
-            webhook_url_override,
+        Ok(ConnectionChange {
+            patch: ConnectionPatch {
+                tags,
+                end_user,
+                webhook_url_override,
+                connection_config: None,
+            },
+            connection_config: self.connection_config,
+            credentials: self.credentials.map(Value::Object),
         })
     }
 }
@@ -69,7 +89,7 @@ mod tests {
     use crate::http::error::tests::rendered;
 
     fn patch(body: &str) -> Result<ConnectionPatch, ApiError> {
-        parse::<PatchConnection>(body.as_bytes())?.into_patch()
+        Ok(parse::<PatchConnection>(body.as_bytes())?.into_change()?.patch)
     }
 
     #[test]
@@ -98,8 +118,9 @@ mod tests {
     #[tokio::test]
     async fn refused_ones() {
         for (body, expected) in [
-            (r#"{"credentials":{}}"#, "unrecognized_keys"),
-            (r#"{"connection_config":{}}"#, "unrecognized_keys"),
+            (r#"{"credentials":1}"#, "invalid_body"),
+            (r#"{"connection_config":[]}"#, "invalid_body"),
+            (r#"{"metadata":{}}"#, "unrecognized_keys"),
             (r#"{"tags":{"1a":"x"}}"#, r#""path":["tags","1a"]"#),
             (r#"{"end_user":{"email":"a@b.co"}}"#, r#""path":["end_user","id"]"#),
         ] {

@@ -12,7 +12,7 @@ use crate::encryption::{EncryptionError, KeyError};
 use crate::executor::PlayError;
 use crate::http::fault::Fault;
 use crate::model::RunError;
-use crate::oauth::{NoCredentials, NotObtained, OAuthError};
+use crate::oauth::{NoCredentials, NotObtained, OAuthError, RefreshError};
 use crate::proxy::{Phase, ProxyError};
 use crate::recordings::RecordingError;
 use crate::records::RecordsError;
@@ -351,6 +351,7 @@ impl From<ProxyError> for ApiError {
             ProxyError::Identity(_)
             | ProxyError::MissingApiUrl { .. }
             | ProxyError::UnsupportedAuth { .. }
+            | ProxyError::Signature { .. }
             | ProxyError::MissingValue { .. }
             | ProxyError::UnusableValue { .. }
             | ProxyError::MissingClient { .. }
@@ -422,7 +423,13 @@ impl From<NotObtained> for ApiError {
         let message = error.to_string();
         let code = match (NoCredentials::code_of(&error.error), error.mode) {
             ("server_error", _) => return Self::internal(error),
-            (_, CredentialsType::OAuth2Cc) => "client_credentials_fetch_error",
+            (_, CredentialsType::OAuth2Cc) => match &error.error {
+                RefreshError::MissingValue { name, .. } if name == "credentials.client_private_key" => {
+                    "missing_client_private_key"
+                }
+                RefreshError::Jwt { .. } => "invalid_client_private_key_format",
+                _ => "client_credentials_fetch_error",
+            },
             ("refresh_token_external_error", CredentialsType::AwsSigV4) => {
                 let code = "aws_sigv4_sts_request_failed";
                 return Self::new(StatusCode::BAD_GATEWAY, code, message);

@@ -129,6 +129,10 @@ fn of_tokens_of_which_one_has_ended_the_other_is_revoked() {
     let requests = build(&target(entry, &ended), moment()).unwrap();
     let tokens: Vec<&str> = requests.iter().map(|request| request.token.as_str()).collect();
     assert_eq!(tokens, ["refresh_token"]);
+    // Of a void token a provider would say that it is void (RFC 7009, section 2.2): nobody is asked.
+    let entry = json!({"token_url": "https://a.test/token",
+        "revocation": {"url": "https://a.test/revoke", "tokens": ["access_token"]}});
+    assert!(build(&target(entry, &ended), moment()).unwrap().is_empty());
 }
 
 #[test]

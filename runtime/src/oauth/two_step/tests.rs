@@ -47,12 +47,25 @@ fn parameters_travel_as_the_provider_takes_them() {
     let get = built(json!({"token_url": format!("{URL}?v=1"), "token_params": flat, "token_request_method": "GET"}));
     assert_eq!((get.method, get.body.expose().as_str()), (Method::GET, ""));
     assert_eq!(get.url.query(), Some("v=1&name=jane&password=s3cret"));
-    let xml = target(json!({}), &user());
-    let xml = build(
-        &TokenValues::new(&xml, moment()),
-        &Step::new(&json!({"token_url": URL, "body_format": "xml"})),
+    let nested = json!({"login": {"password": "${password}", "name": "${user}", "site": "${site}"}});
+    let order = ["login/name", "login/password", "login"];
+    let xml = json!({"token_url": URL, "token_params": nested, "token_params_order": order, "body_format": "xml"});
+    let xml = built(xml);
+    assert_eq!(xml.headers["content-type"], "application/xml");
+    assert_eq!(
+        xml.body.expose(),
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><login><name>jane</name><password>s3cret</password></login>"
     );
-    assert!(matches!(xml, Err(RefreshError::Unsupported { .. })));
+    let refused = |entry: Value| {
+        build(
+            &TokenValues::new(&target(json!({}), &user()), moment()),
+            &Step::new(&entry),
+        )
+    };
+    let empty = refused(json!({"token_url": URL, "body_format": "xml"}));
+    assert!(matches!(empty, Err(RefreshError::Xml { .. })));
+    let other = refused(json!({"token_url": URL, "body_format": "cbor"}));
+    assert!(matches!(other, Err(RefreshError::Unsupported { .. })));
 }
 
 /// When the token of an answer ends, in milliseconds from now.
@@ -161,9 +174,9 @@ fn an_assertion_outlives_what_it_was_signed_with() {
         signed(&target(entry.clone(), &nothing), moment()),
         Err(RefreshError::MissingValue { .. })
     ));
-    let saml = json!({"token_url": URL, "assertion": {"type": "saml"}});
+    let other = json!({"token_url": URL, "assertion": {"type": "kerberos"}});
     assert!(matches!(
-        signed(&target(saml, &nothing), moment()),
+        signed(&target(other, &nothing), moment()),
         Err(RefreshError::Unsupported { .. })
     ));
 }

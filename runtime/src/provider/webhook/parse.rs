@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
-    ConnectionRule, Handshake, HandshakeAnswer, HashAlgorithm, HmacScheme, Place, Scheme, SecretEncoding, SecretSource,
-    SignatureEncoding, SignedPart, TimestampPlace, TimestampRule, TimestampUnit, WebhookSpec, WebhookVerification,
+    ConnectionRule, Handshake, HandshakeAnswer, HashAlgorithm, HmacScheme, InstallationRule, Place, Scheme,
+    SecretEncoding, SecretSource, SignatureEncoding, SignedPart, TimestampPlace, TimestampRule, TimestampUnit,
+    WebhookSpec, WebhookVerification,
 };
 use crate::provider::entry::EntryError;
 use crate::provider::template::Template;
@@ -25,6 +26,7 @@ pub(in crate::provider) struct Given {
     events: Vec<String>,
     #[serde(default)]
     connections: Vec<GivenRule>,
+    installation: Option<GivenInstallation>,
 }
 
 #[derive(Deserialize)]
@@ -80,6 +82,14 @@ struct GivenRule {
     equals: String,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GivenInstallation {
+    when: BTreeMap<String, String>,
+    by: String,
+    awaited: String,
+}
+
 fn webhook_secret() -> Vec<SecretSource> {
     vec![SecretSource::WebhookSecret]
 }
@@ -105,6 +115,29 @@ pub(in crate::provider) fn webhook(given: Given) -> Result<WebhookSpec, EntryErr
         handshakes: handshakes.collect::<Result<_, _>>()?,
         events: events.collect::<Result<_, _>>()?,
         connections: rules.collect::<Result<_, EntryError>>()?,
+        installation: given.installation.map(installation).transpose()?,
+    })
+}
+
+fn installation(given: GivenInstallation) -> Result<InstallationRule, EntryError> {
+    const KEY: &str = "webhook.installation";
+    let when = given.when.into_iter().map(|(text, is)| Ok((place(KEY, &text)?, is)));
+    let when: Vec<_> = when.collect::<Result<_, EntryError>>()?;
+    if when.is_empty() {
+        return Err(wrong(
+            KEY,
+            "`when` says which webhooks tell of an installation; it is empty",
+        ));
+    }
+    // What is in a query or a header is not signed everywhere.
+    let by = place(KEY, &given.by)?;
+    if !by.is_in_body() {
+        return Err(wrong(KEY, "`by` is in the body, which is signed"));
+    }
+    Ok(InstallationRule {
+        when,
+        by,
+        awaited: given.awaited,
     })
 }
 

@@ -23,6 +23,7 @@ fn all_of_it() {
         "handshakes": [{"when": "body.type", "is": "hello", "json": {"challenge": "body.challenge"}}],
         "events": ["header.x-event", "body.*.type"],
         "connections": [{"from": "body.account.id", "equals": "${connectionConfig.account}"}],
+        "installation": {"when": {"body.action": "created"}, "by": "body.actor.id", "awaited": "actor"},
     }))
     .unwrap();
     let Scheme::Hmac(hmac) = &spec.verification.scheme else {
@@ -42,6 +43,8 @@ fn all_of_it() {
     );
     assert_eq!(hmac.timestamp.as_ref().unwrap().tolerance_s, 60);
     assert_eq!(spec.verification.proof, Place::Header("acme-signature".to_owned()));
+    let installation = spec.installation.as_ref().unwrap();
+    assert_eq!((installation.when.len(), installation.awaited.as_str()), (1, "actor"));
     let all = vec![PathStep::All, PathStep::Name("type".to_owned())];
     assert_eq!(spec.events[1], Place::Body(all));
 }
@@ -94,4 +97,14 @@ fn what_would_be_unsafe_or_means_nothing_is_refused() {
     let handshake = json!({"when": "body.a", "signed": false, "json_hmac": {"a": "body.a"}});
     let error = spec(&json!({"verification": verification, "handshakes": [handshake]})).unwrap_err();
     assert!(error.contains("would sign whatever strangers ask for"), "{error}");
+    for (installation, message) in [
+        (json!({"when": {}, "by": "body.a", "awaited": "a"}), "it is empty"),
+        (
+            json!({"when": {"body.a": "b"}, "by": "header.x-actor", "awaited": "a"}),
+            "`by` is in the body, which is signed",
+        ),
+    ] {
+        let error = spec(&json!({"verification": verification, "installation": installation})).unwrap_err();
+        assert!(error.contains(message), "{error}");
+    }
 }

@@ -39,7 +39,7 @@ mod tests {
             let uri = Uri::from_static(
                 "https://1234567-sb1.suitetalk.api.netsuite.com/services/rest/record/v1/customer?limit=2",
             );
-            account.authorization(&Method::GET, &uri, None)
+            account.authorization(&Method::GET, &uri, None).unwrap()
         };
         let header = signed(Some(&realm));
         assert!(

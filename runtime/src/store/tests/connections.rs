@@ -87,6 +87,7 @@ async fn a_patch_changes_what_it_names_and_what_is_searched(store: Store) {
         end_user: Some(Some(end_user.clone())),
         tags: None,
         webhook_url_override: Some(Some("https://a.test/hook".to_owned())),
+        connection_config: None,
     };
     assert!(store.patch_connection(&first, &named, NOW_MS + 5).await.unwrap());
     let patched = found(search("jörg")).await.unwrap();
@@ -105,6 +106,7 @@ async fn a_patch_changes_what_it_names_and_what_is_searched(store: Store) {
         end_user: Some(None),
         tags: Some(BTreeMap::from([("plan".to_owned(), "pro".to_owned())])),
         webhook_url_override: None,
+        connection_config: None,
     };
     assert!(store.patch_connection(&first, &taken_away, NOW_MS + 6).await.unwrap());
     let patched = found(search("a")).await.unwrap();
@@ -115,6 +117,22 @@ async fn a_patch_changes_what_it_names_and_what_is_searched(store: Store) {
     );
     assert!(found(by_user).await.is_none());
     assert!(found(search("jörg")).await.is_none());
+
+    let config = |before: &Sealed| ConnectionPatch {
+        tags: Some(BTreeMap::new()),
+        connection_config: Some((before.clone(), Sealed(vec![7, 7]))),
+        ..ConnectionPatch::default()
+    };
+    let other = config(&Sealed(vec![9]));
+    assert!(!store.patch_connection(&first, &other, NOW_MS + 6).await.unwrap());
+    assert!(!found(search("a")).await.unwrap().tags.is_empty(), "nothing is changed");
+    let right = config(&first.connection_config);
+    assert!(store.patch_connection(&first, &right, NOW_MS + 6).await.unwrap());
+    let patched = found(search("a")).await.unwrap();
+    assert_eq!(
+        (patched.connection_config, patched.credentials),
+        (Sealed(vec![7, 7]), first.credentials.clone())
+    );
 
     assert!(store.delete_connection(&first.key, NOW_MS).await.unwrap());
     assert!(!store.patch_connection(&first, &named, NOW_MS + 7).await.unwrap());

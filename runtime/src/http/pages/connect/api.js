@@ -60,8 +60,14 @@ const FORMS = {
     NONE: { path: '/auth/unauthenticated', fields: [] },
 };
 
-function create(key, authMode, credentials, config) {
-    return ask(`${FORMS[authMode].path}/${encodeURIComponent(key)}?${sessionQuery(config)}`, {
+// Of a provider that the customer goes to by himself: the connection is made when its webhook tells that he has installed the app.
+const OUTBOUND = { path: '/auth/oauth-outbound', fields: [] };
+
+// Where what is filled in goes; nothing where the customer is sent to the provider.
+const formOf = (provider) => (provider.installation === 'outbound' ? OUTBOUND : Object.hasOwn(FORMS, provider.auth_mode) ? FORMS[provider.auth_mode] : null);
+
+function create(key, provider, credentials, config) {
+    return ask(`${formOf(provider).path}/${encodeURIComponent(key)}?${sessionQuery(config)}`, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify(credentials),

@@ -90,14 +90,15 @@ async function choose(integration) {
 function showForm(integration) {
     const { entry: provider, unique_key: key } = integration;
     const name = nameOf(integration);
-    const isForm = Object.hasOwn(FORMS, provider.auth_mode);
+    const isForm = formOf(provider) !== null;
+    const isOutbound = provider.installation === 'outbound';
     const docs = session.overrides?.[key]?.docs_connect ?? provider.docs_connect;
     const preset = Object.keys(session.integrations_config_defaults?.[key]?.connection_config ?? {});
     const fields = fieldsOf(provider, preset)
         .filter(({ part }) => isForm || part === 'connection_config')
         .map((field) => new Field(field, docs));
     const asked = fields.filter(({ element }) => element);
-    const lead = isForm ? (asked.length ? texts.enterDetails : texts.confirm) : asked.length ? texts.enterFirst : texts.signIn;
+    const lead = isOutbound ? texts.outbound : isForm ? (asked.length ? texts.enterDetails : texts.confirm) : asked.length ? texts.enterFirst : texts.signIn;
     const alert = h('div', { class: 'alert', role: 'alert', tabindex: '-1', hidden: true });
     const label = isForm ? (session.isReconnecting ? texts.reconnect : texts.connect) : texts.continueTo(name);
     const submit = h('button', { type: 'submit', class: 'primary' }, label);
@@ -131,7 +132,7 @@ function showForm(integration) {
     const succeed = (result) => {
         const { connectionId, providerConfigKey, isPending = false } = result;
         tell('connect', { providerConfigKey, connectionId, isPending });
-        showSuccess(integration, isPending);
+        showSuccess(integration, isPending, isOutbound);
     };
 
     form.addEventListener('submit', async (event) => {
@@ -149,7 +150,7 @@ function showForm(integration) {
         try {
             const signer = valuesOf('assertion_option');
             const credentials = { ...valuesOf('credentials'), ...(Object.keys(signer).length > 0 && { assertionOption: signer }) };
-            succeed(await create(key, provider.auth_mode, credentials, config));
+            succeed(await create(key, provider, credentials, config));
         } catch (error) {
             if (error.isExpired) return showFailure(error);
             complain(error);
@@ -215,14 +216,14 @@ function authorize(integration, config, { complain, succeed, back }) {
     );
 }
 
-function showSuccess(integration, isPending) {
+function showSuccess(integration, isPending, isOutbound) {
     const name = nameOf(integration);
     const canLeave = host || isFramed;
     show(
-        isPending ? texts.pendingTitle : texts.connectedTitle(name),
+        isOutbound ? texts.outboundTitle(name) : isPending ? texts.pendingTitle : texts.connectedTitle(name),
         h('div', { class: 'mark good', 'aria-hidden': 'true' }, icon('good')),
         HEADING,
-        h('p', { class: 'lead', role: 'status' }, isPending ? texts.pending(name) : texts.connected),
+        h('p', { class: 'lead', role: 'status' }, isOutbound ? texts.outboundNext(name) : isPending ? texts.pending(name) : texts.connected),
         h('div', { class: 'actions' }, canLeave && button(texts.finish, leave), integrations.length > 1 && button(texts.another, showList, 'plain')),
     );
 }

@@ -42,6 +42,7 @@ const NOT_PAGINATED: &[(&str, &[&str])] = &[
             "segment",
             "sendgrid",
             "sentry",
+            "sentry-oauth",
             "tiktok-personal",
             "xero",
             "zoho-crm",
