@@ -176,6 +176,7 @@ const WALLS: &[(&str, &[&str])] = &[
     (
         "ingress",
         &[
+            "claimer",
             "executor",
             "store",
             "connections",
@@ -187,10 +188,12 @@ const WALLS: &[(&str, &[&str])] = &[
             "webhooks",
         ],
     ),
-    ("actions", &["executor", "store", "connections", "config", "webhooks"]),
+    ("claimer", &["store"]),
+    ("actions", &["claimer", "executor", "store", "connections", "config", "webhooks"]),
     (
         "scheduler",
         &[
+            "claimer",
             "executor",
             "store",
             "deploy",
@@ -237,6 +240,7 @@ const DOERS: &[&str] = &[
     "Webhooks",
     "Ingress",
     "Actions",
+    "Claimer",
     "*",
 ];
 

@@ -21,6 +21,16 @@ pub struct WebhookSpec {
     pub events: Vec<Place>,
     /// Which connections it is about: those of which one of these holds.
     pub connections: Vec<ConnectionRule>,
+    /// The answer to what was taken has no body: the provider takes no other.
+    pub empty_answer: bool,
+}
+
+impl WebhookSpec {
+    /// Whether connections have addresses and secrets of their own.
+    #[must_use]
+    pub fn is_by_connection(&self) -> bool {
+        self.verification.secrets.contains(&SecretSource::Connection)
+    }
 }
 
 /// How it shows that the provider sent it.
@@ -130,6 +140,8 @@ pub enum SecretSource {
     WebhookSecret,
     /// `client_secret` of the integration's credentials.
     ClientSecret,
+    /// Those of the connection whose address it came to.
+    Connection,
 }
 
 /// A request that is answered and nothing else.
@@ -140,11 +152,15 @@ pub struct Handshake {
     pub is: Option<String>,
     /// Whether it has to be signed as well.
     pub signed: bool,
+    /// The secret that the provider signs with from now on.
+    pub keep: Option<Place>,
     pub answer: HandshakeAnswer,
 }
 
 #[derive(Clone, Debug)]
 pub enum HandshakeAnswer {
+    /// Nothing but headers, with what is at these places.
+    Headers(Vec<(String, Place)>),
     /// What is at that place, as plain text.
     Text(Place),
     /// An object of what is at these places.

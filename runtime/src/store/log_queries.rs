@@ -54,6 +54,7 @@ macro_rules! operation_columns {
          o.message, o.started_at_ms, o.ended_at_ms, o.duration_us, o.usage"
     };
 }
+pub(super) use operation_columns;
 
 impl Store {
     /// Newest first.
@@ -250,7 +251,8 @@ fn pattern(search: &str) -> String {
     pattern
 }
 
-fn operation(columns: &mut Columns<'_>) -> Result<Operation, StoreError> {
+/// Reads [`operation_columns`].
+pub(super) fn operation(columns: &mut Columns<'_>) -> Result<Operation, StoreError> {
     Ok(Operation {
         id: columns.id("id")?,
         environment_id: columns.id("environment_id")?,

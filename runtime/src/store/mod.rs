@@ -47,6 +47,7 @@ mod recordings;
 mod records;
 mod refreshes;
 mod revocations;
+mod run_history;
 mod runs;
 mod schedules;
 mod sealed;
@@ -58,6 +59,7 @@ pub(crate) mod tests;
 mod times_ahead;
 mod validations;
 mod verifications;
+mod webhook_addresses;
 mod webhooks;
 
 use std::sync::Arc;
@@ -83,11 +85,13 @@ pub use purge::{PurgeScope, Purgeable};
 pub use recordings::StoredRecording;
 pub use records::{OthersChanges, PRUNE_RECORDS_MAX, Pruned, RecordKey, RecordPage, RecordWrite, Unseen};
 pub use refreshes::{DueQuery, RefreshWrite, UsersOwn};
+pub use run_history::{NamedRun, RunQuery};
 pub use runs::ClaimedRun;
 pub use schedules::{CronSync, NextSlot, Retry, StaleSchedules};
 pub use sealed::{SEALED_COLUMNS, SealedColumn, SealedValue};
 pub use sync_commands::SyncData;
 pub use validations::Consequences;
+pub use webhook_addresses::StoredWebhookAddress;
 pub use webhooks::{ClaimedWebhook, TargetNote, WebhookAttempt, WebhookClaim, WebhookQuery, WebhookResend};
 
 /// The database. Cheap to clone.

@@ -77,12 +77,22 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         "incoming_webhooks",
         include_str!("../../migrations/0020_incoming_webhooks.sql"),
     ),
+    (
+        21,
+        "webhook_addresses",
+        include_str!("../../migrations/0021_webhook_addresses.sql"),
+    ),
     (22, "token_reads", include_str!("../../migrations/0022_token_reads.sql")),
     (23, "canaries", include_str!("../../migrations/0023_canaries.sql")),
     (
         24,
         "record_tracking",
         include_str!("../../migrations/0024_record_tracking.sql"),
+    ),
+    (
+        28,
+        "runs_and_functions",
+        include_str!("../../migrations/0028_runs_and_functions.sql"),
     ),
 ];
 

@@ -7,6 +7,7 @@ mod list;
 mod patch;
 mod purge;
 mod view;
+mod webhook;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -31,6 +32,7 @@ use legacy::LegacyImport;
 use patch::PatchConnection;
 pub use purge::{__path_purge, purge};
 pub use view::EndUserItem;
+pub use webhook::{__path_put_webhook, put_webhook};
 use view::{ConnectionItem, FullConnection, Shown};
 
 #[derive(Serialize, ToSchema)]
