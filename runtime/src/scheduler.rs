@@ -423,7 +423,10 @@ impl Scheduler {
             }
             async move { self.0.store.renew_lease(&run.id, fence, until_ms, &result).await }
         };
-        self.0.claimer.lease_lost(LEASE, &format!("run {}", run.id), renew).await;
+        self.0
+            .claimer
+            .lease_lost(LEASE, &format!("run {}", run.id), renew)
+            .await;
     }
 
     /// Puts the run back into the queue. When that fails, its lease ends and it is claimed again, and then waits again.

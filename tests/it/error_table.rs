@@ -189,22 +189,44 @@ async fn what_is_disabled_is_not_run_and_what_cannot_be_queued_is_said() {
     assert_eq!(disabled.code, Some(0), "{}", disabled.stderr);
     row(&client, "disabled_resource", "echo", json!(1)).await;
     let in_background = client.trigger_async(INTEGRATION, CONNECTION, "echo", json!(1), 0).await;
-    assert_eq!((in_background.status, in_background.error_code()), (404, "disabled_resource".into()));
+    assert_eq!(
+        (in_background.status, in_background.error_code()),
+        (404, "disabled_resource".into())
+    );
     let nested = client
-        .trigger_action(INTEGRATION, CONNECTION, "call-through", json!({"action": "echo", "input": 1}))
+        .trigger_action(
+            INTEGRATION,
+            CONNECTION,
+            "call-through",
+            json!({"action": "echo", "input": 1}),
+        )
         .await;
     assert!(nested.text().contains("is disabled"), "{}", nested.text());
-    let shown = client.get(&format!("/integrations/{INTEGRATION}/functions/echo")).await.ok();
+    let shown = client
+        .get(&format!("/integrations/{INTEGRATION}/functions/echo"))
+        .await
+        .ok();
     assert_eq!(shown["data"]["enabled"], false);
     // A deploy leaves it as it is.
     let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
-    assert_eq!(client.trigger_action(INTEGRATION, CONNECTION, "echo", json!(1)).await.status, 404);
+    assert_eq!(
+        client
+            .trigger_action(INTEGRATION, CONNECTION, "echo", json!(1))
+            .await
+            .status,
+        404
+    );
     assert_eq!(functions("enable", "echo").code, Some(0));
-    let _ = client.trigger_action(INTEGRATION, CONNECTION, "echo", json!(1)).await.ok();
+    let _ = client
+        .trigger_action(INTEGRATION, CONNECTION, "echo", json!(1))
+        .await
+        .ok();
     assert!(functions("disable", "nope").stderr.contains("has no function"));
 
     let full = loop {
-        let answer = client.trigger_async(INTEGRATION, CONNECTION, "rest", json!({"ms": 2_000}), 0).await;
+        let answer = client
+            .trigger_async(INTEGRATION, CONNECTION, "rest", json!({"ms": 2_000}), 0)
+            .await;
         if answer.status != 202 {
             break answer;
         }

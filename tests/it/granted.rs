@@ -367,7 +367,11 @@ async fn functions_fetch_from_the_hosts_they_name_and_whoever_deploys_them_allow
         refused.stderr
     );
     let partly = deploy(&["--allow", "fetch:127.0.0.1"]);
-    assert!(partly.stderr.contains("fetch:*.example.org") && !partly.stderr.contains("fetch:127"), "{}", partly.stderr);
+    assert!(
+        partly.stderr.contains("fetch:*.example.org") && !partly.stderr.contains("fetch:127"),
+        "{}",
+        partly.stderr
+    );
     let planned = deploy(&["--plan"]);
     assert!(
         planned
@@ -385,11 +389,20 @@ async fn functions_fetch_from_the_hosts_they_name_and_whoever_deploys_them_allow
     let refused = run(&client, "named", json!({"url": url("/away")})).await.ok();
     assert_eq!(refused["code"], "url_not_allowed", "{refused}");
     let message = refused["message"].to_string();
-    assert!(message.contains("localhost") && message.contains("127.0.0.1, *.example.org"), "{message}");
+    assert!(
+        message.contains("localhost") && message.contains("127.0.0.1, *.example.org"),
+        "{message}"
+    );
     let elsewhere = run(&client, "named", json!({"url": "https://example.org/"})).await.ok();
-    assert_eq!(elsewhere["code"], "url_not_allowed", "what is below it does not mean it: {elsewhere}");
+    assert_eq!(
+        elsewhere["code"], "url_not_allowed",
+        "what is below it does not mean it: {elsewhere}"
+    );
     let unnamed = run(&client, "unnamed", json!({"url": url("/within")})).await.ok();
-    assert!(unnamed["message"].to_string().contains("it declares no hosts"), "{unnamed}");
+    assert!(
+        unnamed["message"].to_string().contains("it declares no hosts"),
+        "{unnamed}"
+    );
     let targets: Vec<String> = upstream.received().iter().map(|it| it.target.clone()).collect();
     assert_eq!(targets, ["/within", "/end", "/away"], "nothing was sent elsewhere");
 
@@ -401,5 +414,10 @@ async fn functions_fetch_from_the_hosts_they_name_and_whoever_deploys_them_allow
     let path = server.folder().join("named.test.json");
     std::fs::write(&path, fixture.to_string()).expect("a file can be written");
     let tested = Cli::of(&server, &["test", &path.to_string_lossy(), "--component", &file]).run();
-    assert!(tested.stdout.contains("url_not_allowed"), "{}{}", tested.stdout, tested.stderr);
+    assert!(
+        tested.stdout.contains("url_not_allowed"),
+        "{}{}",
+        tested.stdout,
+        tested.stderr
+    );
 }

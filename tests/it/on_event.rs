@@ -236,11 +236,22 @@ async fn a_connection_from_its_making_to_its_end() {
     let greeted = client.get("/runs?function=greet&state=succeeded").await.ok();
     let id = greeted["data"][0]["id"].as_str().expect("an id").to_owned();
     let shown = Cli::of(&server, &["runs", "show", &id]).run();
-    for part in ["on-event", "greet", "processor time", "memory at most", "requests", "op_"] {
+    for part in [
+        "on-event",
+        "greet",
+        "processor time",
+        "memory at most",
+        "requests",
+        "op_",
+    ] {
         assert!(shown.stdout.contains(part), "{part} is not in {}", shown.stdout);
     }
     let listed = Cli::of(&server, &["runs", "history", "--type", "on-event", "--state", "failed"]).run();
-    assert!(listed.stdout.contains("say-goodbye") && !listed.stdout.contains("greet"), "{}", listed.stdout);
+    assert!(
+        listed.stdout.contains("say-goodbye") && !listed.stdout.contains("greet"),
+        "{}",
+        listed.stdout
+    );
     let unknown = client.get("/runs/run_nope").await;
     assert_eq!((unknown.status, unknown.error_code()), (404, "not_found".into()));
     // Nobody asked for it, so nobody finds it among the actions.

@@ -189,7 +189,10 @@ const WALLS: &[(&str, &[&str])] = &[
         ],
     ),
     ("claimer", &["store"]),
-    ("actions", &["claimer", "executor", "store", "connections", "config", "webhooks"]),
+    (
+        "actions",
+        &["claimer", "executor", "store", "connections", "config", "webhooks"],
+    ),
     (
         "scheduler",
         &[

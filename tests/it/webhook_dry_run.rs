@@ -33,11 +33,18 @@ async fn a_dry_run_plays_a_webhook_and_keeps_it_as_a_fixture() {
         "{}",
         ran.stdout
     );
-    assert_eq!(things(&client, "one", "Thing", 0).await, Vec::<Value>::new(), "nothing was written");
+    assert_eq!(
+        things(&client, "one", "Thing", 0).await,
+        Vec::<Value>::new(),
+        "nothing was written"
+    );
 
     let kept: Value = serde_json::from_slice(&std::fs::read(&fixture).expect("it is there")).expect("JSON");
     assert_eq!(kept["runtime"]["webhook"], true);
-    assert_eq!((&kept["input"]["body"], &kept["input"]["headers"]["x-note"]), (&json!({"id": "t1"}), &json!("dry")));
+    assert_eq!(
+        (&kept["input"]["body"], &kept["input"]["headers"]["x-note"]),
+        (&json!({"id": "t1"}), &json!("dry"))
+    );
     let component = folder.join("hooks.wasm");
     std::fs::write(&component, guest::component("hooks")).expect("a file can be written");
     let component = component.to_string_lossy().into_owned();
@@ -48,17 +55,34 @@ async fn a_dry_run_plays_a_webhook_and_keeps_it_as_a_fixture() {
     changed["input"]["body"]["id"] = json!("t2");
     std::fs::write(&fixture, changed.to_string()).expect("a file can be written");
     let tested = test();
-    assert!(tested.code == Some(1) && tested.stdout.contains("record Thing t2"), "{}", tested.stdout);
+    assert!(
+        tested.code == Some(1) && tested.stdout.contains("record Thing t2"),
+        "{}",
+        tested.stdout
+    );
 
-    let other = write("other.json", &json!({"headers": {"x-acme-event": "user.left"}, "body": {}}));
+    let other = write(
+        "other.json",
+        &json!({"headers": {"x-acme-event": "user.left"}, "body": {}}),
+    );
     let refused = dry(&["--webhook", &other]);
     assert!(
-        refused.stderr.contains("it brings user.left, and the sync handles thing.changed, thing.made"),
+        refused
+            .stderr
+            .contains("it brings user.left, and the sync handles thing.changed, thing.made"),
         "{}",
         refused.stderr
     );
-    let action = Cli::of(&server, &["dryrun", "address", "one", "--integration", "acme", "--webhook", &made]).run();
+    let action = Cli::of(
+        &server,
+        &["dryrun", "address", "one", "--integration", "acme", "--webhook", &made],
+    )
+    .run();
     assert!(action.stderr.contains("handles no webhooks"), "{}", action.stderr);
     let odd = write("odd.json", &json!({"header": {}}));
-    assert!(dry(&["--webhook", &odd]).stderr.contains("header"), "{}", dry(&["--webhook", &odd]).stderr);
+    assert!(
+        dry(&["--webhook", &odd]).stderr.contains("header"),
+        "{}",
+        dry(&["--webhook", &odd]).stderr
+    );
 }

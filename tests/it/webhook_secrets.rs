@@ -75,18 +75,30 @@ async fn each_webhook_has_a_secret_of_its_own_that_comes_with_its_handshake() {
     with_two(&client, provider).await;
     with_two(&client, "notion-like").await;
     let address = async |connection: &str| {
-        let url = client.trigger_action(provider, connection, "address", Value::Null).await.ok();
+        let url = client
+            .trigger_action(provider, connection, "address", Value::Null)
+            .await
+            .ok();
         let url = url.as_str().expect("an address").to_owned();
-        url.split_once("/webhook/").map(|(_, path)| format!("/webhook/{path}")).expect("a path")
+        url.split_once("/webhook/")
+            .map(|(_, path)| format!("/webhook/{path}"))
+            .expect("a path")
     };
     let (one, two) = (address("one").await, address("two").await);
     assert_ne!(one, two);
     assert_eq!(one, address("one").await, "it stays the same");
     let told = client
-        .json(Method::PUT, &format!("/connections/one/webhook?provider_config_key={provider}"), &json!({}))
+        .json(
+            Method::PUT,
+            &format!("/connections/one/webhook?provider_config_key={provider}"),
+            &json!({}),
+        )
         .await
         .ok();
-    assert!(told["data"]["url"].as_str().is_some_and(|url| url.ends_with(&one)), "{told}");
+    assert!(
+        told["data"]["url"].as_str().is_some_and(|url| url.ends_with(&one)),
+        "{told}"
+    );
 
     // Two webhooks of one connection.
     for secret in ["secret-of-the-first-0001", "secret-of-the-second-0002"] {
@@ -95,21 +107,52 @@ async fn each_webhook_has_a_secret_of_its_own_that_comes_with_its_handshake() {
         assert_eq!(shaken.header("x-hook-secret"), Some(secret));
     }
     let integrations = format!("/webhook/dev/{provider}");
-    assert_eq!(hook(&client, &integrations, &[("x-hook-secret", "anybody")], "").await.status, 404);
-    assert_eq!(hook(&client, &format!("{integrations}/guessed"), &[("x-hook-secret", "s")], "").await.status, 404);
+    assert_eq!(
+        hook(&client, &integrations, &[("x-hook-secret", "anybody")], "")
+            .await
+            .status,
+        404
+    );
+    assert_eq!(
+        hook(
+            &client,
+            &format!("{integrations}/guessed"),
+            &[("x-hook-secret", "s")],
+            ""
+        )
+        .await
+        .status,
+        404
+    );
     // Of another integration.
     let there = one.replace(provider, "notion-like");
     assert_eq!(hook(&client, &there, &[("x-hook-secret", "s")], "").await.status, 404);
 
     let send_to = async |path: &str, secret: &str, id: &str| {
         let body = json!({"type": "thing.made", "id": id}).to_string();
-        hook(&client, path, &[("x-hook-signature", &signed_with(secret, &body))], &body).await
+        hook(
+            &client,
+            path,
+            &[("x-hook-signature", &signed_with(secret, &body))],
+            &body,
+        )
+        .await
     };
     let taken = send_to(&one, "secret-of-the-first-0001", "t1").await;
-    assert_eq!((taken.status, taken.text().as_str()), (200, ""), "without a body, as this provider wants it");
+    assert_eq!(
+        (taken.status, taken.text().as_str()),
+        (200, ""),
+        "without a body, as this provider wants it"
+    );
     assert_eq!(send_to(&one, "secret-of-the-second-0002", "t2").await.status, 200);
-    assert_eq!(send_to(&one, "another", "t3").await.error_code(), "webhook_invalid_signature");
-    assert_eq!(send_to(&two, "secret-of-the-first-0001", "t3").await.error_code(), "webhook_missing_secret");
+    assert_eq!(
+        send_to(&one, "another", "t3").await.error_code(),
+        "webhook_invalid_signature"
+    );
+    assert_eq!(
+        send_to(&two, "secret-of-the-first-0001", "t3").await.error_code(),
+        "webhook_missing_secret"
+    );
     let records = async |connection: &str, count: usize| {
         let deadline = Instant::now() + WAIT;
         loop {
@@ -134,7 +177,10 @@ async fn each_webhook_has_a_secret_of_its_own_that_comes_with_its_handshake() {
     assert_eq!((empty.status, empty.error_code()), (400, "invalid_body".into()));
 
     // What is deleted receives nothing.
-    let _ = client.delete(&format!("/connections/one?provider_config_key={provider}")).await.ok();
+    let _ = client
+        .delete(&format!("/connections/one?provider_config_key={provider}"))
+        .await
+        .ok();
     assert_eq!(send_to(&one, "secret-of-the-first-0001", "t5").await.status, 404);
 }
 
@@ -149,21 +195,45 @@ async fn the_secret_that_a_provider_sends_first_is_kept_and_no_other() {
     assert_eq!(token("secret_first").await.status, 200, "the same again");
     let other = token("secret_of_a_stranger").await;
     assert_eq!((other.status, other.error_code()), (409, "conflict".into()));
-    let shown = client.get(&format!("/integrations/{provider}?include=credentials")).await.ok();
-    assert!(shown.to_string().contains("secret_first"), "whoever makes the subscription types it in: {shown}");
+    let shown = client
+        .get(&format!("/integrations/{provider}?include=credentials"))
+        .await
+        .ok();
+    assert!(
+        shown.to_string().contains("secret_first"),
+        "whoever makes the subscription types it in: {shown}"
+    );
     let body = json!({"type": "page.made"}).to_string();
-    let taken = hook(&client, &path, &[("x-signature", &signed_with("secret_first", &body))], &body).await;
+    let taken = hook(
+        &client,
+        &path,
+        &[("x-signature", &signed_with("secret_first", &body))],
+        &body,
+    )
+    .await;
     assert_eq!(taken.status, 200, "{}", taken.text());
-    let forged = hook(&client, &path, &[("x-signature", &signed_with("secret_of_a_stranger", &body))], &body).await;
+    let forged = hook(
+        &client,
+        &path,
+        &[("x-signature", &signed_with("secret_of_a_stranger", &body))],
+        &body,
+    )
+    .await;
     assert_eq!(forged.error_code(), "webhook_invalid_signature");
     let noted = operations(&client, "webhook:incoming", 1).await;
-    assert!(noted.iter().any(|it| it["message"].to_string().contains("webhookSecret now")), "{noted:?}");
+    assert!(
+        noted
+            .iter()
+            .any(|it| it["message"].to_string().contains("webhookSecret now")),
+        "{noted:?}"
+    );
     assert!(!client.logs().await.contains("secret_first") && !server.log().contains("secret_first"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_asks_whether_webhooks_are_received_is_told() {
-    let (_server, client) = prepare(TestRuntime::new()).await;
+    let (_server, client) = start();
+    with_two(&client, "notion-like").await;
     let asked = async |path: &str| send(client.with_key(None).request(Method::HEAD, path)).await.status;
     assert_eq!(asked("/webhook/dev/notion-like").await, 200);
     assert_eq!(asked("/webhook/dev/nope").await, 404);

@@ -141,8 +141,7 @@ impl Parse for SyncArguments {
             if key == "auto_start" {
                 return set(&mut auto_start, key, value::<LitBool>(input)?.value);
             }
-            let known =
-                "`frequency`, `models`, `checkpoint`, `metadata`, `webhooks`, `on_webhook`, `fetch`, `auto_start` and `name`";
+            let known = "`frequency`, `models`, `checkpoint`, `metadata`, `webhooks`, `on_webhook`, `fetch`, `auto_start` and `name`";
             Err(syn::Error::new(
                 key.span(),
                 format!("a sync has no argument `{key}`; it knows {known}"),

@@ -183,7 +183,11 @@ impl Actions {
                 failure("not_found", message)
             })?;
         if !function.is_enabled {
-            let message = format!("the {} {:?} was disabled meanwhile", action.kind.as_str(), action.function);
+            let message = format!(
+                "the {} {:?} was disabled meanwhile",
+                action.kind.as_str(),
+                action.function
+            );
             return Err(failure("disabled_resource", message));
         }
         Ok(RunRequest {

@@ -190,8 +190,11 @@ impl Actions {
         let claim = |free| {
             let of_each_max = i64::try_from(free).unwrap_or(i64::MAX);
             let until_ms = now_ms + LEASE.lasts_ms;
-            let pick = move |waiting, running| pick(waiting, running, limits, free);
-            parts.store.claim_actions(now_ms, until_ms, of_each_max, pick)
+            parts
+                .store
+                .claim_actions(now_ms, until_ms, of_each_max, move |waiting, running| {
+                    pick(waiting, running, limits, free)
+                })
         };
         let work = |one| {
             let actions = self.clone();

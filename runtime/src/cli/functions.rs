@@ -73,12 +73,15 @@ async fn enable(
     enabled: bool,
 ) -> anyhow::Result<()> {
     let path = ["integrations", integration, "functions", function];
-    let request = client.request(Method::PATCH, &path).json(&json!({ "enabled": enabled }));
+    let request = client
+        .request(Method::PATCH, &path)
+        .json(&json!({ "enabled": enabled }));
     let answer = request.answer().await?;
     output.show(&answer, |_| {
         let now = if enabled { "enabled" } else { "disabled" };
         format!("{function} of {integration} is {now}")
-    })
+    })?;
+    Ok(())
 }
 
 /// `{"data": […]}`, each function with its integration.
@@ -162,7 +165,9 @@ fn table(answer: &Value) -> String {
             "/description",
         ]
         .map(|at| {
-            if at == "/version" {
+            if at == "/version" && function.get("enabled") == Some(&Value::Bool(false)) {
+                format!("{} (disabled)", versions(function))
+            } else if at == "/version" {
                 versions(function)
             } else {
                 text_at(function, at)

@@ -194,7 +194,9 @@ fn history(answer: &Value) -> String {
 fn run_details(answer: &Value) -> String {
     let run = answer.get("data").unwrap_or(answer);
     let number = |pointer: &str| run.pointer(pointer).map_or_else(String::new, Value::to_string);
-    let result = run.get("result").filter(|result| result.as_object().is_some_and(|it| !it.is_empty()));
+    let result = run
+        .get("result")
+        .filter(|result| result.as_object().is_some_and(|it| !it.is_empty()));
     output::fields(&[
         ("id", text_at(run, "/id")),
         ("type", text_at(run, "/type")),
@@ -221,7 +223,9 @@ fn run_details(answer: &Value) -> String {
 
 fn milliseconds(run: &Value, pointer: &str) -> String {
     let micros = run.pointer(pointer).and_then(Value::as_u64);
-    micros.map_or_else(String::new, |micros| format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100))
+    micros.map_or_else(String::new, |micros| {
+        format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100)
+    })
 }
 
 fn bytes(run: &Value, pointer: &str) -> String {

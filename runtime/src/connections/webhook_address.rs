@@ -99,7 +99,10 @@ impl Connections {
             let address = self.opened(&stored)?;
             let others = address.secrets.iter().map(Secret::expose);
             let others = others.filter(|other| !alone && *other != secret.expose());
-            let secrets: Vec<&String> = std::iter::once(secret.expose()).chain(others).take(SECRETS_MAX).collect();
+            let secrets: Vec<&String> = std::iter::once(secret.expose())
+                .chain(others)
+                .take(SECRETS_MAX)
+                .collect();
             let content = json!({"token": address.token.expose(), "secrets": secrets});
             let sealed = self.0.seal_json(&place(key), &Secret::new(content));
             if store.replace_webhook_address(key, &stored.sealed, &sealed).await? {
@@ -149,7 +152,7 @@ impl Connections {
         Ok(WebhookAddress {
             connection_key: stored.connection_key.clone(),
             integration_id: stored.integration_id.clone(),
-            token: content.get("token").map(text).unwrap_or_else(|| Secret::new(String::new())),
+            token: text(content.get("token").unwrap_or(&Value::Null)),
             secrets: secrets.into_iter().flatten().map(text).collect(),
         })
     }

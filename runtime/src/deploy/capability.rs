@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::model::{FunctionManifest, host_covers};
+use crate::model::{FetchHosts, FunctionManifest, host_covers};
 
 /// One thing a component can do, as in `requests:GET` or `fetch:api.example.com`. Ordered by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -45,10 +45,11 @@ impl Capability {
         // The host lets a function fetch from nothing but what it declares.
         if all.remove(&Self(FETCH.to_owned())) {
             for function in functions {
-                match &function.fetch {
-                    None => drop(all.insert(Self(FETCH.to_owned()))),
-                    Some(hosts) => all.extend(hosts.iter().map(Self::fetch_from)),
+                let hosts = function.fetch.as_ref();
+                if hosts.is_none() {
+                    all.insert(Self(FETCH.to_owned()));
                 }
+                all.extend(hosts.into_iter().flat_map(FetchHosts::iter).map(Self::fetch_from));
             }
         }
         all
@@ -126,7 +127,10 @@ pub fn sentences(capabilities: &BTreeSet<Capability>, integration: &str, models:
         sentences.push(format!("may send requests of any method through {integration}"));
     } else if !methods.is_empty() {
         sentences.push(format!("may {} through {integration}", and(&methods)));
-    } else if capabilities.iter().any(|it| it.is_granted() && it.as_str().starts_with(FETCH)) {
+    } else if capabilities
+        .iter()
+        .any(|it| it.is_granted() && it.as_str().starts_with(FETCH))
+    {
         sentences.push(format!("cannot send requests through {integration}"));
     } else if !has(ANYTHING) {
         sentences.push("cannot send requests".to_owned());
@@ -140,9 +144,15 @@ pub fn sentences(capabilities: &BTreeSet<Capability>, integration: &str, models:
     } else if has("metadata:read") {
         sentences.push("may read the connection's metadata".to_owned());
     }
-    let hosts: Vec<&str> = capabilities.iter().filter_map(|it| it.as_str().strip_prefix("fetch:")).collect();
+    let hosts: Vec<&str> = capabilities
+        .iter()
+        .filter_map(|it| it.as_str().strip_prefix("fetch:"))
+        .collect();
     if !has(FETCH) && !hosts.is_empty() {
-        sentences.push(format!("may send requests without the connection's credentials to {}", and(&hosts)));
+        sentences.push(format!(
+            "may send requests without the connection's credentials to {}",
+            and(&hosts)
+        ));
     }
     for capability in capabilities {
         let name = capability.as_str();
@@ -219,8 +229,14 @@ mod tests {
                 "cannot read tokens"
             ]
         );
-        assert!(of_functions(&[], &functions).is_empty(), "what is declared and not imported cannot be done");
-        let all = of_functions(&["fetch.send"], &serde_json::json!([{"name": "a", "kind": "action", "fetch": ["*", "a.test"]}]));
+        assert!(
+            of_functions(&[], &functions).is_empty(),
+            "what is declared and not imported cannot be done"
+        );
+        let all = of_functions(
+            &["fetch.send"],
+            &serde_json::json!([{"name": "a", "kind": "action", "fetch": ["*", "a.test"]}]),
+        );
         assert_eq!(sentences(&all, "github", &BTreeSet::new()).len(), 3, "{all:?}");
         for (allowed, other, covers) in [
             ("fetch", "fetch:a.test", true),
@@ -231,7 +247,11 @@ mod tests {
             ("token", "fetch:a.test", false),
             ("requests", "requests:GET", false),
         ] {
-            assert_eq!(Capability::covers(allowed, &Capability(other.to_owned())), covers, "{allowed} {other}");
+            assert_eq!(
+                Capability::covers(allowed, &Capability(other.to_owned())),
+                covers,
+                "{allowed} {other}"
+            );
         }
     }
 
@@ -327,6 +347,9 @@ mod tests {
                 "cannot read tokens"
             ]
         );
-        assert_eq!(sentences(&Capability::of(None, []), "github", &none), ["may use anything"]);
+        assert_eq!(
+            sentences(&Capability::of(None, []), "github", &none),
+            ["may use anything"]
+        );
     }
 }

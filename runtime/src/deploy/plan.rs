@@ -110,7 +110,8 @@ pub(super) fn plan(
     };
     let mut named = BTreeSet::new();
     for component in wanted {
-        plan.capabilities.extend(Capability::of(component.imported, component.functions));
+        plan.capabilities
+            .extend(Capability::of(component.imported, component.functions));
         for manifest in component.functions {
             named.insert(manifest.name.as_str());
             plan.models.extend(manifest.models.keys().cloned());
@@ -120,7 +121,9 @@ pub(super) fn plan(
                 Some(before) if before.digest == component.digest => {}
                 Some(before) => {
                     let could = imported.get(&before.digest).map(Option::as_ref);
-                    let could = could.map(|imported| Capability::of(imported, [&*before.manifest])).unwrap_or_default();
+                    let could = could
+                        .map(|imported| Capability::of(imported, [&*before.manifest]))
+                        .unwrap_or_default();
                     let had = |it: &Capability| could.iter().any(|could| Capability::covers(could.as_str(), it));
                     plan.gained.extend(able.filter(|it| !had(it)));
                 }
@@ -339,7 +342,10 @@ mod tests {
 
     #[test]
     fn another_host_is_gained_and_one_below_those_it_had_is_not() {
-        let before = [function("d1", manifest(json!({"name": "rates", "kind": "action", "fetch": ["*.example.org"]})))];
+        let before = [function(
+            "d1",
+            manifest(json!({"name": "rates", "kind": "action", "fetch": ["*.example.org"]})),
+        )];
         let fetches = imports(&["fetch.send"]);
         let had = BTreeMap::from([("d1".to_owned(), Some(fetches.clone()))]);
         let gained = |hosts: Value| {
@@ -353,7 +359,10 @@ mod tests {
             gained.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert!(gained(json!(["a.example.org"])).is_empty());
-        assert_eq!(gained(json!(["a.example.org", "b.example.com"])), ["fetch:b.example.com"]);
+        assert_eq!(
+            gained(json!(["a.example.org", "b.example.com"])),
+            ["fetch:b.example.com"]
+        );
         assert_eq!(gained(Value::Null), ["fetch"], "any host");
     }
 }

@@ -43,7 +43,10 @@ mod tests {
     fn one_that_declares_hosts_speaks_for_all() {
         let some = r#"{"functions":[{"name":"a","kind":"action","fetch":["a.test"]},{"name":"b","kind":"action"}]}"#;
         let manifest = parse(some).unwrap();
-        let allowed = manifest.functions.iter().map(|it| it.fetch.as_ref().unwrap().allow("a.test"));
+        let allowed = manifest
+            .functions
+            .iter()
+            .map(|it| it.fetch.as_ref().unwrap().allow("a.test"));
         assert_eq!(allowed.collect::<Vec<_>>(), [true, false]);
     }
 }

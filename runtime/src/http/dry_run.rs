@@ -19,9 +19,9 @@ use super::deployments::allowed;
 use super::error::{ApiError, ErrorEnvelope};
 use super::fault::Fault;
 use super::query::PathParams;
+use crate::ingress::Incoming;
 use crate::model::{JsonObject, RunError, Scope};
 use crate::recording::{Effects, Fixture, Recording};
-use crate::ingress::Incoming;
 use crate::runtime::{BASE_VARIANT, DryWebhook, NewDryRun, Runtime};
 
 #[derive(Deserialize, ToSchema)]

@@ -38,7 +38,9 @@ pub(super) fn find<'h>(handshakes: &'h [Handshake], reader: &Reader<'_>, signed:
 pub(super) fn answer(handshake: &Handshake, reader: &Reader<'_>, key: Option<&Secret<Vec<u8>>>) -> Reply {
     match &handshake.answer {
         HandshakeAnswer::Headers(headers) => {
-            let found = headers.iter().filter_map(|(name, place)| Some((name.clone(), reader.first(place)?)));
+            let found = headers
+                .iter()
+                .filter_map(|(name, place)| Some((name.clone(), reader.first(place)?)));
             Reply::Headers(found.collect())
         }
         HandshakeAnswer::Text(place) => Reply::Text(reader.first(place).unwrap_or_default()),

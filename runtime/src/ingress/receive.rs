@@ -64,9 +64,13 @@ impl Ingress {
             return Ok(handshake::answer(open, &reader, None));
         }
         let now_ms = parts.clock.now_ms();
-        let mut secrets = address.as_ref().map_or_else(Vec::new, |address| address.secrets.clone());
+        let mut secrets = address
+            .as_ref()
+            .map_or_else(Vec::new, |address| address.secrets.clone());
         if secrets.is_empty() {
-            let of_integration = parts.connections.webhook_secret(&integration, &spec.verification.secrets)?;
+            let of_integration = parts
+                .connections
+                .webhook_secret(&integration, &spec.verification.secrets)?;
             secrets.extend(of_integration);
         }
         let url = parts.called(incoming);
@@ -231,7 +235,10 @@ impl Parts {
         let environment = found.ok_or_else(|| IngressError::UnknownEnvironment {
             given: environment.chars().take(64).collect(),
         })?;
-        let integration = self.connections.integration(&environment.id, provider_config_key).await?;
+        let integration = self
+            .connections
+            .integration(&environment.id, provider_config_key)
+            .await?;
         Ok((environment.id, integration))
     }
 
@@ -252,10 +259,16 @@ impl Parts {
             return Err(IngressError::ConnectionNeeded);
         }
         let (environment_id, key) = (&integration.environment_id, &integration.unique_key);
-        let message = match self.connections.keep_webhook_secret(environment_id, key, secret).await? {
+        let message = match self
+            .connections
+            .keep_webhook_secret(environment_id, key, secret)
+            .await?
+        {
             Kept::Same => return Ok(()),
             Kept::Other => return Err(IngressError::OtherSecret),
-            Kept::New => "The provider sent the secret that it signs webhooks with; it is the integration's webhookSecret now",
+            Kept::New => {
+                "The provider sent the secret that it signs webhooks with; it is the integration's webhookSecret now"
+            }
         };
         let now_ms = self.clock.now_ms();
         self.logs.operation(Operation {

@@ -83,7 +83,10 @@ impl Ingress {
 
     /// Ticks until the future is dropped.
     pub async fn run(&self) {
-        self.0.claimer.run("runs for webhooks", |now_ms| self.tick(now_ms)).await;
+        self.0
+            .claimer
+            .run("runs for webhooks", |now_ms| self.tick(now_ms))
+            .await;
     }
 
     /// Deletes what no run is left for. To be called every [`MAINTENANCE_INTERVAL_MS`].
@@ -280,7 +283,11 @@ impl Parts {
             let outbox = announcement().await?;
             self.store.finish_webhook_run(run, fence, &outbox).await
         };
-        match self.claimer.insist(&format!("run {} for a webhook", run.id), write).await {
+        match self
+            .claimer
+            .insist(&format!("run {} for a webhook", run.id), write)
+            .await
+        {
             Some(true) => self.webhooks.wake(),
             Some(false) => {
                 tracing::warn!(run.id = %run.id, "Run {} for a webhook was taken over by another process; its end is not recorded here", run.id);

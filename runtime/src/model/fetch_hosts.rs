@@ -126,11 +126,25 @@ mod tests {
             hosts(&[good]).check().unwrap();
         }
         for bad in [
-            "", "A.test", "https://a.test", "a.test:8080", "a.test/x", "*a.test", "a.*.test", "a..test", "*.", "[::1]",
+            "",
+            "A.test",
+            "https://a.test",
+            "a.test:8080",
+            "a.test/x",
+            "*a.test",
+            "a.*.test",
+            "a..test",
+            "*.",
+            "[::1]",
         ] {
             let error = hosts(&["good.test", bad]).check().unwrap_err();
             assert!(error.starts_with(&format!("the host {bad:?} of fetch: ")), "{error}");
         }
-        assert!(hosts(&["a.test"; 65]).check().unwrap_err().starts_with("it fetches from 65 hosts"));
+        assert!(
+            hosts(&["a.test"; 65])
+                .check()
+                .unwrap_err()
+                .starts_with("it fetches from 65 hosts")
+        );
     }
 }

@@ -108,7 +108,10 @@ pub enum ProxyError {
         "the function may not fetch from {host:?}: {}; add the host to `fetch(…)` in its attribute, deploy it, and allow it there: \
          --allow fetch:{host}", named(.hosts)
     )]
-    HostNotDeclared { host: String, hosts: crate::model::FetchHosts },
+    HostNotDeclared {
+        host: String,
+        hosts: crate::model::FetchHosts,
+    },
     #[error("{host:?} redirects to what is no `http://` or `https://` URL without a user name")]
     InvalidRedirect { host: String },
     #[error("{host:?} redirected more than {redirects_max} times")]

@@ -90,6 +90,9 @@ mod tests {
             assert_eq!(told(shown(input.clone())), input, "{body}");
         }
         let by_hand = told(json!({"headers": {"X-Number": 1}, "body": {"a": 1}}));
-        assert_eq!(by_hand, json!({"headers": [["x-number", "1"]], "events": [], "body": "{\"a\":1}"}));
+        assert_eq!(
+            by_hand,
+            json!({"headers": [["x-number", "1"]], "events": [], "body": "{\"a\":1}"})
+        );
     }
 }

@@ -203,9 +203,14 @@ impl Runtime {
         function: &Function,
     ) -> Result<String, DryRunError> {
         let parts = &self.0;
-        let integration = parts.connections.integration(environment, &new.provider_config_key).await;
+        let integration = parts
+            .connections
+            .integration(environment, &new.provider_config_key)
+            .await;
         let integration = integration.map_err(InvokeError::from)?;
-        let (events, input) = parts.ingress.preview(&integration, &webhook.incoming, &webhook.events)?;
+        let (events, input) = parts
+            .ingress
+            .preview(&integration, &webhook.incoming, &webhook.events)?;
         let subscriptions = &function.manifest.webhook_subscriptions;
         if subscriptions.is_empty() {
             return Err(DryRunError::NoHandler {

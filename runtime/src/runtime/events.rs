@@ -100,7 +100,9 @@ impl Runtime {
                 return Ok(());
             }
             let deleted = stream::iter(connections).map(|connection| async move {
-                let deleted = self.delete_connection(environment, unique_key, &connection.connection_id).await;
+                let deleted = self
+                    .delete_connection(environment, unique_key, &connection.connection_id)
+                    .await;
                 match deleted {
                     // Somebody else was faster.
                     Err(ConnectionsError::UnknownConnection { .. }) => Ok(()),

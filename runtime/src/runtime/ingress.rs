@@ -44,10 +44,14 @@ impl Runtime {
         secret: Option<Secret<String>>,
     ) -> Result<String, ConnectionsError> {
         let connections = &self.0.connections;
-        let target = connections.target(environment, provider_config_key, connection_id).await?;
+        let target = connections
+            .target(environment, provider_config_key, connection_id)
+            .await?;
         let address = connections.webhook_address(&target.connection).await?;
         if let Some(secret) = secret {
-            connections.add_webhook_secret(&target.connection.key, &secret, true).await?;
+            connections
+                .add_webhook_secret(&target.connection.key, &secret, true)
+                .await?;
         }
         let start = target.integration.webhook_url(&self.0.config.public_base_url());
         Ok(format!("{start}/{}", address.token.expose()))

@@ -3,10 +3,7 @@
 use super::Runtime;
 use crate::logs::READ_WAIT_MS;
 use crate::model::{EnvironmentId, Operation, RunId};
-use crate::store::{NamedRun, RunQuery, StoreError};
-
-/// Operations of a run begin with it, or when it is claimed; clocks of two nodes may be apart by so much.
-const CLOCKS_APART_MS: i64 = 60_000;
+use crate::store::{NamedRun, OperationQuery, RunQuery, StoreError};
 
 impl Runtime {
     /// Runs of functions, newest first: those that have ended, and open ones of syncs.
@@ -31,9 +28,12 @@ impl Runtime {
         let Some(found) = self.0.store.named_run(environment, id).await? else {
             return Ok(None);
         };
-        let from_ms = found.run.created_at_ms.saturating_sub(CLOCKS_APART_MS);
-        let until_ms = found.run.ended_at_ms.unwrap_or_else(|| self.now_ms()).saturating_add(CLOCKS_APART_MS);
-        let operation = self.0.store.operation_of_run(environment, id, (from_ms, until_ms)).await?;
+        let query = OperationQuery {
+            run_id: Some(id.clone()),
+            limit: 1,
+            ..OperationQuery::default()
+        };
+        let operation = self.0.store.operations(environment, &query).await?.into_iter().next();
         Ok(Some((found, operation)))
     }
 }

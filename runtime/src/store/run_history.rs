@@ -1,13 +1,10 @@
 //! Reads the history of runs, page by page.
 
-use sqlx::query;
-
 use super::columns::{Columns, Word};
-use super::log_queries::{operation, operation_columns};
 use super::runs::{run, run_columns};
 use super::sql::Sql;
 use super::{Store, StoreError};
-use crate::model::{EnvironmentId, FunctionKind, Operation, OperationId, Run, RunId, RunState};
+use crate::model::{EnvironmentId, FunctionKind, Run, RunId, RunState};
 
 /// Runs listed at once.
 const PAGE_MAX: i64 = 500;
@@ -65,7 +62,8 @@ impl Store {
                 sql.push(condition).bind(text);
             }
         }
-        sql.push(" ORDER BY r.id DESC LIMIT ").bind(wanted.limit.clamp(1, PAGE_MAX));
+        sql.push(" ORDER BY r.id DESC LIMIT ")
+            .bind(wanted.limit.clamp(1, PAGE_MAX));
         let rows = sql.fetch_all(&self.reader).await?;
         rows.iter().map(|row| named(&mut Columns::new(row, "runs"))).collect()
     }
@@ -74,29 +72,9 @@ impl Store {
         let mut sql = Sql::new(self.dialect, select_named!());
         sql.bind(environment_id.as_str()).push(" AND r.id = ").bind(id.as_str());
         let rows = sql.fetch_all(&self.reader).await?;
-        rows.first().map(|row| named(&mut Columns::new(row, "runs"))).transpose()
-    }
-
-    /// The last operation of a run, which began between two moments: ids of operations begin with their time, and there is no index of
-    /// runs among them.
-    pub async fn operation_of_run(
-        &self,
-        environment_id: &EnvironmentId,
-        run: &RunId,
-        (from_ms, until_ms): (i64, i64),
-    ) -> Result<Option<Operation>, StoreError> {
-        let row = query(concat!(
-            "SELECT ",
-            operation_columns!(),
-            " FROM operations o WHERE o.id >= $1 AND o.id < $2 AND o.environment_id = $3 AND o.run_id = $4 ORDER BY o.id DESC LIMIT 1"
-        ))
-        .bind(OperationId::new(from_ms, [0; 16]).as_str().to_owned())
-        .bind(OperationId::new(until_ms.saturating_add(1), [0; 16]).as_str().to_owned())
-        .bind(environment_id.as_str())
-        .bind(run.as_str())
-        .fetch_optional(&self.reader)
-        .await?;
-        row.map(|row| operation(&mut Columns::new(&row, "operations"))).transpose()
+        rows.first()
+            .map(|row| named(&mut Columns::new(row, "runs")))
+            .transpose()
     }
 }
 

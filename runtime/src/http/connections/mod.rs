@@ -32,8 +32,8 @@ use legacy::LegacyImport;
 use patch::PatchConnection;
 pub use purge::{__path_purge, purge};
 pub use view::EndUserItem;
-pub use webhook::{__path_put_webhook, put_webhook};
 use view::{ConnectionItem, FullConnection, Shown};
+pub use webhook::{__path_put_webhook, put_webhook};
 
 #[derive(Serialize, ToSchema)]
 pub struct ConnectionList {

@@ -52,7 +52,12 @@ pub async fn put_webhook(
     let body = read_json(&parts.headers, body, runtime.config().limits.request_body_bytes).await?;
     let PutWebhook { secret } = parse(&body)?;
     let url = runtime
-        .connection_webhook(environment, &provider_config_key, &connection_id, secret.map(Secret::new))
+        .connection_webhook(
+            environment,
+            &provider_config_key,
+            &connection_id,
+            secret.map(Secret::new),
+        )
         .await?;
     let data = WebhookItem { url };
     Ok(json_response(StatusCode::OK, &WebhookAnswer { data }))

@@ -260,10 +260,16 @@ pub async fn patch(
     let active = versions.iter().find(is_active);
     let active = active.ok_or_else(|| unknown_function(&unique_key, &name))?;
     if active.manifest.kind == FunctionKind::Sync {
-        let message = "Invalid input: a sync is not disabled but paused: POST /sync/pause, for one connection or for all";
-        return Err(ApiError::faults("invalid_body", vec![Fault::new("invalid_value", message, "enabled")]));
+        let message =
+            "Invalid input: a sync is not disabled but paused: POST /sync/pause, for one connection or for all";
+        return Err(ApiError::faults(
+            "invalid_body",
+            vec![Fault::new("invalid_value", message, "enabled")],
+        ));
     }
-    runtime.set_function_enabled(environment, &unique_key, &name, enabled).await?;
+    runtime
+        .set_function_enabled(environment, &unique_key, &name, enabled)
+        .await?;
     let function = Function {
         is_enabled: enabled,
         ..active.clone()

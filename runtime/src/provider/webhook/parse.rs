@@ -226,23 +226,40 @@ fn handshake(given: GivenHandshake) -> Result<Handshake, EntryError> {
     let has_json = !given.json.is_empty() || !given.json_hmac.is_empty();
     let keep = given.keep.map(|text| place(KEY, &text)).transpose()?;
     if given.signed && keep.is_some() {
-        return Err(wrong(KEY, "`keep` is for what nobody could sign yet; it needs `signed: false`"));
+        return Err(wrong(
+            KEY,
+            "`keep` is for what nobody could sign yet; it needs `signed: false`",
+        ));
     }
     let is_bare = given.text.is_none() && !has_json;
-    if given.headers.keys().any(|name| http::HeaderName::from_bytes(name.as_bytes()).is_err()) {
+    if given
+        .headers
+        .keys()
+        .any(|name| http::HeaderName::from_bytes(name.as_bytes()).is_err())
+    {
         return Err(wrong(KEY, "`headers` has a name that no header has"));
     }
     let answer = match given.text {
-        _ if is_bare && (keep.is_some() || !given.headers.is_empty()) => HandshakeAnswer::Headers(places(given.headers)?),
+        _ if is_bare && (keep.is_some() || !given.headers.is_empty()) => {
+            HandshakeAnswer::Headers(places(given.headers)?)
+        }
         Some(_) | None if !given.headers.is_empty() => {
-            return Err(wrong(KEY, "`headers` are an answer without `text`, `json` and `json_hmac`"));
+            return Err(wrong(
+                KEY,
+                "`headers` are an answer without `text`, `json` and `json_hmac`",
+            ));
         }
         Some(text) if !has_json => HandshakeAnswer::Text(place(KEY, &text)?),
         None if has_json => HandshakeAnswer::Json {
             plain: places(given.json)?,
             signed: places(given.json_hmac)?,
         },
-        Some(_) | None => return Err(wrong(KEY, "an answer is either `text`, or `json` and `json_hmac`, or `headers`")),
+        Some(_) | None => {
+            return Err(wrong(
+                KEY,
+                "an answer is either `text`, or `json` and `json_hmac`, or `headers`",
+            ));
+        }
     };
     if !given.signed && matches!(&answer, HandshakeAnswer::Json { signed, .. } if !signed.is_empty()) {
         return Err(wrong(
