@@ -18,7 +18,8 @@ const BODY_BYTES_MAX: usize = 65_536;
 
 /// What a function returns when it fails.
 ///
-/// A function that refuses makes one with [`new`](Self::new); its payload reaches the caller as it is. Every other error
+/// A function that refuses makes one with [`new`](Self::new); its payload reaches the caller as it is, one that is no object as
+/// the `message` of one. Every other error
 /// becomes one through `?`, whatever its type:
 ///
 /// ```

@@ -21,7 +21,7 @@ const FETCH: Call = |method, request| {
     })
 };
 
-/// A request to any public host that has not been sent yet; made by [`Nango::fetch`](crate::Nango::fetch).
+/// A request to a public host that has not been sent yet; made by [`Nango::fetch`](crate::Nango::fetch).
 #[derive(Clone, Debug)]
 #[must_use = "a request does nothing until it is sent"]
 pub struct Fetch(Request);

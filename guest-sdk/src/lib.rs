@@ -191,8 +191,9 @@
 //!
 //! # What has to be given
 //!
-//! [`Nango::fetch`] sends requests to any public host, and [`Nango::token`] gives the connection's token in clear. Whoever deploys a
-//! component that calls one of them has to say so: `nango-runtime deploy … --allow token,fetch`.
+//! [`Nango::fetch`] sends requests to public hosts that are not the provider's, and [`Nango::token`] gives the connection's token in
+//! clear. Whoever deploys a component that calls one of them has to say so. Functions name the hosts in their attribute, and the host
+//! sends nothing to others: `#[action(fetch("rates.example.com"))]`, `nango-runtime deploy … --allow token,fetch:rates.example.com`.
 //!
 //! # What a function has not
 //!
@@ -247,7 +248,11 @@ pub use nango::Nango;
 /// The function takes `&Nango` and, unless it needs none, its input; it returns a `Result` whose error can become an
 /// [`ActionError`]. Input and output are types with serde's traits and `JsonSchema`. Its doc comment is the description.
 ///
-/// `#[action(name = "create-issue")]` names it; by default it is called like the Rust function, with `-` for `_`.
+/// Arguments of the attribute:
+///
+/// - `name = "create-issue"`: what it is called; by default like the Rust function, with `-` for `_`
+/// - `fetch("api.example.com", "*.example.org")`: the hosts that [`Nango::fetch`] may ask; `"*"` is any. When one function of a component
+///   has it, those without it may ask none
 pub use nango_guest_sdk_macros::action;
 /// Makes a function one that runs when something happens to a connection.
 ///
@@ -261,7 +266,7 @@ pub use nango_guest_sdk_macros::action;
 ///   - `post_connection_creation`: a connection was made; nobody waits for the function.
 ///   - `pre_connection_deletion`: a connection is about to be deleted; it still works, and is deleted whatever the function gives.
 /// - `checkpoint = Position`, `metadata = Settings`: as for a [`sync`](macro@sync)
-/// - `name = "greet"`: as for an [`action`](macro@action)
+/// - `fetch("api.example.com")`, `name = "greet"`: as for an [`action`](macro@action)
 pub use nango_guest_sdk_macros::on_event;
 /// Makes a function a sync: run on a schedule, to keep records fresh.
 ///
@@ -275,7 +280,7 @@ pub use nango_guest_sdk_macros::on_event;
 ///   takes `&Nango` and a [`Webhook`]. It may do what the sync may, has a checkpoint of its own, and runs beside it; an event can come more
 ///   than once
 /// - `auto_start = false`: it waits until it is started for a connection
-/// - `name = "issues"`: as for an [`action`](macro@action)
+/// - `fetch("api.example.com")`, `name = "issues"`: as for an [`action`](macro@action)
 pub use nango_guest_sdk_macros::sync;
 pub use pagination::{Items, Page, Pages, Paginate, PaginationError};
 pub use records::{Counts, MergingStrategy, RecordMetadata, Records, Stored, StoredRecords};

@@ -105,10 +105,11 @@ impl Nango {
         request.start()
     }
 
-    /// A GET request to any public host, without the connection's credentials; [`Fetch::method`] makes it another one. It is sent once,
+    /// A GET request to a public host, without the connection's credentials; [`Fetch::method`] makes it another one. It is sent once,
     /// within the operator's egress policy, and is in the run's log like others.
     ///
-    /// A component that calls this has to be given it at its deploy: `--allow fetch`.
+    /// The function declares the hosts, `#[action(fetch("rates.example.com"))]`, and whoever deploys it allows them:
+    /// `--allow fetch:rates.example.com`.
     ///
     /// ```
     /// # use nango_guest_sdk::prelude::*;

@@ -38,7 +38,7 @@ fn create_issue(_nango: &Nango, input: Input) -> Result<Issue, ActionError> {
     })
 }
 
-#[action(name = "who_am-I")]
+#[action(name = "who_am-I", fetch("api.example.com", "*.example.org"))]
 fn whoami(_nango: &Nango) -> Result<String, Error> {
     Ok(String::new())
 }
@@ -55,7 +55,7 @@ fn check(_nango: &Nango) -> Result<(), ActionError> {
     Ok(())
 }
 
-#[on_event(pre_connection_deletion)]
+#[on_event(pre_connection_deletion, fetch())]
 fn say_goodbye(_nango: &Nango) -> Result<(), Error> {
     Ok(())
 }
@@ -87,6 +87,8 @@ fn an_action_has_its_schemas() {
     assert_eq!(described["name"], "who_am-I");
     assert_eq!(described["output"]["type"], "string");
     assert!(described.get("input").is_none());
+    assert_eq!(described["fetch"], json!(["api.example.com", "*.example.org"]));
+    assert!(<create_issue as Function>::describe().get("fetch").is_none());
 }
 
 #[test]
@@ -110,6 +112,7 @@ fn an_on_event_function_has_its_event() {
     let described = <say_goodbye as Function>::describe();
     assert_eq!(described["name"], "say-goodbye");
     assert_eq!(described["event"], "pre-connection-deletion");
+    assert_eq!(described["fetch"], json!([]), "it fetches nothing");
     assert!(described.get("input").is_none() && described.get("output").is_none());
 }
 

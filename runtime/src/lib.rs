@@ -2,6 +2,7 @@
 
 pub mod actions;
 pub mod authorize;
+mod claimer;
 pub mod cli;
 pub mod clock;
 pub mod config;

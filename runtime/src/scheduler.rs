@@ -7,10 +7,8 @@ pub mod planned;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
-
+use crate::claimer::{Claimer, Lease};
 use crate::clock::{Clock, ClockWatch, Entropy, SetBack};
 use crate::connections::{Connections, ConnectionsError};
 use crate::executor::{Cancel, Executor, Mode, Occasion, RunOutcome, RunRequest, SyncRun, Urgency};
@@ -25,14 +23,11 @@ use announcement::Before;
 
 /// A claimed run that is not renewed for so long is somebody else's.
 pub const LEASE_MS: i64 = 30_000;
-/// A lease is renewed well before it ends, and often: this is how long a run that another process cancelled goes on at most
-/// when it writes nothing.
-const LEASE_RENEWAL_MS: u64 = 3_000;
-/// Runs are found at the latest after this long, should a wake-up be lost or another process queue them.
+const LEASE: Lease = Lease {
+    lasts_ms: LEASE_MS,
+    renewal_ms: 3_000,
+};
 const POLL_INTERVAL_MS: u64 = 1_000;
-/// Tries to write the end of a run before it is left to its lease.
-const FINISH_TRIES_MAX: u32 = 5;
-const FINISH_RETRY_MS: u64 = 500;
 /// Due syncs queued, and connections looked after, by one statement or step.
 const BATCH_MAX: i64 = 256;
 /// After the clock was set forward, by when all who live have renewed their leases.
@@ -55,10 +50,8 @@ struct Parts {
     clock: Clock,
     entropy: Entropy,
     environment_name: Arc<str>,
-    wake: Notify,
-    /// One permit for each sync run this process may have going; all of them free means idle.
-    slots: Arc<Semaphore>,
-    slots_max: u32,
+    /// With a slot for each sync run this process may have going.
+    claimer: Arc<Claimer>,
     retries: Retries,
     /// The runs under way in this process.
     running: Mutex<HashMap<RunId, Cancel>>,
@@ -97,12 +90,10 @@ impl Scheduler {
             connections: parts.connections,
             logs: parts.logs,
             webhooks: parts.webhooks,
+            claimer: Claimer::new(parts.clock.clone(), parts.sync_runs_max, POLL_INTERVAL_MS),
             clock: parts.clock,
             entropy: parts.entropy,
             environment_name: parts.environment_name,
-            wake: Notify::new(),
-            slots: Arc::new(Semaphore::new(parts.sync_runs_max as usize)),
-            slots_max: parts.sync_runs_max,
             retries: parts.retries,
             running: Mutex::new(HashMap::new()),
             clock_watch: ClockWatch::new(LEASE_SETTLE_MS),
@@ -111,7 +102,7 @@ impl Scheduler {
 
     /// Says that a run was queued.
     pub fn wake(&self) {
-        self.0.wake.notify_one();
+        self.0.claimer.wake();
     }
 
     /// Ends a run at once if it is under way in this process. Others find out by their fence.
@@ -207,46 +198,25 @@ impl Scheduler {
     }
 
     async fn start_queued(&self, now_ms: i64) -> Result<usize, StoreError> {
-        let free = i64::try_from(self.0.slots.available_permits()).unwrap_or(i64::MAX);
-        if free == 0 {
-            return Ok(0);
-        }
-        let claimed = self.0.store.claim_sync_runs(now_ms, now_ms + LEASE_MS, free).await?;
-        let count = claimed.len();
-        for run in claimed {
-            // Only this loop takes permits, so one is free for each run claimed above.
-            let Ok(slot) = Arc::clone(&self.0.slots).try_acquire_owned() else {
-                break;
-            };
+        let claim = |free| {
+            let free = i64::try_from(free).unwrap_or(i64::MAX);
+            self.0.store.claim_sync_runs(now_ms, now_ms + LEASE_MS, free)
+        };
+        let work = |run| {
             let scheduler = self.clone();
-            tokio::spawn(async move {
-                scheduler.execute(run).await;
-                drop(slot);
-                scheduler.wake();
-            });
-        }
-        Ok(count)
+            async move { scheduler.execute(run).await }
+        };
+        self.0.claimer.begin(claim, work).await
     }
 
     /// Ticks until the future is dropped.
     pub async fn run(&self) {
-        loop {
-            // Registered before looking, so that a run queued between look and wait is not overlooked.
-            let woken = self.0.wake.notified();
-            if let Err(error) = self.tick(self.0.clock.now_ms()).await {
-                tracing::error!(%error, "Queued syncs cannot be read from the database: {error}; trying again");
-            }
-            tokio::select! {
-                () = woken => {}
-                () = self.0.clock.sleep(Duration::from_millis(POLL_INTERVAL_MS)) => {}
-            }
-        }
+        self.0.claimer.run("syncs", |now_ms| self.tick(now_ms)).await;
     }
 
     /// Waits until no sync runs in this process, at most `wait_ms`. True when it is so.
     pub async fn drain(&self, wait_ms: u64) -> bool {
-        let idle = self.0.slots.acquire_many(self.0.slots_max);
-        tokio::time::timeout(Duration::from_millis(wait_ms), idle).await.is_ok()
+        self.0.claimer.drain(wait_ms).await
     }
 
     async fn execute(&self, claimed: ClaimedRun) {
@@ -446,22 +416,17 @@ impl Scheduler {
 
     /// Keeps the lease, and tells with it how the run goes; comes back when it is lost.
     async fn lease_lost(&self, run: &Run, fence: i64, progress: &Progress) {
-        loop {
-            self.0.clock.sleep(Duration::from_millis(LEASE_RENEWAL_MS)).await;
-            let until_ms = self.0.clock.now_ms() + LEASE_MS;
+        let renew = |until_ms| {
             let mut result = run.result.clone();
             for (model, counts) in progress.so_far() {
                 *result.entry(model).or_default() += counts;
             }
-            match self.0.store.renew_lease(&run.id, fence, until_ms, &result).await {
-                Ok(true) => {}
-                Ok(false) => return,
-                // The lease may still hold; the next renewal tells.
-                Err(error) => {
-                    tracing::warn!(run.id = %run.id, %error, "The lease of run {} was not renewed: {error}", run.id);
-                }
-            }
-        }
+            async move { self.0.store.renew_lease(&run.id, fence, until_ms, &result).await }
+        };
+        self.0
+            .claimer
+            .lease_lost(LEASE, &format!("run {}", run.id), renew)
+            .await;
     }
 
     /// Puts the run back into the queue. When that fails, its lease ends and it is claimed again, and then waits again.
@@ -481,23 +446,18 @@ impl Scheduler {
 
     /// Whether the end was recorded.
     async fn finish(&self, run: &Run, fence: i64, retry: Retry, before: &Before) -> bool {
-        for attempt in 1..=FINISH_TRIES_MAX {
-            match self.try_finish(run, fence, retry, before).await {
-                Ok(true) => {
-                    self.0.webhooks.wake();
-                    return true;
-                }
-                Ok(false) => {
-                    tracing::warn!(run.id = %run.id, "Run {} was taken over by another process; its end is not recorded here", run.id);
-                    return false;
-                }
-                Err(error) => {
-                    tracing::error!(run.id = %run.id, %error, attempt, "The end of run {} was not recorded: {error}", run.id);
-                    self.0.clock.sleep(Duration::from_millis(FINISH_RETRY_MS)).await;
-                }
+        let write = || self.try_finish(run, fence, retry, before);
+        match self.0.claimer.insist(&format!("run {}", run.id), write).await {
+            Some(true) => {
+                self.0.webhooks.wake();
+                true
             }
+            Some(false) => {
+                tracing::warn!(run.id = %run.id, "Run {} was taken over by another process; its end is not recorded here", run.id);
+                false
+            }
+            None => false,
         }
-        false
     }
 
     async fn try_finish(&self, run: &Run, fence: i64, retry: Retry, before: &Before) -> Result<bool, StoreError> {

@@ -88,7 +88,7 @@ async fn every_route_asks_for_its_scope() {
             // What takes the token of a connect session takes no key. Pages say what is wrong in words, and show nothing without one.
             let is_open = ["/", "/health", "/openapi.json", "/connect"].contains(&path.as_str());
             let refused = match path.as_str() {
-                "/oauth/client-metadata/x/x" | "/webhook/x/x" => 404,
+                "/oauth/client-metadata/x/x" | "/webhook/x/x" | "/webhook/x/x/x" => 404,
                 path if path.starts_with("/oauth/") => 400,
                 _ => 401,
             };

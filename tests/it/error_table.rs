@@ -1,5 +1,6 @@
 //! Each row of the table of errors of `POST /action/trigger`, as its caller sees it.
 
+use nango_runtime_tests::command::Cli;
 use nango_runtime_tests::{Client, Database, Reply, Server, TestRuntime, Upstream, guest};
 use serde_json::{Value, json};
 
@@ -174,4 +175,61 @@ async fn what_the_runtime_cannot_load() {
         "{}",
         answer.text()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_disabled_is_not_run_and_what_cannot_be_queued_is_said() {
+    let runtime = TestRuntime::new()
+        .environment("NANGO_LIMITS_CONCURRENT_ASYNC_ACTIONS", "1")
+        .environment("NANGO_LIMITS_QUEUED_ASYNC_ACTIONS", "1");
+    let (server, client) = prepared(runtime, "http://127.0.0.1:9").await;
+    let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
+    let functions = |verb: &str, function: &str| Cli::of(&server, &["functions", verb, INTEGRATION, function]).run();
+    let disabled = functions("disable", "echo");
+    assert_eq!(disabled.code, Some(0), "{}", disabled.stderr);
+    row(&client, "disabled_resource", "echo", json!(1)).await;
+    let in_background = client.trigger_async(INTEGRATION, CONNECTION, "echo", json!(1), 0).await;
+    assert_eq!(
+        (in_background.status, in_background.error_code()),
+        (404, "disabled_resource".into())
+    );
+    let nested = client
+        .trigger_action(
+            INTEGRATION,
+            CONNECTION,
+            "call-through",
+            json!({"action": "echo", "input": 1}),
+        )
+        .await;
+    assert!(nested.text().contains("is disabled"), "{}", nested.text());
+    let shown = client
+        .get(&format!("/integrations/{INTEGRATION}/functions/echo"))
+        .await
+        .ok();
+    assert_eq!(shown["data"]["enabled"], false);
+    // A deploy leaves it as it is.
+    let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
+    assert_eq!(
+        client
+            .trigger_action(INTEGRATION, CONNECTION, "echo", json!(1))
+            .await
+            .status,
+        404
+    );
+    assert_eq!(functions("enable", "echo").code, Some(0));
+    let _ = client
+        .trigger_action(INTEGRATION, CONNECTION, "echo", json!(1))
+        .await
+        .ok();
+    assert!(functions("disable", "nope").stderr.contains("has no function"));
+
+    let full = loop {
+        let answer = client
+            .trigger_async(INTEGRATION, CONNECTION, "rest", json!({"ms": 2_000}), 0)
+            .await;
+        if answer.status != 202 {
+            break answer;
+        }
+    };
+    insta::assert_json_snapshot!("row_action_failure", full.snapshot());
 }

@@ -340,3 +340,84 @@ async fn functions_know_whose_the_connection_is_and_what_the_integration() {
         .json();
     assert_eq!(dry["output"]["integration"], *integration);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn functions_fetch_from_the_hosts_they_name_and_whoever_deploys_them_allows_those() {
+    let elsewhere = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+    let target = std::sync::Arc::clone(&elsewhere);
+    let upstream = Upstream::handling(move |received| match received.target.as_str() {
+        "/away" => Reply::status(302).header("location", &target.lock().expect("nobody panics with it")),
+        "/within" => Reply::status(302).header("location", "/end"),
+        _ => Reply::json(200, &json!({"seen": received.target})),
+    })
+    .await;
+    *elsewhere.lock().expect("nobody panics with it") = upstream.url().replace("127.0.0.1", "localhost") + "/there";
+    let (server, client) = with_upstream(NOWHERE).await;
+    let file = server.folder().join("hosts.wasm");
+    std::fs::write(&file, guest::component("hosts")).expect("a file can be written");
+    let file = file.to_string_lossy().into_owned();
+    let deploy = |more: &[&str]| {
+        let arguments = ["deploy", &file, "--integration", INTEGRATION];
+        Cli::of(&server, &[&arguments, more].concat()).run()
+    };
+    let refused = deploy(&[]);
+    assert!(
+        refused.stderr.contains("--allow fetch:*.example.org,fetch:127.0.0.1"),
+        "{}",
+        refused.stderr
+    );
+    let partly = deploy(&["--allow", "fetch:127.0.0.1"]);
+    assert!(
+        partly.stderr.contains("fetch:*.example.org") && !partly.stderr.contains("fetch:127"),
+        "{}",
+        partly.stderr
+    );
+    let planned = deploy(&["--plan"]);
+    assert!(
+        planned
+            .stdout
+            .contains("may send requests without the connection's credentials to *.example.org and 127.0.0.1"),
+        "{}",
+        planned.stdout
+    );
+    let deployed = deploy(&["--allow", "fetch:*.example.org,fetch:127.0.0.1"]);
+    assert_eq!(deployed.code, Some(0), "{}", deployed.stderr);
+
+    let url = |path: &str| format!("{}{path}", upstream.url());
+    let fetched = run(&client, "named", json!({"url": url("/within")})).await.ok();
+    assert_eq!(fetched["body"], r#"{"seen":"/end"}"#, "{fetched}");
+    let refused = run(&client, "named", json!({"url": url("/away")})).await.ok();
+    assert_eq!(refused["code"], "url_not_allowed", "{refused}");
+    let message = refused["message"].to_string();
+    assert!(
+        message.contains("localhost") && message.contains("127.0.0.1, *.example.org"),
+        "{message}"
+    );
+    let elsewhere = run(&client, "named", json!({"url": "https://example.org/"})).await.ok();
+    assert_eq!(
+        elsewhere["code"], "url_not_allowed",
+        "what is below it does not mean it: {elsewhere}"
+    );
+    let unnamed = run(&client, "unnamed", json!({"url": url("/within")})).await.ok();
+    assert!(
+        unnamed["message"].to_string().contains("it declares no hosts"),
+        "{unnamed}"
+    );
+    let targets: Vec<String> = upstream.received().iter().map(|it| it.target.clone()).collect();
+    assert_eq!(targets, ["/within", "/end", "/away"], "nothing was sent elsewhere");
+
+    // A fixture is played to what is declared now.
+    let fixture = json!({"input": {"url": "https://other.test/"}, "output": {"status": 200, "body": ""}, "runtime": {"calls": [
+        {"import": "fetch.send", "arguments": {"method": "GET", "path": "https://other.test/", "query": [], "headers": [], "body": null},
+         "result": {"ok": {"status": 200, "headers": [], "body": null}}},
+    ]}});
+    let path = server.folder().join("named.test.json");
+    std::fs::write(&path, fixture.to_string()).expect("a file can be written");
+    let tested = Cli::of(&server, &["test", &path.to_string_lossy(), "--component", &file]).run();
+    assert!(
+        tested.stdout.contains("url_not_allowed"),
+        "{}{}",
+        tested.stdout,
+        tested.stderr
+    );
+}

@@ -85,6 +85,8 @@ mod token_modes;
 mod token_words;
 mod torture;
 mod validation;
+mod webhook_dry_run;
+mod webhook_secrets;
 mod webhooks;
 mod webhooks_in;
 mod xml_logins;

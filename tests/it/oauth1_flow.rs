@@ -369,9 +369,16 @@ async fn requests_are_signed_with_rsa() {
         );
     }
     // A key of 4,096 bits is longer than other secrets may be.
-    let long = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", "A".repeat(3_200));
+    let long = format!(
+        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+        "A".repeat(3_200)
+    );
     let provider = OAuth1Server::with_rsa_key(public);
-    let _ = serving_yaml(&provider.provider("/request_token", "  signature_method: RSA-SHA1"), &long).await;
+    let _ = serving_yaml(
+        &provider.provider("/request_token", "  signature_method: RSA-SHA1"),
+        &long,
+    )
+    .await;
     // Another key, and what is none.
     let provider = OAuth1Server::with_rsa_key(public);
     let yaml = provider.provider("/request_token", "  signature_method: RSA-SHA1");

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use nango_runtime_tests::client::{json_body, send};
+use nango_runtime_tests::command::Cli;
 use nango_runtime_tests::{Answer, Browser, Client, Reply, Server, TestRuntime, Upstream, guest};
 use serde_json::{Value, json};
 
@@ -147,7 +148,7 @@ fn refused(answer: &Answer, message: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_from_its_making_to_its_end() {
     let (provider, application) = (Provider::new().await, application().await);
-    let (_server, client) = serving(&provider, &application, None).await;
+    let (server, client) = serving(&provider, &application, None).await;
     let functions = client
         .get(&format!("/integrations/{INTEGRATION}/functions?type=on-event"))
         .await
@@ -221,6 +222,38 @@ async fn a_connection_from_its_making_to_its_end() {
             "a-check success"
         ]
     );
+    // Each is in the history of runs, with what it took.
+    let history = client.get("/runs?type=on-event").await.ok();
+    let ran: Vec<String> = history["data"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|it| format!("{} {} {}", it["function"], it["state"], it["trigger"]).replace('"', ""))
+        .collect();
+    assert_eq!(ran.len(), 6, "{history}");
+    assert_eq!(ran[0], "say-goodbye failed event");
+    assert!(ran.contains(&"greet succeeded event".to_owned()), "{ran:?}");
+    let greeted = client.get("/runs?function=greet&state=succeeded").await.ok();
+    let id = greeted["data"][0]["id"].as_str().expect("an id").to_owned();
+    let shown = Cli::of(&server, &["runs", "show", &id]).run();
+    for part in [
+        "on-event",
+        "greet",
+        "processor time",
+        "memory at most",
+        "requests",
+        "op_",
+    ] {
+        assert!(shown.stdout.contains(part), "{part} is not in {}", shown.stdout);
+    }
+    let listed = Cli::of(&server, &["runs", "history", "--type", "on-event", "--state", "failed"]).run();
+    assert!(
+        listed.stdout.contains("say-goodbye") && !listed.stdout.contains("greet"),
+        "{}",
+        listed.stdout
+    );
+    let unknown = client.get("/runs/run_nope").await;
+    assert_eq!((unknown.status, unknown.error_code()), (404, "not_found".into()));
     // Nobody asked for it, so nobody finds it among the actions.
     let actions = client.get("/actions").await.ok();
     assert_eq!(actions["data"], json!([]), "{actions}");
@@ -402,4 +435,23 @@ async fn a_dry_run_writes_nothing() {
     assert_eq!(shown(&client, "c").await.ok()["metadata"], json!({"greetings": 1}));
     let action = client.trigger_action(INTEGRATION, "c", "greet", Value::Null).await;
     assert_eq!(action.status, 404, "{}", action.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_an_integration_runs_what_runs_before_its_connections_go() {
+    let (provider, application) = (Provider::new().await, application().await);
+    let (_server, client) = serving(&provider, &application, None).await;
+    for connection in ["a", "b", "c"] {
+        let _ = import(&client, connection).await.ok();
+    }
+    provider.hears("/greet", 3).await;
+    // One fails, and is deleted all the same.
+    provider.says("/goodbye", Reply::status(500));
+    let deleted = client.delete(&format!("/integrations/{INTEGRATION}")).await;
+    assert_eq!(deleted.status, 200, "{}", deleted.text());
+    assert_eq!(provider.asked().iter().filter(|path| *path == "/goodbye").count(), 3);
+    assert!(listed(&client).await.is_empty());
+    let ran = client.get("/runs?function=say-goodbye").await.ok();
+    assert_eq!(ran["data"].as_array().map(Vec::len), Some(3), "{ran}");
+    assert_eq!(client.get(&format!("/integrations/{INTEGRATION}")).await.status, 404);
 }

@@ -177,6 +177,7 @@ const WALLS: &[(&str, &[&str])] = &[
     (
         "ingress",
         &[
+            "claimer",
             "executor",
             "authorize",
             "store",
@@ -189,10 +190,15 @@ const WALLS: &[(&str, &[&str])] = &[
             "webhooks",
         ],
     ),
-    ("actions", &["executor", "store", "connections", "config", "webhooks"]),
+    ("claimer", &["store"]),
+    (
+        "actions",
+        &["claimer", "executor", "store", "connections", "config", "webhooks"],
+    ),
     (
         "scheduler",
         &[
+            "claimer",
             "executor",
             "store",
             "deploy",
@@ -239,6 +245,7 @@ const DOERS: &[&str] = &[
     "Webhooks",
     "Ingress",
     "Actions",
+    "Claimer",
     "*",
 ];
 

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use crate::webhooks::{assert_genuine, set_address};
 
-const WAIT: Duration = Duration::from_secs(30);
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+pub const WAIT: Duration = Duration::from_secs(30);
+pub const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 const SECRET: &str = "the-acme-webhook-secret-5b1c";
 
 /// `acme` signs; `silent` says nothing of its webhooks; `shared` sends a token along.
@@ -59,7 +59,7 @@ shared:
     base_url: https://shared.test
 "#;
 
-async fn prepare(runtime: TestRuntime) -> (Server, Client) {
+pub async fn prepare(runtime: TestRuntime) -> (Server, Client) {
     let server = runtime.provider_yaml(PROVIDERS).start();
     let client = server.client();
     let integration = json!({"unique_key": "acme", "provider": "acme", "custom": {"webhookSecret": SECRET}});
@@ -82,9 +82,9 @@ fn signature(body: &str) -> String {
 }
 
 /// Names and values.
-type Headers<'a> = &'a [(&'a str, &'a str)];
+pub type Headers<'a> = &'a [(&'a str, &'a str)];
 
-async fn hook(client: &Client, path: &str, headers: Headers<'_>, body: &str) -> Answer {
+pub async fn hook(client: &Client, path: &str, headers: Headers<'_>, body: &str) -> Answer {
     let mut request = client.with_key(None).request(Method::POST, path);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -105,7 +105,7 @@ async fn acme(client: &Client, body: &Value) -> Answer {
 }
 
 /// Waits until there are so many records; gives them by id.
-async fn things(client: &Client, connection_id: &str, model: &str, count: usize) -> Vec<Value> {
+pub async fn things(client: &Client, connection_id: &str, model: &str, count: usize) -> Vec<Value> {
     let deadline = Instant::now() + WAIT;
     loop {
         let found = client.records("acme", connection_id, model, "&limit=1000").await.ok();
@@ -136,7 +136,7 @@ fn body(received: &Received) -> Value {
 }
 
 /// Operations of one type, once there are so many that have ended.
-async fn operations(client: &Client, kind: &str, count: usize) -> Vec<Value> {
+pub async fn operations(client: &Client, kind: &str, count: usize) -> Vec<Value> {
     let deadline = Instant::now() + WAIT;
     loop {
         let found = client.get(&format!("/logs/operations?type={kind}")).await.ok();

@@ -4,19 +4,21 @@ use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{Ident, LitBool, LitStr, Path, Result, Token, Type, parenthesized};
 
-/// `#[action(name = "…")]`
+/// `#[action(name = "…", fetch("…"))]`
 #[derive(Default)]
 pub(crate) struct ActionArguments {
     pub(crate) name: Option<LitStr>,
+    pub(crate) fetch: Option<Vec<LitStr>>,
 }
 
-/// `#[on_event(post_connection_creation, checkpoint = …, metadata = …, name = "…")]`
+/// `#[on_event(post_connection_creation, checkpoint = …, metadata = …, fetch("…"), name = "…")]`
 pub(crate) struct OnEventArguments {
     pub(crate) name: Option<LitStr>,
     /// As the contract has it, for example `post-connection-creation`.
     pub(crate) event: &'static str,
     pub(crate) checkpoint: Option<Type>,
     pub(crate) metadata: Option<Type>,
+    pub(crate) fetch: Option<Vec<LitStr>>,
 }
 
 const EVENTS: [(&str, &str); 3] = [
@@ -25,7 +27,8 @@ const EVENTS: [(&str, &str); 3] = [
     ("pre_connection_deletion", "pre-connection-deletion"),
 ];
 
-/// `#[sync(frequency = "…", models(…), checkpoint = …, metadata = …, webhooks("…"), on_webhook = …, auto_start = …, name = "…")]`
+/// `#[sync(frequency = "…", models(…), checkpoint = …, metadata = …, webhooks("…"), on_webhook = …, fetch("…"),
+/// auto_start = …, name = "…")]`
 pub(crate) struct SyncArguments {
     pub(crate) name: Option<LitStr>,
     pub(crate) frequency: LitStr,
@@ -34,6 +37,7 @@ pub(crate) struct SyncArguments {
     pub(crate) metadata: Option<Type>,
     pub(crate) webhooks: Vec<LitStr>,
     pub(crate) on_webhook: Option<Path>,
+    pub(crate) fetch: Option<Vec<LitStr>>,
     pub(crate) auto_start: bool,
 }
 
@@ -44,9 +48,12 @@ impl Parse for ActionArguments {
             if key == "name" {
                 return set(&mut arguments.name, key, name(input)?);
             }
+            if key == "fetch" {
+                return set(&mut arguments.fetch, key, texts(input)?);
+            }
             Err(syn::Error::new(
                 key.span(),
-                format!("an action has no argument `{key}`; it knows `name`"),
+                format!("an action has no argument `{key}`; it knows `name` and `fetch`"),
             ))
         })?;
         Ok(arguments)
@@ -55,7 +62,7 @@ impl Parse for ActionArguments {
 
 impl Parse for OnEventArguments {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let (mut called, mut event, mut checkpoint, mut metadata) = (None, None, None, None);
+        let (mut called, mut event, mut checkpoint, mut metadata, mut fetch) = (None, None, None, None, None);
         each(input, |key, input| {
             if let Some((_, named)) = EVENTS.iter().find(|(word, _)| key == word) {
                 if event.replace(*named).is_some() {
@@ -72,8 +79,11 @@ impl Parse for OnEventArguments {
             if key == "metadata" {
                 return set(&mut metadata, key, value(input)?);
             }
+            if key == "fetch" {
+                return set(&mut fetch, key, texts(input)?);
+            }
             let known = "an event (`validate_connection`, `post_connection_creation` or `pre_connection_deletion`), `checkpoint`, \
-                         `metadata` and `name`";
+                         `metadata`, `fetch` and `name`";
             Err(syn::Error::new(
                 key.span(),
                 format!("an on-event function has no argument `{key}`; it knows {known}"),
@@ -90,6 +100,7 @@ impl Parse for OnEventArguments {
             event,
             checkpoint,
             metadata,
+            fetch,
         })
     }
 }
@@ -98,7 +109,7 @@ impl Parse for SyncArguments {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let (mut called, mut frequency, mut models) = (None, None, None);
         let (mut checkpoint, mut metadata, mut auto_start) = (None, None, None);
-        let (mut webhooks, mut on_webhook) = (None, None);
+        let (mut webhooks, mut on_webhook, mut fetch) = (None, None, None);
         each(input, |key, input| {
             if key == "models" {
                 let content;
@@ -107,10 +118,10 @@ impl Parse for SyncArguments {
                 return set(&mut models, key, types.into_iter().collect());
             }
             if key == "webhooks" {
-                let content;
-                parenthesized!(content in input);
-                let events = Punctuated::<LitStr, Token![,]>::parse_terminated(&content)?;
-                return set(&mut webhooks, key, events.into_iter().collect::<Vec<_>>());
+                return set(&mut webhooks, key, texts(input)?);
+            }
+            if key == "fetch" {
+                return set(&mut fetch, key, texts(input)?);
             }
             if key == "on_webhook" {
                 return set(&mut on_webhook, key, value(input)?);
@@ -130,8 +141,7 @@ impl Parse for SyncArguments {
             if key == "auto_start" {
                 return set(&mut auto_start, key, value::<LitBool>(input)?.value);
             }
-            let known =
-                "`frequency`, `models`, `checkpoint`, `metadata`, `webhooks`, `on_webhook`, `auto_start` and `name`";
+            let known = "`frequency`, `models`, `checkpoint`, `metadata`, `webhooks`, `on_webhook`, `fetch`, `auto_start` and `name`";
             Err(syn::Error::new(
                 key.span(),
                 format!("a sync has no argument `{key}`; it knows {known}"),
@@ -148,6 +158,7 @@ impl Parse for SyncArguments {
             frequency,
             webhooks,
             on_webhook,
+            fetch,
             models: models.unwrap_or_default(),
             checkpoint,
             metadata,
@@ -170,6 +181,14 @@ fn each(input: ParseStream<'_>, mut take: impl FnMut(&Ident, ParseStream<'_>) ->
 fn value<T: Parse>(input: ParseStream<'_>) -> Result<T> {
     input.parse::<Token![=]>()?;
     input.parse()
+}
+
+/// `("…", "…")`
+fn texts(input: ParseStream<'_>) -> Result<Vec<LitStr>> {
+    let content;
+    parenthesized!(content in input);
+    let texts = Punctuated::<LitStr, Token![,]>::parse_terminated(&content)?;
+    Ok(texts.into_iter().collect())
 }
 
 fn set<T>(slot: &mut Option<T>, key: &Ident, value: T) -> Result<()> {

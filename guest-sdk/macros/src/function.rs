@@ -18,7 +18,9 @@ pub(crate) fn action(arguments: &ActionArguments, item: &ItemFn) -> Result<Token
         ),
         None => (quote!(), quote!({ let _ = input; #ident(nango) })),
     };
+    let fetch = fetch(arguments.fetch.as_deref());
     let describe = quote! {
+        #fetch
         #describe_input
         .with_written::<<#output as ::nango_guest_sdk::__private::Outcome>::Output>("output")
     };
@@ -48,6 +50,7 @@ pub(crate) fn sync(arguments: &SyncArguments, item: &ItemFn) -> Result<TokenStre
         ..
     } = arguments;
     let schemas = schemas(arguments.checkpoint.as_ref(), arguments.metadata.as_ref());
+    let fetch = fetch(arguments.fetch.as_deref());
     let webhooks = &arguments.webhooks;
     let subscriptions =
         (!webhooks.is_empty()).then(|| quote!(.with("webhook_subscriptions", ::std::vec::Vec::from([#(#webhooks),*]))));
@@ -67,6 +70,7 @@ pub(crate) fn sync(arguments: &SyncArguments, item: &ItemFn) -> Result<TokenStre
         #(.with_model::<#models>())*
         #schemas
         #subscriptions
+        #fetch
     };
     let methods = Methods {
         run: without_output(&item.sig.ident),
@@ -85,7 +89,8 @@ pub(crate) fn on_event(arguments: &OnEventArguments, item: &ItemFn) -> Result<To
     }
     let event = arguments.event;
     let schemas = schemas(arguments.checkpoint.as_ref(), arguments.metadata.as_ref());
-    let describe = quote!(.with("event", #event) #schemas);
+    let fetch = fetch(arguments.fetch.as_deref());
+    let describe = quote!(.with("event", #event) #schemas #fetch);
     let methods = Methods {
         run: without_output(&item.sig.ident),
         on_webhook: TokenStream::new(),
@@ -100,6 +105,14 @@ fn schemas(checkpoint: Option<&Type>, metadata: Option<&Type>) -> TokenStream {
         .map(|ty| quote!(.with_written::<#ty>("checkpoint")));
     let metadata = metadata.into_iter().map(|ty| quote!(.with_read::<#ty>("metadata")));
     quote!(#(#checkpoint)* #(#metadata)*)
+}
+
+/// The hosts that the function says it fetches from.
+fn fetch(hosts: Option<&[LitStr]>) -> TokenStream {
+    let hosts = hosts
+        .into_iter()
+        .map(|hosts| quote!(.with("fetch", ::std::vec::Vec::<&'static str>::from([#(#hosts),*]))));
+    quote!(#(#hosts)*)
 }
 
 /// The body of `run` of a function that takes nothing and gives nothing.

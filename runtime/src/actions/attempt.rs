@@ -1,17 +1,13 @@
 //! One attempt of an action: run it under its lease, then write what came of it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::{Actions, LEASE_MS, LEASE_RENEWAL_MS, failure, retry};
+use super::{Actions, LEASE, failure, retry};
 use crate::connections::ConnectionsError;
 use crate::executor::{Cancel, Mode, RunOutcome, RunRequest, Urgency};
 use crate::model::{Action, ExecutionContext, FunctionKind, OperationId, RunError, RunId, RunState};
 use crate::store::{ActionEnd, ActionLease, ActionRetry, ClaimedAction, StoreError};
 
-/// Tries to write the end of an attempt before it is left to its lease.
-const WRITE_TRIES_MAX: u32 = 5;
-const WRITE_RETRY_MS: u64 = 500;
 /// Codes of attempts for which there was no room: they do not count.
 const NO_ROOM: [&str; 4] = [
     "too_many_request",
@@ -153,15 +149,7 @@ impl Actions {
 
     /// Writes until it is written, or the lease decides.
     async fn insist<T, F: Future<Output = Result<T, StoreError>>>(&self, id: &str, write: impl Fn() -> F) {
-        for attempt in 1..=WRITE_TRIES_MAX {
-            match write().await {
-                Ok(_) => return,
-                Err(error) => {
-                    tracing::error!(action.id = id, %error, attempt, "The end of action {id} was not recorded: {error}");
-                    self.0.clock.sleep(Duration::from_millis(WRITE_RETRY_MS)).await;
-                }
-            }
-        }
+        self.0.claimer.insist(&format!("action {id}"), write).await;
     }
 
     async fn request(&self, action: &Action, run_id: &RunId, cancel: &Cancel) -> Result<RunRequest, RunError> {
@@ -194,6 +182,14 @@ impl Actions {
                 );
                 failure("not_found", message)
             })?;
+        if !function.is_enabled {
+            let message = format!(
+                "the {} {:?} was disabled meanwhile",
+                action.kind.as_str(),
+                action.function
+            );
+            return Err(failure("disabled_resource", message));
+        }
         Ok(RunRequest {
             ctx: ExecutionContext {
                 environment_id: action.environment_id.clone(),
@@ -220,20 +216,15 @@ impl Actions {
 
     /// Keeps the lease and looks whether the action was cancelled elsewhere; comes back when the lease is lost.
     async fn lease_lost(&self, id: &str, fence: i64, cancel: &Cancel) {
-        let parts = &self.0;
-        loop {
-            parts.clock.sleep(Duration::from_millis(LEASE_RENEWAL_MS)).await;
-            let until_ms = parts.clock.now_ms() + LEASE_MS;
-            match parts.store.renew_action_lease(id, fence, until_ms).await {
-                Ok(ActionLease::Kept) => {}
-                Ok(ActionLease::Cancelled) => cancel.cancel(),
-                Ok(ActionLease::Lost) => return,
-                // The lease may still hold; the next renewal tells.
-                Err(error) => {
-                    tracing::warn!(action.id = id, %error, "The lease of action {id} was not renewed: {error}");
-                }
+        let renew = |until_ms| async move {
+            match self.0.store.renew_action_lease(id, fence, until_ms).await? {
+                ActionLease::Kept => {}
+                ActionLease::Cancelled => cancel.cancel(),
+                ActionLease::Lost => return Ok(false),
             }
-        }
+            Ok(true)
+        };
+        self.0.claimer.lease_lost(LEASE, &format!("action {id}"), renew).await;
     }
 
     fn register(&self, id: &str) -> Cancel {

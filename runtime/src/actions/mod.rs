@@ -12,10 +12,8 @@ mod retry;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
-
+use crate::claimer::{Claimer, Lease};
 use crate::clock::{Clock, ClockWatch, Entropy};
 use crate::config::Limits;
 use crate::connections::Connections;
@@ -26,13 +24,13 @@ use crate::webhooks::Webhooks;
 
 use pick::{PickLimits, pick};
 
-/// A claimed attempt that is not renewed for so long is nobody's any more.
-const LEASE_MS: i64 = 30_000;
-/// A lease is renewed well before it ends, and so often that an attempt that is cancelled in another process ends soon.
-const LEASE_RENEWAL_MS: u64 = 5_000;
+const LEASE: Lease = Lease {
+    lasts_ms: 30_000,
+    renewal_ms: 5_000,
+};
 /// After the clock was set forward, by when all who live have renewed their leases.
 const LEASE_SETTLE_MS: i64 = 10_000;
-/// Actions are found at the latest after this long, should a wake-up be lost, another process queue them or a wait end.
+/// Also finds actions whose wait has ended.
 const POLL_INTERVAL_MS: u64 = 500;
 /// How often old rows are looked for.
 pub const MAINTENANCE_INTERVAL_MS: u64 = 60_000;
@@ -57,9 +55,8 @@ struct Parts {
     webhooks: Webhooks,
     environment_name: Arc<str>,
     limits: Limits,
-    wake: Notify,
-    /// One permit for each attempt this process may have going.
-    slots: Arc<Semaphore>,
+    /// With a slot for each attempt this process may have going.
+    claimer: Arc<Claimer>,
     /// Attempts of this process, by the action's id.
     running: Mutex<HashMap<String, Cancel>>,
     clock_watch: ClockWatch,
@@ -107,6 +104,7 @@ impl Actions {
             environment_name,
             limits,
         } = parts;
+        let claimer = Claimer::new(clock.clone(), limits.concurrent_async_actions, POLL_INTERVAL_MS);
         Self(Arc::new(Parts {
             store,
             executor,
@@ -115,8 +113,7 @@ impl Actions {
             entropy,
             webhooks,
             environment_name,
-            wake: Notify::new(),
-            slots: Arc::new(Semaphore::new(limits.concurrent_async_actions as usize)),
+            claimer,
             limits,
             running: Mutex::default(),
             clock_watch: ClockWatch::new(LEASE_SETTLE_MS),
@@ -132,7 +129,7 @@ impl Actions {
         match self.insert(&action).await? {
             Some(known) => Ok(known),
             None => {
-                self.0.wake.notify_one();
+                self.0.claimer.wake();
                 Ok(action)
             }
         }
@@ -189,52 +186,31 @@ impl Actions {
             parts.webhooks.wake();
             tracing::warn!("{recovered} attempts of actions were under way when their process ended");
         }
-        let free = parts.slots.available_permits();
-        if free == 0 {
-            return Ok(0);
-        }
         let limits = PickLimits::of(&parts.limits);
-        let of_each_max = i64::try_from(free).unwrap_or(i64::MAX);
-        let claimed = parts
-            .store
-            .claim_actions(now_ms, now_ms + LEASE_MS, of_each_max, move |waiting, running| {
-                pick(waiting, running, limits, free)
-            })
-            .await?;
-        let count = claimed.len();
-        for one in claimed {
-            // Only this loop takes permits, so one is free for each claimed above.
-            let Ok(slot) = Arc::clone(&parts.slots).try_acquire_owned() else {
-                break;
-            };
+        let claim = |free| {
+            let of_each_max = i64::try_from(free).unwrap_or(i64::MAX);
+            let until_ms = now_ms + LEASE.lasts_ms;
+            parts
+                .store
+                .claim_actions(now_ms, until_ms, of_each_max, move |waiting, running| {
+                    pick(waiting, running, limits, free)
+                })
+        };
+        let work = |one| {
             let actions = self.clone();
-            tokio::spawn(async move {
-                actions.attempt(one).await;
-                drop(slot);
-                actions.0.wake.notify_one();
-            });
-        }
-        Ok(count)
+            async move { actions.attempt(one).await }
+        };
+        parts.claimer.begin(claim, work).await
     }
 
     /// Has the queue looked at: something was put into it.
     pub fn wake(&self) {
-        self.0.wake.notify_one();
+        self.0.claimer.wake();
     }
 
     /// Ticks until the future is dropped.
     pub async fn run(&self) {
-        loop {
-            // Registered before looking, so that an action queued between look and wait is not overlooked.
-            let woken = self.0.wake.notified();
-            if let Err(error) = self.tick(self.0.clock.now_ms()).await {
-                tracing::error!(%error, "Queued actions cannot be read from the database: {error}; trying again");
-            }
-            tokio::select! {
-                () = woken => {}
-                () = self.0.clock.sleep(Duration::from_millis(POLL_INTERVAL_MS)) => {}
-            }
-        }
+        self.0.claimer.run("actions", |now_ms| self.tick(now_ms)).await;
     }
 
     /// Fails what was queued for too long, frees idempotency keys, deletes old results and locks that ended. To be called every
@@ -274,15 +250,14 @@ impl Actions {
 
     /// Waits until no attempt runs in this process, at most `wait_ms`. True when it is so.
     pub async fn drain(&self, wait_ms: u64) -> bool {
-        let idle = self.0.slots.acquire_many(self.0.limits.concurrent_async_actions);
-        tokio::time::timeout(Duration::from_millis(wait_ms), idle).await.is_ok()
+        self.0.claimer.drain(wait_ms).await
     }
 
     /// The one that is there already under the same key, if it is the same call.
     async fn insert(&self, action: &Action) -> Result<Option<Action>, ActionsError> {
         let parts = &self.0;
         let queued_max = parts.limits.queued_async_actions;
-        let lease_until_ms = (action.state == RunState::Running).then(|| parts.clock.now_ms() + LEASE_MS);
+        let lease_until_ms = (action.state == RunState::Running).then(|| parts.clock.now_ms() + LEASE.lasts_ms);
         if action.idempotency.is_some() {
             // A key that is a day old is free, whenever that was last looked at.
             let before_ms = action.created_at_ms.saturating_sub(KEY_MS);

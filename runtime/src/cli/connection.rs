@@ -35,6 +35,14 @@ pub enum ConnectionCommand {
     },
     /// Show the metadata, or change it
     Metadata(Metadata),
+    /// Show the connection's own address for the provider's webhooks, made when it has none
+    Webhook {
+        integration: String,
+        connection: String,
+        /// What the provider signs webhooks at that address with, in the place of what was there: @FILE, - or env:NAME
+        #[arg(long, value_name = "SOURCE")]
+        secret: Option<InputSource>,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -77,6 +85,20 @@ pub struct Metadata {
 
 pub async fn run(command: ConnectionCommand, client: &Client, output: Output) -> anyhow::Result<()> {
     match command {
+        ConnectionCommand::Webhook {
+            integration,
+            connection,
+            secret,
+        } => {
+            let secret = secret.map(|secret| secret.text("--secret")).transpose()?;
+            let answer = client
+                .request(Method::PUT, &["connections", &connection, "webhook"])
+                .query("provider_config_key", Some(&integration))
+                .json(&json!({ "secret": secret }))
+                .answer()
+                .await?;
+            output.show(&answer, |answer| text_at(answer, "/data/url"))?;
+        }
         ConnectionCommand::List { integration } => {
             let answer = client
                 .request(Method::GET, &["connections"])

@@ -28,7 +28,7 @@ pub struct Deploy {
     #[arg(long)]
     plan: bool,
     /// What functions may be able to do from now on: those that are deployed all that is new, such as requests:POST, new ones `token` and
-    /// `fetch`; `all` for everything
+    /// `fetch:HOST` (`fetch` for any host); `all` for everything
     #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
     allow: Vec<String>,
     /// Go on when functions, models or the like are lost

@@ -24,6 +24,9 @@ pub struct DryRun {
     /// The input: JSON, @FILE, - or env:NAME
     #[arg(long, short, value_name = "JSON")]
     input: Option<InputSource>,
+    /// A webhook that the sync handles: a file with a JSON object of `headers`, `body` and, if need be, `query`, `method` and `events`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["input", "variant"])]
+    webhook: Option<PathBuf>,
     /// Metadata in the place of the connection's, a JSON object
     #[arg(long, short, value_name = "JSON")]
     metadata: Option<InputSource>,
@@ -36,10 +39,10 @@ pub struct DryRun {
     /// Run the function of this component, which need not be deployed; the key must be allowed to deploy
     #[arg(long, value_name = "FILE")]
     component: Option<PathBuf>,
-    /// What that component may be given: `token`, `fetch`, or `all`
+    /// What that component may be given: `token`, `fetch:HOST`, `fetch` for any host, or `all`
     #[arg(long, value_name = "CAPABILITY", value_delimiter = ',', requires = "component")]
     allow: Vec<String>,
-    /// Keep the traffic as a test fixture, tests/FUNCTION.test.json unless a file is given
+    /// Keep the traffic as a test fixture, tests/FUNCTION.test.json (FUNCTION.webhook.test.json) unless a file is given
     #[arg(long, alias = "save-responses", value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
     save: Option<String>,
 }
@@ -59,7 +62,8 @@ pub async fn run(dry: DryRun, client: &Client, output: Output) -> anyhow::Result
     })?;
     if let Some(path) = &dry.save {
         let path = if path.is_empty() {
-            Path::new("tests").join(format!("{}.test.json", dry.function))
+            let case = if dry.webhook.is_some() { ".webhook" } else { "" };
+            Path::new("tests").join(format!("{}{case}.test.json", dry.function))
         } else {
             PathBuf::from(path)
         };
@@ -78,6 +82,10 @@ impl DryRun {
         body.insert("connection_id".to_owned(), Value::from(self.connection.as_str()));
         if let Some(input) = &self.input {
             body.insert("input".to_owned(), input.json("--input")?);
+        }
+        if let Some(path) = &self.webhook {
+            let webhook = InputSource::File(path.clone()).json_object("--webhook")?;
+            body.insert("webhook".to_owned(), webhook);
         }
         if let Some(metadata) = &self.metadata {
             body.insert("metadata".to_owned(), metadata.json_object("--metadata")?);

@@ -18,6 +18,10 @@ pub enum Functions {
     List { integration: Option<String> },
     /// One function: its schemas, its versions
     Show { integration: String, function: String },
+    /// Have an action or an on-event function run again
+    Enable { integration: String, function: String },
+    /// Have an action or an on-event function run no more, until it is enabled; a sync is paused instead
+    Disable { integration: String, function: String },
     /// Make an earlier version active
     Rollback {
         integration: String,
@@ -39,6 +43,8 @@ pub async fn run(command: Functions, client: &Client, output: Output) -> anyhow:
             let answer = request.answer().await?;
             output.show(&answer, describe)?;
         }
+        Functions::Enable { integration, function } => enable(client, output, &integration, &function, true).await?,
+        Functions::Disable { integration, function } => enable(client, output, &integration, &function, false).await?,
         Functions::Rollback {
             integration,
             function,
@@ -56,6 +62,25 @@ pub async fn run(command: Functions, client: &Client, output: Output) -> anyhow:
             })?;
         }
     }
+    Ok(())
+}
+
+async fn enable(
+    client: &Client,
+    output: Output,
+    integration: &str,
+    function: &str,
+    enabled: bool,
+) -> anyhow::Result<()> {
+    let path = ["integrations", integration, "functions", function];
+    let request = client
+        .request(Method::PATCH, &path)
+        .json(&json!({ "enabled": enabled }));
+    let answer = request.answer().await?;
+    output.show(&answer, |_| {
+        let now = if enabled { "enabled" } else { "disabled" };
+        format!("{function} of {integration} is {now}")
+    })?;
     Ok(())
 }
 
@@ -140,7 +165,9 @@ fn table(answer: &Value) -> String {
             "/description",
         ]
         .map(|at| {
-            if at == "/version" {
+            if at == "/version" && function.get("enabled") == Some(&Value::Bool(false)) {
+                format!("{} (disabled)", versions(function))
+            } else if at == "/version" {
                 versions(function)
             } else {
                 text_at(function, at)

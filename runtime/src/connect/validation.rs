@@ -84,6 +84,9 @@ impl OnEvent {
     ) -> Result<Self, StoreError> {
         let (mut validating, mut after_creation) = (Vec::new(), Vec::new());
         for function in store.functions(environment_id, Some(unique_key)).await? {
+            if !function.is_enabled {
+                continue;
+            }
             match function.manifest.event {
                 Some(ConnectionEvent::ValidateConnection) => validating.push(function),
                 Some(ConnectionEvent::PostConnectionCreation) => after_creation.push(function),

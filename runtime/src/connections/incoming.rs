@@ -15,7 +15,7 @@ use crate::provider::{Provider, SecretSource};
 pub(super) const WEBHOOK_SECRET: &str = "webhookSecret";
 
 impl Connections {
-    /// The first of these secrets that the integration has.
+    /// The first of these secrets that the integration has; those of connections are in [`super::WebhookAddress`].
     ///
     /// # Errors
     /// The integration cannot be opened.
@@ -33,6 +33,8 @@ impl Connections {
                     own.or_else(|| of_credentials("webhook_secret"))
                 }
                 SecretSource::ClientSecret => of_credentials("client_secret"),
+                // Not the integration's.
+                SecretSource::Connection => None,
             };
             text.filter(|text| !text.is_empty())
         });

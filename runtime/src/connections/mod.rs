@@ -23,6 +23,7 @@ mod told;
 mod users_own;
 pub(crate) mod validation;
 mod verification;
+mod webhook_address;
 
 use std::sync::{Arc, OnceLock};
 
@@ -41,6 +42,7 @@ use users_own::WRITES_MAX;
 pub use users_own::keep_users_own;
 pub use validation::{CONFIG_BYTES_MAX, METADATA_BYTES_MAX, NAME_CHARS_MAX, TAG_KEY_CHARS_MAX, TAGS_MAX};
 pub use verification::VERIFICATION_INTERVAL_MS;
+pub use webhook_address::{Kept, WebhookAddress};
 
 use cache::Caches;
 

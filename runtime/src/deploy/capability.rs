@@ -5,13 +5,17 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// One thing a component can do, as in `requests:GET`. Ordered by name.
+use crate::model::{FetchHosts, FunctionManifest, host_covers};
+
+/// One thing a component can do, as in `requests:GET` or `fetch:api.example.com`. Ordered by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Capability(String);
 
 /// What has to be given by name also to functions that are new: secrets, and the way out with them.
-const GRANTED: [&str; 2] = ["token", "fetch"];
+const GRANTED: [&str; 2] = ["token", FETCH];
+/// To any public host; with one behind a colon, to that one.
+const FETCH: &str = "fetch";
 /// Interfaces that reach nothing of a customer's: time, the log, the run's own position, the address of webhooks.
 const HARMLESS: [&str; 9] = [
     "clock",
@@ -28,13 +32,45 @@ const HARMLESS: [&str; 9] = [
 const ANYTHING: &str = "anything";
 
 impl Capability {
-    /// Of a component with those imports; none: of one that says nothing of itself.
+    /// Of those functions of a component with those imports; none: of one that says nothing of itself.
     #[must_use]
-    pub fn of(imports: Option<&BTreeSet<String>>) -> BTreeSet<Self> {
-        match imports {
-            Some(imports) => imports.iter().filter_map(|import| Self::of_import(import)).collect(),
-            None => BTreeSet::from([Self(ANYTHING.to_owned())]),
+    pub fn of<'a>(
+        imports: Option<&BTreeSet<String>>,
+        functions: impl IntoIterator<Item = &'a FunctionManifest>,
+    ) -> BTreeSet<Self> {
+        let Some(imports) = imports else {
+            return BTreeSet::from([Self(ANYTHING.to_owned())]);
+        };
+        let mut all: BTreeSet<Self> = imports.iter().filter_map(|import| Self::of_import(import)).collect();
+        // The host lets a function fetch from nothing but what it declares.
+        if all.remove(&Self(FETCH.to_owned())) {
+            for function in functions {
+                let hosts = function.fetch.as_ref();
+                if hosts.is_none() {
+                    all.insert(Self(FETCH.to_owned()));
+                }
+                all.extend(hosts.into_iter().flat_map(FetchHosts::iter).map(Self::fetch_from));
+            }
         }
+        all
+    }
+
+    fn fetch_from(host: &str) -> Self {
+        match host {
+            "*" => Self(FETCH.to_owned()),
+            host => Self(format!("{FETCH}:{host}")),
+        }
+    }
+
+    /// Whether whoever was allowed this was allowed the other.
+    #[must_use]
+    pub fn covers(allowed: &str, other: &Self) -> bool {
+        allowed == other.0
+            || match (allowed.split_once(':'), other.0.split_once(':')) {
+                (None, Some((FETCH, _))) => allowed == FETCH,
+                (Some((FETCH, allowed)), Some((FETCH, other))) => host_covers(allowed, other),
+                _ => false,
+            }
     }
 
     fn of_import(import: &str) -> Option<Self> {
@@ -62,7 +98,8 @@ impl Capability {
     /// Whether a deploy has to name it, also where nothing was before.
     #[must_use]
     pub fn is_granted(&self) -> bool {
-        GRANTED.contains(&self.as_str())
+        let name = self.0.split_once(':').map_or(self.as_str(), |(name, _)| name);
+        GRANTED.contains(&name)
     }
 
     #[must_use]
@@ -90,7 +127,10 @@ pub fn sentences(capabilities: &BTreeSet<Capability>, integration: &str, models:
         sentences.push(format!("may send requests of any method through {integration}"));
     } else if !methods.is_empty() {
         sentences.push(format!("may {} through {integration}", and(&methods)));
-    } else if has("fetch") {
+    } else if capabilities
+        .iter()
+        .any(|it| it.is_granted() && it.as_str().starts_with(FETCH))
+    {
         sentences.push(format!("cannot send requests through {integration}"));
     } else if !has(ANYTHING) {
         sentences.push("cannot send requests".to_owned());
@@ -104,9 +144,19 @@ pub fn sentences(capabilities: &BTreeSet<Capability>, integration: &str, models:
     } else if has("metadata:read") {
         sentences.push("may read the connection's metadata".to_owned());
     }
+    let hosts: Vec<&str> = capabilities
+        .iter()
+        .filter_map(|it| it.as_str().strip_prefix("fetch:"))
+        .collect();
+    if !has(FETCH) && !hosts.is_empty() {
+        sentences.push(format!(
+            "may send requests without the connection's credentials to {}",
+            and(&hosts)
+        ));
+    }
     for capability in capabilities {
         let name = capability.as_str();
-        let is_told = ["requests:", "records:", "metadata:"]
+        let is_told = ["requests:", "records:", "metadata:", "fetch:"]
             .iter()
             .any(|prefix| name.starts_with(prefix));
         match SENTENCES.iter().find(|(of, _)| *of == name) {
@@ -152,7 +202,57 @@ mod tests {
     use super::*;
 
     fn of(imports: &[&str]) -> BTreeSet<Capability> {
-        Capability::of(Some(&imports.iter().map(|it| (*it).to_owned()).collect()))
+        of_functions(imports, &serde_json::json!([{"name": "a", "kind": "action"}]))
+    }
+
+    fn of_functions(imports: &[&str], functions: &serde_json::Value) -> BTreeSet<Capability> {
+        let functions: Vec<FunctionManifest> = serde_json::from_value(functions.clone()).unwrap();
+        let imports = imports.iter().map(|it| (*it).to_owned()).collect();
+        Capability::of(Some(&imports), &functions)
+    }
+
+    #[test]
+    fn hosts_are_named_as_far_as_they_are_declared() {
+        let functions = serde_json::json!([
+            {"name": "a", "kind": "action", "fetch": ["api.example.com", "*.example.org"]},
+            {"name": "b", "kind": "action", "fetch": []},
+        ]);
+        let some = of_functions(&["fetch.send"], &functions);
+        let names: Vec<&str> = some.iter().map(Capability::as_str).collect();
+        assert_eq!(names, ["fetch:*.example.org", "fetch:api.example.com"]);
+        assert!(some.iter().all(Capability::is_granted));
+        assert_eq!(
+            sentences(&some, "github", &BTreeSet::new()),
+            [
+                "cannot send requests through github",
+                "may send requests without the connection's credentials to *.example.org and api.example.com",
+                "cannot read tokens"
+            ]
+        );
+        assert!(
+            of_functions(&[], &functions).is_empty(),
+            "what is declared and not imported cannot be done"
+        );
+        let all = of_functions(
+            &["fetch.send"],
+            &serde_json::json!([{"name": "a", "kind": "action", "fetch": ["*", "a.test"]}]),
+        );
+        assert_eq!(sentences(&all, "github", &BTreeSet::new()).len(), 3, "{all:?}");
+        for (allowed, other, covers) in [
+            ("fetch", "fetch:a.test", true),
+            ("fetch:*.test", "fetch:a.test", true),
+            ("fetch:a.test", "fetch:a.test", true),
+            ("fetch:a.test", "fetch:b.test", false),
+            ("fetch:a.test", "fetch", false),
+            ("token", "fetch:a.test", false),
+            ("requests", "requests:GET", false),
+        ] {
+            assert_eq!(
+                Capability::covers(allowed, &Capability(other.to_owned())),
+                covers,
+                "{allowed} {other}"
+            );
+        }
     }
 
     #[test]
@@ -247,6 +347,9 @@ mod tests {
                 "cannot read tokens"
             ]
         );
-        assert_eq!(sentences(&Capability::of(None), "github", &none), ["may use anything"]);
+        assert_eq!(
+            sentences(&Capability::of(None, []), "github", &none),
+            ["may use anything"]
+        );
     }
 }

@@ -72,6 +72,9 @@ fn check_function(function: &FunctionManifest) -> Result<(), String> {
         let an = function.kind.an();
         return Err(format!("{an} has no event: only on-event functions run for one"));
     }
+    if let Some(hosts) = &function.fetch {
+        hosts.check()?;
+    }
     let schemas = [
         ("input", &function.input),
         ("output", &function.output),

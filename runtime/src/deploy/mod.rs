@@ -100,7 +100,8 @@ struct Checked<'a> {
     digest: String,
     manifest: Manifest,
     imports: Vec<String>,
-    capabilities: BTreeSet<Capability>,
+    /// What it imports of them; none when it says nothing of itself.
+    imported: Option<BTreeSet<String>>,
 }
 
 /// A plan, and what was there when it was made.
@@ -178,7 +179,7 @@ impl Deploy {
                 digest: component.digest,
                 functions,
                 imports: component.imports,
-                capabilities: component.capabilities,
+                capabilities: Capability::of(component.imported.as_ref(), &component.manifest.functions),
             }
         });
         Ok(deployed.collect())
@@ -202,7 +203,7 @@ impl Deploy {
     /// As [`Deploy::describe`], and when something that has to be given is not allowed.
     pub async fn describe_undeployed(&self, component: &[u8], allow: &Allow) -> Result<Manifest, DeployError> {
         let described = self.describe(component).await?;
-        let able = Capability::of(imported_functions(component).as_ref());
+        let able = Capability::of(imported_functions(component).as_ref(), &described.functions);
         allow.covers(able.into_iter().filter(Capability::is_granted))?;
         Ok(described)
     }
@@ -253,7 +254,7 @@ impl Deploy {
             digest: hex(&Sha256::digest(component.bytes)),
             manifest,
             imports: surface.imports,
-            capabilities: Capability::of(imported_functions(component.bytes).as_ref()),
+            imported: imported_functions(component.bytes),
         })
     }
 
@@ -276,19 +277,19 @@ impl Deploy {
         };
         for (key, components) in by_integration {
             let active = self.store.functions(environment_id, Some(key)).await?;
-            let able = self.able(&active, &components).await?;
+            let imported = self.imported(&active, &components).await?;
             let wanted: Vec<plan::Wanted<'_>> = components
                 .iter()
                 .map(|component| plan::Wanted {
                     digest: &component.digest,
                     functions: &component.manifest.functions,
-                    capabilities: &component.capabilities,
+                    imported: component.imported.as_ref(),
                 })
                 .collect();
             planned
                 .plan
                 .integrations
-                .push(plan::plan(key, &wanted, &active, &able, prune));
+                .push(plan::plan(key, &wanted, &active, &imported, prune));
             let seen = active.into_iter().map(|function| (function.name, function.digest));
             if let Some(component) = components.first() {
                 planned.seen.push((component.integration.clone(), seen.collect()));
@@ -317,28 +318,28 @@ impl Deploy {
         Ok(())
     }
 
-    /// What the components that would be replaced can do, by digest.
-    async fn able(
+    /// What the components that would be replaced import, by digest.
+    async fn imported(
         &self,
         active: &[Function],
         components: &[&Checked<'_>],
-    ) -> Result<BTreeMap<String, BTreeSet<Capability>>, StoreError> {
-        let mut able = BTreeMap::new();
+    ) -> Result<BTreeMap<String, Option<BTreeSet<String>>>, StoreError> {
+        let mut imported = BTreeMap::new();
         for component in components {
             for manifest in &component.manifest.functions {
                 let before = active.iter().find(|function| function.name == manifest.name);
                 let Some(digest) = before.map(|before| &before.digest) else {
                     continue;
                 };
-                if *digest == component.digest || able.contains_key(digest) {
+                if *digest == component.digest || imported.contains_key(digest) {
                     continue;
                 }
                 if let Some(bytes) = self.store.component(digest).await? {
-                    able.insert(digest.clone(), Capability::of(imported_functions(&bytes).as_ref()));
+                    imported.insert(digest.clone(), imported_functions(&bytes));
                 }
             }
         }
-        Ok(able)
+        Ok(imported)
     }
 }
 
@@ -346,8 +347,8 @@ impl Allow {
     fn covers(&self, gained: impl Iterator<Item = Capability>) -> Result<(), DeployError> {
         let Self::Only(allowed) = self else { return Ok(()) };
         let missing: Vec<String> = gained
+            .filter(|gained| !allowed.iter().any(|allowed| Capability::covers(allowed, gained)))
             .map(|gained| gained.as_str().to_owned())
-            .filter(|gained| !allowed.contains(gained))
             .collect();
         if missing.is_empty() {
             Ok(())

@@ -66,7 +66,8 @@ impl Change {
 pub(super) struct Wanted<'a> {
     pub(super) digest: &'a str,
     pub(super) functions: &'a [FunctionManifest],
-    pub(super) capabilities: &'a BTreeSet<Capability>,
+    /// What it imports; none when it says nothing of itself.
+    pub(super) imported: Option<&'a BTreeSet<String>>,
 }
 
 impl Plan {
@@ -90,13 +91,13 @@ impl Plan {
     }
 }
 
-/// `active` are the functions that are there, `able` what their components can do, by digest. Functions that are in no wanted component
+/// `active` are the functions that are there, `imported` what their components import, by digest. Functions that are in no wanted component
 /// stay, unless `prune` is set.
 pub(super) fn plan(
     provider_config_key: &str,
     wanted: &[Wanted<'_>],
     active: &[Function],
-    able: &BTreeMap<String, BTreeSet<Capability>>,
+    imported: &BTreeMap<String, Option<BTreeSet<String>>>,
     prune: bool,
 ) -> IntegrationPlan {
     let by_name: BTreeMap<&str, &Function> = active.iter().map(|it| (it.name.as_str(), it)).collect();
@@ -109,22 +110,24 @@ pub(super) fn plan(
     };
     let mut named = BTreeSet::new();
     for component in wanted {
-        plan.capabilities.extend(component.capabilities.iter().cloned());
+        plan.capabilities
+            .extend(Capability::of(component.imported, component.functions));
         for manifest in component.functions {
             named.insert(manifest.name.as_str());
             plan.models.extend(manifest.models.keys().cloned());
             let before = by_name.get(manifest.name.as_str()).copied();
-            if let Some(before) = before.filter(|before| before.digest != component.digest) {
-                let could = able.get(&before.digest);
-                let gained = component
-                    .capabilities
-                    .iter()
-                    .filter(|it| !could.is_some_and(|could| could.contains(it)));
-                plan.gained.extend(gained.cloned());
-            }
-            if before.is_none() {
-                let granted = component.capabilities.iter().filter(|it| it.is_granted());
-                plan.gained.extend(granted.cloned());
+            let able = Capability::of(component.imported, [manifest]).into_iter();
+            match before {
+                Some(before) if before.digest == component.digest => {}
+                Some(before) => {
+                    let could = imported.get(&before.digest).map(Option::as_ref);
+                    let could = could
+                        .map(|imported| Capability::of(imported, [&*before.manifest]))
+                        .unwrap_or_default();
+                    let had = |it: &Capability| could.iter().any(|could| Capability::covers(could.as_str(), it));
+                    plan.gained.extend(able.filter(|it| !had(it)));
+                }
+                None => plan.gained.extend(able.filter(Capability::is_granted)),
             }
             plan.functions.push(of_function(manifest, component.digest, before));
         }
@@ -238,11 +241,12 @@ mod tests {
             digest: digest.to_owned(),
             manifest: Arc::new(manifest),
             deployed_at_ms: 0,
+            is_enabled: true,
         }
     }
 
-    fn capabilities(imports: &[&str]) -> BTreeSet<Capability> {
-        Capability::of(Some(&imports.iter().map(|it| (*it).to_owned()).collect()))
+    fn imports(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|it| (*it).to_owned()).collect()
     }
 
     #[test]
@@ -254,7 +258,7 @@ mod tests {
             function("d1", manifest(json!({"name": "old", "kind": "action"}))),
             function("d2", manifest(json!({"name": "same", "kind": "action"}))),
         ];
-        let able = BTreeMap::from([("d1".to_owned(), capabilities(&["nango.get"]))]);
+        let able = BTreeMap::from([("d1".to_owned(), Some(imports(&["nango.get"])))]);
         let now = [
             manifest(
                 json!({"name": "issues", "kind": "sync", "frequency": "every day", "models": {"Issue": {"type": "object"}}}),
@@ -262,17 +266,17 @@ mod tests {
             manifest(json!({"name": "new", "kind": "action"})),
         ];
         let same = [manifest(json!({"name": "same", "kind": "action"}))];
-        let more = capabilities(&["nango.get", "nango.post"]);
+        let more = imports(&["nango.get", "nango.post"]);
         let wanted = [
             Wanted {
                 digest: "d3",
                 functions: &now,
-                capabilities: &more,
+                imported: Some(&more),
             },
             Wanted {
                 digest: "d2",
                 functions: &same,
-                capabilities: &more,
+                imported: Some(&more),
             },
         ];
         let kept = plan("github", &wanted, &active, &able, false);
@@ -313,16 +317,16 @@ mod tests {
     #[test]
     fn a_function_that_is_new_gains_what_has_to_be_given_and_nothing_else() {
         let now = [manifest(json!({"name": "new", "kind": "action"}))];
-        let all = capabilities(&["nango.proxy"]);
+        let all = imports(&["nango.proxy"]);
         let wanted = [Wanted {
             digest: "d1",
             functions: &now,
-            capabilities: &all,
+            imported: Some(&all),
         }];
         assert!(plan("github", &wanted, &[], &BTreeMap::new(), false).gained.is_empty());
-        let with_token = capabilities(&["nango.proxy", "token.get"]);
+        let with_token = imports(&["nango.proxy", "token.get"]);
         let wanted = [Wanted {
-            capabilities: &with_token,
+            imported: Some(&with_token),
             ..wanted[0]
         }];
         let gained = plan("github", &wanted, &[], &BTreeMap::new(), false).gained;
@@ -334,5 +338,31 @@ mod tests {
                 .is_empty(),
             "it is as it was"
         );
+    }
+
+    #[test]
+    fn another_host_is_gained_and_one_below_those_it_had_is_not() {
+        let before = [function(
+            "d1",
+            manifest(json!({"name": "rates", "kind": "action", "fetch": ["*.example.org"]})),
+        )];
+        let fetches = imports(&["fetch.send"]);
+        let had = BTreeMap::from([("d1".to_owned(), Some(fetches.clone()))]);
+        let gained = |hosts: Value| {
+            let now = [manifest(json!({"name": "rates", "kind": "action", "fetch": hosts}))];
+            let wanted = [Wanted {
+                digest: "d2",
+                functions: &now,
+                imported: Some(&fetches),
+            }];
+            let gained = plan("github", &wanted, &before, &had, false).gained;
+            gained.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert!(gained(json!(["a.example.org"])).is_empty());
+        assert_eq!(
+            gained(json!(["a.example.org", "b.example.com"])),
+            ["fetch:b.example.com"]
+        );
+        assert_eq!(gained(Value::Null), ["fetch"], "any host");
     }
 }

@@ -129,7 +129,12 @@ fn of_error(guest: Error, payload_bytes_max: usize) -> RunError {
             upstream: raw(&upstream),
         };
     }
-    let payload = detail("payload").unwrap_or_else(|| json!({ "message": message }));
+    // What is no object is the message of one. (Nango compatibility.)
+    let payload = match detail("payload") {
+        Some(payload @ (Value::Object(_) | Value::Array(_))) => payload,
+        Some(other) => json!({ "message": other }),
+        None => json!({ "message": message }),
+    };
     RunError {
         payload: raw(&payload),
         upstream: None,
@@ -325,6 +330,15 @@ mod tests {
             (error.code.as_str(), text(error.payload.as_deref())),
             ("action_script_runtime_error", r#"{"code":42}"#)
         );
+        for (payload, told) in [
+            (r#""no room""#, r#"{"message":"no room"}"#),
+            ("7", r#"{"message":7}"#),
+            ("null", r#"{"message":null}"#),
+            ("[1]", "[1]"),
+        ] {
+            let error = guest("action_script_runtime_error", &[("payload", payload)]);
+            assert_eq!(text(error.payload.as_deref()), told);
+        }
         let bare = guest("script_network_error", &[]);
         assert_eq!(text(bare.payload.as_deref()), r#"{"message":"m"}"#);
     }
@@ -366,7 +380,10 @@ mod tests {
             assert_eq!(guest(code, &[]).code, "script_invalid_error", "{code:?}");
         }
         let large = guest("action_script_runtime_error", &[("payload", &"1".repeat(1_001))]);
-        assert_eq!(text(large.payload.as_deref()), "\"(payload of 1001 bytes left out)\"");
+        assert_eq!(
+            text(large.payload.as_deref()),
+            r#"{"message":"(payload of 1001 bytes left out)"}"#
+        );
     }
 
     #[test]

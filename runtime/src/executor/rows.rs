@@ -1,4 +1,4 @@
-//! What a run leaves in the database: its operation, and for an action its run. Written behind the back of the run, in batches.
+//! What a run leaves in the database: its operation, and its run unless it is a sync's. Written behind the back of the run, in batches.
 
 use super::{Mode, RunOutcome, RunRequest};
 use crate::logs::Logs;
@@ -65,8 +65,15 @@ pub(super) fn write(
         usage: Some(outcome.usage),
         ..opening(request, started_at_ms)
     });
-    // The row of a sync's run is written by the scheduler, under the fence of its claim.
-    if let (FunctionKind::Action, Some(run_id)) = (request.function.manifest.kind, &request.ctx.run_id) {
+    let kind = request.function.manifest.kind;
+    let trigger = match kind {
+        FunctionKind::Action => Trigger::Api,
+        FunctionKind::OnEvent => Trigger::Event,
+        // The row of a sync's run is written by the scheduler, under the fence of its claim.
+        FunctionKind::Sync => return,
+    };
+    // A dry run has none.
+    if let Some(run_id) = &request.ctx.run_id {
         let function = &request.function;
         logs.run(Run {
             id: run_id.clone(),
@@ -74,10 +81,10 @@ pub(super) fn write(
             integration_id: function.integration_id.clone(),
             connection_key: request.connection_key.clone(),
             function: function.name.clone(),
-            kind: FunctionKind::Action,
+            kind,
             version: function.version,
             sync_id: None,
-            trigger: Trigger::Api,
+            trigger,
             state: if error.is_none() {
                 RunState::Succeeded
             } else {

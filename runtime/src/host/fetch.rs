@@ -1,4 +1,4 @@
-//! The interface `fetch`: requests to any public host, without credentials.
+//! The interface `fetch`: requests to the public hosts that the function declares, without credentials.
 
 use wasmtime::component::Resource;
 
@@ -11,9 +11,10 @@ use crate::recording::import;
 
 impl Host for GuestState {
     async fn send(&mut self, request: Request) -> Result<Resource<Response>, Fault> {
-        let request = request::convert_fetch(request)?;
         self.log.announce();
-        let response = self.run(import::FETCH)?.sender.fetch(request).await?;
+        let run = self.run(import::FETCH)?;
+        let request = request::convert_fetch(request, run.manifest.fetch.clone())?;
+        let response = run.sender.fetch(request).await?;
         Ok(self.table.push(response)?)
     }
 }

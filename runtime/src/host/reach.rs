@@ -269,6 +269,8 @@ impl Reach {
             Way::Live(services) => return fetch(services, ctx, request, masker, body_bytes_max).await,
             Way::Taped(services, tape) | Way::Dry(services, tape, _) => (services, tape),
             Way::Played(player, tape, _) => {
+                // A fixture must not show as good what is refused for real.
+                request.check_host()?;
                 let request = recorded_fetch(&request);
                 let place = tape.begin(import::FETCH, serde_json::to_value(&request).unwrap_or_default());
                 let played: Result<Exchange, Fault> = player.fetch(&request);

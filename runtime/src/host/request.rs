@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::bindings::nango::functions::{fetch, nango::Request};
 use super::fault::Fault;
+use crate::model::FetchHosts;
 use crate::proxy::{Body, FetchRequest, ProxyRequest, RetryHeader};
 
 /// Extra attempts a function may ask for.
@@ -35,7 +36,8 @@ pub(super) fn convert(method: Method, request: Request) -> Result<ProxyRequest, 
     })
 }
 
-pub(super) fn convert_fetch(request: fetch::Request) -> Result<FetchRequest, Fault> {
+/// `hosts` are those that the function declares.
+pub(super) fn convert_fetch(request: fetch::Request, hosts: Option<FetchHosts>) -> Result<FetchRequest, Fault> {
     let mut decompress = true;
     for (name, value) in &request.options {
         if name == DECOMPRESS {
@@ -49,6 +51,7 @@ pub(super) fn convert_fetch(request: fetch::Request) -> Result<FetchRequest, Fau
         headers: headers(&request.headers)?,
         body: request.body.unwrap_or_default().into(),
         decompress,
+        hosts,
     })
 }
 

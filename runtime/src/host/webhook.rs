@@ -14,8 +14,16 @@ impl Host for GuestState {
         let run = self.run(URL)?;
         let live = async |services: &Services| {
             let target = target(services, run.ctx()).await?;
-            let is_received = target.provider.webhook.is_some();
-            Ok(is_received.then(|| target.integration.webhook_url(&services.public_url)))
+            let Some(spec) = &target.provider.webhook else {
+                return Ok(None);
+            };
+            let url = target.integration.webhook_url(&services.public_url);
+            if !spec.is_by_connection() {
+                return Ok(Some(url));
+            }
+            // Also in a dry run, whose request to the provider is for real.
+            let address = services.connections.webhook_address(&target.connection).await?;
+            Ok(Some(format!("{url}/{}", address.token.expose())))
         };
         // A fixture that was written by hand may say nothing of it.
         run.reach

@@ -16,7 +16,10 @@ use super::error::{ApiError, ErrorEnvelope};
 use super::fault::Fault;
 use super::target::TargetHeaders;
 use crate::connections::ConnectionsError;
-use crate::runtime::{BackgroundOptions, IDEMPOTENCY_KEY_CHARS_MAX, InvokeError, RETRIES_MAX, Runtime};
+use crate::runtime::{ActionsError, BackgroundOptions, IDEMPOTENCY_KEY_CHARS_MAX, InvokeError, RETRIES_MAX, Runtime};
+
+/// When it is worth asking again with a queue that is full, in seconds.
+const QUEUE_FULL_RETRY_AFTER_S: u64 = 1;
 
 /// An action that was accepted for the background.
 #[derive(Serialize, ToSchema)]
@@ -96,7 +99,7 @@ pub async fn trigger(
                     options,
                 )
                 .await
-                .map_err(trigger_error)?;
+                .map_err(schedule_error)?;
             return Ok(accepted_response(accepted.id));
         }
         // An action that is awaited is not retried, whatever `X-Max-Retries` says: so does Nango.
@@ -196,6 +199,21 @@ fn trigger_error(error: InvokeError) -> ApiError {
             ApiError::new(StatusCode::BAD_REQUEST, "unknown_provider", error.to_string())
         }
         other => other.into(),
+    }
+}
+
+/// An action that cannot be queued is `action_failure` with 400, whatever the reason. (Nango compatibility.)
+fn schedule_error(error: InvokeError) -> ApiError {
+    let failed = |message: String| ApiError::new(StatusCode::BAD_REQUEST, "action_failure", message);
+    match error {
+        InvokeError::Actions(error @ ActionsError::QueueFull { .. }) => {
+            failed(error.to_string()).retry_after(Some(QUEUE_FULL_RETRY_AFTER_S))
+        }
+        InvokeError::Actions(ActionsError::Store(error)) => {
+            tracing::error!(%error, "An action was not queued: {error}");
+            failed("the action was not queued: the database failed".to_owned())
+        }
+        other => trigger_error(other),
     }
 }
 

@@ -1,14 +1,16 @@
 //! `POST /integrations/{unique_key}/functions/{name}/dry-run`: runs a function for a connection without writing what it writes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
 use base64::Engine as _;
-use http::StatusCode;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use url::form_urlencoded;
 use utoipa::ToSchema;
 
 use super::auth::{Key, need};
@@ -17,9 +19,10 @@ use super::deployments::allowed;
 use super::error::{ApiError, ErrorEnvelope};
 use super::fault::Fault;
 use super::query::PathParams;
+use crate::ingress::Incoming;
 use crate::model::{JsonObject, RunError, Scope};
 use crate::recording::{Effects, Fixture, Recording};
-use crate::runtime::{BASE_VARIANT, NewDryRun, Runtime};
+use crate::runtime::{BASE_VARIANT, DryWebhook, NewDryRun, Runtime};
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +32,9 @@ pub struct DryRun<'a> {
     #[serde(borrow, default)]
     #[schema(value_type = Option<Object>)]
     input: Option<&'a RawValue>,
+    /// A webhook that a sync handles, in the place of `input`.
+    #[serde(default)]
+    webhook: Option<DryRunWebhook>,
     /// In the place of the connection's metadata.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
@@ -46,6 +52,67 @@ pub struct DryRun<'a> {
     /// What that component may be given, `token` and `fetch`, as in a deploy.
     #[serde(default)]
     allow: Vec<String>,
+}
+
+/// A provider's webhook as it would come; nobody checks its signature.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DryRunWebhook {
+    /// `POST` when absent.
+    #[serde(default)]
+    method: Option<String>,
+    #[serde(default)]
+    query: BTreeMap<String, String>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// Text as it is; anything else as JSON.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    body: Value,
+    /// The events it brings; as the provider's data says when absent.
+    #[serde(default)]
+    events: Vec<String>,
+}
+
+impl DryRunWebhook {
+    fn into_webhook(self) -> Result<DryWebhook, ApiError> {
+        let wrong = |message: String| {
+            let fault = Fault::new("invalid_format", message, "webhook");
+            ApiError::faults("invalid_body", vec![fault])
+        };
+        let method = self.method.as_deref().unwrap_or("POST");
+        let method = Method::from_bytes(method.as_bytes()).map_err(|_| wrong(format!("{method:?} is no method")))?;
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let parsed = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value));
+            let (Ok(header), Ok(value)) = parsed else {
+                return Err(wrong(format!("the header {name:?} is none")));
+            };
+            headers.append(header, value);
+        }
+        let body = match self.body {
+            Value::Null => String::new(),
+            Value::String(text) => text,
+            json => {
+                let json_type = HeaderValue::from_static("application/json");
+                headers.entry(header::CONTENT_TYPE).or_insert(json_type);
+                json.to_string()
+            }
+        };
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(&self.query);
+        let query = query.finish();
+        Ok(DryWebhook {
+            incoming: Incoming {
+                method,
+                path: String::new(),
+                query: (!query.is_empty()).then_some(query),
+                headers,
+                body: body.into(),
+            },
+            events: self.events,
+        })
+    }
 }
 
 /// What a run did and would have done, without secrets.
@@ -117,6 +184,7 @@ pub async fn run(
         }
         None => None,
     };
+    let webhook = dry.webhook.map(DryRunWebhook::into_webhook).transpose()?;
     let recording = runtime
         .dry_run(
             &environment,
@@ -126,6 +194,7 @@ pub async fn run(
                 function: name,
                 variant: dry.variant.unwrap_or_else(|| BASE_VARIANT.to_owned()),
                 input: dry.input.map_or("null", RawValue::get).to_owned(),
+                webhook,
                 metadata: dry.metadata,
                 checkpoint: dry.checkpoint,
                 component,

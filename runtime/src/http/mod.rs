@@ -40,6 +40,7 @@ mod records;
 mod records_export;
 mod records_prune;
 mod replay;
+mod runs;
 mod scripts_config;
 mod serve;
 mod service;
@@ -55,7 +56,7 @@ mod webhooks;
 mod workers;
 
 use axum::Router;
-use axum::routing::{any, delete, get, patch, post, put};
+use axum::routing::{any, delete, get, head, patch, post, put};
 use http::{Method, StatusCode, Uri};
 
 use crate::clock::Entropy;
@@ -96,6 +97,9 @@ routes! {
     get    "/openapi.json"                                      => openapi::show, OPEN;
     get    "/metrics"                                           => metrics::show, Some(Scope::MetricsRead);
     post   "/action/trigger"                                    => action::trigger, Some(Scope::ActionsExecute);
+    patch  "/integrations/{unique_key}/functions/{name}"        => functions::patch, Some(Scope::Deploy);
+    get    "/runs"                                              => runs::list, Some(Scope::LogsRead);
+    get    "/runs/{id}"                                         => runs::show, Some(Scope::LogsRead);
     get    "/actions"                                           => actions::list, Some(Scope::ActionsExecute);
     get    "/actions/{id}"                                      => actions::show, Some(Scope::ActionsExecute);
     get    "/action/{id}"                                       => actions::result, Some(Scope::ActionsExecute);
@@ -120,11 +124,14 @@ routes! {
     get    "/connections/{connection_id}"                       => connections::show, Some(Scope::ConnectionsRead);
     patch  "/connections/{connection_id}"                       => connections::update, Some(Scope::ConnectionsUpdate);
     delete "/connections/{connection_id}"                       => connections::remove, Some(Scope::ConnectionsDelete);
+    put    "/connections/{connection_id}/webhook"               => connections::put_webhook, Some(Scope::ConnectionsUpdate);
     get    "/connect"                                           => connect_page::show, OPEN;
     get    "/oauth/connect/{provider_config_key}"               => oauth::start, OPEN;
     get    "/oauth/callback"                                    => oauth::callback, OPEN;
     get    "/oauth/client-metadata/{environment_id}/{provider_config_key}" => oauth::client_metadata, OPEN;
     post   "/webhook/{environment}/{provider_config_key}"       => ingress::receive, OPEN;
+    head   "/webhook/{environment}/{provider_config_key}"       => ingress::probe, OPEN;
+    post   "/webhook/{environment}/{provider_config_key}/{token}" => ingress::receive_for_connection, OPEN;
     post   "/connect/sessions"                                  => connect_sessions::create, Some(Scope::ConnectSessionsWrite);
     post   "/connect/sessions/reconnect"                        => connect_sessions::create_reconnect, Some(Scope::ConnectSessionsWrite);
     get    "/connect/session"                                   => connect_sessions::show, OPEN;

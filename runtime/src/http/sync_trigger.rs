@@ -213,7 +213,9 @@ pub(super) fn trigger_error(error: InvokeError) -> ApiError {
         InvokeError::Connections(ConnectionsError::UnknownConnection { .. }) => {
             ApiError::new(StatusCode::NOT_FOUND, "unknown_connection", message)
         }
-        InvokeError::UnknownFunction { .. } => ApiError::new(StatusCode::BAD_REQUEST, "no_syncs_found", message),
+        InvokeError::UnknownFunction { .. } | InvokeError::Disabled { .. } => {
+            ApiError::new(StatusCode::BAD_REQUEST, "no_syncs_found", message)
+        }
         other => other.into(),
     }
 }

@@ -9,6 +9,18 @@ use crate::store::StoreError;
 pub enum IngressError {
     #[error("there is no environment {given:?}; GET /integrations/:key?include=webhook shows the address")]
     UnknownEnvironment { given: String },
+    #[error("this is no address of a connection of the integration, or not any more")]
+    UnknownAddress,
+    #[error(
+        "the provider's webhooks are received at addresses of connections: a function is told one by `nango.webhook_url()`, and \
+         PUT /connections/:id/webhook gives it"
+    )]
+    ConnectionNeeded,
+    #[error(
+        "the integration has another webhook secret already, so that this one is not taken: set `custom.webhookSecret` to \"\" first if \
+         the provider is to send a new one"
+    )]
+    OtherSecret,
     #[error("the webhook is not signed: `{place}` is missing or is nothing that the provider sends")]
     MissingSignature { place: String },
     #[error("the webhook has no token: `{place}` is missing")]

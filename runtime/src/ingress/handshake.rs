@@ -18,6 +18,10 @@ pub enum Reply {
     Taken,
     /// It was taken, and a connection was made of what it told.
     Installed,
+    /// It was taken, and the provider wants no body.
+    TakenWithoutBody,
+    /// A handshake's answer: these headers and no body.
+    Headers(Vec<(String, String)>),
     /// A handshake's answer, as plain text.
     Text(String),
     /// A handshake's answer.
@@ -35,6 +39,12 @@ pub(super) fn find<'h>(handshakes: &'h [Handshake], reader: &Reader<'_>, signed:
 
 pub(super) fn answer(handshake: &Handshake, reader: &Reader<'_>, key: Option<&Secret<Vec<u8>>>) -> Reply {
     match &handshake.answer {
+        HandshakeAnswer::Headers(headers) => {
+            let found = headers
+                .iter()
+                .filter_map(|(name, place)| Some((name.clone(), reader.first(place)?)));
+            Reply::Headers(found.collect())
+        }
         HandshakeAnswer::Text(place) => Reply::Text(reader.first(place).unwrap_or_default()),
         HandshakeAnswer::Json { plain, signed } => {
             let mut object = Map::new();

@@ -70,8 +70,8 @@ impl Indexes {
         }
         let mut matches = Vec::new();
         for key in keys.iter().take(MATCHES_MAX) {
-            // As it is now: it may have been deleted, or be somebody else's by now.
-            let Some(connection) = store.connection_by_key(key).await? else {
+            // As it is now: it may have been deleted, be somebody else's by now, or not count yet.
+            let Some(connection) = store.connection_that_counts(key).await? else {
                 continue;
             };
             let values = connections.webhook_values(&connection, rules.iter().map(|rule| &rule.equals))?;

@@ -17,9 +17,8 @@ mod verify;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
-use tokio::sync::{Notify, Semaphore};
-
 use crate::authorize::Authorize;
+use crate::claimer::Claimer;
 use crate::clock::{Clock, Entropy};
 use crate::config::Limits;
 use crate::connections::Connections;
@@ -34,8 +33,10 @@ use pace::Pace;
 pub use error::IngressError;
 pub use handshake::Reply;
 pub use matching::MATCHES_MAX;
+pub use receive::subscribes;
 pub use request::Incoming;
 pub use runs::MAINTENANCE_INTERVAL_MS;
+use runs::POLL_INTERVAL_MS;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -57,11 +58,10 @@ struct Parts {
     limits: Limits,
     indexes: Indexes,
     pace: Pace,
-    wake: Notify,
     /// Of the runs that this process has queued.
     numbers: AtomicU32,
-    /// One permit for each run this process may have going; all of them free means idle.
-    slots: Arc<Semaphore>,
+    /// With a slot for each run this process may have going.
+    claimer: Arc<Claimer>,
 }
 
 /// What it works with.
@@ -91,15 +91,18 @@ impl Ingress {
             keyring: parts.keyring,
             webhooks: parts.webhooks,
             logs: parts.logs,
+            claimer: Claimer::new(
+                parts.clock.clone(),
+                parts.limits.concurrent_webhook_runs,
+                POLL_INTERVAL_MS,
+            ),
             clock: parts.clock,
             entropy: parts.entropy,
             environment_name: parts.environment_name,
             public_url: parts.public_url,
-            slots: Arc::new(Semaphore::new(parts.limits.concurrent_webhook_runs as usize)),
             limits: parts.limits,
             indexes: Indexes::default(),
             pace: Pace::default(),
-            wake: Notify::new(),
             numbers: AtomicU32::new(0),
         }))
     }

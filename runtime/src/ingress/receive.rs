@@ -1,5 +1,6 @@
 //! One webhook from its arrival to the answer. What is answered with success is in the database.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde_json::Value;
@@ -9,6 +10,7 @@ use super::request::{Incoming, Reader};
 use super::verify::{key, verify};
 use super::{Ingress, IngressError, Parts};
 use crate::authorize::Installed;
+use crate::connections::{Kept, WebhookAddress};
 use crate::credentials::Secret;
 use crate::model::{
     Connection, EnvironmentId, FunctionKind, IncomingWebhook, IncomingWebhookId, Integration, Operation, OperationId,
@@ -30,8 +32,8 @@ struct Taken<'a> {
 }
 
 impl Ingress {
-    /// Takes a webhook for an integration of an environment, which is given by its id or its name. Comes back when what follows of it is
-    /// committed; nothing of it has run yet.
+    /// Takes a webhook for an integration of an environment, which is given by its id or its name, at the integration's address or, with
+    /// its last part, at one of a connection. Comes back when what follows of it is committed; nothing of it has run yet.
     ///
     /// # Errors
     /// [`IngressError`]: it is not taken, and nothing of it is kept.
@@ -39,36 +41,50 @@ impl Ingress {
         &self,
         environment: &str,
         provider_config_key: &str,
+        token: Option<&str>,
         incoming: &Incoming,
     ) -> Result<Reply, IngressError> {
         let parts = &*self.0;
-        let found = parts.store.environment_by_id_or_name(environment).await?;
-        let environment_id = match found {
-            Some(environment) => environment.id,
-            None => {
-                return Err(IngressError::UnknownEnvironment {
-                    given: environment.chars().take(64).collect(),
-                });
+        let (environment_id, integration) = parts.addressed(environment, provider_config_key).await?;
+        let address = match token {
+            Some(token) => {
+                let address = parts.connections.webhook_address_by_token(token).await?;
+                let address = address.filter(|address| address.integration_id == integration.id);
+                Some(address.ok_or(IngressError::UnknownAddress)?)
             }
+            None => None,
         };
-        let integration = parts
-            .connections
-            .integration(&environment_id, provider_config_key)
-            .await?;
         let provider = parts.connections.provider_of(&integration)?;
         let Some(spec) = &provider.webhook else {
             return Ok(Reply::NotReceived);
         };
         let reader = Reader::new(incoming);
         if let Some(open) = handshake::find(&spec.handshakes, &reader, false) {
+            if let Some(place) = &open.keep {
+                let secret = Secret::new(reader.first(place).unwrap_or_default());
+                parts.keep_secret(&integration, spec, address.as_ref(), &secret).await?;
+            }
             return Ok(handshake::answer(open, &reader, None));
         }
         let now_ms = parts.clock.now_ms();
-        let secret = parts
-            .connections
-            .webhook_secret(&integration, &spec.verification.secrets)?
-            .ok_or(IngressError::NoSecret)?;
-        verify(&spec.verification, &reader, &parts.called(incoming), &secret, now_ms)?;
+        let mut secrets = address
+            .as_ref()
+            .map_or_else(Vec::new, |address| address.secrets.clone());
+        if secrets.is_empty() {
+            let of_integration = parts
+                .connections
+                .webhook_secret(&integration, &spec.verification.secrets)?;
+            secrets.extend(of_integration);
+        }
+        let url = parts.called(incoming);
+        let mut verified = Err(IngressError::NoSecret);
+        for secret in secrets {
+            verified = verify(&spec.verification, &reader, &url, &secret, now_ms).map(|()| secret);
+            if verified.is_ok() {
+                break;
+            }
+        }
+        let secret = verified?;
         if let Some(signed) = handshake::find(&spec.handshakes, &reader, true) {
             let key = key(&spec.verification, &secret)?;
             return Ok(handshake::answer(signed, &reader, Some(&key)));
@@ -84,10 +100,18 @@ impl Ingress {
             None => false,
         };
         let services = (&parts.store, &parts.connections);
-        let matches = parts
-            .indexes
-            .matches(services, &integration, &spec.connections, &reader, now_ms)
-            .await?;
+        let matches = match &address {
+            Some(address) => {
+                let connection = parts.store.connection_that_counts(&address.connection_key).await?;
+                connection.into_iter().collect()
+            }
+            None => {
+                parts
+                    .indexes
+                    .matches(services, &integration, &spec.connections, &reader, now_ms)
+                    .await?
+            }
+        };
         let taken = Taken {
             environment_id: &environment_id,
             integration: &integration,
@@ -96,7 +120,13 @@ impl Ingress {
             matches,
         };
         self.keep(&taken, now_ms).await?;
-        Ok(if is_installed { Reply::Installed } else { Reply::Taken })
+        Ok(if is_installed {
+            Reply::Installed
+        } else if spec.empty_answer {
+            Reply::TakenWithoutBody
+        } else {
+            Reply::Taken
+        })
     }
 
     /// Whether it tells of an installation that somebody is awaited for, whose connection is made then.
@@ -134,6 +164,35 @@ impl Ingress {
             .is_some())
     }
 
+    /// Whether there is an integration that webhooks could come for.
+    ///
+    /// # Errors
+    /// [`IngressError`]: there is none.
+    pub async fn is_there(&self, environment: &str, provider_config_key: &str) -> Result<(), IngressError> {
+        self.0.addressed(environment, provider_config_key).await.map(drop)
+    }
+
+    /// What a function would be told of a webhook: the events it brings, unless they are `known`, and the input of its run, JSON. Whether it is genuine is not
+    /// looked at, nor whom it is about; nothing of it is kept.
+    ///
+    /// # Errors
+    /// The data of the integration's provider is not there any more.
+    pub fn preview(
+        &self,
+        integration: &Integration,
+        incoming: &Incoming,
+        known: &[String],
+    ) -> Result<(Vec<String>, String), IngressError> {
+        let provider = self.0.connections.provider_of(integration)?;
+        let reader = Reader::new(incoming);
+        let events = match &provider.webhook {
+            Some(spec) if known.is_empty() => events(spec, &reader),
+            _ => known.to_vec(),
+        };
+        let input = reader.input(&events, provider.webhook.as_ref().and_then(token));
+        Ok((events, input))
+    }
+
     /// Writes what follows of it.
     async fn keep(&self, taken: &Taken<'_>, now_ms: i64) -> Result<(), IngressError> {
         let parts = &*self.0;
@@ -144,9 +203,7 @@ impl Ingress {
             reader,
             matches,
         } = taken;
-        let mut events: Vec<String> = spec.events.iter().flat_map(|place| reader.at(place)).collect();
-        events.sort_unstable();
-        events.dedup();
+        let events = events(spec, reader);
         let id = IncomingWebhookId::new(now_ms, parts.entropy.bytes());
         let mut runs = Vec::new();
         if !matches.is_empty() {
@@ -155,9 +212,8 @@ impl Ingress {
                 .functions(environment_id, Some(&integration.unique_key))
                 .await?;
             let syncs = functions.iter().filter(|function| {
-                let mut wanted = function.manifest.webhook_subscriptions.iter();
                 function.manifest.kind == FunctionKind::Sync
-                    && wanted.any(|wanted| wanted == ALL_EVENTS || events.contains(wanted))
+                    && subscribes(&function.manifest.webhook_subscriptions, &events)
             });
             for sync in syncs {
                 runs.extend(matches.iter().map(|connection| WebhookRun {
@@ -174,7 +230,7 @@ impl Ingress {
         if integration.forward_webhooks {
             let plan = parts.webhooks.plan(environment_id).await?;
             let mut headers = forwarded_headers(&reader.incoming.headers);
-            if let (Scheme::Token, Place::Header(name)) = (&spec.verification.scheme, &spec.verification.proof) {
+            if let Some(Place::Header(name)) = token(spec) {
                 headers.retain(|(header, _)| header != name);
             }
             let payload = reader.payload();
@@ -186,9 +242,8 @@ impl Ingress {
                 outbox.extend(plan.forwarded(key, None, &payload, headers));
             }
         }
-        let token = matches!(spec.verification.scheme, Scheme::Token).then_some(&spec.verification.proof);
         let incoming = IncomingWebhook {
-            content: parts.seal(&id, &reader.input(&events, token)),
+            content: parts.seal(&id, &reader.input(&events, token(spec))),
             id,
             environment_id: (*environment_id).clone(),
             received_at_ms: now_ms,
@@ -208,13 +263,76 @@ impl Ingress {
             // With a run there is an operation for each.
             parts.note(taken, &events, now_ms);
         } else {
-            parts.wake.notify_one();
+            parts.claimer.wake();
         }
         Ok(())
     }
 }
 
 impl Parts {
+    async fn addressed(
+        &self,
+        environment: &str,
+        provider_config_key: &str,
+    ) -> Result<(EnvironmentId, Arc<Integration>), IngressError> {
+        let found = self.store.environment_by_id_or_name(environment).await?;
+        let environment = found.ok_or_else(|| IngressError::UnknownEnvironment {
+            given: environment.chars().take(64).collect(),
+        })?;
+        let integration = self
+            .connections
+            .integration(&environment.id, provider_config_key)
+            .await?;
+        Ok((environment.id, integration))
+    }
+
+    /// Keeps a secret that came with a handshake where it belongs.
+    async fn keep_secret(
+        &self,
+        integration: &Integration,
+        spec: &WebhookSpec,
+        address: Option<&WebhookAddress>,
+        secret: &Secret<String>,
+    ) -> Result<(), IngressError> {
+        if let Some(address) = address {
+            let key = &address.connection_key;
+            self.connections.add_webhook_secret(key, secret, false).await?;
+            return Ok(());
+        }
+        if spec.is_by_connection() {
+            return Err(IngressError::ConnectionNeeded);
+        }
+        let (environment_id, key) = (&integration.environment_id, &integration.unique_key);
+        let message = match self
+            .connections
+            .keep_webhook_secret(environment_id, key, secret)
+            .await?
+        {
+            Kept::Same => return Ok(()),
+            Kept::Other => return Err(IngressError::OtherSecret),
+            Kept::New => {
+                "The provider sent the secret that it signs webhooks with; it is the integration's webhookSecret now"
+            }
+        };
+        let now_ms = self.clock.now_ms();
+        self.logs.operation(Operation {
+            id: OperationId::new(now_ms, self.entropy.bytes()),
+            environment_id: environment_id.clone(),
+            kind: OperationKind::WebhookIncoming,
+            state: OperationState::Success,
+            provider_config_key: Some(key.clone()),
+            connection_id: None,
+            function: None,
+            run_id: None,
+            message: message.to_owned(),
+            started_at_ms: now_ms,
+            ended_at_ms: Some(now_ms),
+            duration_us: Some(0),
+            usage: None,
+        });
+        Ok(())
+    }
+
     /// Sorts behind those of before, also within a millisecond: what came first is handled first.
     fn run_id(&self, now_ms: i64) -> RunId {
         let mut random: [u8; 16] = self.entropy.bytes();
@@ -282,6 +400,26 @@ impl Parts {
         let opened = self.keyring.open(&place(id), content).ok()?;
         String::from_utf8(opened.expose().clone()).ok().map(Secret::new)
     }
+}
+
+/// Whether a sync with those subscriptions handles one of the events.
+#[must_use]
+pub fn subscribes(subscriptions: &[String], events: &[String]) -> bool {
+    let mut wanted = subscriptions.iter();
+    wanted.any(|wanted| wanted == ALL_EVENTS || events.contains(wanted))
+}
+
+/// The names of the events it brings, each once.
+fn events(spec: &WebhookSpec, reader: &Reader<'_>) -> Vec<String> {
+    let mut events: Vec<String> = spec.events.iter().flat_map(|place| reader.at(place)).collect();
+    events.sort_unstable();
+    events.dedup();
+    events
+}
+
+/// Where the secret itself comes along.
+fn token(spec: &WebhookSpec) -> Option<&Place> {
+    matches!(spec.verification.scheme, Scheme::Token).then_some(&spec.verification.proof)
 }
 
 fn place(id: &IncomingWebhookId) -> String {

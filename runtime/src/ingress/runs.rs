@@ -2,9 +2,9 @@
 //! ends, and somebody claims it again. Beside the sync's own runs it is a run like any other: it writes under its own fence.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::{Ingress, Parts};
+use crate::claimer::Lease;
 use crate::connections::{Connections, ConnectionsError, Target};
 use crate::executor::{Cancel, Mode, Occasion, RunOutcome, RunRequest, SyncRun, Urgency};
 use crate::model::{
@@ -14,20 +14,17 @@ use crate::model::{
 use crate::store::{ClaimedWebhookRun, StoreError};
 use crate::webhooks::{Checkpoints, SyncEnd, SyncType};
 
-/// A claimed run that is not renewed for so long is somebody else's.
-const LEASE_MS: i64 = 30_000;
-const LEASE_RENEWAL_MS: u64 = 5_000;
-/// Runs are found at the latest after this long, should a wake-up be lost or another process queue them.
-const POLL_INTERVAL_MS: u64 = 1_000;
+const LEASE: Lease = Lease {
+    lasts_ms: 30_000,
+    renewal_ms: 5_000,
+};
+pub(super) const POLL_INTERVAL_MS: u64 = 1_000;
 /// Claims of one run: a function that ends the process each time must not do so for ever.
 const CLAIMS_MAX: i64 = 5;
 /// Before a run is tried again for which there was no room.
 const NO_ROOM_WAIT_MS: i64 = 1_000;
 /// Codes of runs for which there was no room.
 const NO_ROOM: [&str; 3] = ["too_many_request", "action_script_failure", "shutting_down"];
-/// Tries to write the end of a run before it is left to its lease.
-const FINISH_TRIES_MAX: u32 = 5;
-const FINISH_RETRY_MS: u64 = 500;
 /// How often [`Ingress::maintain`] is to be called.
 pub const MAINTENANCE_INTERVAL_MS: u64 = 600_000;
 const DELETED_MAX: i64 = 1_000;
@@ -73,41 +70,23 @@ impl Ingress {
     /// # Errors
     /// When the database fails.
     pub async fn tick(&self, now_ms: i64) -> Result<usize, StoreError> {
-        let parts = &self.0;
-        let free = i64::try_from(parts.slots.available_permits()).unwrap_or(i64::MAX);
-        if free == 0 {
-            return Ok(0);
-        }
-        let claimed = parts.store.claim_webhook_runs(now_ms, now_ms + LEASE_MS, free).await?;
-        let count = claimed.len();
-        for one in claimed {
-            // Only this loop takes permits, so one is free for each claimed above.
-            let Ok(slot) = Arc::clone(&parts.slots).try_acquire_owned() else {
-                break;
-            };
+        let claim = |free| {
+            let free = i64::try_from(free).unwrap_or(i64::MAX);
+            self.0.store.claim_webhook_runs(now_ms, now_ms + LEASE.lasts_ms, free)
+        };
+        let work = |one| {
             let ingress = self.clone();
-            tokio::spawn(async move {
-                ingress.execute(one).await;
-                drop(slot);
-                ingress.0.wake.notify_one();
-            });
-        }
-        Ok(count)
+            async move { ingress.execute(one).await }
+        };
+        self.0.claimer.begin(claim, work).await
     }
 
     /// Ticks until the future is dropped.
     pub async fn run(&self) {
-        loop {
-            // Registered before looking, so that a run queued between look and wait is not overlooked.
-            let woken = self.0.wake.notified();
-            if let Err(error) = self.tick(self.0.clock.now_ms()).await {
-                tracing::error!(%error, "Queued runs for webhooks cannot be read from the database: {error}; trying again");
-            }
-            tokio::select! {
-                () = woken => {}
-                () = self.0.clock.sleep(Duration::from_millis(POLL_INTERVAL_MS)) => {}
-            }
-        }
+        self.0
+            .claimer
+            .run("runs for webhooks", |now_ms| self.tick(now_ms))
+            .await;
     }
 
     /// Deletes what no run is left for. To be called every [`MAINTENANCE_INTERVAL_MS`].
@@ -121,8 +100,7 @@ impl Ingress {
 
     /// Waits until no run for a webhook is under way in this process, at most `wait_ms`. True when it is so.
     pub async fn drain(&self, wait_ms: u64) -> bool {
-        let idle = self.0.slots.acquire_many(self.0.limits.concurrent_webhook_runs);
-        tokio::time::timeout(Duration::from_millis(wait_ms), idle).await.is_ok()
+        self.0.claimer.drain(wait_ms).await
     }
 
     async fn execute(&self, claimed: ClaimedWebhookRun) {
@@ -272,18 +250,8 @@ impl Parts {
 
     /// Keeps the lease; comes back when it is lost.
     async fn lease_lost(&self, run: &WebhookRun, fence: i64) {
-        loop {
-            self.clock.sleep(Duration::from_millis(LEASE_RENEWAL_MS)).await;
-            let until_ms = self.clock.now_ms() + LEASE_MS;
-            match self.store.renew_webhook_run(&run.id, fence, until_ms).await {
-                Ok(true) => {}
-                Ok(false) => return,
-                // The lease may still hold; the next renewal tells.
-                Err(error) => {
-                    tracing::warn!(run.id = %run.id, %error, "The lease of run {} was not renewed: {error}", run.id);
-                }
-            }
-        }
+        let renew = |until_ms| self.store.renew_webhook_run(&run.id, fence, until_ms);
+        self.claimer.lease_lost(LEASE, &format!("run {}", run.id), renew).await;
     }
 
     /// What the application is told: as of a sync's own runs, when records have changed or it failed.
@@ -311,25 +279,20 @@ impl Parts {
     where
         F: Future<Output = Result<Vec<Webhook>, StoreError>>,
     {
-        for attempt in 1..=FINISH_TRIES_MAX {
-            let finished = async {
-                let outbox = announcement().await?;
-                self.store.finish_webhook_run(run, fence, &outbox).await
-            };
-            match finished.await {
-                Ok(true) => {
-                    self.webhooks.wake();
-                    return;
-                }
-                Ok(false) => {
-                    tracing::warn!(run.id = %run.id, "Run {} for a webhook was taken over by another process; its end is not recorded here", run.id);
-                    return;
-                }
-                Err(error) => {
-                    tracing::error!(run.id = %run.id, %error, attempt, "The end of run {} was not recorded: {error}", run.id);
-                    self.clock.sleep(Duration::from_millis(FINISH_RETRY_MS)).await;
-                }
+        let write = || async {
+            let outbox = announcement().await?;
+            self.store.finish_webhook_run(run, fence, &outbox).await
+        };
+        match self
+            .claimer
+            .insist(&format!("run {} for a webhook", run.id), write)
+            .await
+        {
+            Some(true) => self.webhooks.wake(),
+            Some(false) => {
+                tracing::warn!(run.id = %run.id, "Run {} for a webhook was taken over by another process; its end is not recorded here", run.id);
             }
+            None => {}
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{BASE_VARIANT, CanaryShare, DeploymentId, EnvironmentId, IntegrationId};
+use super::{BASE_VARIANT, CanaryShare, DeploymentId, EnvironmentId, FetchHosts, IntegrationId};
 
 /// Models one sync may declare.
 pub const MODELS_MAX: usize = 64;
@@ -40,6 +40,8 @@ pub struct Function {
     pub digest: String,
     pub manifest: Arc<FunctionManifest>,
     pub deployed_at_ms: i64,
+    /// Of all its versions: one that is not is not run, whatever asks for it.
+    pub is_enabled: bool,
 }
 
 impl Function {
@@ -111,6 +113,20 @@ pub struct Manifest {
     pub sdk: Option<Sdk>,
 }
 
+impl Manifest {
+    /// When some functions of the component say which hosts they fetch from, the others fetch from none; when none does, nothing is
+    /// known of them.
+    #[must_use]
+    pub fn with_fetch_of_all(mut self) -> Self {
+        if self.functions.iter().any(|function| function.fetch.is_some()) {
+            for function in &mut self.functions {
+                function.fetch.get_or_insert_with(FetchHosts::none);
+            }
+        }
+        self
+    }
+}
+
 /// The library a component was built with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sdk {
@@ -150,6 +166,9 @@ pub struct FunctionManifest {
     pub metadata: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Value>,
+    /// The hosts that it may fetch from, if its component was given `fetch`. None: any public host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetch: Option<FetchHosts>,
 }
 
 fn yes() -> bool {

@@ -21,6 +21,13 @@ macro_rules! id {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// When it was made; none of what was not made by `new`.
+            #[must_use]
+            pub fn made_at_ms(&self) -> Option<i64> {
+                let text = self.0.strip_prefix(concat!($prefix, "_"))?;
+                i64::try_from(ulid::Ulid::from_string(text).ok()?.timestamp_ms()).ok()
+            }
         }
 
         impl From<String> for $name {

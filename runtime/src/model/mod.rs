@@ -10,6 +10,7 @@ pub mod deploy_key;
 pub mod encryption_key;
 pub mod environment_variable;
 pub mod execution;
+pub mod fetch_hosts;
 pub mod function;
 pub mod id;
 pub mod incoming;
@@ -31,6 +32,7 @@ pub use deploy_key::DeployKey;
 pub use encryption_key::{EncryptionKeyState, KeyHolder, StoredEncryptionKey};
 pub use environment_variable::StoredEnvironmentVariable;
 pub use execution::ExecutionContext;
+pub use fetch_hosts::{FetchHosts, host_covers};
 pub use function::{ConnectionEvent, Deployment, Function, FunctionKind, FunctionManifest, MODELS_MAX, Manifest};
 pub use id::{
     ApiKeyId, ConnectSessionId, ConnectionKey, CredentialReadId, DeploymentId, EnvironmentId, EnvironmentVariableId,

@@ -38,6 +38,8 @@ pub enum Trigger {
     /// A call of the HTTP API, the CLI or the embedding program.
     Api,
     Schedule,
+    /// Something happened to the connection.
+    Event,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -23,6 +23,16 @@ pub struct WebhookSpec {
     pub connections: Vec<ConnectionRule>,
     /// Which of them say that the integration's app was installed; none where installations do not begin at the provider.
     pub installation: Option<InstallationRule>,
+    /// The answer to what was taken has no body: the provider takes no other.
+    pub empty_answer: bool,
+}
+
+impl WebhookSpec {
+    /// Whether connections have addresses and secrets of their own.
+    #[must_use]
+    pub fn is_by_connection(&self) -> bool {
+        self.verification.secrets.contains(&SecretSource::Connection)
+    }
 }
 
 /// How an installation is told of that begins at the provider. The code is at `authorization_code_param_in_webhook` of the entry.
@@ -143,6 +153,8 @@ pub enum SecretSource {
     WebhookSecret,
     /// `client_secret` of the integration's credentials.
     ClientSecret,
+    /// Those of the connection whose address it came to.
+    Connection,
 }
 
 /// A request that is answered and nothing else.
@@ -153,11 +165,15 @@ pub struct Handshake {
     pub is: Option<String>,
     /// Whether it has to be signed as well.
     pub signed: bool,
+    /// The secret that the provider signs with from now on.
+    pub keep: Option<Place>,
     pub answer: HandshakeAnswer,
 }
 
 #[derive(Clone, Debug)]
 pub enum HandshakeAnswer {
+    /// Nothing but headers, with what is at these places.
+    Headers(Vec<(String, Place)>),
     /// What is at that place, as plain text.
     Text(Place),
     /// An object of what is at these places.

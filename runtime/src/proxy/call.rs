@@ -373,6 +373,7 @@ fn failure(error: &ProxyError) -> Outcome<'static> {
         | ProxyError::EgressDenied(_)
         | ProxyError::OverrideNotAllowed { .. }
         | ProxyError::UrlNotAllowed(_)
+        | ProxyError::HostNotDeclared { .. }
         | ProxyError::InvalidRedirect { .. }
         | ProxyError::TooManyRedirects { .. }
         | ProxyError::Tls { .. }

@@ -110,6 +110,14 @@ pub enum ProxyError {
     OverrideNotAllowed { host: String, provider: String },
     #[error(transparent)]
     UrlNotAllowed(EgressDenied),
+    #[error(
+        "the function may not fetch from {host:?}: {}; add the host to `fetch(…)` in its attribute, deploy it, and allow it there: \
+         --allow fetch:{host}", named(.hosts)
+    )]
+    HostNotDeclared {
+        host: String,
+        hosts: crate::model::FetchHosts,
+    },
     #[error("{host:?} redirects to what is no `http://` or `https://` URL without a user name")]
     InvalidRedirect { host: String },
     #[error("{host:?} redirected more than {redirects_max} times")]
@@ -196,7 +204,7 @@ impl ProxyError {
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             // One code for every denial, as clients of Nango know it.
             Self::EgressDenied(_) | Self::OverrideNotAllowed { .. } => "base_url_override_not_allowed",
-            Self::UrlNotAllowed(_) => "url_not_allowed",
+            Self::UrlNotAllowed(_) | Self::HostNotDeclared { .. } => "url_not_allowed",
             Self::InvalidRedirect { .. } => "invalid_redirect",
             Self::TooManyRedirects { .. } => "too_many_redirects",
             Self::Dns { .. } => "upstream_dns_failed",
@@ -267,6 +275,7 @@ impl ProxyError {
             | Self::EgressDenied(_)
             | Self::OverrideNotAllowed { .. }
             | Self::UrlNotAllowed(_)
+            | Self::HostNotDeclared { .. }
             | Self::InvalidRedirect { .. }
             | Self::RequestBody(_)
             | Self::ResponseTooLarge { .. }
@@ -274,6 +283,13 @@ impl ProxyError {
             | Self::RateLimitQueueFull { .. }
             | Self::Setup(_) => None,
         }
+    }
+}
+
+fn named(hosts: &crate::model::FetchHosts) -> String {
+    match hosts.iter().collect::<Vec<_>>().as_slice() {
+        [] => "it declares no hosts".to_owned(),
+        hosts => format!("it declares {}", hosts.join(", ")),
     }
 }
 

@@ -16,7 +16,7 @@ use super::retry::{Decision, Spent};
 use super::url::{UpstreamUrl, append_query};
 use super::{ByteStream, Proxy, ProxyError, ProxyResponse};
 use crate::connections::RunMasker;
-use crate::model::ExecutionContext;
+use crate::model::{ExecutionContext, FetchHosts};
 
 /// What to ask, and of whom.
 #[derive(Debug)]
@@ -30,6 +30,18 @@ pub struct FetchRequest {
     pub body: Bytes,
     /// Decode the answer's content encoding.
     pub decompress: bool,
+    /// Those that the request, and each redirect, may go to. None: all public ones.
+    pub hosts: Option<FetchHosts>,
+}
+
+impl FetchRequest {
+    /// Whether it may go where it is to go first. What is no URL is found when it is sent.
+    ///
+    /// # Errors
+    /// [`ProxyError::HostNotDeclared`].
+    pub fn check_host(&self) -> Result<(), ProxyError> {
+        UpstreamUrl::parse(&self.url).map_or(Ok(()), |url| check_host(self.hosts.as_ref(), &url))
+    }
 }
 
 /// The last answer, and the method that it answers.
@@ -45,6 +57,7 @@ struct Hops {
     method: Method,
     body: Bytes,
     redirects: u32,
+    hosts: Option<FetchHosts>,
 }
 
 impl Proxy {
@@ -127,6 +140,7 @@ impl Hops {
             method: request.method,
             body: request.body,
             redirects: 0,
+            hosts: request.hosts,
         })
     }
 
@@ -134,6 +148,7 @@ impl Hops {
         let deadline = Deadline::after(&shared.clock, shared.options.total_timeout_ms);
         let mut may_resend = self.method.is_idempotent();
         loop {
+            check_host(self.hosts.as_ref(), &self.built.url)?;
             let progress = Progress::default();
             let mut request = Request::new(UpstreamBody::Bytes {
                 left: self.body.clone(),
@@ -185,6 +200,16 @@ impl Hops {
     }
 }
 
+fn check_host(hosts: Option<&FetchHosts>, url: &UpstreamUrl) -> Result<(), ProxyError> {
+    match hosts {
+        Some(hosts) if !hosts.allow(url.host()) => Err(ProxyError::HostNotDeclared {
+            host: url.host().to_owned(),
+            hosts: hosts.clone(),
+        }),
+        Some(_) | None => Ok(()),
+    }
+}
+
 fn is_redirect(status: StatusCode) -> bool {
     matches!(
         status,
@@ -217,6 +242,7 @@ mod tests {
             headers,
             body: Bytes::new(),
             decompress: false,
+            hosts: None,
         })
     }
 

@@ -10,6 +10,7 @@ use sha1::{Digest, Sha1};
 use super::compare::{self, Difference};
 use super::effects::List;
 use super::headers::Headers;
+use super::webhook::{shown, told};
 use super::{
     Body, Call, Effects, Exchange, FORMAT, HostError, Outcome, Position, Recording, Request, Seed, Subject, Time,
     import,
@@ -140,6 +141,9 @@ pub struct Extras {
     pub environment: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
+    /// A sync runs because a webhook came, which is the input.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub webhook: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -201,8 +205,9 @@ impl Fixture {
                 .map(|(model, effects)| (model.clone(), list(effects).clone()));
             records.filter(|(_, records)| !records.is_empty()).collect()
         };
+        let input = parsed(&subject.input).filter(|input| !input.is_null());
         let mut fixture = Self {
-            input: parsed(&subject.input).filter(|input| !input.is_null()),
+            input: input.map(|input| if subject.for_webhook { shown(input) } else { input }),
             nango: Nango {
                 get_connection: Some(json!({
                     "connectionId": subject.connection_id, "provider": subject.provider,
@@ -220,6 +225,7 @@ impl Fixture {
                 integration: Some(subject.provider_config_key.clone()),
                 environment: Some(subject.environment.clone()),
                 variant: subject.variant.clone(),
+                webhook: subject.for_webhook,
                 time: Some(recording.time.clone()),
                 seed: Some(recording.seed.clone()),
                 calls: Vec::new(),
@@ -305,8 +311,12 @@ impl Fixture {
                 connection_id: connection(["connection_id", "connectionId"]).unwrap_or_else(|| "test".to_owned()),
                 provider: connection(["provider", "provider"]).unwrap_or_else(|| "test".to_owned()),
                 environment: self.runtime.environment.clone().unwrap_or_else(|| "test".to_owned()),
-                input: self.input.as_ref().map_or_else(|| "null".to_owned(), Value::to_string),
-                for_webhook: false,
+                input: match &self.input {
+                    Some(input) if self.runtime.webhook => told(input.clone()).to_string(),
+                    Some(input) => input.to_string(),
+                    None => "null".to_owned(),
+                },
+                for_webhook: self.runtime.webhook,
                 variant: (kind == FunctionKind::Sync)
                     .then(|| self.runtime.variant.clone().unwrap_or_else(|| "base".to_owned())),
                 run_id: None,

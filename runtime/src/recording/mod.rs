@@ -11,6 +11,7 @@ mod effects;
 mod fixture;
 mod headers;
 mod request;
+mod webhook;
 
 use std::borrow::Cow;
 

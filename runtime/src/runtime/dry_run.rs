@@ -8,6 +8,7 @@ use super::{InvokeError, Runtime};
 use crate::deploy::{Allow, DeployError};
 use crate::executor::{ComponentError, DryRun, Mode, Occasion, PlayError, RunRequest, SyncRun, Urgency};
 use crate::host::Chain;
+use crate::ingress::{Incoming, IngressError, subscribes};
 use crate::model::{
     DeploymentId, EnvironmentId, ExecutionContext, Function, FunctionKind, JsonObject, OperationId, Progress,
 };
@@ -27,6 +28,8 @@ pub struct NewDryRun {
     pub variant: String,
     /// JSON text; `null` when there is none.
     pub input: String,
+    /// A sync runs for this webhook, in the place of an input.
+    pub webhook: Option<DryWebhook>,
     /// In the place of the connection's.
     pub metadata: Option<JsonObject>,
     /// In the place of the saved one; a JSON object.
@@ -35,6 +38,14 @@ pub struct NewDryRun {
     pub component: Option<Arc<[u8]>>,
     /// What that component may be given.
     pub allow: Allow,
+}
+
+/// A webhook that did not come.
+#[derive(Debug)]
+pub struct DryWebhook {
+    pub incoming: Incoming,
+    /// The events it brings, where the provider's data does not say.
+    pub events: Vec<String>,
 }
 
 /// Why nothing was run.
@@ -48,6 +59,21 @@ pub enum DryRunError {
     Deploy(#[from] DeployError),
     #[error("the component has no function {function:?}; it has {has}")]
     NotInComponent { function: String, has: String },
+    #[error(
+        "{function:?} handles no webhooks: only a sync does, with `webhooks(…)` and `on_webhook = …` in its attribute"
+    )]
+    NoHandler { function: String },
+    #[error(
+        "{function:?} would not run for this webhook: it brings {brings}, and the sync handles {handles}; are the headers those of \
+         the provider?"
+    )]
+    NotSubscribed {
+        function: String,
+        brings: String,
+        handles: String,
+    },
+    #[error(transparent)]
+    Ingress(#[from] IngressError),
     #[error("the run left no recording; the runtime's log says why")]
     NoRecording,
 }
@@ -107,9 +133,14 @@ impl Runtime {
                     function: new.function.clone(),
                 })?,
         };
+        let is_for_webhook = new.webhook.is_some();
+        let input = match &new.webhook {
+            Some(webhook) => self.webhook_input(environment, &new, webhook, &function).await?,
+            None => new.input,
+        };
         parts
             .schemas
-            .check(&function.digest, &function.manifest, Part::Input, &new.input)
+            .check(&function.digest, &function.manifest, Part::Input, &input)
             .map_err(|faults| InvokeError::InvalidInput {
                 function: new.function.clone(),
                 faults,
@@ -135,9 +166,13 @@ impl Runtime {
                 environment_name: Arc::clone(&parts.environment_name),
                 connection_key: target.connection.key.clone(),
                 target,
-                input: new.input,
+                input,
                 sync: is_sync.then(|| SyncRun {
-                    occasion: Occasion::Fetch,
+                    occasion: if is_for_webhook {
+                        Occasion::Webhook
+                    } else {
+                        Occasion::Fetch
+                    },
                     variant: new.variant,
                     fence: None,
                     progress: Progress::default(),
@@ -157,6 +192,44 @@ impl Runtime {
             .recording
             .map(|recording| *recording)
             .ok_or(DryRunError::NoRecording)
+    }
+
+    /// The input of a run for a webhook that the function would run for.
+    async fn webhook_input(
+        &self,
+        environment: &EnvironmentId,
+        new: &NewDryRun,
+        webhook: &DryWebhook,
+        function: &Function,
+    ) -> Result<String, DryRunError> {
+        let parts = &self.0;
+        let integration = parts
+            .connections
+            .integration(environment, &new.provider_config_key)
+            .await;
+        let integration = integration.map_err(InvokeError::from)?;
+        let (events, input) = parts
+            .ingress
+            .preview(&integration, &webhook.incoming, &webhook.events)?;
+        let subscriptions = &function.manifest.webhook_subscriptions;
+        if subscriptions.is_empty() {
+            return Err(DryRunError::NoHandler {
+                function: new.function.clone(),
+            });
+        }
+        if !subscribes(subscriptions, &events) {
+            let brings = if events.is_empty() {
+                "no event that is known".to_owned()
+            } else {
+                events.join(", ")
+            };
+            return Err(DryRunError::NotSubscribed {
+                function: new.function.clone(),
+                brings,
+                handles: subscriptions.join(", "),
+            });
+        }
+        Ok(input)
     }
 
     /// A function of a component as it would be if that were deployed.
@@ -203,6 +276,7 @@ impl Runtime {
             digest: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
             manifest: Arc::new(manifest),
             deployed_at_ms: parts.clock.now_ms(),
+            is_enabled: true,
         })
     }
 

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Weak};
 
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -12,6 +13,11 @@ use crate::connections::{ConnectionsError, Target};
 use crate::executor::{Mode, RunRequest, Urgency};
 use crate::host::Chain;
 use crate::model::{ConnectionEvent, EnvironmentId, ExecutionContext, Function, OperationId, RunError, RunId};
+use crate::store::ConnectionQuery;
+
+/// Connections of an integration that is deleted: looked up at once, and with functions under way.
+const DELETED_PAGE: i64 = 100;
+const DELETED_AT_ONCE: usize = 8;
 
 /// Answers questions about connections until nobody can ask any more.
 pub(super) async fn validate_all(parts: Weak<Parts>, mut questions: mpsc::Receiver<Validation>) {
@@ -52,8 +58,7 @@ impl Runtime {
         connection_id: &str,
     ) -> Result<(), ConnectionsError> {
         let functions = self.0.store.functions(environment, Some(provider_config_key)).await?;
-        let is_wanted = |it: &Function| it.manifest.event == Some(ConnectionEvent::PreConnectionDeletion);
-        let functions: Vec<Function> = functions.into_iter().filter(is_wanted).collect();
+        let functions: Vec<Function> = functions.into_iter().filter(is_before_deletion).collect();
         if functions.is_empty() {
             return Ok(());
         }
@@ -71,6 +76,41 @@ impl Runtime {
             }
         }
         Ok(())
+    }
+
+    /// Deletes the connections of an integration that is about to be deleted, if there is something to run before that: each as it would
+    /// be deleted alone. Comes back when none is left that a function has not run for.
+    pub(super) async fn delete_connections_of(
+        &self,
+        environment: &EnvironmentId,
+        unique_key: &str,
+    ) -> Result<(), ConnectionsError> {
+        let functions = self.0.store.functions(environment, Some(unique_key)).await?;
+        if !functions.iter().any(is_before_deletion) {
+            return Ok(());
+        }
+        let query = ConnectionQuery {
+            integration_ids: vec![unique_key.to_owned()],
+            limit: DELETED_PAGE,
+            ..ConnectionQuery::default()
+        };
+        loop {
+            let connections = self.connections(environment, &query).await?;
+            if connections.is_empty() {
+                return Ok(());
+            }
+            let deleted = stream::iter(connections).map(|connection| async move {
+                let deleted = self
+                    .delete_connection(environment, unique_key, &connection.connection_id)
+                    .await;
+                match deleted {
+                    // Somebody else was faster.
+                    Err(ConnectionsError::UnknownConnection { .. }) => Ok(()),
+                    deleted => deleted,
+                }
+            });
+            deleted.buffer_unordered(DELETED_AT_ONCE).try_collect::<()>().await?;
+        }
     }
 
     /// The error is without the connection's secrets.
@@ -117,6 +157,10 @@ impl Runtime {
             Ok(_) | Err(_) => Arc::new(active),
         }
     }
+}
+
+fn is_before_deletion(function: &Function) -> bool {
+    function.is_enabled && function.manifest.event == Some(ConnectionEvent::PreConnectionDeletion)
 }
 
 /// What the function says to whoever makes the connection. (Nango compatibility.)

@@ -172,6 +172,27 @@ impl Runtime {
             .await
     }
 
+    /// Has a function run no more, or again, in all nodes within a few seconds; what runs goes on. False when there is none.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn set_function_enabled(
+        &self,
+        environment: &EnvironmentId,
+        provider_config_key: &str,
+        name: &str,
+        enabled: bool,
+    ) -> Result<bool, StoreError> {
+        let parts = &self.0;
+        let disabled_at_ms = (!enabled).then(|| parts.clock.now_ms());
+        let done = parts
+            .store
+            .set_function_enabled(environment, provider_config_key, name, disabled_at_ms)
+            .await?;
+        parts.functions.forget(environment, provider_config_key, name);
+        Ok(done)
+    }
+
     /// Makes the given version active, or the newest one older than the active one. None when there is no such version.
     ///
     /// # Errors
@@ -257,6 +278,13 @@ impl Runtime {
                 kind: FunctionKind::Action.as_str(),
                 function: action.into(),
             })?;
+        if !function.is_enabled {
+            return Err(InvokeError::Disabled {
+                provider_config_key: provider_config_key.into(),
+                kind: FunctionKind::Action.as_str(),
+                function: action.into(),
+            });
+        }
         parts
             .schemas
             .check(&function.digest, &function.manifest, Part::Input, &input)

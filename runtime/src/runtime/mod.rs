@@ -20,6 +20,7 @@ mod nested;
 mod offline;
 mod proxy_call;
 mod records;
+mod runs;
 mod start;
 mod sync_commands;
 mod syncs;
@@ -70,7 +71,7 @@ pub use actions::{ActionError, BackgroundOptions, IDEMPOTENCY_KEY_CHARS_MAX, RET
 pub use audit::{Noted, Reading};
 pub use caller::{Caller, Denied};
 pub use canary::CanaryEnd;
-pub use dry_run::{DryRunError, NewDryRun, Replay, ReplayError};
+pub use dry_run::{DryRunError, DryWebhook, NewDryRun, Replay, ReplayError};
 pub use keys::{DEFAULT_ENVIRONMENT, KEYS_MAX, KEYS_RELOAD_INTERVAL_MS, KeysError, NewApiKey};
 pub use metrics::CONTENT_TYPE as METRICS_CONTENT_TYPE;
 pub use offline::{Offline, OfflineError};
@@ -125,6 +126,15 @@ pub enum InvokeError {
         "integration {provider_config_key:?} has no {kind} {function:?}; `nango-runtime functions list` shows what is deployed"
     )]
     UnknownFunction {
+        provider_config_key: String,
+        kind: &'static str,
+        function: String,
+    },
+    #[error(
+        "the {kind} {function:?} of integration {provider_config_key:?} is disabled; `nango-runtime functions enable \
+         {provider_config_key} {function}` has it run again"
+    )]
+    Disabled {
         provider_config_key: String,
         kind: &'static str,
         function: String,
@@ -260,7 +270,8 @@ impl Runtime {
         Ok(integration)
     }
 
-    /// Deletes it with its connections and functions, each connection as [`Runtime::delete_connection`].
+    /// Deletes it with its connections and functions, each connection as [`Runtime::delete_connection`], with the functions that run
+    /// before it: also when the caller leaves meanwhile.
     ///
     /// # Errors
     /// [`ConnectionsError::UnknownIntegration`], or when the database fails.
@@ -269,7 +280,16 @@ impl Runtime {
         environment: &EnvironmentId,
         unique_key: &str,
     ) -> Result<(), ConnectionsError> {
-        self.0.deletion.delete_integration(environment, unique_key).await?;
+        let (runtime, owner, key) = (self.clone(), environment.clone(), unique_key.to_owned());
+        let deleting = tokio::spawn(async move {
+            runtime.delete_connections_of(&owner, &key).await?;
+            runtime.0.deletion.delete_integration(&owner, &key).await
+        });
+        match deleting.await {
+            Ok(deleted) => deleted?,
+            // As for one connection: what ends it otherwise does not keep the integration from being deleted.
+            Err(_) => self.0.deletion.delete_integration(environment, unique_key).await?,
+        }
         self.0.functions.forget_all();
         Ok(())
     }

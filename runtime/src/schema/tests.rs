@@ -24,6 +24,7 @@ fn manifest(part: &str, schema: &Value) -> Arc<FunctionManifest> {
         webhook_subscriptions: Vec::new(),
         metadata: None,
         checkpoint: None,
+        fetch: None,
     })
 }
 

@@ -154,7 +154,11 @@ words!(CanaryState {
 });
 words!(FunctionKind { Action = "action", Sync = "sync", OnEvent = "on-event" });
 words!(Made { Creation = "creation", Override = "override" });
-words!(Trigger { Api = "api", Schedule = "schedule" });
+words!(Trigger {
+    Api = "api",
+    Schedule = "schedule",
+    Event = "event",
+});
 words!(RunState {
     Queued = "queued",
     Running = "running",

@@ -35,7 +35,7 @@ macro_rules! mark_connections {
     };
 }
 
-/// What ends the work for what a condition names: its open runs and its syncs.
+/// What ends the work for what a condition names: its open runs, its syncs, and where webhooks of connections come to.
 macro_rules! stop {
     ($column:literal) => {
         [
@@ -49,6 +49,7 @@ macro_rules! stop {
                 $column,
                 " = $1"
             ),
+            concat!("DELETE FROM webhook_addresses WHERE ", $column, " = $1"),
         ]
     };
 }
@@ -208,7 +209,7 @@ impl Store {
 
 async fn stop(
     transaction: &mut Transaction<'static, Any>,
-    statements: [&'static str; 2],
+    statements: [&'static str; 3],
     of: &str,
 ) -> Result<(), StoreError> {
     for statement in statements {

@@ -35,7 +35,8 @@ pub struct NewDeployment<'a> {
 macro_rules! select_function {
     () => {
         "SELECT v.name, i.environment_id, f.integration_id, i.unique_key, v.version, f.active_version, f.canary_version, \
-         (SELECT c.percent FROM canaries c WHERE c.integration_id = f.integration_id), v.deployment_id, v.digest, v.manifest, v.deployed_at_ms FROM functions f \
+         (SELECT c.percent FROM canaries c WHERE c.integration_id = f.integration_id), v.deployment_id, v.digest, v.manifest, \
+         v.deployed_at_ms, f.disabled_at_ms FROM functions f \
          JOIN integrations i ON i.id = f.integration_id AND i.deleted_at_ms IS NULL \
          JOIN function_versions v ON v.integration_id = f.integration_id AND v.name = f.name"
     };
@@ -318,6 +319,28 @@ impl Store {
         rows.iter().map(function).collect()
     }
 
+    /// Has a function run, or not, until it is said otherwise; deploys leave it as it is. False when there is no such function.
+    pub async fn set_function_enabled(
+        &self,
+        environment_id: &EnvironmentId,
+        provider_config_key: &str,
+        name: &str,
+        disabled_at_ms: Option<i64>,
+    ) -> Result<bool, StoreError> {
+        let updated = query(
+            "UPDATE functions SET disabled_at_ms = $4 WHERE name = $3 \
+             AND integration_id = (SELECT id FROM integrations WHERE environment_id = $1 AND unique_key = $2 \
+             AND deleted_at_ms IS NULL)",
+        )
+        .bind(environment_id.as_str())
+        .bind(provider_config_key)
+        .bind(name)
+        .bind(disabled_at_ms)
+        .execute(&self.writer)
+        .await?;
+        Ok(updated.rows_affected() == 1)
+    }
+
     /// Makes a recorded version the active one, for all connections: a canary is not about the function any more. None when there is no such
     /// version.
     pub async fn activate_version(
@@ -436,5 +459,6 @@ fn function(row: &AnyRow) -> Result<Function, StoreError> {
         digest: columns.get("digest")?,
         manifest: columns.json("manifest")?,
         deployed_at_ms: columns.get("deployed_at_ms")?,
+        is_enabled: columns.get::<Option<i64>>("disabled_at_ms")?.is_none(),
     })
 }

@@ -7,6 +7,7 @@ use sqlx::{query, query_scalar};
 use super::columns::Columns;
 use super::connections::{connection, connection_columns, select_connection};
 use super::sql::{Sql, chunks};
+use super::validations::counts;
 use super::{Store, StoreError};
 use crate::model::{
     Connection, ConnectionKey, Environment, EnvironmentId, IncomingWebhook, IntegrationId, RunId, Sealed, Webhook,
@@ -41,7 +42,8 @@ impl Store {
         Ok(by_id.or_else(|| all.first()).cloned())
     }
 
-    /// Connections of an integration that changed at `from` or later, in order; those after `after`, which is a moment and a key.
+    /// Connections of an integration that changed at `from` or later, in order; those after `after`, which is a moment and a key. Also
+    /// those that do not count yet: that they do is no change of theirs.
     pub async fn connections_changed(
         &self,
         integration_id: &IntegrationId,
@@ -60,6 +62,19 @@ impl Store {
         .fetch_all(&self.reader)
         .await?;
         rows.iter().map(connection).collect()
+    }
+
+    /// A connection that counts: none while functions are asked whether it is to be.
+    pub async fn connection_that_counts(&self, key: &ConnectionKey) -> Result<Option<Connection>, StoreError> {
+        let row = query(concat!(
+            select_connection!(),
+            " WHERE c.connection_key = $1 AND ",
+            counts!("c")
+        ))
+        .bind(key.as_str())
+        .fetch_optional(&self.reader)
+        .await?;
+        row.as_ref().map(connection).transpose()
     }
 
     /// Writes a webhook with the runs for it, and what the application is told of it, in one transaction. False, and nothing written,

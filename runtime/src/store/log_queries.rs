@@ -11,6 +11,7 @@ use crate::model::{EnvironmentId, Level, Message, Operation, OperationId, Operat
 
 /// Operations or messages listed at once.
 const PAGE_MAX: i64 = 500;
+const CLOCKS_APART_MS: i64 = 60_000;
 
 /// Which operations to list.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +19,8 @@ pub struct OperationQuery {
     pub provider_config_key: Option<String>,
     pub connection_id: Option<String>,
     pub function: Option<String>,
+    /// Of this run; began when the run did, or later.
+    pub run_id: Option<RunId>,
     /// One of these; none for all.
     pub kinds: Vec<OperationKind>,
     pub state: Option<OperationState>,
@@ -185,6 +188,15 @@ fn filter(sql: &mut Sql, query: &OperationQuery) {
     }
     if let Some(function) = &query.function {
         sql.push(" AND o.function = ").bind(function.as_str());
+    }
+    if let Some(run_id) = &query.run_id {
+        sql.push(" AND o.run_id = ").bind(run_id.as_str());
+        // There is no index of runs: an id's time says where to begin. Clocks of two nodes may be apart.
+        if let Some(made_at_ms) = run_id.made_at_ms() {
+            let from_ms = made_at_ms.saturating_sub(CLOCKS_APART_MS);
+            sql.push(" AND o.id >= ")
+                .bind(OperationId::new(from_ms, [0; 16]).as_str());
+        }
     }
     if !query.kinds.is_empty() {
         let words: Vec<&str> = query.kinds.iter().copied().map(Word::word).collect();

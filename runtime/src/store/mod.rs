@@ -47,6 +47,7 @@ mod recordings;
 mod records;
 mod refreshes;
 mod revocations;
+mod run_history;
 mod runs;
 mod schedules;
 mod sealed;
@@ -59,6 +60,7 @@ mod times_ahead;
 mod upkeep;
 mod validations;
 mod verifications;
+mod webhook_addresses;
 mod webhooks;
 
 use std::sync::Arc;
@@ -87,12 +89,14 @@ pub use records::{
     RecordWrite, RetentionBatch, Seal, Sealing, Unseen,
 };
 pub use refreshes::{DueQuery, RefreshWrite, UsersOwn};
+pub use run_history::{NamedRun, RunQuery};
 pub use runs::ClaimedRun;
 pub use schedules::{CronSync, NextSlot, Retry, StaleSchedules};
 pub use sealed::{SEALED_COLUMNS, SealedColumn, SealedCount, SealedValue};
 pub use sync_commands::SyncData;
 pub use upkeep::UpkeepLease;
 pub use validations::Consequences;
+pub use webhook_addresses::StoredWebhookAddress;
 pub use webhooks::{ClaimedWebhook, TargetNote, WebhookAttempt, WebhookClaim, WebhookQuery, WebhookResend};
 
 /// The database. Cheap to clone.

@@ -77,6 +77,11 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         "incoming_webhooks",
         include_str!("../../migrations/0020_incoming_webhooks.sql"),
     ),
+    (
+        21,
+        "webhook_addresses",
+        include_str!("../../migrations/0021_webhook_addresses.sql"),
+    ),
     (22, "token_reads", include_str!("../../migrations/0022_token_reads.sql")),
     (23, "canaries", include_str!("../../migrations/0023_canaries.sql")),
     (
@@ -93,6 +98,11 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         26,
         "record_retention",
         include_str!("../../migrations/0026_record_retention.sql"),
+    ),
+    (
+        28,
+        "runs_and_functions",
+        include_str!("../../migrations/0028_runs_and_functions.sql"),
     ),
 ];
 

@@ -59,6 +59,7 @@ sealed_columns! {
     "oauth_clients"."details" by "client_key" for "'oauth_client:' || client_key || ':details'";
     "recordings"."sealed" by "run_id" for "'recording:' || environment_id || ':' || run_id";
     "webhook_settings"."signing_keys" by "environment_id" for "'environment:' || environment_id || ':signing_keys'";
+    "webhook_addresses"."sealed" by "connection_key" for "'webhook_address:' || connection_key || ':sealed'";
     "incoming_webhooks"."content" by "id" for "'incoming_webhook:' || id || ':content'";
     "webhooks"."content" by "id" for "'webhook:' || id || ':content'";
 }

@@ -3,7 +3,9 @@
 
 mod follow;
 mod lines;
+mod of_run;
 
+use anyhow::bail;
 use http::Method;
 
 use super::client::{Client, Request};
@@ -15,6 +17,9 @@ const FOLLOW_LIMIT_DEFAULT: u32 = 10;
 
 #[derive(Debug, clap::Args)]
 pub struct Logs {
+    /// The messages of this run (run_…), action in the background, or operation (op_…)
+    #[arg(value_name = "RUN", conflicts_with = "operation")]
+    run: Option<String>,
     /// The messages of this operation
     #[arg(long, value_name = "ID")]
     operation: Option<String>,
@@ -24,7 +29,7 @@ pub struct Logs {
     #[command(flatten)]
     filter: Filter,
     /// Only messages of this level and above: debug, info, warn or error
-    #[arg(long, requires = "operation")]
+    #[arg(long)]
     level: Option<String>,
     /// Only what contains this text: an operation, one of its messages, or a message
     #[arg(long, value_name = "TEXT")]
@@ -41,29 +46,35 @@ pub struct Logs {
 #[derive(Clone, Debug, clap::Args)]
 struct Filter {
     /// Only operations of this integration
-    #[arg(long, value_name = "KEY", conflicts_with = "operation")]
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["operation", "run"])]
     integration: Option<String>,
     /// Only operations of this connection
-    #[arg(long, value_name = "ID", conflicts_with = "operation")]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["operation", "run"])]
     connection: Option<String>,
     /// Only operations of this function
-    #[arg(long, value_name = "NAME", conflicts_with = "operation")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["operation", "run"])]
     function: Option<String>,
     /// Only operations of this type: proxy, action, sync, deploy, or one such as action:run
-    #[arg(long = "type", value_name = "TYPE", conflicts_with = "operation")]
+    #[arg(long = "type", value_name = "TYPE", conflicts_with_all = ["operation", "run"])]
     kind: Option<String>,
     /// Only operations in this state: running, success or failed
-    #[arg(long, conflicts_with = "operation")]
+    #[arg(long, conflicts_with_all = ["operation", "run"])]
     state: Option<String>,
     /// Only operations that began then or later: an ISO date-time, or an age such as 90s, 15m, 2h or 7d
-    #[arg(long, value_name = "TIME", conflicts_with = "operation")]
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["operation", "run"])]
     since: Option<String>,
     /// Only operations that began before: as --since
-    #[arg(long, value_name = "TIME", conflicts_with = "operation")]
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["operation", "run"])]
     until: Option<String>,
 }
 
-pub async fn run(logs: Logs, client: &Client, output: Output) -> anyhow::Result<()> {
+pub async fn run(mut logs: Logs, client: &Client, output: Output) -> anyhow::Result<()> {
+    if let Some(run) = &logs.run {
+        logs.operation = Some(of_run::operation(client, run, logs.follow).await?);
+    }
+    if logs.level.is_some() && logs.operation.is_none() {
+        bail!("--level is about the messages of a run or an operation: name one");
+    }
     if logs.follow {
         return follow::run(&logs, client, output).await;
     }
@@ -85,7 +96,7 @@ pub async fn run(logs: Logs, client: &Client, output: Output) -> anyhow::Result<
     output.show(&answer, table)?;
     output.note_next_page(&answer);
     if logs.operation.is_none() {
-        output.note("the messages of one: nango-runtime logs --operation ID");
+        output.note("the messages of one: nango-runtime logs OPERATION");
     }
     Ok(())
 }

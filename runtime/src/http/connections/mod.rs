@@ -7,6 +7,7 @@ mod list;
 mod patch;
 mod purge;
 mod view;
+mod webhook;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -33,6 +34,7 @@ use patch::PatchConnection;
 pub use purge::{__path_purge, purge};
 pub use view::EndUserItem;
 use view::{ConnectionItem, FullConnection, Shown};
+pub use webhook::{__path_put_webhook, put_webhook};
 
 #[derive(Serialize, ToSchema)]
 pub struct ConnectionList {

@@ -215,6 +215,7 @@ impl From<InvokeError> for ApiError {
         match error {
             InvokeError::Connections(error) => error.into(),
             InvokeError::UnknownFunction { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", message),
+            InvokeError::Disabled { .. } => Self::new(StatusCode::NOT_FOUND, "disabled_resource", message),
             InvokeError::InvalidInput { faults, .. } => {
                 #[derive(Serialize)]
                 struct InputFault {
@@ -242,6 +243,10 @@ impl From<DryRunError> for ApiError {
             DryRunError::Credentials(error) => error.into(),
             DryRunError::Deploy(error) => error.into(),
             DryRunError::NotInComponent { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", message),
+            DryRunError::NoHandler { .. } | DryRunError::NotSubscribed { .. } => {
+                Self::new(StatusCode::BAD_REQUEST, "invalid_webhook", message)
+            }
+            DryRunError::Ingress(error) => error.into(),
             DryRunError::NoRecording => Self::internal(error),
         }
     }
@@ -323,7 +328,7 @@ fn run_error_status(code: &str) -> StatusCode {
         "too_many_request" => StatusCode::TOO_MANY_REQUESTS,
         "shutting_down" => StatusCode::SERVICE_UNAVAILABLE,
         // Of an action in the background whose connection or function went before its attempt.
-        "not_found" => StatusCode::NOT_FOUND,
+        "not_found" | "disabled_resource" => StatusCode::NOT_FOUND,
         "script_output_too_large"
         | "unknown_connection"
         | "action_failure"
@@ -360,6 +365,7 @@ impl From<ProxyError> for ApiError {
             | ProxyError::EgressDenied(_)
             | ProxyError::OverrideNotAllowed { .. }
             | ProxyError::UrlNotAllowed(_)
+            | ProxyError::HostNotDeclared { .. }
             | ProxyError::RequestBody(_) => Self::new(StatusCode::BAD_REQUEST, code, message),
             ProxyError::BodyNeeded { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, code, message),
             ProxyError::MethodNotAllowed { .. } => Self::new(StatusCode::METHOD_NOT_ALLOWED, code, message),

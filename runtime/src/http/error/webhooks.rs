@@ -37,6 +37,10 @@ impl From<IngressError> for ApiError {
         let unauthorized = |code: &str, message: String| Self::new(StatusCode::UNAUTHORIZED, code, message);
         match error {
             IngressError::UnknownEnvironment { .. } => Self::new(StatusCode::NOT_FOUND, "unknown_environment", message),
+            IngressError::UnknownAddress | IngressError::ConnectionNeeded => {
+                Self::new(StatusCode::NOT_FOUND, "not_found", message)
+            }
+            IngressError::OtherSecret => Self::new(StatusCode::CONFLICT, "conflict", message),
             IngressError::MissingSignature { .. } => unauthorized("webhook_missing_signature", message),
             IngressError::MissingToken { .. } => unauthorized("webhook_missing_token", message),
             IngressError::InvalidSignature | IngressError::Stale { .. } => {

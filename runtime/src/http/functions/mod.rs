@@ -22,7 +22,7 @@ pub use view::{CanaryShareItem, FunctionItem};
 const LIMIT_DEFAULT: i64 = 20;
 const LIMIT_MAX: i64 = 100;
 const PAGE_MAX: i64 = 1_000_000;
-/// A `rollback` names a number at most.
+/// A `rollback` names a number at most, a patch says yes or no.
 const ROLLBACK_BODY_BYTES_MAX: usize = 4 * 1024;
 
 #[derive(Serialize, ToSchema)]
@@ -232,6 +232,52 @@ pub async fn rollback(
     ))
 }
 
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PatchFunction {
+    /// Whether it is run; deploys leave that as it is.
+    enabled: bool,
+}
+
+/// Have an action or an on-event function run no more, or again. A sync is paused instead.
+#[utoipa::path(
+    patch, path = "/integrations/{unique_key}/functions/{name}", tag = "functions",
+    params(("unique_key" = String, Path), ("name" = String, Path)), request_body = PatchFunction,
+    responses((status = 200, body = RolledBack), (status = "4XX", body = ErrorEnvelope)),
+)]
+pub async fn patch(
+    State(runtime): State<Runtime>,
+    Key(caller, _): Key<need::Deploy>,
+    PathParams((unique_key, name)): PathParams<(String, String)>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let PatchFunction { enabled } = parse(&read_json(&parts.headers, body, ROLLBACK_BODY_BYTES_MAX).await?)?;
+    let environment = caller.whole_integration(&unique_key)?;
+    runtime.integration(environment, &unique_key).await?;
+    let versions = runtime.function_versions(environment, &unique_key, &name).await?;
+    let is_active = |function: &&Function| function.version == function.active_version;
+    let active = versions.iter().find(is_active);
+    let active = active.ok_or_else(|| unknown_function(&unique_key, &name))?;
+    if active.manifest.kind == FunctionKind::Sync {
+        let message =
+            "Invalid input: a sync is not disabled but paused: POST /sync/pause, for one connection or for all";
+        return Err(ApiError::faults(
+            "invalid_body",
+            vec![Fault::new("invalid_value", message, "enabled")],
+        ));
+    }
+    runtime
+        .set_function_enabled(environment, &unique_key, &name, enabled)
+        .await?;
+    let function = Function {
+        is_enabled: enabled,
+        ..active.clone()
+    };
+    let data = (&function).into();
+    Ok(json_response(StatusCode::OK, &RolledBack { data }))
+}
+
 #[cfg(test)]
 pub mod tests {
     use super::*;
@@ -261,8 +307,10 @@ pub mod tests {
                 webhook_subscriptions: Vec::new(),
                 metadata: None,
                 checkpoint: None,
+                fetch: None,
             }),
             deployed_at_ms: 1_795_346_980_925,
+            is_enabled: true,
         }
     }
 

@@ -116,7 +116,7 @@ impl From<&Function> for FunctionItem {
             runs: manifest.frequency.clone(),
             event: manifest.event.map(ConnectionEvent::as_str),
             id: format!("{}/{}", function.provider_config_key, function.name),
-            enabled: true,
+            enabled: function.is_enabled,
             last_deployed: ms_utc(function.deployed_at_ms),
             source: "repo",
             version: function.version,

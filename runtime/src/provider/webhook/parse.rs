@@ -27,6 +27,8 @@ pub(in crate::provider) struct Given {
     #[serde(default)]
     connections: Vec<GivenRule>,
     installation: Option<GivenInstallation>,
+    #[serde(default)]
+    empty_answer: bool,
 }
 
 #[derive(Deserialize)]
@@ -68,6 +70,9 @@ struct GivenHandshake {
     is: Option<String>,
     #[serde(default = "yes")]
     signed: bool,
+    keep: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
     text: Option<String>,
     #[serde(default)]
     json: BTreeMap<String, String>,
@@ -116,6 +121,7 @@ pub(in crate::provider) fn webhook(given: Given) -> Result<WebhookSpec, EntryErr
         events: events.collect::<Result<_, _>>()?,
         connections: rules.collect::<Result<_, EntryError>>()?,
         installation: given.installation.map(installation).transpose()?,
+        empty_answer: given.empty_answer,
     })
 }
 
@@ -251,13 +257,42 @@ fn handshake(given: GivenHandshake) -> Result<Handshake, EntryError> {
         places.map(|(name, text)| Ok((name, place(KEY, &text)?))).collect()
     };
     let has_json = !given.json.is_empty() || !given.json_hmac.is_empty();
+    let keep = given.keep.map(|text| place(KEY, &text)).transpose()?;
+    if given.signed && keep.is_some() {
+        return Err(wrong(
+            KEY,
+            "`keep` is for what nobody could sign yet; it needs `signed: false`",
+        ));
+    }
+    let is_bare = given.text.is_none() && !has_json;
+    if given
+        .headers
+        .keys()
+        .any(|name| http::HeaderName::from_bytes(name.as_bytes()).is_err())
+    {
+        return Err(wrong(KEY, "`headers` has a name that no header has"));
+    }
     let answer = match given.text {
+        _ if is_bare && (keep.is_some() || !given.headers.is_empty()) => {
+            HandshakeAnswer::Headers(places(given.headers)?)
+        }
+        Some(_) | None if !given.headers.is_empty() => {
+            return Err(wrong(
+                KEY,
+                "`headers` are an answer without `text`, `json` and `json_hmac`",
+            ));
+        }
         Some(text) if !has_json => HandshakeAnswer::Text(place(KEY, &text)?),
         None if has_json => HandshakeAnswer::Json {
             plain: places(given.json)?,
             signed: places(given.json_hmac)?,
         },
-        Some(_) | None => return Err(wrong(KEY, "an answer is either `text`, or `json` and `json_hmac`")),
+        Some(_) | None => {
+            return Err(wrong(
+                KEY,
+                "an answer is either `text`, or `json` and `json_hmac`, or `headers`",
+            ));
+        }
     };
     if !given.signed && matches!(&answer, HandshakeAnswer::Json { signed, .. } if !signed.is_empty()) {
         return Err(wrong(
@@ -269,6 +304,7 @@ fn handshake(given: GivenHandshake) -> Result<Handshake, EntryError> {
         when: place(KEY, &given.when)?,
         is: given.is,
         signed: given.signed,
+        keep,
         answer,
     })
 }

@@ -28,6 +28,7 @@ mod syncs;
 mod times_ahead;
 mod validations;
 mod verifications;
+mod webhook_addresses;
 mod webhooks;
 
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::{Counts, RunError};
-use crate::store::Retry;
+use crate::store::{Retry, RunQuery};
 
 const LEASE_MS: i64 = NOW_MS + 30_000;
 
@@ -12,6 +12,7 @@ for_each_db! {
     a_stale_fence_writes_nothing,
     concurrent_clients_never_claim_a_run_twice,
     old_runs_go_but_open_and_last_ones_stay,
+    the_history_has_all_kinds_and_the_names_of_what_is_left,
 }
 
 async fn runs_are_inserted_and_rewritten_whole(store: Store) {
@@ -243,4 +244,54 @@ async fn old_runs_go_but_open_and_last_ones_stay(store: Store) {
     assert_eq!(store.delete_runs_before(NOW_MS + 1, 100).await.unwrap(), 1);
     let left = async |run: &Run| store.run(&fixture.environment.id, &run.id).await.unwrap().is_some();
     assert!(!left(&runs[0]).await && !left(&runs[1]).await && left(&runs[2]).await && left(&runs[3]).await);
+}
+
+async fn the_history_has_all_kinds_and_the_names_of_what_is_left(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    let connection = store.upsert_connection(&fixture.connection("a")).await.unwrap();
+    let greeted = Run {
+        connection_key: connection.key.clone(),
+        integration_id: connection.integration_id.clone(),
+        kind: FunctionKind::OnEvent,
+        trigger: Trigger::Event,
+        function: "greet".to_owned(),
+        ..fixture.run(7)
+    };
+    let runs = [fixture.run(1), greeted.clone(), fixture.run(9)];
+    store.write_runs(&runs).await.unwrap();
+    let list = async |query: RunQuery| {
+        let found = store
+            .runs(&fixture.environment.id, &RunQuery { limit: 10, ..query })
+            .await
+            .unwrap();
+        found.into_iter().map(|named| named.run.id).collect::<Vec<_>>()
+    };
+    let all = list(RunQuery::default()).await;
+    assert_eq!(
+        all,
+        [runs[2].id.clone(), greeted.id.clone(), runs[0].id.clone()],
+        "the newest first"
+    );
+    let of_events = RunQuery {
+        kind: Some(FunctionKind::OnEvent),
+        connection_id: Some("a".to_owned()),
+        ..RunQuery::default()
+    };
+    assert_eq!(list(of_events).await, [greeted.id.clone()]);
+    let before = RunQuery {
+        before: Some(greeted.id.clone()),
+        ..RunQuery::default()
+    };
+    assert_eq!(list(before).await, [runs[0].id.clone()]);
+    let named = store
+        .named_run(&fixture.environment.id, &greeted.id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (named.connection_id.as_deref(), named.run.trigger),
+        (Some("a"), Trigger::Event)
+    );
+    let elsewhere = store.named_run(&"env_other".into(), &greeted.id).await.unwrap();
+    assert!(elsewhere.is_none());
 }

@@ -60,9 +60,12 @@ async fn one_that_is_new_counts_once_it_is_taken(store: Store) {
     let (stored, made) = begin(&store, &fixture.connection("a")).await;
     assert_eq!((made, listed(&fixture).await), (Made::Creation, 0));
     assert!(store.stale_schedules(10).await.unwrap().is_empty());
+    // No webhook of the provider is about it.
+    assert!(store.connection_that_counts(&stored.key).await.unwrap().is_none());
     let taken = store.end_validation(&stored, |connection, _| queued(&fixture, connection));
     assert_eq!(taken.await.unwrap(), Some(Made::Creation));
     assert_eq!(listed(&fixture).await, 1);
+    assert!(store.connection_that_counts(&stored.key).await.unwrap().is_some());
     // What was queued with it is claimed, and shown to nobody.
     let pick = |waiting: &[crate::store::WaitingAction], _: &[crate::store::RunningActions]| {
         waiting.iter().map(|one| one.id.clone()).collect()
