@@ -326,7 +326,7 @@ impl Scheduler {
             // What the connection was called is not known when it is gone.
             provider_config_key: None,
             connection_id: None,
-            function: Some(run.function.clone()),
+            function: Some(run.function.as_str().into()),
             run_id: Some(run.id.clone()),
             message: format!("The sync was not run: {error}"),
             started_at_ms: now_ms,

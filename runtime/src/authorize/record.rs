@@ -22,7 +22,7 @@ pub(super) fn failed(
         environment_id: environment_id.clone(),
         kind: OperationKind::CreateConnection,
         state: OperationState::Failed,
-        provider_config_key: Some(provider_config_key.to_owned()),
+        provider_config_key: Some(provider_config_key.into()),
         connection_id: None,
         function: None,
         run_id: None,

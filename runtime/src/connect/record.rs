@@ -33,8 +33,8 @@ impl Record {
     pub(super) fn begin(parts: &Arc<Parts>, environment_id: &EnvironmentId, new: &NewConnection) -> Self {
         let text = "A connection is being created";
         let mut record = Self::new(parts, environment_id, OperationKind::CreateConnection, text);
-        record.operation.provider_config_key = Some(new.provider_config_key.clone());
-        record.operation.connection_id.clone_from(&new.connection_id);
+        record.operation.provider_config_key = Some(new.provider_config_key.as_str().into());
+        record.operation.connection_id = new.connection_id.as_deref().map(Arc::from);
         parts.logs.operation(record.operation.clone());
         record
     }
@@ -44,7 +44,7 @@ impl Record {
         let environment_id = &target.connection.environment_id;
         let text = "The credentials are being tried";
         let mut record = Self::new(parts, environment_id, OperationKind::ConnectionTest, text);
-        record.operation.provider_config_key = Some(target.integration.unique_key.clone());
+        record.operation.provider_config_key = Some(target.integration.unique_key.as_str().into());
         record.is_for(target);
         parts.logs.operation(record.operation.clone());
         record
@@ -55,7 +55,7 @@ impl Record {
         let environment_id = &target.connection.environment_id;
         let text = "The connection was being created when its process ended";
         let mut record = Self::new(parts, environment_id, OperationKind::CreateConnection, text);
-        record.operation.provider_config_key = Some(target.integration.unique_key.clone());
+        record.operation.provider_config_key = Some(target.integration.unique_key.as_str().into());
         record.is_for(target);
         record
     }
@@ -90,7 +90,7 @@ impl Record {
 
     /// The id is known, though generated.
     pub(super) fn is_for(&mut self, draft: &Target) {
-        self.operation.connection_id = Some(draft.connection.connection_id.clone());
+        self.operation.connection_id = Some(draft.connection.connection_id.as_str().into());
     }
 
     /// For requests that try the credentials.

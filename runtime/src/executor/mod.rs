@@ -153,8 +153,9 @@ impl Executor {
     pub async fn run(&self, request: RunRequest) -> RunOutcome {
         let inner = Arc::clone(&self.0);
         let function = &request.function;
-        let in_place = inner.placement.is_short(function) && inner.room.components.is_ready(&function.digest);
-        let run: Boxed<RunOutcome> = Box::pin(async move { inner.run(request).await });
+        let is_short = inner.placement.is_short(function);
+        let in_place = is_short && inner.room.components.is_ready(&function.digest);
+        let run: Boxed<RunOutcome> = Box::pin(async move { inner.run(request, is_short).await });
         let task = if in_place {
             match self.0.room.guests.begin_in_place(run) {
                 Ok(outcome) => return outcome,
@@ -192,7 +193,7 @@ impl Executor {
 }
 
 impl Inner {
-    async fn run(&self, request: RunRequest) -> RunOutcome {
+    async fn run(&self, request: RunRequest, is_short: bool) -> RunOutcome {
         let started_at_ms = self.clock.now_ms();
         let started_us = self.clock.monotonic_us();
         // Nothing of the run is used after a panic but what is written here.
@@ -209,7 +210,7 @@ impl Inner {
         outcome.duration_us = duration_us;
         self.metrics
             .run_ended(request.function.manifest.kind, outcome.is_good());
-        self.placement.learn(&request.function, duration_us);
+        self.placement.learn(&request.function, is_short, duration_us);
         let masked = outcome.output.as_ref().err().map(|error| self.mask(&request, error));
         rows::write(
             &self.services.logs,

@@ -32,14 +32,13 @@ impl Placement {
         self.short.get(&self.key(function)).is_some()
     }
 
-    pub(super) fn learn(&self, function: &Function, duration_us: i64) {
-        let key = self.key(function);
-        let was_short = self.short.peek(&key).is_some();
+    /// `was_short` is what was known when it began.
+    pub(super) fn learn(&self, function: &Function, was_short: bool, duration_us: i64) {
         let is_short = duration_us <= SHORT_US_MAX;
         if is_short && !was_short {
-            self.short.insert(key, ());
+            self.short.insert(self.key(function), ());
         } else if was_short && !is_short {
-            self.short.remove(&key);
+            self.short.remove(&self.key(function));
         }
     }
 

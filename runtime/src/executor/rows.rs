@@ -1,5 +1,7 @@
 //! What a run leaves in the database: its operation, and its run unless it is a sync's. Written behind the back of the run, in batches.
 
+use std::sync::Arc;
+
 use super::{Mode, RunOutcome, RunRequest};
 use crate::logs::Logs;
 use crate::model::{
@@ -14,9 +16,9 @@ pub(super) fn opening(request: &RunRequest, started_at_ms: i64) -> Operation {
         environment_id: request.ctx.environment_id.clone(),
         kind: kind(&request.function.manifest, request.is_for_webhook()),
         state: OperationState::Running,
-        provider_config_key: Some(request.ctx.provider_config_key.as_ref().to_owned()),
-        connection_id: Some(request.ctx.connection_id.as_ref().to_owned()),
-        function: Some(request.function.name.clone()),
+        provider_config_key: Some(Arc::clone(&request.ctx.provider_config_key)),
+        connection_id: Some(Arc::clone(&request.ctx.connection_id)),
+        function: Some(request.function.name.as_str().into()),
         run_id: request.ctx.run_id.clone(),
         message: String::new(),
         started_at_ms,

@@ -376,9 +376,9 @@ impl Parts {
             environment_id: taken.environment_id.clone(),
             kind: OperationKind::WebhookIncoming,
             state: OperationState::Success,
-            provider_config_key: Some(taken.integration.unique_key.clone()),
+            provider_config_key: Some(taken.integration.unique_key.as_str().into()),
             connection_id: match &*taken.matches {
-                [only] => Some(only.connection_id.clone()),
+                [only] => Some(only.connection_id.as_str().into()),
                 _ => None,
             },
             function: None,

@@ -314,7 +314,7 @@ impl Parts {
             // What the connection was called is not known when it is gone.
             provider_config_key: None,
             connection_id: None,
-            function: Some(run.function.clone()),
+            function: Some(run.function.as_str().into()),
             run_id: Some(run.id.clone()),
             message: format!("The webhook was not handled: {error}"),
             started_at_ms: now_ms,

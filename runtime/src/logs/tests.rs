@@ -311,7 +311,7 @@ async fn one_entry_the_database_refuses_takes_no_others_with_it() {
             logs.operation(operation(number, OperationState::Running));
         }
         logs.operation(Operation {
-            function: Some("nul\0".to_owned()),
+            function: Some("nul\0".into()),
             ..operation(50, OperationState::Running)
         });
         logs.flush().await;

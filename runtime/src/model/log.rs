@@ -1,5 +1,7 @@
 //! The log: an operation for each unit of work, holding messages.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -12,9 +14,9 @@ pub struct Operation {
     pub environment_id: EnvironmentId,
     pub kind: OperationKind,
     pub state: OperationState,
-    pub provider_config_key: Option<String>,
-    pub connection_id: Option<String>,
-    pub function: Option<String>,
+    pub provider_config_key: Option<Arc<str>>,
+    pub connection_id: Option<Arc<str>>,
+    pub function: Option<Arc<str>>,
     pub run_id: Option<RunId>,
     pub message: String,
     pub started_at_ms: i64,

@@ -1,6 +1,8 @@
 //! A proxy call from outside, as the log sees it: an operation of its own, or more messages for one that is there. However
 //! the call ends, by an answer, an error or a caller who leaves, there is an end in the log.
 
+use std::sync::Arc;
+
 use futures_util::TryStreamExt as _;
 use http::StatusCode;
 
@@ -192,8 +194,8 @@ impl Pending<'_> {
             } else {
                 OperationState::Failed
             },
-            provider_config_key: Some(self.ctx.provider_config_key.to_string()),
-            connection_id: Some(self.ctx.connection_id.to_string()),
+            provider_config_key: Some(Arc::clone(&self.ctx.provider_config_key)),
+            connection_id: Some(Arc::clone(&self.ctx.connection_id)),
             function: None,
             run_id: None,
             message,

@@ -1,5 +1,7 @@
 //! Reads the log's rows, page by page.
 
+use std::sync::Arc;
+
 use serde_json::value::RawValue;
 use sqlx::any::AnyRow;
 use sqlx::{query, query_scalar};
@@ -268,9 +270,9 @@ fn operation(columns: &mut Columns<'_>) -> Result<Operation, StoreError> {
         environment_id: columns.id("environment_id")?,
         kind: columns.word("kind")?,
         state: columns.word("state")?,
-        provider_config_key: columns.get("provider_config_key")?,
-        connection_id: columns.get("connection_id")?,
-        function: columns.get("function")?,
+        provider_config_key: columns.get::<Option<&str>>("provider_config_key")?.map(Arc::from),
+        connection_id: columns.get::<Option<&str>>("connection_id")?.map(Arc::from),
+        function: columns.get::<Option<&str>>("function")?.map(Arc::from),
         run_id: columns.get::<Option<&str>>("run_id")?.map(RunId::from),
         message: columns.get("message")?,
         started_at_ms: columns.get("started_at_ms")?,

@@ -1,6 +1,8 @@
 //! What the log says of a webhook: one operation from its first attempt to its end, with a message for each attempt. No body, no
 //! headers and no query of an address are in it.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use url::Url;
 
@@ -42,8 +44,8 @@ pub(super) fn write(parts: &Parts, webhook: &Webhook, attempt: &WebhookAttempt, 
         environment_id: webhook.environment_id.clone(),
         kind: kind(webhook.kind),
         state,
-        provider_config_key: webhook.provider_config_key.clone(),
-        connection_id: webhook.connection_id.clone(),
+        provider_config_key: webhook.provider_config_key.as_deref().map(Arc::from),
+        connection_id: webhook.connection_id.as_deref().map(Arc::from),
         function: None,
         run_id: None,
         message: text.clone(),

@@ -18,8 +18,8 @@ fn operation(fixture: &Fixture, id: OperationId) -> Operation {
         environment_id: fixture.environment.id.clone(),
         kind: OperationKind::ActionRun,
         state: OperationState::Running,
-        provider_config_key: Some("github".to_owned()),
-        connection_id: Some("a".to_owned()),
+        provider_config_key: Some("github".into()),
+        connection_id: Some("a".into()),
         function: None,
         run_id: None,
         message: "started".to_owned(),
@@ -63,7 +63,7 @@ async fn operations_are_found_by_what_they_are(store: Store) {
         },
         Operation {
             kind: OperationKind::SyncRun,
-            function: Some("Issues".to_owned()),
+            function: Some("Issues".into()),
             ..at(20)
         },
     ];
@@ -230,7 +230,7 @@ async fn a_batch_is_written_and_operations_are_rewritten(store: Store) {
     store.write_logs("w", &operations, &messages).await.unwrap();
     let ended = Operation {
         state: OperationState::Success,
-        function: Some("whoami".to_owned()),
+        function: Some("whoami".into()),
         run_id: Some("run_1".into()),
         message: "ended\0".to_owned(),
         ended_at_ms: Some(NOW_MS + 5),
@@ -266,7 +266,7 @@ async fn a_batch_is_written_and_operations_are_rewritten(store: Store) {
     let all = list(OperationQuery::default()).await;
     assert_eq!((all.len(), &all[0].id), (100, &operations[99].id), "newest first");
     let by_function = list(OperationQuery {
-        function: Some("whoami".to_owned()),
+        function: Some("whoami".into()),
         ..Default::default()
     })
     .await;
@@ -286,7 +286,7 @@ async fn a_batch_is_written_and_operations_are_rewritten(store: Store) {
     };
     assert_eq!(list(older).await.len(), 3);
     let other = OperationQuery {
-        connection_id: Some("b".to_owned()),
+        connection_id: Some("b".into()),
         ..Default::default()
     };
     assert_eq!(list(other).await.len(), 0);
@@ -386,7 +386,7 @@ async fn a_failed_batch_writes_nothing(store: Store) {
     assert_eq!(store.setting("half").await.unwrap(), None);
     if store.dialect == Dialect::Postgres {
         let broken = Operation {
-            connection_id: Some("a\0".to_owned()),
+            connection_id: Some("a\0".into()),
             ..operation.clone()
         };
         let error = store.write_logs("w", &[broken], &[]).await.unwrap_err();
