@@ -320,7 +320,7 @@ impl Parts {
             environment_id: environment_id.clone(),
             kind: OperationKind::WebhookIncoming,
             state: OperationState::Success,
-            provider_config_key: Some(key.clone()),
+            provider_config_key: Some(key.as_str().into()),
             connection_id: None,
             function: None,
             run_id: None,
