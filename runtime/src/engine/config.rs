@@ -2,8 +2,11 @@
 //! why it is where it is. It does not decide between pooling and allocation on demand: [`super::Engine::new`] tries.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use wasmtime::{Config, Enabled, PoolingAllocationConfig, WasmBacktraceDetails};
+
+use super::function_cache::FunctionCache;
 
 /// What an engine is sized from.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +53,12 @@ const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// Metadata of one instance; allocated as needed, the default of 1 MiB is too small for large modules.
 const INSTANCE_BYTES_MAX: usize = 10 << 20;
 
-pub(super) fn config(options: &EngineOptions, allocation: Allocation) -> Config {
+/// Compiled functions are looked for in `functions` and kept there.
+pub(super) fn config(
+    options: &EngineOptions,
+    allocation: Allocation,
+    functions: &Arc<FunctionCache>,
+) -> wasmtime::Result<Config> {
     let mut config = Config::new();
 
     // Interruption: epochs cost a load and a compare for each loop and call. Fuel on top would cost as much again.
@@ -81,8 +89,13 @@ pub(super) fn config(options: &EngineOptions, allocation: Allocation) -> Config 
     config
         .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX))
         .wasm_backtrace_details(WasmBacktraceDetails::Disable);
+    // Nor is it said where in a function: the map of addresses would be a ninth of all that compiled code takes, in memory and on disk.
+    config.generate_address_map(false);
     // Registering unwind tables of many modules takes quadratic time, and only a native debugger would read them.
     config.native_unwind_info(false);
+
+    // Deploying a component again compiles what changed.
+    config.enable_incremental_compilation(Arc::<FunctionCache>::clone(functions))?;
 
     // Snapshots of language runtimes are larger than the default of 16 MiB and should still be mapped copy-on-write.
     config
@@ -104,7 +117,7 @@ pub(super) fn config(options: &EngineOptions, allocation: Allocation) -> Config 
                 .memory_reservation_for_growth(SMALL_RESERVATION_BYTES);
         }
     }
-    config
+    Ok(config)
 }
 
 /// A pool in which `concurrent_runs` components always find room: whoever has a slot of the executor's semaphore is never

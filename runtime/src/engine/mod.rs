@@ -6,6 +6,7 @@
 mod check;
 mod code_cache;
 mod config;
+mod function_cache;
 mod imports;
 mod memory_limiter;
 mod ticker;
@@ -21,6 +22,7 @@ pub use check::{ComponentError, Surface, check};
 pub use code_cache::{CodeCache, CodeCacheError};
 pub use config::EngineOptions;
 use config::{Allocation, config};
+use function_cache::FunctionCache;
 pub use imports::imported_functions;
 pub use memory_limiter::MemoryLimiter;
 pub use ticker::TICK_MS;
@@ -56,10 +58,11 @@ impl Engine {
     ///
     /// When wasmtime supports neither, or no thread can be started.
     pub fn new(options: &EngineOptions) -> Result<Self, EngineError> {
-        let (wasmtime, pooling) = match wasmtime::Engine::new(&config(options, Allocation::Pooling)) {
+        let functions = Arc::new(FunctionCache::new());
+        let (wasmtime, pooling) = match configured(options, Allocation::Pooling, &functions) {
             Ok(engine) => (engine, true),
             Err(reason) => {
-                let engine = on_demand(options)?;
+                let engine = on_demand(options, &functions)?;
                 tracing::warn!(
                     concurrent_runs = options.concurrent_runs,
                     reason = %format_args!("{reason:#}"),
@@ -177,18 +180,26 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// Without a pool; without 4 GiB for each memory too where even one such reservation fails.
-fn on_demand(options: &EngineOptions) -> Result<wasmtime::Engine, EngineError> {
+fn on_demand(options: &EngineOptions, functions: &Arc<FunctionCache>) -> Result<wasmtime::Engine, EngineError> {
     let unsupported = |reason: wasmtime::Error| EngineError::Unsupported {
         reason: format!("{reason:#}"),
     };
-    let engine = wasmtime::Engine::new(&config(options, Allocation::OnDemand)).map_err(unsupported)?;
+    let engine = configured(options, Allocation::OnDemand, functions).map_err(unsupported)?;
     if Memory::new(Store::new(&engine, ()), MemoryType::new(1, None)).is_ok() {
         return Ok(engine);
     }
     tracing::warn!(
         "Not even 4 GiB of address space for one memory: guests run with bounds checks, which slows them down"
     );
-    wasmtime::Engine::new(&config(options, Allocation::OnDemandSmall)).map_err(unsupported)
+    configured(options, Allocation::OnDemandSmall, functions).map_err(unsupported)
+}
+
+fn configured(
+    options: &EngineOptions,
+    allocation: Allocation,
+    functions: &Arc<FunctionCache>,
+) -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&config(options, allocation, functions)?)
 }
 
 /// Lets `Hash` feed SHA-256, so that the key does not depend on 64 bits of a hash meant for tables.
@@ -256,6 +267,42 @@ mod tests {
         engine.save(&cache, "d1", &component, 0);
         assert!(engine.load(&cache, "d1", 0).is_some(), "replaced");
         std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn only_functions_that_changed_are_compiled_again() {
+        let functions = Arc::new(FunctionCache::new());
+        let engine = configured(&options(2), Allocation::Pooling, &functions).unwrap();
+        let compiled = |number: u32| {
+            let text = format!(
+                "(component (core module \
+                 (func (export \"same\") (param i32) (result i32) local.get 0 i32.const 5 i32.add) \
+                 (func (export \"other\") (result i32) i32.const {number})))"
+            );
+            Component::from_binary(&engine, &wat::parse_str(text).unwrap()).unwrap();
+            functions.len()
+        };
+        // Trampolines count as functions, too.
+        let first = compiled(1);
+        assert!(first > 1);
+        let second = compiled(2);
+        assert!(
+            (first + 1..2 * first).contains(&second),
+            "{first}, then {second}: what stayed the same is found, and nothing else"
+        );
+    }
+
+    #[test]
+    fn compiled_code_has_no_map_of_addresses() {
+        let component =
+            wat::parse_str("(component (core module (func (export \"f\") (result i32) i32.const 1)))").unwrap();
+        let has = |engine: &wasmtime::Engine| {
+            let compiled = Component::from_binary(engine, &component).unwrap().serialize().unwrap();
+            let section = b".wasmtime.addrmap";
+            compiled.windows(section.len()).any(|bytes| bytes == section)
+        };
+        assert!(has(&wasmtime::Engine::default()));
+        assert!(!has(Engine::new(&options(2)).unwrap().wasmtime()));
     }
 
     #[test]
