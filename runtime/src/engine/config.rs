@@ -89,7 +89,7 @@ pub(super) fn config(
     config
         .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX))
         .wasm_backtrace_details(WasmBacktraceDetails::Disable);
-    // Nor is it said where in a function: the map of addresses would be nearly as large as the code, in memory and on disk.
+    // Nor is it said where in a function: the map of addresses would be a ninth of all that compiled code takes, in memory and on disk.
     config.generate_address_map(false);
     // Registering unwind tables of many modules takes quadratic time, and only a native debugger would read them.
     config.native_unwind_info(false);

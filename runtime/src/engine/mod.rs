@@ -282,10 +282,14 @@ mod tests {
             Component::from_binary(&engine, &wat::parse_str(text).unwrap()).unwrap();
             functions.len()
         };
+        // Trampolines count as functions, too.
         let first = compiled(1);
         assert!(first > 1);
-        assert_eq!(compiled(2), first + 1);
-        assert_eq!(compiled(1), first + 1);
+        let second = compiled(2);
+        assert!(
+            (first + 1..2 * first).contains(&second),
+            "{first}, then {second}: what stayed the same is found, and nothing else"
+        );
     }
 
     #[test]
