@@ -84,6 +84,11 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         "record_tracking",
         include_str!("../../migrations/0024_record_tracking.sql"),
     ),
+    (
+        27,
+        "record_counts",
+        include_str!("../../migrations/0027_record_counts.sql"),
+    ),
 ];
 
 /// For each connection to SQLite. WAL with `synchronous = NORMAL`: what was committed survives `kill -9` of this
