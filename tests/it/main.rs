@@ -77,6 +77,7 @@ mod scope_escape;
 mod secrets;
 mod secrets_everywhere;
 mod sync_verdaccio;
+mod sync_watch;
 mod syncs;
 mod tidy;
 mod token_modes;
