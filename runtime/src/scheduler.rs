@@ -5,7 +5,7 @@
 mod announcement;
 pub mod planned;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::claimer::{Claimer, Lease};
@@ -14,8 +14,8 @@ use crate::connections::{Connections, ConnectionsError};
 use crate::executor::{Cancel, Executor, Mode, Occasion, RunOutcome, RunRequest, SyncRun, Urgency};
 use crate::logs::Logs;
 use crate::model::{
-    BASE_VARIANT, Connection, EnvironmentId, ExecutionContext, Fence, Function, FunctionKind, Operation, OperationId,
-    OperationKind, OperationState, Progress, Run, RunError, RunId, RunState, Sync,
+    BASE_VARIANT, Connection, Counts, EnvironmentId, ExecutionContext, Fence, Function, FunctionKind, Operation,
+    OperationId, OperationKind, OperationState, Progress, Run, RunError, RunId, RunState, SoFar, Sync,
 };
 use crate::store::{ClaimedRun, CronSync, Retry, Store, StoreError};
 use crate::webhooks::Webhooks;
@@ -54,8 +54,27 @@ struct Parts {
     claimer: Arc<Claimer>,
     retries: Retries,
     /// The runs under way in this process.
-    running: Mutex<HashMap<RunId, Cancel>>,
+    running: Mutex<HashMap<RunId, Running>>,
     clock_watch: ClockWatch,
+}
+
+/// A run under way in this process.
+#[derive(Clone)]
+struct Running {
+    stop: Cancel,
+    progress: Progress,
+    /// What it did before it was suspended last, by model.
+    before: BTreeMap<String, Counts>,
+}
+
+impl Running {
+    fn so_far(&self) -> SoFar {
+        let mut so_far = self.progress.so_far();
+        for (model, counts) in &self.before {
+            *so_far.counts.entry(model.clone()).or_default() += *counts;
+        }
+        so_far
+    }
 }
 
 /// How often a failed run is repeated before its next slot, and how long is waited before the first time, in milliseconds;
@@ -107,12 +126,19 @@ impl Scheduler {
 
     /// Ends a run at once if it is under way in this process. Others find out by their fence.
     pub fn stop(&self, run_id: &RunId) {
-        if let Some(stop) = self.running().get(run_id) {
-            stop.cancel();
+        if let Some(running) = self.running().get(run_id) {
+            running.stop.cancel();
         }
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<RunId, Cancel>> {
+    /// What a run did so far; none when it is not under way in this process.
+    #[must_use]
+    pub fn so_far(&self, run_id: &RunId) -> Option<SoFar> {
+        let running = self.running().get(run_id).cloned()?;
+        Some(running.so_far())
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<RunId, Running>> {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -222,16 +248,20 @@ impl Scheduler {
     async fn execute(&self, claimed: ClaimedRun) {
         let ClaimedRun { mut run, fence } = claimed;
         let before = self.before(&run, fence).await;
-        let stop = Cancel::new();
-        self.running().insert(run.id.clone(), stop.clone());
+        let running = Running {
+            stop: Cancel::new(),
+            progress: Progress::default(),
+            before: run.result.clone(),
+        };
+        self.running().insert(run.id.clone(), running.clone());
+        let stop = &running.stop;
         // Waits for the guest's end also when the lease is lost, so that nothing of it goes on unseen.
         let outcome = {
-            let progress = Progress::default();
-            let outcome = self.outcome(&run, fence, &stop, &progress);
+            let outcome = self.outcome(&run, fence, &running);
             tokio::pin!(outcome);
             tokio::select! {
                 outcome = &mut outcome => Some(outcome),
-                () = self.lease_lost(&run, fence, &progress) => {
+                () = self.lease_lost(&run, fence, &running) => {
                     stop.cancel();
                     outcome.await;
                     None
@@ -305,8 +335,8 @@ impl Scheduler {
     }
 
     /// Runs the function, or says why it cannot be run; with the version of it, which may be another than when the run was queued.
-    async fn outcome(&self, run: &Run, fence: i64, stop: &Cancel, progress: &Progress) -> (i64, RunOutcome) {
-        match self.request(run, fence, stop, progress).await {
+    async fn outcome(&self, run: &Run, fence: i64, running: &Running) -> (i64, RunOutcome) {
+        match self.request(run, fence, running).await {
             Ok(request) => (request.function.version, self.0.executor.run(request).await),
             Err(error) => {
                 self.log_refusal(run, &error);
@@ -336,13 +366,7 @@ impl Scheduler {
         });
     }
 
-    async fn request(
-        &self,
-        run: &Run,
-        fence: i64,
-        stop: &Cancel,
-        progress: &Progress,
-    ) -> Result<RunRequest, NotRunnable> {
+    async fn request(&self, run: &Run, fence: i64, running: &Running) -> Result<RunRequest, NotRunnable> {
         let (sync, connection) = self.sync_of(run).await?;
         let target = self
             .0
@@ -392,12 +416,12 @@ impl Scheduler {
                     run_id: run.id.clone(),
                     number: fence,
                 }),
-                progress: progress.clone(),
+                progress: running.progress.clone(),
             }),
             mode: Mode::Live,
             urgency: Urgency::Background,
             is_kept: true,
-            cancel: Some(stop.clone()),
+            cancel: Some(running.stop.clone()),
             chain: Default::default(),
         })
     }
@@ -415,12 +439,9 @@ impl Scheduler {
     }
 
     /// Keeps the lease, and tells with it how the run goes; comes back when it is lost.
-    async fn lease_lost(&self, run: &Run, fence: i64, progress: &Progress) {
+    async fn lease_lost(&self, run: &Run, fence: i64, running: &Running) {
         let renew = |until_ms| {
-            let mut result = run.result.clone();
-            for (model, counts) in progress.so_far() {
-                *result.entry(model).or_default() += counts;
-            }
+            let result = running.so_far().counts;
             async move { self.0.store.renew_lease(&run.id, fence, until_ms, &result).await }
         };
         self.0

@@ -23,6 +23,10 @@ const UNCHANGED_MIN: f64 = 1.5;
 const RESIDENT_MIB_MAX: f64 = 120.0;
 /// What is to be reached on Postgres of what is on SQLite.
 const POSTGRES_MIN: f64 = 0.5;
+/// `GET /sync/status` with all records there against none.
+const STATUS_MAX: f64 = 1.5;
+/// Calls of it; the median counts.
+const STATUS_CALLS: usize = 101;
 /// Records of one `GET /records`.
 const READ_PAGE: u32 = 10_000;
 /// Between two looks whether the sync is done.
@@ -50,6 +54,8 @@ struct Measured {
     read: Pass,
     /// At its highest, of the server.
     resident_mib: f64,
+    /// Of `GET /sync/status` before the first pass and after the last.
+    status_us: (f64, f64),
 }
 
 pub async fn measure(effort: Effort) -> Vec<Figure> {
@@ -78,7 +84,17 @@ pub async fn measure(effort: Effort) -> Vec<Figure> {
             unit: "MiB",
             value: sqlite.resident_mib,
             target: Target::AtMost(RESIDENT_MIB_MAX),
-            detail: "the whole server at its highest, in both passes".to_owned(),
+            detail: "the whole server at its highest, in both passes and while they are read".to_owned(),
+        },
+        Figure {
+            name: "GET /sync/status with many records : without".to_owned(),
+            unit: "x",
+            value: sqlite.status_us.1 / sqlite.status_us.0,
+            target: Target::AtMost(STATUS_MAX),
+            detail: format!(
+                "{:.0} us with {records} : {:.0} us",
+                sqlite.status_us.1, sqlite.status_us.0
+            ),
         },
         Figure {
             name: "GET /records".to_owned(),
@@ -144,19 +160,34 @@ async fn on(database: &Database, effort: Effort) -> Measured {
             cpu_us: (server.cpu_seconds() - before) * 1e6 / f64::from(records),
         }
     };
+    let status_before_us = status_us(&client).await;
     let saved = measured(Box::pin(pass(client.clone(), records))).await;
     let unchanged = measured(Box::pin(pass(client.clone(), records))).await;
-    let resident_kib = u32::try_from(server.peak_resident_bytes() >> 10).unwrap_or(u32::MAX);
+    let status_after_us = status_us(&client).await;
     let read = measured(Box::pin(read(client.clone(), records))).await;
+    let resident_kib = u32::try_from(server.peak_resident_bytes() >> 10).unwrap_or(u32::MAX);
     Measured {
         saved,
         unchanged,
         read,
         resident_mib: f64::from(resident_kib) / 1024.0,
+        status_us: (status_before_us, status_after_us),
     }
 }
 
-/// Has the sync run to its end; gives records a second. Looks at the log for that: the status of a sync counts its records each time.
+/// The median time to ask how the sync is doing.
+async fn status_us(client: &Client) -> f64 {
+    let mut times_us = Vec::with_capacity(STATUS_CALLS);
+    for _ in 0..STATUS_CALLS {
+        let started = Instant::now();
+        let _ = client.sync_status(INTEGRATION, CONNECTION, SYNC).await;
+        times_us.push(started.elapsed().as_secs_f64() * 1e6);
+    }
+    times_us.sort_by(f64::total_cmp);
+    times_us[STATUS_CALLS / 2]
+}
+
+/// Has the sync run to its end; gives records a second. Looks at the log for that, which knows the run by its own id.
 async fn pass(client: Client, records: u32) -> f64 {
     let last = async || {
         let operations = client.get("/logs/operations?limit=1").await.ok();

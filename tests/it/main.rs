@@ -79,6 +79,7 @@ mod sealed_records;
 mod secrets;
 mod secrets_everywhere;
 mod sync_verdaccio;
+mod sync_watch;
 mod syncs;
 mod tidy;
 mod token_modes;

@@ -381,6 +381,7 @@ impl Inner {
                 limits.response_body_bytes,
                 patience_ms,
                 Some(request.chain.masker(Arc::clone(&request.target))),
+                request.sync.as_ref().map(|sync| sync.progress.clone()),
             ),
             is_for_webhook: request.is_for_webhook(),
             checkpoint_version: None,

@@ -294,7 +294,7 @@ impl Room {
             environment_name: subject.environment.as_str().into(),
             connection_key: ConnectionKey::from(""),
             variant: subject.variant.clone(),
-            sender: Sender::new(reach, ctx, self.limits.response_body_bytes, None, None),
+            sender: Sender::new(reach, ctx, self.limits.response_body_bytes, None, None, None),
             is_for_webhook: subject.for_webhook,
             checkpoint_version: None,
             merging: BTreeMap::new(),

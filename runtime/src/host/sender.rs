@@ -14,7 +14,7 @@ use super::fault::{Fault, Suspended};
 use super::reach::{Asked, Reach};
 use super::response::Response;
 use crate::connections::RunMasker;
-use crate::model::{ExecutionContext, Usage};
+use crate::model::{ExecutionContext, Progress, Usage};
 use crate::proxy::{Body, FetchRequest, ProxyRequest};
 
 /// Requests one `batch` has under way at the same time, whatever it asks for.
@@ -38,6 +38,8 @@ pub(crate) struct Sender {
     patience_ms: Option<u64>,
     /// What the run knows is masked in the log of its requests; none where nothing is sent.
     masker: Option<RunMasker>,
+    /// Where a sync says that it asks.
+    progress: Option<Progress>,
 }
 
 /// What a run asked for and got.
@@ -58,10 +60,12 @@ impl Sender {
         body_bytes_max: usize,
         patience_ms: Option<u64>,
         masker: Option<RunMasker>,
+        progress: Option<Progress>,
     ) -> Self {
         Self {
             patience_ms,
             masker,
+            progress,
             reach,
             ctx,
             body_bytes_max,
@@ -92,6 +96,7 @@ impl Sender {
     async fn finish(&self, asked: Asked, mut request: ProxyRequest) -> Result<Response, Fault> {
         let body_bytes_max = self.body_bytes_max;
         self.counted.requests.fetch_add(1, Ordering::Relaxed);
+        let _asking = self.progress.as_ref().map(Progress::ask);
         if let Body::Bytes(body) = &request.body {
             self.counted.sent_bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
         }
@@ -110,6 +115,7 @@ impl Sender {
     /// Sends a request to any host.
     pub(super) async fn fetch(&self, request: FetchRequest) -> Result<Response, Fault> {
         self.counted.requests.fetch_add(1, Ordering::Relaxed);
+        let _asking = self.progress.as_ref().map(Progress::ask);
         let sent_bytes = request.body.len() as u64;
         self.counted.sent_bytes.fetch_add(sent_bytes, Ordering::Relaxed);
         let masker = self.masker.as_ref();

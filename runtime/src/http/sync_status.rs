@@ -18,7 +18,7 @@ use super::query::Query;
 use super::sync_trigger::{is_sync_name, trigger_error};
 use super::timestamp::ms_utc;
 use crate::connections::ConnectionsError;
-use crate::model::{Counts, Run, RunState, Sync, SyncState};
+use crate::model::{Counts, Run, RunState, SoFar, Sync, SyncState};
 use crate::runtime::{InvokeError, Runtime, SyncStatus};
 
 #[derive(Serialize, ToSchema)]
@@ -52,6 +52,18 @@ pub struct SyncItem {
     /// While the sync waits for its provider's rate limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     rate_limited_until: Option<String>,
+    /// What its run did so far; only from the process that runs it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<RunProgress>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct RunProgress {
+    /// Those that were written and those that had not changed.
+    records: u64,
+    /// Calls by which records were saved, updated or deleted.
+    pages: u64,
+    requests: u64,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -116,8 +128,13 @@ impl From<SyncStatus> for SyncItem {
             sync,
             record_counts,
             checkpoint,
+            now,
         } = status;
         let last_run = sync.last_run.as_ref();
+        // What is in memory is newer than what is in the database.
+        let result = now.as_ref().map(|now| &now.so_far.counts);
+        let result = result.or_else(|| last_run.map(|run| &run.result));
+        let waits_until_ms = now.as_ref().and_then(|now| now.waits_until_ms).or(sync.waits_until_ms);
         let is_paused = sync.state == SyncState::Paused;
         Self {
             id: sync.id.to_string(),
@@ -126,14 +143,26 @@ impl From<SyncStatus> for SyncItem {
             next_scheduled_sync_at: sync.next_due_at_ms.filter(|_| !is_paused).map(ms_utc),
             status: overall_status(&sync),
             frequency: sync.cron.clone().or_else(|| sync.frequency_ms.map(frequency_text)),
-            latest_result: last_run.map(|run| changes(&run.result)),
+            latest_result: result.map(changes),
             latest_execution_status: last_run.map(execution_status),
             record_count: record_counts.into_iter().collect(),
             checkpoint: checkpoint.and_then(|checkpoint| RawValue::from_string(checkpoint.json).ok()),
-            rate_limited_until: sync.waits_until_ms.map(ms_utc),
+            rate_limited_until: waits_until_ms.map(ms_utc),
+            progress: now.as_ref().map(|now| RunProgress::from(&now.so_far)),
             connection_id: sync.connection_id,
             name: sync.function,
             variant: sync.variant,
+        }
+    }
+}
+
+impl From<&SoFar> for RunProgress {
+    fn from(so_far: &SoFar) -> Self {
+        let handled = |counts: &Counts| counts.added + counts.updated + counts.deleted + counts.unchanged;
+        Self {
+            records: so_far.counts.values().map(handled).sum(),
+            pages: so_far.pages,
+            requests: so_far.requests,
         }
     }
 }
@@ -253,6 +282,7 @@ mod tests {
                 json: r#"{"page": 2}"#.into(),
                 version: 1,
             }),
+            now: None,
         };
         assert_eq!(
             serde_json::to_string(&SyncItem::from(status)).unwrap(),

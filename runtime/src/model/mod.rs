@@ -16,6 +16,7 @@ pub mod id;
 pub mod incoming;
 pub mod integration;
 pub mod log;
+pub mod progress;
 pub mod record;
 pub mod revocation;
 pub mod run;
@@ -41,11 +42,10 @@ pub use id::{
 pub use incoming::{IncomingWebhook, WebhookRun};
 pub use integration::{Environment, Integration};
 pub use log::{Level, Message, Operation, OperationKind, OperationState};
+pub use progress::{Asking, Progress, SoFar};
 pub use record::{Checkpoint, Counts, Record, RecordAction, RecordFilter};
 pub use revocation::Revocation;
-pub use run::{
-    BASE_VARIANT, Fence, Frequency, FrequencySource, Progress, Run, RunError, RunState, Sync, SyncState, Trigger,
-};
+pub use run::{BASE_VARIANT, Fence, Frequency, FrequencySource, Run, RunError, RunState, Sync, SyncState, Trigger};
 pub use scope::{Scope, Scopes};
 pub use webhook::{
     Webhook, WebhookKind, WebhookKinds, WebhookSettings, WebhookSettingsPatch, WebhookSlot, WebhookState,

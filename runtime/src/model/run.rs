@@ -1,7 +1,6 @@
 //! Executions of functions, and syncs as what is executed again and again.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -124,22 +123,6 @@ impl Frequency {
             Self::EveryMs(_) => None,
             Self::Cron(cron) => Some(cron),
         }
-    }
-}
-
-/// What a run did so far, by model: written by the run, read by who tells others how it goes. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Progress(Arc<Mutex<BTreeMap<String, Counts>>>);
-
-impl Progress {
-    pub fn add(&self, model: &str, counts: Counts) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *all.entry(model.to_owned()).or_default() += counts;
-    }
-
-    #[must_use]
-    pub fn so_far(&self) -> BTreeMap<String, Counts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

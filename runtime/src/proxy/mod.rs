@@ -190,7 +190,13 @@ impl Proxy {
     pub async fn held_back_ms(&self, ctx: &ExecutionContext) -> Option<u64> {
         let (key, connection_id) = (&ctx.provider_config_key, &ctx.connection_id);
         let target = self.oauth.target(&ctx.environment_id, key, connection_id).await.ok()?;
-        self.shared.rate_limits.held_back_ms(&target)
+        self.held_back_of(&target)
+    }
+
+    /// The same of a connection that is at hand.
+    #[must_use]
+    pub fn held_back_of(&self, target: &Target) -> Option<u64> {
+        self.shared.rate_limits.held_back_ms(target)
     }
 
     /// Sends the request for the context's connection: builds, injects, sends, retries, logs each attempt to `ctx.operation_id`.

@@ -79,7 +79,7 @@ pub use proxy_call::CallOrigin;
 pub use records::RecordsOf;
 pub use start::StartError;
 pub use sync_commands::{SyncCommand, SyncCommandError};
-pub use syncs::{BASE_VARIANT, SyncStatus, Triggered};
+pub use syncs::{BASE_VARIANT, RunNow, SyncStatus, Triggered};
 
 /// A running runtime. Cheap to clone; it stops with [`Runtime::shutdown`].
 #[derive(Clone)]

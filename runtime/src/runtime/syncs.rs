@@ -2,7 +2,7 @@
 
 use super::{InvokeError, Runtime};
 use crate::model::{
-    Checkpoint, Connection, EnvironmentId, Function, FunctionKind, Run, RunId, RunState, Sync, Trigger,
+    Checkpoint, Connection, EnvironmentId, Function, FunctionKind, Run, RunId, RunState, SoFar, Sync, Trigger,
 };
 use crate::scheduler::planned;
 use crate::store::ConnectionQuery;
@@ -18,6 +18,16 @@ pub struct SyncStatus {
     /// Undeleted records, by model.
     pub record_counts: Vec<(String, i64)>,
     pub checkpoint: Option<Checkpoint>,
+    /// While its run is under way in this process.
+    pub now: Option<RunNow>,
+}
+
+/// What a run is doing.
+#[derive(Debug)]
+pub struct RunNow {
+    pub so_far: SoFar,
+    /// Its requests are held back until then by the rate limit of its connection.
+    pub waits_until_ms: Option<i64>,
 }
 
 /// What became of a trigger.
@@ -109,13 +119,29 @@ impl Runtime {
             }
             let key = checkpoint_key(&sync);
             let checkpoint = self.0.store.checkpoint(&sync.connection_key, &key).await?;
+            let now = self.run_now(&sync, environment, provider_config_key).await;
             statuses.push(SyncStatus {
                 sync,
                 record_counts,
                 checkpoint,
+                now,
             });
         }
         Ok(statuses)
+    }
+
+    async fn run_now(&self, sync: &Sync, environment: &EnvironmentId, provider_config_key: &str) -> Option<RunNow> {
+        let so_far = self.0.scheduler.so_far(&sync.last_run.as_ref()?.id)?;
+        let mut held_back_ms = None;
+        if so_far.is_asking {
+            let connections = &self.0.connections;
+            let target = connections.target(environment, provider_config_key, &sync.connection_id);
+            held_back_ms = target.await.ok().and_then(|target| self.0.proxy.held_back_of(&target));
+        }
+        let waits_until_ms = held_back_ms
+            .and_then(|held_back_ms| i64::try_from(held_back_ms).ok())
+            .map(|held_back_ms| self.0.clock.now_ms().saturating_add(held_back_ms));
+        Some(RunNow { so_far, waits_until_ms })
     }
 
     /// The syncs named, made where they are not there yet, each with its last run; and the active version of its function.

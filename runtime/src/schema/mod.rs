@@ -2,6 +2,7 @@
 //! and checkpoints. Nango stores these schemas and checks nothing in production (functions reference, sections 0 and 3.5); here
 //! a fault is found where it is made, with its place. Compiled validators are kept; what declares no schema costs nothing.
 
+mod glance;
 mod partial;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::model::FunctionManifest;
+use glance::Glance;
 
 /// Validators kept. One of a typical model takes some 10 KiB.
 const VALIDATORS_MAX: usize = 2_000;
@@ -51,7 +53,14 @@ pub enum Part<'a> {
 #[derive(Clone)]
 pub struct Schemas {
     validation: Validation,
-    validators: Arc<Cache<Key, Arc<Validator>>>,
+    compiled: Arc<Cache<Key, Arc<Compiled>>>,
+}
+
+/// A schema made ready.
+struct Compiled {
+    validator: Validator,
+    /// Of most schemas of records.
+    glance: Option<Glance>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -85,7 +94,7 @@ impl Schemas {
     pub fn new(validation: Validation) -> Self {
         Self {
             validation,
-            validators: Arc::new(Cache::new(VALIDATORS_MAX)),
+            compiled: Arc::new(Cache::new(VALIDATORS_MAX)),
         }
     }
 
@@ -111,20 +120,20 @@ impl Schemas {
         part: Part<'_>,
         json: &str,
     ) -> Result<(), Vec<String>> {
-        let Some(validator) = self.validator(digest, manifest, part)? else {
+        let Some(compiled) = self.compiled(digest, manifest, part)? else {
             return Ok(());
         };
         let value: Value = serde_json::from_str(json).map_err(|error| vec![format!("{ROOT}: is no JSON: {error}")])?;
-        faults(&validator, &value, "")
+        faults(&compiled.validator, &value, "")
     }
 
     /// None when there is nothing to check.
-    fn validator(
+    fn compiled(
         &self,
         digest: &str,
         manifest: &FunctionManifest,
         part: Part<'_>,
-    ) -> Result<Option<Arc<Validator>>, Vec<String>> {
+    ) -> Result<Option<Arc<Compiled>>, Vec<String>> {
         let Some(schema) = schema(manifest, part).filter(|_| self.validation == Validation::On) else {
             return Ok(None);
         };
@@ -134,13 +143,22 @@ impl Schemas {
             part: part.into(),
         };
         let compile = || match part {
-            Part::MetadataPatch | Part::ModelPatch(_) => compile(&partial::of(schema)),
-            Part::Input | Part::Output | Part::Metadata | Part::Checkpoint | Part::Model(_) => compile(schema),
+            Part::MetadataPatch | Part::ModelPatch(_) => Compiled::of(&partial::of(schema)),
+            Part::Input | Part::Output | Part::Metadata | Part::Checkpoint | Part::Model(_) => Compiled::of(schema),
         };
-        let validator = self.validators.get_or_insert_with(&key, || compile().map(Arc::new));
-        validator
+        let compiled = self.compiled.get_or_insert_with(&key, || compile().map(Arc::new));
+        compiled
             .map(Some)
             .map_err(|reason| vec![format!("the schema of {:?} cannot be used: {reason}", manifest.name)])
+    }
+}
+
+impl Compiled {
+    fn of(schema: &Value) -> Result<Self, String> {
+        Ok(Self {
+            validator: compile(schema)?,
+            glance: Glance::of(schema),
+        })
     }
 }
 
@@ -176,11 +194,15 @@ impl FunctionSchemas {
         part: Part<'_>,
         records: impl IntoIterator<Item = &'a str>,
     ) -> Result<(), Vec<String>> {
-        let Some(validator) = self.schemas.validator(&self.digest, &self.manifest, part)? else {
+        let Some(compiled) = self.schemas.compiled(&self.digest, &self.manifest, part)? else {
             return Ok(());
         };
+        let Compiled { validator, glance } = compiled.as_ref();
         let mut all = Vec::new();
         for (index, record) in records.into_iter().enumerate() {
+            if glance.as_ref().is_some_and(|glance| glance.surely_fits(record)) {
+                continue;
+            }
             let Ok(record) = serde_json::from_str::<Value>(record) else {
                 break;
             };
@@ -188,7 +210,7 @@ impl FunctionSchemas {
             if validator.is_valid(&record) {
                 continue;
             }
-            if let Err(more) = faults(&validator, &record, &format!("/{index}")) {
+            if let Err(more) = faults(validator, &record, &format!("/{index}")) {
                 all.extend(more);
             }
             if all.len() >= FAULTS_MAX {

@@ -100,6 +100,11 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0026_record_retention.sql"),
     ),
     (
+        27,
+        "record_counts",
+        include_str!("../../migrations/0027_record_counts.sql"),
+    ),
+    (
         28,
         "runs_and_functions",
         include_str!("../../migrations/0028_runs_and_functions.sql"),

@@ -6,6 +6,7 @@ use sqlx::any::{AnyArguments, AnyQueryResult, AnyRow};
 use sqlx::{Any, Arguments, Encode, Executor, QueryBuilder, Type};
 
 use super::StoreError;
+use super::columns::to_json;
 use super::open::Dialect;
 
 /// Rows written by one statement. A statement of each size is prepared once for each connection, so there are few
@@ -93,6 +94,24 @@ impl Sql {
         }
         self.text.push(')');
         self
+    }
+
+    /// A table with the columns `place`, from 0, and `item`: any number of texts in one parameter, so that there is one statement.
+    ///
+    /// # Errors
+    /// The texts cannot be written as JSON, which does not happen.
+    pub(super) fn texts(&mut self, texts: &[&str]) -> Result<&mut Self, StoreError> {
+        let json = to_json(&texts)?;
+        Ok(match self.dialect {
+            Dialect::Sqlite => self
+                .push("(SELECT key AS place, value AS item FROM json_each(")
+                .bind(json)
+                .push("))"),
+            Dialect::Postgres => self
+                .push("(SELECT e.item, e.number - 1 AS place FROM json_array_elements_text(CAST(")
+                .bind(json)
+                .push(" AS JSON)) WITH ORDINALITY AS e (item, number))"),
+        })
     }
 
     /// Runs it; gives the number of rows written.

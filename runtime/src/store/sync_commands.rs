@@ -4,7 +4,7 @@
 use sqlx::{Any, Transaction, query, query_scalar};
 
 use super::columns::Word;
-use super::records::{RecordKey, forget_pass};
+use super::records::{RecordKey, delete_all, forget_pass};
 use super::runs::{INSERT_RUNS, RunRow};
 use super::sql::Sql;
 use super::syncs::insert_sync;
@@ -159,11 +159,7 @@ async fn forget(
         // What is read from the beginning is a new pass.
         forget_pass(transaction, &key).await?;
         if data.with_records {
-            query("DELETE FROM records WHERE connection_key = $1 AND model = $2")
-                .bind(key.connection_key.as_str())
-                .bind(&key.model)
-                .execute(&mut **transaction)
-                .await?;
+            delete_all(transaction, &key).await?;
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use crate::cli::client::Client;
 use crate::cli::output::{self, Output, list_at, text_at};
 use crate::clock::Clock;
 
-/// Between two looks. The server counts the records of a run anew every few seconds.
+/// Between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(1_000);
 /// Moves to the upper left corner and clears from there.
 const CLEAR: &str = "\x1b[H\x1b[2J";
@@ -19,30 +19,27 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 /// What is known of a sync from the looks before.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Pace {
-    /// Records written by its run so far, and when there were so many, in microseconds.
-    written: u64,
+    /// Records that its run has handled so far, and when there were so many, in microseconds.
+    records: u64,
     at_us: u64,
     records_a_second: u64,
 }
 
 impl Pace {
-    fn look(self, written: u64, now_us: u64) -> Self {
-        if written < self.written || self.at_us == 0 {
+    fn look(self, records: u64, now_us: u64) -> Self {
+        if records < self.records || self.at_us == 0 {
             // Another run.
             return Self {
-                written,
+                records,
                 at_us: now_us,
                 records_a_second: 0,
             };
         }
-        if written == self.written {
-            return self;
-        }
         let elapsed_us = now_us.saturating_sub(self.at_us).max(1);
         Self {
-            written,
+            records,
             at_us: now_us,
-            records_a_second: (written - self.written).saturating_mul(1_000_000) / elapsed_us,
+            records_a_second: (records - self.records).saturating_mul(1_000_000) / elapsed_us,
         }
     }
 }
@@ -61,7 +58,7 @@ pub(super) async fn run(
         let syncs = list_at(&now, "/syncs");
         for sync in syncs {
             let pace = paces.entry(text_at(sync, "/id")).or_default();
-            *pace = pace.look(written(sync), clock.monotonic_us());
+            *pace = pace.look(records(sync), clock.monotonic_us());
         }
         if output.json {
             let line = now.to_string();
@@ -87,6 +84,12 @@ pub(super) async fn run(
 
 fn is_running(sync: &Value) -> bool {
     text_at(sync, "/status") == "RUNNING"
+}
+
+/// Records that its run has handled: all of them where the server runs it, else those that were written.
+fn records(sync: &Value) -> u64 {
+    let records = sync.pointer("/progress/records").and_then(Value::as_u64);
+    records.unwrap_or_else(|| written(sync))
 }
 
 /// Records that the last run added, updated and deleted.
@@ -119,18 +122,22 @@ fn table(syncs: &[Value], paces: &HashMap<String, Pace>) -> String {
             } else {
                 String::new()
             },
-            pace.written.to_string(),
+            text_at(sync, "/progress/pages"),
+            text_at(sync, "/progress/requests"),
+            written(sync).to_string(),
             text_at(sync, "/recordCount"),
             text_at(sync, "/nextScheduledSyncAt"),
         ]
     };
-    let rows: Vec<[String; 8]> = syncs.iter().map(row).collect();
+    let rows: Vec<[String; 10]> = syncs.iter().map(row).collect();
     let heading = [
         "sync",
         "variant",
         "connection",
         "status",
         "records/s",
+        "pages",
+        "requests",
         "written",
         "records",
         "next",
@@ -145,11 +152,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pace_is_that_between_two_counts() {
+    fn the_pace_is_that_between_two_looks() {
         let pace = Pace::default().look(100, 1_000_000);
         assert_eq!(pace.records_a_second, 0);
-        let pace = pace.look(100, 2_000_000).look(1_100, 3_000_000);
-        assert_eq!((pace.written, pace.records_a_second), (1_100, 500));
+        let pace = pace.look(600, 2_000_000);
+        assert_eq!((pace.records, pace.records_a_second), (600, 500));
+        assert_eq!(pace.look(600, 3_000_000).records_a_second, 0, "it does nothing");
         assert_eq!(pace.look(5, 4_000_000).records_a_second, 0, "another run");
     }
 
@@ -157,7 +165,7 @@ mod tests {
     fn who_waits_says_until_when() {
         let sync = json!({"id": "a", "name": "issues", "status": "RUNNING", "rateLimitedUntil": "2026-01-01T00:00:00.000Z",
             "latestResult": {"Issue": {"added": 2, "updated": 3, "deleted": 0}}});
-        assert_eq!(written(&sync), 5);
+        assert_eq!((written(&sync), records(&sync)), (5, 5));
         let table = table(&[sync], &HashMap::new());
         assert!(
             table.contains("waits for the rate limit until 2026-01-01T00:00:00.000Z"),

@@ -5,6 +5,7 @@
 //! are numbered. So a change never becomes visible before one that a reader has already passed: a reader who follows
 //! the cursor misses nothing. What a record is, and its hash, are for [`crate::records`] to say.
 
+mod counts;
 mod cursor;
 mod others;
 mod prune;
@@ -16,6 +17,7 @@ mod write;
 
 use serde_json::value::RawValue;
 
+pub(super) use counts::delete_all;
 pub use others::OthersChanges;
 pub use prune::PRUNE_RECORDS_MAX;
 pub use retention::{IdleSync, RetentionBatch};

@@ -45,6 +45,16 @@ impl OthersChanges {
         self.known_until_us = modified_at_us;
     }
 
+    /// Adds that a record was changed by others.
+    pub(super) fn push_changed(&self, sql: &mut Sql) {
+        sql.push(" AND (1 = 0");
+        for (after_us, until_us) in &self.spans {
+            sql.push(" OR (records.modified_at_us > ").bind(*after_us);
+            sql.push(" AND records.modified_at_us <= ").bind(*until_us).push(")");
+        }
+        sql.push(")");
+    }
+
     /// Adds that a record was not changed by others.
     pub(super) fn push_unchanged(&self, sql: &mut Sql) {
         for (after_us, until_us) in &self.spans {

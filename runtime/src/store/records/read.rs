@@ -2,13 +2,11 @@
 
 use serde_json::value::RawValue;
 use sqlx::any::AnyRow;
-use sqlx::query;
 
 use super::cursor::Position;
 use super::{Payload, RecordKey, RecordPage};
-use crate::model::{ConnectionKey, Record, RecordAction, RecordFilter, Sealed};
+use crate::model::{Record, RecordAction, RecordFilter, Sealed};
 use crate::store::columns::Columns;
-use crate::store::connections::lives;
 use crate::store::sql::{Sql, chunks};
 use crate::store::{Store, StoreError};
 
@@ -79,26 +77,6 @@ impl Store {
             records,
             next_cursor: last_cursor.filter(|_| more),
         })
-    }
-
-    /// Undeleted records of each model of a connection, by model.
-    pub async fn record_counts(&self, connection_key: &ConnectionKey) -> Result<Vec<(String, i64)>, StoreError> {
-        let rows = query(concat!(
-            "SELECT model, CAST(COUNT(*) AS BIGINT) FROM records \
-             WHERE connection_key = $1 AND deleted_at_us IS NULL AND ",
-            lives!("$1"),
-            " GROUP BY model",
-        ))
-        .bind(connection_key.as_str())
-        .fetch_all(&self.reader)
-        .await?;
-        let mut counts = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let mut columns = Columns::new(row, "records");
-            counts.push((columns.get("model")?, columns.get("count")?));
-        }
-        counts.sort();
-        Ok(counts)
     }
 }
 

@@ -4,10 +4,11 @@
 
 use sqlx::{Any, Transaction, query, query_scalar};
 
+use super::counts::{add_to_count, count};
 use super::prune::empty;
 use super::sealing::{head, lock_model};
 use super::{Pruned, RecordKey};
-use crate::model::{RunId, SyncId};
+use crate::model::{Counts, RunId, SyncId};
 use crate::store::columns::Columns;
 use crate::store::connections::lives;
 use crate::store::records::tracking::forget_pass;
@@ -195,17 +196,23 @@ impl Store {
             return Ok(Some(0));
         }
         forget_pass(&mut transaction, key).await?;
-        let deleted = query(
+        let gone: Vec<Option<i64>> = query_scalar(
             "DELETE FROM records WHERE (connection_key, model, external_id) IN (SELECT connection_key, model, external_id \
-             FROM records WHERE connection_key = $1 AND model = $2 LIMIT $3)",
+             FROM records WHERE connection_key = $1 AND model = $2 LIMIT $3) RETURNING deleted_at_us",
         )
         .bind(key.connection_key.as_str())
         .bind(&key.model)
         .bind(batch.records)
-        .execute(&mut *transaction)
+        .fetch_all(&mut *transaction)
         .await?;
+        let were_there = gone.iter().filter(|deleted_at_us| deleted_at_us.is_none());
+        let counts = Counts {
+            deleted: count(were_there.count()),
+            ..Counts::default()
+        };
+        add_to_count(&mut transaction, key, counts).await?;
         self.end_erasing(transaction).await?;
-        Ok(Some(deleted.rows_affected()))
+        Ok(Some(count(gone.len())))
     }
 }
 

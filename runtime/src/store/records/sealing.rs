@@ -1,5 +1,5 @@
-//! Payloads that are sealed: which of a page are there just so whatever they are stored as, sealing those that are in clear, and
-//! moving them to another encryption key. Nothing is sealed or opened here: who calls says how.
+//! Payloads that are sealed: which kinds a model may have, sealing those that are in clear, and moving them to another
+//! encryption key. Nothing is sealed or opened here: who calls says how.
 //!
 //! A record in clear has a hash that anybody can make of a payload he guesses. With a sealed one is a keyed hash. So after the
 //! setting was changed a model has records of both kinds, and each is compared in its own way; `record_models.payloads` says
@@ -41,7 +41,7 @@ pub struct Sealing<'a> {
 
 impl Sealing<'_> {
     /// The hash that is stored with a sealed record.
-    fn of_sealed(&self, record: &RecordWrite<'_>) -> [u8; 32] {
+    pub(super) fn of_sealed(&self, record: &RecordWrite<'_>) -> [u8; 32] {
         (self.keyed)(record.external_id, &record.hash)
     }
 
@@ -92,42 +92,6 @@ impl Store {
             .execute(&mut **transaction)
             .await?;
         Ok(is_mixed)
-    }
-
-    /// Those that are not there just so, neither sealed nor in clear. Each is looked up by its id, for which databases have one plan
-    /// only, however large they take the model for.
-    pub(super) async fn differing_from_both<'r, 'w>(
-        &self,
-        transaction: &mut Transaction<'static, Any>,
-        key: &RecordKey,
-        records: &'r [RecordWrite<'w>],
-        sealing: &Sealing<'_>,
-    ) -> Result<Vec<&'r RecordWrite<'w>>, StoreError> {
-        let numbered: Vec<(i64, &RecordWrite<'_>)> = (0..).zip(records).collect();
-        let mut differing = Vec::new();
-        for chunk in chunks(&numbered) {
-            let mut sql = Sql::new(self.dialect, "SELECT v.column1 FROM (");
-            sql.values(chunk, |row, (number, record)| {
-                row.bind(*number)
-                    .bind(record.external_id)
-                    .bind(record.hash.as_slice())
-                    .bind(sealing.of_sealed(record).as_slice());
-            });
-            sql.push(
-                ") AS v WHERE COALESCE((SELECT CASE WHEN r.hash = v.column3 OR r.hash = v.column4 THEN 1 ELSE 0 END \
-                 FROM records r WHERE r.connection_key = ",
-            )
-            .bind(key.connection_key.as_str());
-            sql.push(" AND r.model = ").bind(key.model.as_str());
-            sql.push(" AND r.external_id = v.column2 AND r.deleted_at_us IS NULL), 0) = 0");
-            sql.fetch_each(&mut **transaction, |row| {
-                let number: i64 = Columns::new(row, "records").get("column1")?;
-                differing.extend(usize::try_from(number).ok().and_then(|number| records.get(number)));
-                Ok(true)
-            })
-            .await?;
-        }
-        Ok(differing)
     }
 
     /// A model that may have payloads in clear, after `after` in the order of keys.

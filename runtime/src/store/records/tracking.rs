@@ -5,10 +5,11 @@
 use sqlx::{Any, Transaction, query};
 
 use super::RecordKey;
+use super::counts::add_to_count;
 use super::write::begin_change;
 use crate::model::Counts;
 use crate::store::columns::Columns;
-use crate::store::sql::{Sql, chunks};
+use crate::store::sql::Sql;
 use crate::store::{Store, StoreError};
 
 /// What the end of a pass would delete.
@@ -63,12 +64,14 @@ impl Store {
         sql.push(" AND records.model = ").bind(key.model.as_str());
         sql.push(" AND records.external_id = v.external_id");
         let deleted = sql.execute(&mut *transaction).await?;
-        forget_pass(&mut transaction, key).await?;
-        transaction.commit().await?;
-        Ok(Some(Counts {
+        let counts = Counts {
             deleted,
             ..Counts::default()
-        }))
+        };
+        add_to_count(&mut transaction, key, counts).await?;
+        forget_pass(&mut transaction, key).await?;
+        transaction.commit().await?;
+        Ok(Some(counts))
     }
 
     /// What the end of a pass would delete now.
@@ -106,20 +109,21 @@ impl Store {
         external_ids: &[&str],
         since_us: i64,
     ) -> Result<(), StoreError> {
-        for chunk in chunks(external_ids) {
-            let mut sql = Sql::new(
-                self.dialect,
-                "INSERT INTO record_sightings (connection_key, model, external_id) \
-                 SELECT connection_key, model, external_id FROM records WHERE deleted_at_us IS NULL AND modified_at_us < ",
-            );
-            sql.bind(since_us)
-                .push(" AND connection_key = ")
-                .bind(key.connection_key.as_str());
-            sql.push(" AND model = ").bind(key.model.as_str());
-            sql.push(" AND external_id IN ").list(chunk);
-            sql.push(" ON CONFLICT (connection_key, model, external_id) DO NOTHING");
-            sql.execute(&mut **transaction).await?;
-        }
+        let mut sql = Sql::new(
+            self.dialect,
+            "INSERT INTO record_sightings (connection_key, model, external_id) SELECT ",
+        );
+        sql.bind(key.connection_key.as_str())
+            .push(", ")
+            .bind(key.model.as_str());
+        sql.push(", v.item FROM ").texts(external_ids)?;
+        sql.push(" AS v WHERE (SELECT r.modified_at_us FROM records r WHERE r.connection_key = ")
+            .bind(key.connection_key.as_str());
+        sql.push(" AND r.model = ").bind(key.model.as_str());
+        sql.push(" AND r.external_id = v.item AND r.deleted_at_us IS NULL) < ")
+            .bind(since_us);
+        sql.push(" ON CONFLICT (connection_key, model, external_id) DO NOTHING");
+        sql.execute(&mut **transaction).await?;
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::{Any, Transaction, query, query_scalar};
 
+use super::counts::{add_to_count, count};
 use super::others::OthersChanges;
 use super::read::payload;
 use super::sealing::{Sealing, head};
@@ -11,7 +12,6 @@ use super::{MergedRecord, Payload, RecordKey, RecordWrite};
 use crate::model::Counts;
 use crate::store::columns::Columns;
 use crate::store::connections::lives;
-use crate::store::open::Dialect;
 use crate::store::sql::{Sql, chunks};
 use crate::store::{Store, StoreError};
 
@@ -24,6 +24,14 @@ pub(super) struct Change {
     pub(super) tracking_since_us: Option<i64>,
     /// How payloads of the model are stored.
     pub(super) payloads: String,
+}
+
+/// Records of a save that are to be written.
+#[derive(Default)]
+struct Differing<'r, 'w> {
+    records: Vec<&'r RecordWrite<'w>>,
+    /// How many of them were not there, or deleted.
+    added: u64,
 }
 
 impl Store {
@@ -48,26 +56,25 @@ impl Store {
         self.check_fence(&mut transaction).await?;
         let change = begin_change(&mut transaction, key, now_us).await?;
         change.learn(others.as_deref_mut());
-        let differing = self.differing(&mut transaction, key, records, sealing, &change).await?;
-        let changed = self
-            .upsert(&mut transaction, key, &differing, sealing, others.as_deref(), &change)
+        let differing = self
+            .differing(&mut transaction, key, records, sealing, others.as_deref(), &change)
             .await?;
-        let added = match changed {
-            0 => 0,
-            _ => added_at(&mut transaction, key, change.modified_at_us).await?,
-        };
+        self.upsert(&mut transaction, key, &differing.records, &change).await?;
         if let Some(since_us) = change.tracking_since_us {
             let ids: Vec<&str> = records.iter().map(|record| record.external_id).collect();
             self.sight(&mut transaction, key, &ids, since_us).await?;
         }
+        let written = count(differing.records.len());
+        let counts = Counts {
+            added: differing.added,
+            updated: written.saturating_sub(differing.added),
+            deleted: 0,
+            unchanged: count(records.len()).saturating_sub(written),
+        };
+        add_to_count(&mut transaction, key, counts).await?;
         transaction.commit().await?;
         change.wrote(others);
-        Ok(Counts {
-            added,
-            updated: changed.saturating_sub(added),
-            deleted: 0,
-            unchanged: count(records.len()).saturating_sub(changed),
-        })
+        Ok(counts)
     }
 
     /// Overwrites records that are there and not deleted, of these ids, with what `merge` makes of them; other ids are ignored. Ids must
@@ -104,10 +111,12 @@ impl Store {
                 json: &merged.json,
             })
             .collect();
-        let differing = self.differing(&mut transaction, key, &writes, sealing, &change).await?;
-        let updated = self
-            .upsert(&mut transaction, key, &differing, sealing, None, &change)
-            .await?;
+        let differing = self
+            .differing(&mut transaction, key, &writes, sealing, None, &change)
+            .await?
+            .records;
+        self.upsert(&mut transaction, key, &differing, sealing, &change).await?;
+        let updated = count(differing.len());
         if let Some(since_us) = change.tracking_since_us {
             self.sight(&mut transaction, key, external_ids, since_us).await?;
         }
@@ -158,12 +167,14 @@ impl Store {
             }
             deleted += sql.execute(&mut *transaction).await?;
         }
-        transaction.commit().await?;
-        change.wrote(others);
-        Ok(Counts {
+        let counts = Counts {
             deleted,
             ..Counts::default()
-        })
+        };
+        add_to_count(&mut transaction, key, counts).await?;
+        transaction.commit().await?;
+        change.wrote(others);
+        Ok(counts)
     }
 
     /// When a model was changed last, in its order of changes; 0 when it never was.
@@ -176,44 +187,65 @@ impl Store {
         Ok(last.unwrap_or(0))
     }
 
-    /// Those that are not there just so, in their order: of a pass that finds nothing new, SQLite is given ids and hashes and no
-    /// payloads. Postgres is given all of them, since there each further statement is a way there and back, and may become a plan that
-    /// reads the whole model.
+    /// Those that are to be written, in their order: of a pass that finds nothing new, the database is given ids and hashes and no
+    /// payloads, in one statement, and writes nothing. Nobody else writes the model meanwhile.
     async fn differing<'r, 'w>(
         &self,
         transaction: &mut Transaction<'static, Any>,
         key: &RecordKey,
         records: &'r [RecordWrite<'w>],
         sealing: &Sealing<'_>,
+        others: Option<&OthersChanges>,
         change: &Change,
-    ) -> Result<Vec<&'r RecordWrite<'w>>, StoreError> {
+    ) -> Result<Differing<'r, 'w>, StoreError> {
         let is_mixed = self.note_payloads(transaction, key, change, sealing).await?;
-        // And what is sealed is sealed for nothing where it is there.
+        let ids: Vec<&str> = records.iter().map(|record| record.external_id).collect();
+        // Of which kinds the hash of a record may be that is there just so.
+        let mut hashes: Vec<Vec<u8>> = Vec::new();
+        if is_mixed || sealing.seal.is_none() {
+            hashes.push(records.iter().flat_map(|record| record.hash).collect());
+        }
         if is_mixed || sealing.seal.is_some() {
-            return self.differing_from_both(transaction, key, records, sealing).await;
+            hashes.push(records.iter().flat_map(|record| sealing.of_sealed(record)).collect());
         }
-        if self.dialect == Dialect::Postgres {
-            return Ok(records.iter().collect());
+        // Scalar subqueries are looked up row by row, by the primary key; of a join Postgres may make a plan that reads the whole model.
+        let mut sql = Sql::new(self.dialect, "SELECT v.place, CASE WHEN ");
+        let living = |sql: &mut Sql| {
+            sql.push("(SELECT r.hash FROM records r WHERE r.connection_key = ")
+                .bind(key.connection_key.as_str());
+            sql.push(" AND r.model = ").bind(key.model.as_str());
+            sql.push(" AND r.external_id = v.item AND r.deleted_at_us IS NULL)");
+        };
+        living(&mut sql);
+        sql.push(" IS NULL THEN 1 ELSE 0 END AS is_added FROM ").texts(&ids)?;
+        sql.push(" AS v WHERE 1 = 1");
+        for hashes in hashes {
+            sql.push(" AND ");
+            living(&mut sql);
+            sql.push(" IS DISTINCT FROM substr(")
+                .bind(hashes)
+                .push(", CAST(v.place * 32 + 1 AS INTEGER), 32)");
         }
-        let numbered: Vec<(i64, &RecordWrite<'_>)> = (0..).zip(records).collect();
-        let mut differing = Vec::new();
-        for chunk in chunks(&numbered) {
-            let mut sql = Sql::new(self.dialect, "SELECT v.column1 FROM (");
-            sql.values(chunk, |row, (number, record)| {
-                row.bind(*number).bind(record.external_id).bind(record.hash.as_slice());
-            });
-            sql.push(") AS v WHERE NOT EXISTS (SELECT 1 FROM records r WHERE r.connection_key = ")
-                .bind(key.connection_key.as_str())
-                .push(" AND r.model = ")
-                .bind(key.model.as_str());
-            sql.push(" AND r.external_id = v.column2 AND r.hash = v.column3 AND r.deleted_at_us IS NULL)");
-            sql.fetch_each(&mut **transaction, |row| {
-                let number: i64 = Columns::new(row, "records").get("column1")?;
-                differing.extend(usize::try_from(number).ok().and_then(|number| records.get(number)));
-                Ok(true)
-            })
-            .await?;
+        if let Some(others) = others {
+            sql.push(" AND (SELECT 1 FROM records WHERE connection_key = ")
+                .bind(key.connection_key.as_str());
+            sql.push(" AND model = ").bind(key.model.as_str());
+            sql.push(" AND external_id = v.item");
+            others.push_changed(&mut sql);
+            sql.push(") IS NULL");
         }
+        let mut differing = Differing::default();
+        sql.fetch_each(&mut **transaction, |row| {
+            let mut columns = Columns::new(row, "records");
+            let place: i64 = columns.get("place")?;
+            let is_added: i64 = columns.get("is_added")?;
+            differing
+                .records
+                .extend(usize::try_from(place).ok().and_then(|place| records.get(place)));
+            differing.added += u64::from(is_added == 1);
+            Ok(true)
+        })
+        .await?;
         Ok(differing)
     }
 
@@ -224,7 +256,6 @@ impl Store {
         key: &RecordKey,
         records: &[&RecordWrite<'_>],
         sealing: &Sealing<'_>,
-        others: Option<&OthersChanges>,
         change: &Change,
     ) -> Result<u64, StoreError> {
         let numbered: Vec<(i64, &RecordWrite<'_>)> = (0..).zip(records.iter().copied()).collect();
@@ -268,9 +299,6 @@ impl Store {
                  WHEN records.deleted_at_us IS NULL THEN records.first_seen_at_us ELSE excluded.first_seen_at_us END \
                  WHERE (records.hash <> excluded.hash OR records.deleted_at_us IS NOT NULL)",
             );
-            if let Some(others) = others {
-                others.push_unchanged(&mut sql);
-            }
             changed += sql.execute(&mut **transaction).await?;
         }
         Ok(changed)
@@ -348,26 +376,4 @@ pub(super) async fn begin_change(
         tracking_since_us: columns.get("tracking_since_us")?,
         payloads: columns.get("payloads")?,
     })
-}
-
-/// How many records the write of this moment added.
-async fn added_at(
-    transaction: &mut Transaction<'static, Any>,
-    key: &RecordKey,
-    modified_at_us: i64,
-) -> Result<u64, StoreError> {
-    let added: i64 = query_scalar(
-        "SELECT CAST(COUNT(*) AS BIGINT) FROM records \
-         WHERE connection_key = $1 AND model = $2 AND modified_at_us = $3 AND first_seen_at_us = $3",
-    )
-    .bind(key.connection_key.as_str())
-    .bind(&key.model)
-    .bind(modified_at_us)
-    .fetch_one(&mut **transaction)
-    .await?;
-    Ok(u64::try_from(added).unwrap_or(0))
-}
-
-fn count(records: usize) -> u64 {
-    u64::try_from(records).unwrap_or(u64::MAX)
 }

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::*;
 use crate::model::{Counts, RecordFilter};
-use crate::store::{MergedRecord, OthersChanges, Payload, RecordKey, RecordWrite, StoreError, Unseen};
+use crate::store::{MergedRecord, OthersChanges, Payload, RecordKey, RecordWrite, StoreError, SyncData, Unseen};
 
 for_each_db! {
     passes_delete_what_a_simple_model_says,
@@ -85,6 +85,13 @@ async fn stored(store: &Store, key: &RecordKey) -> (BTreeMap<String, u32>, Vec<S
     (values.collect(), cursors)
 }
 
+/// How many there are as the store tells it.
+async fn counted(store: &Store, key: &RecordKey) -> usize {
+    let counts = store.record_counts(&key.connection_key).await.unwrap();
+    let count = counts.iter().find(|(model, _)| *model == key.model);
+    count.map_or(0, |(_, count)| usize::try_from(*count).unwrap())
+}
+
 async fn model(fixture: &Fixture, name: &str) -> RecordKey {
     RecordKey {
         connection_key: fixture.insert_connection("a").await,
@@ -108,10 +115,14 @@ async fn passes_delete_what_a_simple_model_says(store: Store) {
             model: "Issue::eu".to_owned(),
         },
     ];
+    let mut syncs = Vec::new();
+    for key in &keys {
+        syncs.push(fixture.insert_sync(&key.connection_key, "issues").await);
+    }
     let mut random = StdRng::seed_from_u64(41);
     let mut models = [Simple::default(), Simple::default()];
     let mut deleted_in_all = 0;
-    for step in 0..400 {
+    for step in 0..400_u64 {
         let which = random.random_range(0..2);
         let (key, simple) = (&keys[which], &mut models[which]);
         // A clock that jumps.
@@ -164,6 +175,16 @@ async fn passes_delete_what_a_simple_model_says(store: Store) {
                     deleted_in_all += gone;
                 }
             }
+            5 if random.random_bool(0.2) => {
+                let data = SyncData {
+                    checkpoint_key: "sync:issues:base".to_owned(),
+                    models: vec![key.model.clone()],
+                    with_records: true,
+                };
+                let run = fixture.sync_run(&syncs[which], step);
+                store.reset_sync(&syncs[which], &data, &run, NOW_MS).await.unwrap();
+                *simple = Simple::default();
+            }
             _ => {
                 let value = random.random_range(0..3);
                 let records: Vec<(&str, u32)> = borrowed.iter().map(|id| (*id, value)).collect();
@@ -176,6 +197,7 @@ async fn passes_delete_what_a_simple_model_says(store: Store) {
                 }
             }
         }
+        assert_eq!(counted(&store, key).await, simple.values.len(), "step {step}");
         if step % 20 == 0 {
             assert_eq!(stored(&store, key).await.0, simple.values, "step {step}");
         }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::*;
 use crate::model::{Counts, Record, RecordAction, RecordFilter};
-use crate::store::{MergedRecord, Payload, RecordKey, RecordWrite, StoreError};
+use crate::store::{MergedRecord, Payload, RecordKey, RecordWrite, StoreError, SyncData};
 
 fn raw(json: &str) -> Box<RawValue> {
     RawValue::from_string(json.to_owned()).unwrap()
@@ -109,6 +109,7 @@ for_each_db! {
     pages_keep_to_their_bytes,
     pruning_empties_payloads_and_keeps_changes_apart,
     a_reader_who_follows_the_cursor_misses_nothing,
+    who_writes_beside_a_reset_is_counted,
     a_row_this_program_did_not_write_is_named,
 }
 
@@ -438,6 +439,41 @@ async fn a_reader_who_follows_the_cursor_misses_nothing(store: Store) {
     }
     assert_eq!(replica, stored);
     assert!(stored.len() > 50);
+    let living = stored.values().filter(|(_, is_deleted)| !is_deleted).count();
+    assert_eq!(counted(&store, &key).await, living);
+}
+
+/// How many there are as the store tells it.
+async fn counted(store: &Store, key: &RecordKey) -> usize {
+    let counts = store.record_counts(&key.connection_key).await.unwrap();
+    counts.first().map_or(0, |(_, count)| usize::try_from(*count).unwrap())
+}
+
+async fn who_writes_beside_a_reset_is_counted(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    let key = model(&fixture, "Issue").await;
+    let sync = fixture.insert_sync(&key.connection_key, "issues").await;
+    let writers: Vec<_> = (0..3)
+        .map(|seed| tokio::spawn(write_at_random(store.clone(), key.clone(), seed, 40)))
+        .collect();
+    let data = SyncData {
+        checkpoint_key: "sync:issues:base".to_owned(),
+        models: vec![key.model.clone()],
+        with_records: true,
+    };
+    let mut resets = 0;
+    while !writers.iter().all(tokio::task::JoinHandle::is_finished) {
+        resets += 1;
+        let run = fixture.sync_run(&sync, resets);
+        store.reset_sync(&sync, &data, &run, NOW_MS).await.unwrap();
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    save(&store, &key, &[("last", "{}")], NOW_US).await;
+    let stored = store.records(&key, &page(10_000)).await.unwrap().records;
+    let living = stored.iter().filter(|record| record.deleted_at_us.is_none()).count();
+    assert_eq!(counted(&store, &key).await, living);
 }
 
 async fn a_row_this_program_did_not_write_is_named(store: Store) {
