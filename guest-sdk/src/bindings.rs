@@ -216,7 +216,8 @@ pub trait Guest {
     ///
     /// ```json
     /// {"functions": [
-    ///   {"name": "create-issue", "kind": "action", "description": "…", "input": {<JSON Schema>}, "output": {<JSON Schema>}},
+    ///   {"name": "create-issue", "kind": "action", "description": "…", "input": {<JSON Schema>}, "output": {<JSON Schema>},
+    ///    "fetch": ["api.example.com", "*.example.org"]},
     ///   {"name": "issues", "kind": "sync", "description": "…", "frequency": "every hour", "auto_start": true,
     ///    "models": {"Issue": {<JSON Schema>}}, "metadata": {<JSON Schema>}, "checkpoint": {<JSON Schema>},
     ///    "webhook_subscriptions": ["issues", "label"]},
@@ -226,6 +227,9 @@ pub trait Guest {
     /// ```
     ///
     /// Events are `validate-connection`, `post-connection-creation` and `pre-connection-deletion`.
+    ///
+    /// `fetch` is known to functions of all kinds: names of hosts in lower case, `*.example.org` for all below one, `*` for all. When no
+    /// function of a component has it, all may fetch from any public host; else those without it fetch from none. `@since` 1.3.0
     #[allow(async_fn_in_trait)]
     fn describe() -> _rt::String;
     /// Runs one function. `trigger` says why and with what. Known names: `kind` (`action` | `sync` | `webhook` |
@@ -7952,7 +7956,8 @@ pub mod nango {
                 }
             }
         }
-        /// Requests to any public host, without credentials. Whoever deploys a component that imports it has to say so.
+        /// Requests to public hosts that are no provider's, without credentials. Whoever deploys a component that imports it has to say so, with
+        /// the hosts that its functions declare (`fetch` in `describe`); to others the host sends nothing.
         ///
         /// `@since` 1.3.0
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
@@ -7998,7 +8003,8 @@ pub mod nango {
             #[allow(unused_unsafe, clippy::all)]
             /// Sends it once, and follows redirects: `authorization`, `cookie` and `proxy-authorization` stay behind where one leads to
             /// another origin. An answer is a `response` whatever its status. Errors besides those of the network: `invalid_url`,
-            /// `url_not_allowed` (the operator's egress policy refuses the host, of the URL or of a redirect), `invalid_redirect`
+            /// `url_not_allowed` (the function does not declare the host, of the URL or of a redirect, or the operator's egress policy refuses
+            /// it), `invalid_redirect`
             /// (one leads to what is no such URL), `too_many_redirects`.
             #[allow(async_fn_in_trait)]
             pub fn send(request: &Request) -> Result<Response, Error> {
@@ -8295,7 +8301,8 @@ pub mod nango {
             use super::super::super::_rt;
             pub type Error = super::super::super::nango::functions::types::Error;
             #[allow(unused_unsafe, clippy::all)]
-            /// Where the provider is to send them for the integration of this run; none when nothing is known of how it signs them.
+            /// Where the provider is to send them for the integration of this run, or, where each connection has secrets of its own, for its
+            /// connection: an address that is a secret, too. None when nothing is known of how they are signed.
             #[allow(async_fn_in_trait)]
             pub fn get_webhook_url() -> Result<Option<_rt::String>, Error> {
                 unsafe {
