@@ -2,7 +2,6 @@
 //! and checkpoints. Nango stores these schemas and checks nothing in production (functions reference, sections 0 and 3.5); here
 //! a fault is found where it is made, with its place. Compiled validators are kept; what declares no schema costs nothing.
 
-mod glance;
 mod partial;
 
 use std::sync::Arc;
@@ -14,7 +13,6 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::model::FunctionManifest;
-use glance::Glance;
 
 /// Validators kept. One of a typical model takes some 10 KiB.
 const VALIDATORS_MAX: usize = 2_000;
@@ -53,14 +51,7 @@ pub enum Part<'a> {
 #[derive(Clone)]
 pub struct Schemas {
     validation: Validation,
-    compiled: Arc<Cache<Key, Arc<Compiled>>>,
-}
-
-/// A schema made ready.
-struct Compiled {
-    validator: Validator,
-    /// Of most schemas of records.
-    glance: Option<Glance>,
+    validators: Arc<Cache<Key, Arc<Validator>>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -94,7 +85,7 @@ impl Schemas {
     pub fn new(validation: Validation) -> Self {
         Self {
             validation,
-            compiled: Arc::new(Cache::new(VALIDATORS_MAX)),
+            validators: Arc::new(Cache::new(VALIDATORS_MAX)),
         }
     }
 
@@ -120,20 +111,20 @@ impl Schemas {
         part: Part<'_>,
         json: &str,
     ) -> Result<(), Vec<String>> {
-        let Some(compiled) = self.compiled(digest, manifest, part)? else {
+        let Some(validator) = self.validator(digest, manifest, part)? else {
             return Ok(());
         };
         let value: Value = serde_json::from_str(json).map_err(|error| vec![format!("{ROOT}: is no JSON: {error}")])?;
-        faults(&compiled.validator, &value, "")
+        faults(&validator, &value, "")
     }
 
     /// None when there is nothing to check.
-    fn compiled(
+    fn validator(
         &self,
         digest: &str,
         manifest: &FunctionManifest,
         part: Part<'_>,
-    ) -> Result<Option<Arc<Compiled>>, Vec<String>> {
+    ) -> Result<Option<Arc<Validator>>, Vec<String>> {
         let Some(schema) = schema(manifest, part).filter(|_| self.validation == Validation::On) else {
             return Ok(None);
         };
@@ -143,22 +134,13 @@ impl Schemas {
             part: part.into(),
         };
         let compile = || match part {
-            Part::MetadataPatch | Part::ModelPatch(_) => Compiled::of(&partial::of(schema)),
-            Part::Input | Part::Output | Part::Metadata | Part::Checkpoint | Part::Model(_) => Compiled::of(schema),
+            Part::MetadataPatch | Part::ModelPatch(_) => compile(&partial::of(schema)),
+            Part::Input | Part::Output | Part::Metadata | Part::Checkpoint | Part::Model(_) => compile(schema),
         };
-        let compiled = self.compiled.get_or_insert_with(&key, || compile().map(Arc::new));
-        compiled
+        let validator = self.validators.get_or_insert_with(&key, || compile().map(Arc::new));
+        validator
             .map(Some)
             .map_err(|reason| vec![format!("the schema of {:?} cannot be used: {reason}", manifest.name)])
-    }
-}
-
-impl Compiled {
-    fn of(schema: &Value) -> Result<Self, String> {
-        Ok(Self {
-            validator: compile(schema)?,
-            glance: Glance::of(schema),
-        })
     }
 }
 
@@ -194,15 +176,11 @@ impl FunctionSchemas {
         part: Part<'_>,
         records: impl IntoIterator<Item = &'a str>,
     ) -> Result<(), Vec<String>> {
-        let Some(compiled) = self.schemas.compiled(&self.digest, &self.manifest, part)? else {
+        let Some(validator) = self.schemas.validator(&self.digest, &self.manifest, part)? else {
             return Ok(());
         };
-        let Compiled { validator, glance } = compiled.as_ref();
         let mut all = Vec::new();
         for (index, record) in records.into_iter().enumerate() {
-            if glance.as_ref().is_some_and(|glance| glance.surely_fits(record)) {
-                continue;
-            }
             let Ok(record) = serde_json::from_str::<Value>(record) else {
                 break;
             };
@@ -210,7 +188,7 @@ impl FunctionSchemas {
             if validator.is_valid(&record) {
                 continue;
             }
-            if let Err(more) = faults(validator, &record, &format!("/{index}")) {
+            if let Err(more) = faults(&validator, &record, &format!("/{index}")) {
                 all.extend(more);
             }
             if all.len() >= FAULTS_MAX {
