@@ -384,7 +384,10 @@ async fn a_customer_is_told_to_install_at_the_provider() {
     let events = seen["events"].as_array().expect("events");
     let connected = events.iter().find(|event| event["type"] == "connect");
     let payload = &connected.expect("it is told")["payload"];
-    assert_eq!((&payload["providerConfigKey"], &payload["isPending"]), (&json!("sentry"), &json!(true)));
+    assert_eq!(
+        (&payload["providerConfigKey"], &payload["isPending"]),
+        (&json!("sentry"), &json!(true))
+    );
     // There is no connection until he has.
     assert_eq!(client.get("/connections").await.ok()["connections"], json!([]));
 }
