@@ -5,6 +5,8 @@ use nango_runtime_tests::client::send;
 use nango_runtime_tests::{Client, Reply, Server, TestRuntime, Upstream};
 use serde_json::{Value, json};
 
+use crate::api_keys::with_key;
+
 /// Two integrations with a connection each, the second pair later than the first.
 pub async fn recorded_environment() -> (Server, Client) {
     let server = TestRuntime::new().start();
@@ -262,11 +264,7 @@ async fn a_patch_changes_config_and_credentials() {
     );
 
     // Who may not read credentials cannot have them sent elsewhere; he may give others.
-    let key = json!({"display_name": "updater", "scopes": ["environment:connections:update"]});
-    let made = client.post("/api-keys", &key).await;
-    let made: Value = made.json();
-    let secret = made["data"]["key"].as_str().expect("a key").to_owned();
-    let updater = client.with_key(Some(&secret));
+    let updater = with_key(&client, &["environment:connections:update"], Value::Null).await;
     let elsewhere = updater
         .json(
             Method::PATCH,

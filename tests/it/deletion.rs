@@ -152,6 +152,16 @@ async fn reopened(client: &Client, integration: &str) -> String {
     opened["data"]["token"].as_str().expect("a token").to_owned()
 }
 
+/// What is to be revoked is looked for now and not within a minute, since another connection is deleted.
+async fn looked_for(client: &Client, integration: &str, credentials: &Value) {
+    let _ = client
+        .import_connection(integration, "another", credentials.clone())
+        .await
+        .ok();
+    let path = format!("/connections/another?provider_config_key={integration}");
+    assert_eq!(client.delete(&path).await.status, 200);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_of_a_customer_whose_connection_went_meanwhile_are_revoked() {
     let oidc = Oidc::start();
@@ -165,7 +175,10 @@ async fn tokens_of_a_customer_whose_connection_went_meanwhile_are_revoked() {
     let integration = json!({"unique_key": "oidc", "provider": "oidc", "credentials": app});
     let _ = client.post("/integrations", &integration).await.ok();
     let credentials = json!({"type": "OAUTH2", "access_token": "the-token-of-before"});
-    let _ = client.import_connection("oidc", CONNECTION, credentials).await.ok();
+    let _ = client
+        .import_connection("oidc", CONNECTION, credentials.clone())
+        .await
+        .ok();
 
     let token = reopened(&client, "oidc").await;
     let mut browser = Browser::new();
@@ -183,9 +196,10 @@ async fn tokens_of_a_customer_whose_connection_went_meanwhile_are_revoked() {
     let given = oidc.stats().await;
     assert_eq!(given["authorization_code"], 1, "{given}");
     let newest = given["newest_refresh_token"].as_str().expect("a token").to_owned();
-    // One for the token of before, one for those that came too late.
+    // For the token of before, for those that came too late, and for another's.
+    looked_for(&client, "oidc", &credentials).await;
     until("the revocations", async || {
-        operations(&client, "connection:revoke").await.len() == 2
+        operations(&client, "connection:revoke").await.len() == 3
     })
     .await;
     let revoked = operations(&client, "connection:revoke").await;
@@ -234,7 +248,7 @@ async fn a_token_that_comes_for_a_connection_that_just_went_is_revoked() {
     let mut import = credentials.clone();
     import["type"] = "OAUTH2_CC".into();
     import["token"] = "client-token-0".into();
-    let _ = client.import_connection("cc", CONNECTION, import).await.ok();
+    let _ = client.import_connection("cc", CONNECTION, import.clone()).await.ok();
     let browser = client.with_key(None);
     let connect = async || {
         let token = reopened(&client, "cc").await;
@@ -256,6 +270,7 @@ async fn a_token_that_comes_for_a_connection_that_just_went_is_revoked() {
         "{}",
         answer.text()
     );
+    looked_for(&client, "cc", &import).await;
     until("the revocations", async || {
         told(&upstream, "client-token-1") == 1 && told(&upstream, "client-token-2") == 1
     })
