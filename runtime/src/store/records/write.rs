@@ -59,7 +59,8 @@ impl Store {
         let differing = self
             .differing(&mut transaction, key, records, sealing, others.as_deref(), &change)
             .await?;
-        self.upsert(&mut transaction, key, &differing.records, &change).await?;
+        self.upsert(&mut transaction, key, &differing.records, sealing, &change)
+            .await?;
         if let Some(since_us) = change.tracking_since_us {
             let ids: Vec<&str> = records.iter().map(|record| record.external_id).collect();
             self.sight(&mut transaction, key, &ids, since_us).await?;
