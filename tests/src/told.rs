@@ -55,6 +55,8 @@ const MIXED_SECRET_BYTES_MIN: usize = 8;
 const SECRETS_MAX: usize = 1_024;
 /// A file that may hold encryption keys.
 const KEY_FILE: &str = "encryption.key";
+/// What components were compiled to: megabytes that are made of nothing else, and take seconds to look through.
+const CODE_FOLDER: &str = "compiled";
 
 /// Of the tests of this process; with nextest that is one.
 static TOLD: Mutex<Option<Secrets>> = Mutex::new(None);
@@ -143,7 +145,7 @@ pub fn finder() -> Arc<Finder> {
     }
 }
 
-/// Looks through what a server left: what it wrote out, and all files of its data folder, those of the database among them.
+/// Looks through what a server left: what it wrote out, and all files of its data folder but code, those of the database among them.
 ///
 /// # Panics
 ///
@@ -152,8 +154,25 @@ pub fn finder() -> Arc<Finder> {
 pub fn none_left(log: &str, data: &Path) {
     let finder = finder();
     finder.none_in("the server's output", log.as_bytes());
-    if data.is_dir() {
-        finder.none_in_files(data, KEY_FILE);
+    none_below(&finder, data);
+}
+
+#[track_caller]
+fn none_below(finder: &Finder, folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path
+            .file_name()
+            .is_some_and(|name| name == KEY_FILE || name == CODE_FOLDER)
+        {
+            continue;
+        }
+        if path.is_dir() {
+            none_below(finder, &path);
+        } else {
+            let bytes = std::fs::read(&path).unwrap_or_default();
+            finder.none_in(&path.display().to_string(), &bytes);
+        }
     }
 }
 

@@ -104,7 +104,10 @@ impl Authorize {
 
     /// Looks until the future is dropped; not where this process has the database for itself.
     pub async fn run(&self) {
-        while self.0.shares_database {
+        if !self.0.shares_database {
+            return;
+        }
+        loop {
             self.0.clock.sleep(Duration::from_millis(LOOK_INTERVAL_MS)).await;
             if let Err(error) = self.look(self.0.clock.now_ms()).await {
                 tracing::warn!(%error, "What other processes know of authorizations was not looked for: {error}");
