@@ -77,15 +77,15 @@ mod tests {
     fn what_is_shown_is_told_again() {
         let input = json!({
             "method": "POST", "query": [["a", "1"], ["a", "2"]], "headers": [["x-event", "push"]], "events": ["push"],
-            "body": r#"{"b":1,"a":[2]}"#,
+            "body": r#"{"a":[2],"b":1}"#,
         });
         let expected = json!({
             "method": "POST", "query": [["a", "1"], ["a", "2"]], "headers": {"x-event": "push"}, "events": ["push"],
-            "body": {"b": 1, "a": [2]},
+            "body": {"a": [2], "b": 1},
         });
         assert_eq!(shown(input.clone()), expected);
         assert_eq!(told(shown(input.clone())), input);
-        for body in ["{ \"a\": 1 }", "1", "no JSON"] {
+        for body in ["{ \"a\": 1 }", "{\"b\":1,\"a\":2}", "1", "no JSON"] {
             let input = json!({"headers": [], "query": [], "events": [], "body": body});
             assert_eq!(told(shown(input.clone())), input, "{body}");
         }

@@ -5,7 +5,6 @@ mod follow;
 mod lines;
 mod of_run;
 
-use anyhow::bail;
 use http::Method;
 
 use super::client::{Client, Request};
@@ -16,9 +15,10 @@ const LIMIT_DEFAULT: u32 = 50;
 const FOLLOW_LIMIT_DEFAULT: u32 = 10;
 
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("one").args(["run", "operation"])))]
 pub struct Logs {
     /// The messages of this run (run_…), action in the background, or operation (op_…)
-    #[arg(value_name = "RUN", conflicts_with = "operation")]
+    #[arg(value_name = "RUN")]
     run: Option<String>,
     /// The messages of this operation
     #[arg(long, value_name = "ID")]
@@ -29,7 +29,7 @@ pub struct Logs {
     #[command(flatten)]
     filter: Filter,
     /// Only messages of this level and above: debug, info, warn or error
-    #[arg(long)]
+    #[arg(long, requires = "one")]
     level: Option<String>,
     /// Only what contains this text: an operation, one of its messages, or a message
     #[arg(long, value_name = "TEXT")]
@@ -46,34 +46,31 @@ pub struct Logs {
 #[derive(Clone, Debug, clap::Args)]
 struct Filter {
     /// Only operations of this integration
-    #[arg(long, value_name = "KEY", conflicts_with_all = ["operation", "run"])]
+    #[arg(long, value_name = "KEY", conflicts_with = "one")]
     integration: Option<String>,
     /// Only operations of this connection
-    #[arg(long, value_name = "ID", conflicts_with_all = ["operation", "run"])]
+    #[arg(long, value_name = "ID", conflicts_with = "one")]
     connection: Option<String>,
     /// Only operations of this function
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["operation", "run"])]
+    #[arg(long, value_name = "NAME", conflicts_with = "one")]
     function: Option<String>,
     /// Only operations of this type: proxy, action, sync, deploy, or one such as action:run
-    #[arg(long = "type", value_name = "TYPE", conflicts_with_all = ["operation", "run"])]
+    #[arg(long = "type", value_name = "TYPE", conflicts_with = "one")]
     kind: Option<String>,
     /// Only operations in this state: running, success or failed
-    #[arg(long, conflicts_with_all = ["operation", "run"])]
+    #[arg(long, conflicts_with = "one")]
     state: Option<String>,
     /// Only operations that began then or later: an ISO date-time, or an age such as 90s, 15m, 2h or 7d
-    #[arg(long, value_name = "TIME", conflicts_with_all = ["operation", "run"])]
+    #[arg(long, value_name = "TIME", conflicts_with = "one")]
     since: Option<String>,
     /// Only operations that began before: as --since
-    #[arg(long, value_name = "TIME", conflicts_with_all = ["operation", "run"])]
+    #[arg(long, value_name = "TIME", conflicts_with = "one")]
     until: Option<String>,
 }
 
 pub async fn run(mut logs: Logs, client: &Client, output: Output) -> anyhow::Result<()> {
     if let Some(run) = &logs.run {
         logs.operation = Some(of_run::operation(client, run, logs.follow).await?);
-    }
-    if logs.level.is_some() && logs.operation.is_none() {
-        bail!("--level is about the messages of a run or an operation: name one");
     }
     if logs.follow {
         return follow::run(&logs, client, output).await;

@@ -79,7 +79,14 @@ const INNER_KEYS: &[(&str, &[&str])] = &[
     ),
     (
         "/webhook",
-        &["verification", "handshakes", "events", "connections", "installation"],
+        &[
+            "verification",
+            "handshakes",
+            "empty_answer",
+            "events",
+            "connections",
+            "installation",
+        ],
     ),
     ("/webhook/installation", &["when", "by", "awaited"]),
     (

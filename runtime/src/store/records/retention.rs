@@ -123,7 +123,7 @@ impl Store {
         sql.push(" AND r.modified_at_us <= ").bind(before_us);
         sql.push(" ORDER BY r.modified_at_us, r.sequence LIMIT ")
             .bind(batch.records);
-        let (mut rows, mut bytes, mut last_us) = (Vec::new(), 0, 0);
+        let (mut rows, mut bytes, mut last_us) = (Vec::new(), 0, 0_i64);
         sql.fetch_each(&mut *transaction, |row| {
             let mut columns = Columns::new(row, "records");
             let external_id: String = columns.get("external_id")?;
