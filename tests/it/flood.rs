@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use nango_runtime_tests::{Answer, Client, Server, TestRuntime, guest, soak};
 use serde_json::{Value, json};
@@ -13,6 +14,8 @@ use crate::fixture::{API_KEY, CONNECTION, INTEGRATION, prepared};
 const DEAD_UPSTREAM: &str = "http://127.0.0.1:9";
 /// The connection that shares the server with the crowd of [`CONNECTION`].
 const CALM: &str = "calm";
+/// How long one call takes: so long that calls come faster than they are served, also where machines are slow.
+const REST_MS: u64 = 20;
 
 /// A server with four places and two connections.
 async fn shared(waiting_runs: u32) -> (Server, Client) {
@@ -35,7 +38,7 @@ fn call(client: &Client, connection: &'static str, input: Value) -> JoinHandle<A
 /// Calls at once; counts those that are answered.
 fn crowd(client: &Client, connection: &'static str, len: usize, served: &Arc<AtomicUsize>) -> Vec<JoinHandle<Answer>> {
     let calls = (0..len).map(|_| {
-        let (answer, served) = (call(client, connection, json!({"ms": 5})), Arc::clone(served));
+        let (answer, served) = (call(client, connection, json!({"ms": REST_MS})), Arc::clone(served));
         tokio::spawn(async move {
             let answer = answer.await.expect("it is answered");
             served.fetch_add(1, Ordering::SeqCst);
@@ -43,6 +46,12 @@ fn crowd(client: &Client, connection: &'static str, len: usize, served: &Arc<Ato
         })
     });
     calls.collect()
+}
+
+async fn until_served(served: &AtomicUsize, wanted: usize) {
+    while served.load(Ordering::SeqCst) < wanted {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// Ten thousand in a soak: all but a fifth are of one connection and come first.
@@ -55,22 +64,23 @@ async fn a_crowd_is_served_whole_and_lets_others_pass() {
     let (of_large, of_small) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let first = crowd(&client, CONNECTION, large, &of_large);
     // From when on the crowd has filled all places.
-    while of_large.load(Ordering::SeqCst) == 0 {
-        tokio::task::yield_now().await;
-    }
-    let before = of_large.load(Ordering::SeqCst);
+    until_served(&of_large, 1).await;
     let second = crowd(&client, CALM, small, &of_small);
-    for one in second {
-        assert_eq!(one.await.expect("it is answered").ok(), json!({"rested": 5}));
-    }
-    // In turns with the first, as long as there are both; what had places before, and what answers wait for, besides.
-    let meanwhile = of_large.load(Ordering::SeqCst) - before;
+    // In turns with the first, as long as there are both. A part of them is served first, since it takes a while until all have come.
+    until_served(&of_small, small / 4).await;
+    let (large_before, small_before) = (of_large.load(Ordering::SeqCst), of_small.load(Ordering::SeqCst));
+    until_served(&of_small, small * 3 / 4).await;
+    let served = of_small.load(Ordering::SeqCst) - small_before;
+    let meanwhile = of_large.load(Ordering::SeqCst) - large_before;
     assert!(
-        meanwhile <= 2 * small + 100,
-        "while {small} calls of one connection were served, {meanwhile} of the other one were"
+        meanwhile <= 2 * served + 100,
+        "while {served} calls of one connection were served, {meanwhile} of the other one were"
     );
+    for one in second {
+        assert_eq!(one.await.expect("it is answered").ok(), json!({"rested": REST_MS}));
+    }
     for one in first {
-        assert_eq!(one.await.expect("it is answered").ok(), json!({"rested": 5}));
+        assert_eq!(one.await.expect("it is answered").ok(), json!({"rested": REST_MS}));
     }
     assert_eq!(
         (of_large.load(Ordering::SeqCst), of_small.load(Ordering::SeqCst)),
