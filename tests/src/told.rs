@@ -51,6 +51,8 @@ const SESSION_TOKEN: &str = "nango_connect_session_";
 /// Texts that are shorter may be in a database for another reason: `password`, `access-1`. Those of three kinds of characters are not.
 const SECRET_BYTES_MIN: usize = 14;
 const MIXED_SECRET_BYTES_MIN: usize = 8;
+/// Of a longer one that much is looked for, from its beginning.
+const SECRET_BYTES_MAX: usize = 128;
 /// Secrets that are noted. A test with more has them all of one kind, and thousands take a minute to look for.
 const SECRETS_MAX: usize = 1_024;
 /// A file that may hold encryption keys.
@@ -103,6 +105,7 @@ pub fn heard_body(body: &[u8]) {
 pub fn note(name: &str, secret: &str) {
     // Of a key in several lines it is the inner ones that are like no other.
     let secret = secret.lines().max_by_key(|line| line.len()).unwrap_or_default();
+    let secret = secret.get(..SECRET_BYTES_MAX).unwrap_or(secret);
     // What is masked is shown so.
     let is_masked = secret.chars().all(|character| character == '*');
     let is_public = PUBLIC.lock().unwrap_or_else(PoisonError::into_inner).contains(secret);
