@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::incoming::WEBHOOK_SECRET;
 use super::sealing::IntegrationSecrets;
 use super::validation::{self, CONFIG_BYTES_MAX};
 use super::{Connections, ConnectionsError, IntegrationPatch, NewIntegration, app, fields};
@@ -110,9 +111,20 @@ impl Connections {
         }
     }
 
-    /// The opened `credentials` JSON of an integration (client id, secret, scopes), for callers entitled to it.
+    /// The opened `credentials` JSON of an integration (client id, secret, scopes), for callers entitled to it. With the secret that
+    /// its webhooks are checked with, also where a provider sent that: some want to be told it.
     pub fn integration_credentials(&self, integration: &Integration) -> Result<Option<Value>, ConnectionsError> {
-        Ok(self.0.integration_secrets(integration)?.credentials)
+        let secrets = self.0.integration_secrets(integration)?;
+        let webhook_secret = secrets.custom.get(WEBHOOK_SECRET).and_then(Value::as_str);
+        let Some(webhook_secret) = webhook_secret.filter(|secret| !secret.is_empty()) else {
+            return Ok(secrets.credentials);
+        };
+        let mut credentials = match secrets.credentials {
+            Some(Value::Object(credentials)) => credentials,
+            Some(_) | None => JsonObject::new(),
+        };
+        credentials.insert("webhook_secret".to_owned(), webhook_secret.into());
+        Ok(Some(Value::Object(credentials)))
     }
 
     /// Connections and their callers know the key by heart, so only an integration without connections gets another.

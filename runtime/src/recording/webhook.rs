@@ -17,7 +17,8 @@ pub(super) fn shown(mut input: Value) -> Value {
         // As long as the same text comes of it again: signatures and hashes are over bytes.
         let body = input.get("body").and_then(Value::as_str).and_then(|text| {
             let body: Value = serde_json::from_str(text).ok()?;
-            ((body.is_object() || body.is_array()) && body.to_string() == text).then_some(body)
+            let written = body.to_string();
+            ((body.is_object() || body.is_array()) && written == text).then_some(body)
         });
         if let Some(body) = body {
             input.insert("body".to_owned(), body);
