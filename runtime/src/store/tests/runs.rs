@@ -277,7 +277,7 @@ async fn the_history_has_all_kinds_and_the_names_of_what_is_left(store: Store) {
         connection_id: Some("a".to_owned()),
         ..RunQuery::default()
     };
-    assert_eq!(list(of_events).await, [greeted.id.clone()]);
+    assert_eq!(list(of_events).await, vec![greeted.id.clone()]);
     let before = RunQuery {
         before: Some(greeted.id.clone()),
         ..RunQuery::default()
