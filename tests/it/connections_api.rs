@@ -312,6 +312,17 @@ async fn the_older_routes_are_the_same() {
         client.get("/connection?connectionId=conn-key").await.ok(),
         client.get("/connections?connectionId=conn-key").await.ok()
     );
+    assert_eq!(
+        client.get("/config").await.ok()["configs"],
+        client.get("/integrations").await.ok()["data"]
+    );
+    let integration = client.get("/integrations/github?include=credentials").await.ok();
+    assert_eq!(
+        client.get("/config/github?include_creds=true").await.ok()["config"],
+        integration["data"]
+    );
+    assert!(client.get("/config/github").await.ok()["config"]["credentials"].is_null());
+    assert_eq!(client.get("/config/none").await.error_code(), "not_found");
     let shown = client
         .get("/connection/conn-key?provider_config_key=private-api-bearer")
         .await

@@ -4,7 +4,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::audit::RequestId;
@@ -19,7 +19,7 @@ use super::timestamp::ms_utc;
 use crate::connections::{IntegrationPatch, NewIntegration};
 use crate::model::{CredentialReadKind, Integration, JsonObject, Scope};
 use crate::provider::Catalogue;
-use crate::runtime::{Noted, Reading, Runtime};
+use crate::runtime::{Caller, Noted, Reading, Runtime};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -113,6 +113,22 @@ pub async fn list(
     request: Request,
 ) -> Result<Response, ApiError> {
     Query::parse(request.uri().query()).finish()?;
+    let data = listed(&runtime, visitor).await?;
+    Ok(json_response(StatusCode::OK, &IntegrationList { data }))
+}
+
+/// `GET /config`, Nango's older name of [`list`].
+pub async fn list_configs(
+    State(runtime): State<Runtime>,
+    KeyOrSession(visitor, _): KeyOrSession<need::IntegrationsList>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    Query::parse(request.uri().query()).finish()?;
+    let configs = listed(&runtime, visitor).await?;
+    Ok(json_response(StatusCode::OK, &json!({ "configs": configs })))
+}
+
+async fn listed(runtime: &Runtime, visitor: Visitor) -> Result<Vec<IntegrationItem>, ApiError> {
     let integrations = match visitor {
         Visitor::Key(caller) => runtime.integrations(caller.environment()?).await?,
         Visitor::Session(session) => {
@@ -121,10 +137,10 @@ pub async fn list(
             integrations
         }
     };
-    let data = integrations
+    let items = integrations
         .iter()
         .map(|integration| IntegrationItem::new(integration, runtime.providers()));
-    Ok(json_response(StatusCode::OK, &IntegrationList { data: data.collect() }))
+    Ok(items.collect())
 }
 
 /// Create an integration.
@@ -162,13 +178,43 @@ pub async fn show(
     request: Request,
 ) -> Result<Response, ApiError> {
     let include = Include::parse(request.uri().query())?;
+    Ok(answer(
+        shown(&runtime, caller, &unique_key, &request_id, include).await?,
+    ))
+}
+
+/// `GET /config/{unique_key}`, Nango's older name of [`show`]; `include_creds=true` has it show the credentials.
+pub async fn show_config(
+    State(runtime): State<Runtime>,
+    Key(caller, _): Key<need::IntegrationsRead>,
+    PathParams(unique_key): PathParams<String>,
+    request_id: RequestId,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let mut query = Query::parse(request.uri().query());
+    let include = Include {
+        webhook: false,
+        credentials: query.boolean("include_creds"),
+    };
+    query.finish()?;
+    let config = shown(&runtime, caller, &unique_key, &request_id, include).await?;
+    Ok(json_response(StatusCode::OK, &json!({ "config": config })))
+}
+
+async fn shown(
+    runtime: &Runtime,
+    caller: Caller,
+    unique_key: &str,
+    request_id: &RequestId,
+    include: Include,
+) -> Result<IntegrationItem, ApiError> {
     let environment = if include.credentials {
         caller.require(Scope::IntegrationsReadCredentials)?;
-        caller.whole_integration(&unique_key)?
+        caller.whole_integration(unique_key)?
     } else {
-        caller.integration(&unique_key)?
+        caller.integration(unique_key)?
     };
-    let integration = runtime.integration(environment, &unique_key).await?;
+    let integration = runtime.integration(environment, unique_key).await?;
     let mut item = IntegrationItem::new(&integration, runtime.providers());
     if include.webhook {
         item.webhook_url = Some(runtime.webhook_url(&integration).into());
@@ -186,7 +232,7 @@ pub async fn show(
         let noted = runtime.note_credential_read(&caller, &reading).await?;
         item.show(credentials, noted);
     }
-    Ok(answer(item))
+    Ok(item)
 }
 
 /// Change an integration.

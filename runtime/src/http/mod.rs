@@ -203,6 +203,8 @@ fn router_with(runtime: Runtime, edge: edge::Edge) -> Router {
         // Where apps are told to send those who installed them.
         .route("/app-auth/connect", get(oauth::callback))
         // Nango's older names of the same things.
+        .route("/config", get(integrations::list_configs))
+        .route("/config/{unique_key}", get(integrations::show_config))
         .route("/connection", get(connections::list))
         .route(
             "/connection/{connection_id}",
