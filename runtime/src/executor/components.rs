@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, Linker};
@@ -13,14 +14,28 @@ use crate::engine::{CodeCache, Engine, hex};
 use crate::host::{self, FunctionPre, GuestState};
 use crate::store::Store;
 
-/// Components kept ready. A small one takes a few hundred KiB, a language runtime some 30 MiB.
-const PREPARED_MAX: usize = 128;
+/// Code of components kept ready, in bytes; what was not used lately goes first. One that uses the SDK takes about 1 MiB, a language
+/// runtime some 30 MiB.
+const PREPARED_BYTES_MAX: u64 = 512 << 20;
+/// About what one takes.
+const PREPARED_BYTES: u64 = 2 << 20;
 
 pub(super) type Prepared = Arc<FunctionPre<GuestState>>;
 
 pub(super) struct Components {
-    prepared: Cache<String, Prepared>,
+    prepared: Cache<String, Prepared, CodeBytes>,
     loader: Arc<Loader>,
+}
+
+#[derive(Clone)]
+struct CodeBytes;
+
+impl Weighter<String, Prepared> for CodeBytes {
+    fn weight(&self, _digest: &String, prepared: &Prepared) -> u64 {
+        let image = prepared.instance_pre().component().image_range();
+        // What weighs nothing would never go.
+        (image.end.addr().saturating_sub(image.start.addr()) as u64).max(1)
+    }
 }
 
 struct Loader {
@@ -35,8 +50,9 @@ impl Components {
         let linker = host::linker(engine.wasmtime()).map_err(|error| ExecutorError::Linker {
             reason: format!("{error:#}"),
         })?;
+        let items = usize::try_from(PREPARED_BYTES_MAX / PREPARED_BYTES).unwrap_or(usize::MAX);
         Ok(Self {
-            prepared: Cache::new(PREPARED_MAX),
+            prepared: Cache::with_weighter(items, PREPARED_BYTES_MAX, CodeBytes),
             loader: Arc::new(Loader {
                 engine,
                 code_cache,
@@ -49,6 +65,11 @@ impl Components {
     /// Whether a run would find it without waiting.
     pub(super) fn is_ready(&self, digest: &str) -> bool {
         self.prepared.contains_key(digest)
+    }
+
+    /// Drops it from memory; compiled code on disk stays.
+    pub(super) fn forget(&self, digest: &str) {
+        self.prepared.remove(digest);
     }
 
     /// A component that was deployed.

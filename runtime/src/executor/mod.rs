@@ -177,7 +177,7 @@ impl Executor {
     ///
     /// When the component is none, does not fit the world, or describes itself wrongly.
     pub async fn describe(&self, component: &[u8]) -> Result<Manifest, ComponentError> {
-        self.sandbox().describe(component).await
+        self.sandbox().examine(component).await
     }
 
     /// Tells all running functions that they should save what they have and return.

@@ -71,6 +71,13 @@ pub enum PlayError {
     NoSlot(String),
 }
 
+/// What becomes of the code of a component that was described.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Afterwards {
+    Keep,
+    Forget,
+}
+
 impl From<SlotError> for PlayError {
     fn from(error: SlotError) -> Self {
         Self::NoSlot(error.to_string())
@@ -108,10 +115,23 @@ impl Sandbox {
     ///
     /// When the component is none, does not fit the world, or describes itself wrongly.
     pub async fn describe(&self, component: &[u8]) -> Result<Manifest, ComponentError> {
+        self.described(component, Afterwards::Keep).await
+    }
+
+    /// The same, for a component that may not be run for long: of what is deployed much is never called, and the first call finds
+    /// the compiled code on disk.
+    pub(super) async fn examine(&self, component: &[u8]) -> Result<Manifest, ComponentError> {
+        self.described(component, Afterwards::Forget).await
+    }
+
+    async fn described(&self, component: &[u8], afterwards: Afterwards) -> Result<Manifest, ComponentError> {
         check(component, self.0.limits.component_bytes)?;
         let room = Arc::clone(&self.0);
         let component: Arc<[u8]> = component.into();
-        let described = self.0.guests.spawn(async move { room.describe(component).await });
+        let described = self
+            .0
+            .guests
+            .spawn(async move { room.describe(component, afterwards).await });
         described.await.unwrap_or_else(|_| {
             Err(ComponentError::Describe {
                 reason: outcome::stopped().message,
@@ -161,11 +181,12 @@ impl Sandbox {
 }
 
 impl Room {
-    async fn describe(&self, component: Arc<[u8]>) -> Result<Manifest, ComponentError> {
+    async fn describe(&self, component: Arc<[u8]>, afterwards: Afterwards) -> Result<Manifest, ComponentError> {
         let digest = hex(&Sha256::digest(&component));
         let failed = |reason: String| ComponentError::Describe { reason };
         let slot = self.slots.take(Class::Blocking, nowhere).await;
         let _slot = slot.map_err(|error| failed(error.to_string()))?;
+        let is_in_use = self.components.is_ready(&digest);
         let prepared = self.components.of_bytes(&digest, component).await?;
         let state = GuestState::new(
             None,
@@ -181,6 +202,9 @@ impl Room {
         let Ok(Called { ended, mut state, .. }) = AssertUnwindSafe(called).catch_unwind().await else {
             return Err(failed(outcome::host_panicked().message));
         };
+        if !is_in_use && afterwards == Afterwards::Forget {
+            self.components.forget(&digest);
+        }
         match ended {
             Ended::Returned(Ok(json)) => manifest::parse(&json),
             Ended::Returned(Err(error)) => Err(failed(error.message)),
