@@ -1,5 +1,5 @@
 //! `GET /records`: what syncs keep fresh, in order of change. Records go out as they were saved, with `_nango_metadata` added to the
-//! text; they are never parsed. A page leaves in chunks, so that ten thousand records are in memory once, not twice.
+//! text; they are never parsed. A page leaves in pieces, so that ten thousand records are in memory once, not twice.
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -18,8 +18,7 @@ use super::query::Query;
 use super::target::TargetHeaders;
 use super::timestamp::parse_us;
 use crate::connections::ConnectionsError;
-use crate::model::{Record, RecordAction, RecordFilter};
-use crate::records::render;
+use crate::model::{RecordAction, RecordFilter};
 use crate::runtime::{RecordsApiError, RecordsOf, Runtime};
 
 const LIMIT_DEFAULT: i64 = 100;
@@ -28,8 +27,6 @@ pub(super) const CURSOR_BYTES_MAX: usize = 1_000;
 const IDS_MAX: usize = 100;
 const ID_BYTES_MAX: usize = 256;
 pub(super) const BASE_VARIANT: &str = "base";
-/// A chunk of the answer is sent when it has reached this size.
-const CHUNK_BYTES: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub(super) struct ListRecords {
@@ -74,18 +71,15 @@ pub async fn list(
     list.filter.bytes_max = runtime.config().limits.records_page_bytes;
     let environment = caller.connection(target.provider_config_key, target.connection_id)?;
     let page = runtime
-        .records(environment, list.of(&target), &list.filter)
+        .records_text(environment, list.of(&target), &list.filter)
         .await
         .map_err(records_error)?;
-    let mut chunks = Chunks::new(page.next_cursor.as_deref(), page.records);
-    let first = chunks.next().unwrap_or_default();
-    // A page of one chunk has a known length.
-    let body = match chunks.next() {
-        None => Body::from(first),
-        Some(second) => {
-            let chunks = [first, second].into_iter().chain(chunks);
-            Body::from_stream(stream::iter(chunks.map(Ok::<_, std::convert::Infallible>)))
-        }
+    let mut pieces = page.into_document();
+    // A page of one piece has a known length.
+    let body = if pieces.len() == 1 {
+        Body::from(pieces.pop().unwrap_or_default())
+    } else {
+        Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<_, std::convert::Infallible>)))
     };
     Ok(raw_json_response(StatusCode::OK, body))
 }
@@ -183,80 +177,10 @@ pub(super) fn records_error(error: RecordsApiError) -> ApiError {
     }
 }
 
-/// The answer's text, piece by piece.
-struct Chunks {
-    buffer: String,
-    records: std::vec::IntoIter<Record>,
-    is_first: bool,
-    is_done: bool,
-}
-
-impl Chunks {
-    fn new(next_cursor: Option<&str>, records: Vec<Record>) -> Self {
-        // As a JSON value it is quoted rightly, whatever it holds.
-        let next_cursor = serde_json::Value::from(next_cursor);
-        Self {
-            buffer: format!(r#"{{"next_cursor":{next_cursor},"records":["#),
-            records: records.into_iter(),
-            is_first: true,
-            is_done: false,
-        }
-    }
-}
-
-impl Iterator for Chunks {
-    type Item = String;
-
-    fn next(&mut self) -> Option<String> {
-        if self.is_done {
-            return None;
-        }
-        while self.buffer.len() < CHUNK_BYTES {
-            let Some(record) = self.records.next() else {
-                self.is_done = true;
-                self.buffer.push_str("]}");
-                break;
-            };
-            if !std::mem::take(&mut self.is_first) {
-                self.buffer.push(',');
-            }
-            render(&record, &mut self.buffer);
-        }
-        Some(std::mem::take(&mut self.buffer))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::value::RawValue;
-
     use super::*;
     use crate::http::error::tests::rendered;
-
-    fn record(json: &str) -> Record {
-        Record {
-            external_id: "1".into(),
-            data: RawValue::from_string(json.into()).unwrap(),
-            first_seen_at_us: 1_795_346_513_999_876,
-            modified_at_us: 1_795_346_513_999_876,
-            deleted_at_us: None,
-            pruned_at_us: None,
-            action: RecordAction::Added,
-            cursor: "abc==".into(),
-        }
-    }
-
-    #[test]
-    fn a_page_is_one_document_however_many_chunks() {
-        let whole = |cursor, records| Chunks::new(cursor, records).collect::<String>();
-        assert_eq!(whole(None, vec![]), r#"{"next_cursor":null,"records":[]}"#);
-        let large = format!(r#"{{"id":"1","text":"{}"}}"#, "x".repeat(CHUNK_BYTES));
-        let page = || vec![record(&large), record(r#"{"id":"2"}"#), record(&large)];
-        assert!(Chunks::new(None, page()).count() > 1);
-        let document: serde_json::Value = serde_json::from_str(&whole(Some("a\"b"), page())).unwrap();
-        assert_eq!(document["next_cursor"], "a\"b");
-        assert_eq!(document["records"].as_array().unwrap().len(), 3);
-    }
 
     #[test]
     fn every_parameter() {

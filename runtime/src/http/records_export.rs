@@ -5,7 +5,7 @@
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use futures_util::stream;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::{HeaderValue, header};
 
 use super::auth::{Key, need};
@@ -15,9 +15,8 @@ use super::query::Query;
 use super::records::{ListRecords, records_error};
 use super::target::TargetHeaders;
 use crate::model::{EnvironmentId, RecordFilter};
-use crate::records::render;
+use crate::records::RenderedRecords;
 use crate::runtime::{RecordsApiError, RecordsOf, Runtime};
-use crate::store::RecordPage;
 
 /// Records read at once.
 const PAGE_RECORDS: i64 = 1_000;
@@ -85,16 +84,18 @@ pub async fn export(
     };
     // What is wrong with the request shows before the answer begins.
     let first = export.page().await.map_err(records_error)?;
-    let first = lines(&first);
     let rest = stream::try_unfold(export, |mut export| async move {
         if export.is_done {
             return Ok(None);
         }
         let page = export.page().await?;
-        Ok::<_, RecordsApiError>(Some((lines(&page), export)))
+        Ok::<_, RecordsApiError>(Some((page, export)))
     });
-    let all = futures_util::StreamExt::chain(stream::iter([Ok(first)]), rest);
-    let mut response = Response::new(Body::from_stream(all));
+    let pages = stream::iter([Ok(first)]).chain(rest);
+    let pieces = pages
+        .map_ok(|page| stream::iter(page.into_pieces().map(Ok)))
+        .try_flatten();
+    let mut response = Response::new(Body::from_stream(pieces));
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
@@ -102,60 +103,16 @@ pub async fn export(
 }
 
 impl Export {
-    async fn page(&mut self) -> Result<RecordPage, RecordsApiError> {
+    async fn page(&mut self) -> Result<RenderedRecords, RecordsApiError> {
         let of = RecordsOf {
             provider_config_key: &self.provider_config_key,
             connection_id: &self.connection_id,
             model: &self.model,
             variant: &self.variant,
         };
-        let page = self.runtime.records(&self.environment, of, &self.filter).await?;
+        let page = self.runtime.records_lines(&self.environment, of, &self.filter).await?;
         self.filter.cursor.clone_from(&page.next_cursor);
         self.is_done = page.next_cursor.is_none();
         Ok(page)
-    }
-}
-
-fn lines(page: &RecordPage) -> String {
-    let mut text = String::new();
-    for record in &page.records {
-        let start = text.len();
-        render(record, &mut text);
-        // Between the tokens of a record that was saved with line breaks; within strings they are escaped.
-        if text.get(start..).is_some_and(|line| line.contains(['\n', '\r'])) {
-            let line = text.split_off(start).replace(['\n', '\r'], " ");
-            text.push_str(&line);
-        }
-        text.push('\n');
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::value::RawValue;
-
-    use super::*;
-    use crate::model::{Record, RecordAction};
-
-    #[test]
-    fn a_record_is_a_line() {
-        let record = |json: &str| Record {
-            external_id: "1".into(),
-            data: RawValue::from_string(json.into()).unwrap(),
-            first_seen_at_us: 1_795_346_513_999_876,
-            modified_at_us: 1_795_346_513_999_876,
-            deleted_at_us: None,
-            pruned_at_us: None,
-            action: RecordAction::Added,
-            cursor: "abc".into(),
-        };
-        let page = RecordPage {
-            records: vec![record("{\n \"id\": \"a\\nb\"\r\n}"), record(r#"{"id":"2"}"#)],
-            next_cursor: None,
-        };
-        let text = lines(&page);
-        let parsed: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!((&parsed[0]["id"], &parsed[1]["id"]), (&"a\nb".into(), &"2".into()));
     }
 }

@@ -1,15 +1,17 @@
 //! Records as the API gives them: the record's own JSON, to the byte, with the member `_nango_metadata` at its end.
 
 use std::fmt::Write;
+use std::mem::take;
 
 use crate::model::{Record, RecordAction};
-use crate::store::RecordPage;
 
 /// What `_nango_metadata` adds to a record at most, and a comma.
 const METADATA_BYTES_MAX: usize = 320;
+/// A piece of a page's text ends with the record that makes it this long.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// Appends a record with its `_nango_metadata`. The record's text is copied once and not parsed.
-pub fn render(record: &Record, out: &mut String) {
+pub(super) fn render(record: &Record, out: &mut String) {
     let own = record.data.get().trim_ascii();
     out.reserve(own.len() + METADATA_BYTES_MAX);
     let own = own.strip_suffix('}').unwrap_or("{").trim_ascii_end();
@@ -35,27 +37,64 @@ pub fn render(record: &Record, out: &mut String) {
     out.push_str("\"}}");
 }
 
-/// The body of `GET /records`: `{"next_cursor":…,"records":[…]}`.
-#[must_use]
-pub fn render_page(page: &RecordPage) -> String {
-    let own_len: usize = page.records.iter().map(|record| record.data.get().len()).sum();
-    let mut out = String::with_capacity(own_len + page.records.len() * METADATA_BYTES_MAX + 128);
-    match &page.next_cursor {
-        Some(cursor) => {
-            out.push_str(r#"{"next_cursor":""#);
-            out.push_str(cursor);
-            out.push_str(r#"","records":["#);
+/// Records one after the other as text, in pieces: a large page is in memory once, does not move as it grows, and goes as it is sent.
+#[derive(Debug, Default)]
+pub struct RenderedRecords {
+    pieces: Vec<String>,
+    last: String,
+    pub next_cursor: Option<String>,
+}
+
+impl RenderedRecords {
+    fn begin_record(&mut self) {
+        if self.last.len() >= PIECE_BYTES {
+            let room = String::with_capacity(self.last.capacity());
+            self.pieces.push(std::mem::replace(&mut self.last, room));
         }
-        None => out.push_str(r#"{"next_cursor":null,"records":["#),
     }
-    for (index, record) in page.records.iter().enumerate() {
-        if index > 0 {
-            out.push(',');
+
+    /// The next one of a JSON array.
+    pub(super) fn push_item(&mut self, record: &Record) {
+        let is_first = self.last.is_empty();
+        self.begin_record();
+        if !is_first {
+            self.last.push(',');
         }
-        render(record, &mut out);
+        render(record, &mut self.last);
     }
-    out.push_str("]}");
-    out
+
+    /// A line of NDJSON.
+    pub(super) fn push_line(&mut self, record: &Record) {
+        self.begin_record();
+        let start = self.last.len();
+        render(record, &mut self.last);
+        // Between the tokens of a record that was saved with line breaks; within strings they are escaped.
+        if self.last.get(start..).is_some_and(|line| line.contains(['\n', '\r'])) {
+            let line = self.last.split_off(start).replace(['\n', '\r'], " ");
+            self.last.push_str(&line);
+        }
+        self.last.push('\n');
+    }
+
+    /// What was pushed, nothing around it.
+    pub fn into_pieces(self) -> impl Iterator<Item = String> {
+        self.pieces.into_iter().chain([self.last])
+    }
+
+    /// The body of `GET /records`: `{"next_cursor":…,"records":[…]}`; nearly always of one piece.
+    #[must_use]
+    pub fn into_document(mut self) -> Vec<String> {
+        // As a JSON value it is quoted rightly, whatever it holds.
+        let next_cursor = serde_json::Value::from(take(&mut self.next_cursor));
+        let mut pieces: Vec<String> = self.into_pieces().collect();
+        if let Some(first) = pieces.first_mut() {
+            first.insert_str(0, &format!(r#"{{"next_cursor":{next_cursor},"records":["#));
+        }
+        if let Some(last) = pieces.last_mut() {
+            last.push_str("]}");
+        }
+        pieces
+    }
 }
 
 /// A JSON object from id to record.
@@ -131,22 +170,55 @@ mod tests {
             action: RecordAction::Deleted,
             ..record("{ }")
         };
-        let page = RecordPage {
-            records: vec![record(r#"{"id":1}"#), deleted],
+        let records = [record(r#"{"id":1}"#), deleted];
+        let mut page = RenderedRecords {
             next_cursor: Some("x".to_owned()),
+            ..RenderedRecords::default()
         };
-        let rendered: serde_json::Value = serde_json::from_str(&render_page(&page)).unwrap();
+        for record in &records {
+            page.push_item(record);
+        }
+        let rendered: serde_json::Value = serde_json::from_str(&page.into_document().concat()).unwrap();
         assert_eq!(rendered["next_cursor"], "x");
         assert_eq!(
             rendered["records"][1]["_nango_metadata"]["deleted_at"],
             "1970-01-01T00:00:00.000000+00:00"
         );
-        let by_id: serde_json::Value = serde_json::from_str(&render_by_id(&page.records[..1])).unwrap();
+        let by_id: serde_json::Value = serde_json::from_str(&render_by_id(&records[..1])).unwrap();
         assert_eq!(by_id["a\"b"]["id"], 1);
-        let empty = RecordPage {
-            records: Vec::new(),
-            next_cursor: None,
+        let empty = RenderedRecords::default().into_document().concat();
+        assert_eq!(empty, r#"{"next_cursor":null,"records":[]}"#);
+    }
+
+    #[test]
+    fn a_large_page_is_one_document_of_pieces() {
+        let large = format!(r#"{{"id":"1","text":"{}"}}"#, "x".repeat(PIECE_BYTES));
+        let mut page = RenderedRecords {
+            next_cursor: Some("a\"b".to_owned()),
+            ..RenderedRecords::default()
         };
-        assert_eq!(render_page(&empty), r#"{"next_cursor":null,"records":[]}"#);
+        for json in [&large, r#"{"id":"2"}"#, &large] {
+            page.push_item(&record(json));
+        }
+        let pieces = page.into_document();
+        assert_eq!(
+            pieces.len(),
+            2,
+            "the small one begins a piece and the last large one ends it"
+        );
+        let document: serde_json::Value = serde_json::from_str(&pieces.concat()).unwrap();
+        assert_eq!(document["next_cursor"], "a\"b");
+        assert_eq!(document["records"].as_array().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_record_is_a_line() {
+        let mut page = RenderedRecords::default();
+        for json in ["{\n \"id\": \"a\\nb\"\r\n}", r#"{"id":"2"}"#] {
+            page.push_line(&record(json));
+        }
+        let text: String = page.into_pieces().collect();
+        let parsed: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((&parsed[0]["id"], &parsed[1]["id"]), (&"a\nb".into(), &"2".into()));
     }
 }

@@ -33,6 +33,7 @@ pub(super) struct Sql {
     text: String,
     arguments: AnyArguments,
     unencodable: Option<sqlx::error::BoxDynError>,
+    is_planned_anew: bool,
 }
 
 impl Sql {
@@ -42,7 +43,15 @@ impl Sql {
             text: text.to_owned(),
             arguments: AnyArguments::default(),
             unencodable: None,
+            is_planned_anew: false,
         }
+    }
+
+    /// Has Postgres make a plan for this call alone, for one more exchange with it. It keeps the plans of statements that come again,
+    /// and one that was made while a table was empty may read all of it for each row when it is not.
+    pub(super) fn plan_anew(&mut self) -> &mut Self {
+        self.is_planned_anew = self.dialect == Dialect::Postgres;
+        self
     }
 
     pub(super) fn push(&mut self, text: &'static str) -> &mut Self {
@@ -116,12 +125,14 @@ impl Sql {
 
     /// Runs it; gives the number of rows written.
     pub(super) async fn execute<'e>(self, on: impl Executor<'e, Database = Any>) -> Result<u64, StoreError> {
-        let result: AnyQueryResult = self.builder()?.build().execute(on).await?;
+        let is_kept = !self.is_planned_anew;
+        let result: AnyQueryResult = self.builder()?.build().persistent(is_kept).execute(on).await?;
         Ok(result.rows_affected())
     }
 
     pub(super) async fn fetch_all<'e>(self, on: impl Executor<'e, Database = Any>) -> Result<Vec<AnyRow>, StoreError> {
-        Ok(self.builder()?.build().fetch_all(on).await?)
+        let is_kept = !self.is_planned_anew;
+        Ok(self.builder()?.build().persistent(is_kept).fetch_all(on).await?)
     }
 
     /// Gives rows one by one as they come, until `each` says that it has enough.
@@ -130,8 +141,9 @@ impl Sql {
         on: impl Executor<'e, Database = Any>,
         mut each: impl FnMut(&AnyRow) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
+        let is_kept = !self.is_planned_anew;
         let mut builder = self.builder()?;
-        let mut rows = builder.build().fetch(on);
+        let mut rows = builder.build().persistent(is_kept).fetch(on);
         while let Some(row) = rows.try_next().await? {
             if !each(&row)? {
                 break;

@@ -29,7 +29,7 @@ impl Store {
             let mut sql = select(self, key);
             sql.push(" AND external_id IN ").list(chunk);
             for row in &sql.fetch_all(&self.reader).await? {
-                records.push(record(row)?);
+                records.push(record(row)?.1);
             }
         }
         Ok(records)
@@ -40,6 +40,26 @@ impl Store {
     /// # Errors
     /// [`StoreError::Cursor`] when the cursor is none of ours.
     pub async fn records(&self, key: &RecordKey, filter: &RecordFilter) -> Result<RecordPage<Payload>, StoreError> {
+        let mut records = Vec::new();
+        let next_cursor = self
+            .each_record(key, filter, |record| {
+                records.push(record);
+                Ok::<_, StoreError>(())
+            })
+            .await?;
+        Ok(RecordPage { records, next_cursor })
+    }
+
+    /// The same, one by one as they are read; gives where to read on.
+    ///
+    /// # Errors
+    /// [`StoreError::Cursor`] when the cursor is none of ours; what `each` says, which ends the reading.
+    pub async fn each_record<E: From<StoreError>>(
+        &self,
+        key: &RecordKey,
+        filter: &RecordFilter,
+        mut each: impl FnMut(Record<Payload>) -> Result<(), E>,
+    ) -> Result<Option<String>, E> {
         let mut sql = select(self, key);
         if let Some(cursor) = &filter.cursor {
             let after = Position::decode(cursor)?;
@@ -59,24 +79,24 @@ impl Store {
         // One more than asked for tells whether there is a next page.
         sql.push(" ORDER BY modified_at_us, sequence LIMIT ").bind(limit + 1);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let (mut records, mut more, mut bytes) = (Vec::new(), false, 0_usize);
+        let (mut count, mut bytes, mut last, mut more) = (0_usize, 0_usize, None, false);
+        let mut given = Ok(());
         sql.fetch_each(&self.reader, |row| {
-            let record = record(row)?;
+            let (position, record) = record(row)?;
             bytes = bytes.saturating_add(record.data.len());
-            let is_too_much = filter.bytes_max > 0 && bytes > filter.bytes_max && !records.is_empty();
-            if records.len() == limit || is_too_much {
+            let is_too_much = filter.bytes_max > 0 && bytes > filter.bytes_max && count > 0;
+            if count == limit || is_too_much {
                 more = true;
                 return Ok(false);
             }
-            records.push(record);
-            Ok(true)
+            count += 1;
+            last = Some(position);
+            given = each(record);
+            Ok(given.is_ok())
         })
         .await?;
-        let last_cursor = records.last().map(|record| record.cursor.clone());
-        Ok(RecordPage {
-            records,
-            next_cursor: last_cursor.filter(|_| more),
-        })
+        given?;
+        Ok(last.filter(|_| more).map(Position::encode))
     }
 }
 
@@ -119,7 +139,7 @@ pub(super) fn payload(columns: &mut Columns<'_>) -> Result<Payload, StoreError> 
     }
 }
 
-fn record(row: &AnyRow) -> Result<Record<Payload>, StoreError> {
+fn record(row: &AnyRow) -> Result<(Position, Record<Payload>), StoreError> {
     let mut columns = Columns::new(row, "records");
     let external_id = columns.get("external_id")?;
     let data = payload(&mut columns)?;
@@ -137,7 +157,7 @@ fn record(row: &AnyRow) -> Result<Record<Payload>, StoreError> {
     } else {
         RecordAction::Updated
     };
-    Ok(Record {
+    let record = Record {
         external_id,
         data,
         first_seen_at_us,
@@ -146,5 +166,6 @@ fn record(row: &AnyRow) -> Result<Record<Payload>, StoreError> {
         pruned_at_us,
         action,
         cursor: position.encode(),
-    })
+    };
+    Ok((position, record))
 }

@@ -166,6 +166,7 @@ impl Store {
             if let Some(others) = &others {
                 others.push_unchanged(&mut sql);
             }
+            sql.plan_anew();
             deleted += sql.execute(&mut *transaction).await?;
         }
         let counts = Counts {
@@ -236,6 +237,7 @@ impl Store {
             sql.push(") IS NULL");
         }
         let mut differing = Differing::default();
+        sql.plan_anew();
         sql.fetch_each(&mut **transaction, |row| {
             let mut columns = Columns::new(row, "records");
             let place: i64 = columns.get("place")?;
@@ -326,6 +328,7 @@ impl Store {
             if let Some(others) = others {
                 others.push_unchanged(&mut sql);
             }
+            sql.plan_anew();
             for row in &sql.fetch_all(&mut **transaction).await? {
                 let mut columns = Columns::new(row, "records");
                 stored.insert(columns.get("external_id")?, payload(&mut columns)?);
