@@ -126,10 +126,8 @@ impl Records<'_> {
         }
     }
 
-    /// Ends the pass: deletes, all at once, the records that were neither saved nor updated since it began.
-    ///
-    /// Clear the checkpoint that says how far the pass has come *before* this call: a run that is interrupted between the two then reads
-    /// everything once more. The other way round it would begin another pass in the middle, and delete what lies before.
+    /// Ends the pass: deletes, all at once, the records that were neither saved nor updated since it began, and clears the sync's
+    /// checkpoint with them, which said how far the pass had come.
     ///
     /// # Errors
     /// [`Error::Host`] with the code `track_deletes_not_started` when no pass is on; nothing is deleted then.

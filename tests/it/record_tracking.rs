@@ -60,6 +60,18 @@ async fn what_a_whole_pass_has_not_seen_is_deleted_at_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_fails_after_the_end_of_a_pass_does_not_have_the_next_delete_everything() {
+    let (_server, client) = with_guest("basic", "http://127.0.0.1:9").await;
+    let things = json!(["a", "b", "c", "d", "e"]);
+    let failed = run(&client, json!({"things": things, "fail_after_end": true})).await;
+    assert_eq!(failed["latestExecutionStatus"], "ERROR", "{failed}");
+    assert_eq!(failed["checkpoint"], Value::Null, "{failed}");
+    let next = run(&client, json!({"things": things})).await;
+    assert_eq!(next["latestExecutionStatus"], "SUCCESS", "{next}");
+    assert_eq!(ids(&client, "&filter=added,updated").await, ["a", "b", "c", "d", "e"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reset_ends_the_pass_and_a_variant_has_its_own() {
     let (_server, client) = with_guest("basic", "http://127.0.0.1:9").await;
     let _ = run(&client, json!({"things": ["a", "b", "c"]})).await;

@@ -109,7 +109,8 @@ impl Host for GuestState {
     }
 }
 
-fn key(run: &RunFacts) -> String {
+/// Of the run's function and variant.
+pub(super) fn key(run: &RunFacts) -> String {
     let manifest = &run.manifest;
     let variant = run.variant.as_deref().unwrap_or("base");
     if run.is_for_webhook {

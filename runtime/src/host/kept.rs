@@ -164,7 +164,7 @@ impl Kept {
         self.unseen.insert(model.to_owned(), external_ids);
     }
 
-    /// Deletes what the pass has not seen; none when no pass is on.
+    /// Deletes what the pass has not seen, and clears the checkpoint; none when no pass is on.
     pub(super) fn end_tracking(&mut self, model: &str) -> Option<Counts> {
         let seen = self.tracking.remove(model)?;
         let unseen = self.unseen.remove(model).unwrap_or_default();
@@ -176,6 +176,7 @@ impl Kept {
             .cloned()
             .collect();
         let deleted = u64::try_from(gone.len()).unwrap_or(u64::MAX);
+        self.checkpoint = Some(Position { json: None });
         written.extend(gone.into_iter().map(|id| (id, None)));
         Some(Counts {
             deleted,

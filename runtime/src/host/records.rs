@@ -3,12 +3,13 @@
 use serde_json::{Value, json};
 
 use super::bindings::nango::functions::records::{Counts as CountsPairs, Host};
+use super::checkpoints;
 use super::fault::Fault;
 use super::kept::Kept;
 use super::state::{GuestState, RunFacts, Services};
 use crate::model::{Counts, FunctionKind, RecordAction, RecordFilter};
 use crate::recording::import;
-use crate::records::{Batch, RecordsError, render_page};
+use crate::records::{Batch, RecordsError};
 use crate::schema::Part;
 use crate::store::{OthersChanges, RecordKey};
 
@@ -134,7 +135,10 @@ impl Host for GuestState {
         let run = self.run(import::LIST_RECORDS)?;
         let key = key(run, &model)?;
         let filter = filter(&options)?;
-        let live = async |services: &Services| Ok(render_page(&services.records.list(&key, &filter).await?));
+        let live = async |services: &Services| {
+            let page = services.records.list_text(&key, &filter).await?;
+            Ok(page.into_document().concat())
+        };
         let over = |kept: &Kept, found: Option<String>| kept.over_page(&model, found);
         let arguments = || json!({ "model": model, "options": options });
         run.reach.ask(import::LIST_RECORDS, arguments, live, over).await
@@ -196,7 +200,17 @@ impl Host for GuestState {
             }
             kept.foresee_unseen(&model, unseen.external_ids);
         }
-        let live = async |services: &Services| Ok(services.records.end_tracking(&key).await?);
+        let checkpoint_key = checkpoints::key(run);
+        let RunFacts {
+            reach,
+            checkpoint_version,
+            ..
+        } = run;
+        let live = async |services: &Services| {
+            let counts = services.records.end_tracking(&key, &checkpoint_key).await?;
+            *checkpoint_version = Some(0);
+            Ok(counts)
+        };
         let keep = |kept: &mut Kept| {
             let ended = kept.end_tracking(&model);
             ended.ok_or_else(|| {
@@ -207,10 +221,7 @@ impl Host for GuestState {
             })
         };
         let arguments = || json!({ "model": model });
-        let counts = run
-            .reach
-            .change(import::TRACK_DELETES_END, arguments, live, keep)
-            .await?;
+        let counts = reach.change(import::TRACK_DELETES_END, arguments, live, keep).await?;
         Ok(self.count(model, counts))
     }
 }

@@ -92,7 +92,13 @@ impl Effects {
             import::BATCH_SAVE => self.records_of(call, |model| &mut model.saved),
             import::BATCH_UPDATE => self.records_of(call, |model| &mut model.updated),
             // Which records it deleted only the store knows; how many is told.
-            import::TRACK_DELETES_END => self.records_of(call, |model| &mut model.deleted),
+            import::TRACK_DELETES_END => {
+                self.records_of(call, |model| &mut model.deleted);
+                let last = self.checkpoint_after.as_ref().or(self.checkpoint_before.as_ref());
+                if last.is_some_and(|position| position.json.is_some()) {
+                    self.checkpoint_after = Some(Position { json: None });
+                }
+            }
             import::BATCH_DELETE => self.records_of(call, |model| &mut model.deleted),
             import::CHECKPOINT if self.checkpoint_before.is_none() && self.checkpoint_after.is_none() => {
                 let json = result.as_str().map(str::to_owned);

@@ -14,13 +14,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use batch::{Batch, read_batch};
-pub use render::{render, render_page};
+pub use render::RenderedRecords;
 pub use retention::{Looked, RETENTION_BATCH_RECORDS, RETENTION_BATCHES_MAX, Retained, Retention, RetentionDays};
 
 use self::sealer::Sealer;
 use crate::clock::{Clock, Entropy};
 use crate::encryption::{EncryptionError, Keyring};
-use crate::model::{Counts, JsonObject, RecordFilter};
+use crate::model::{Counts, JsonObject, Record, RecordFilter};
 use crate::store::{
     MergedRecord, OthersChanges, Payload, Pruned, RecordKey, RecordPage, RecordWrite, Store, StoreError, Unseen,
 };
@@ -234,12 +234,15 @@ impl Records {
         Ok(self.store.start_tracking(key, self.clock.now_us()).await?)
     }
 
-    /// Ends a pass: deletes, all at once, what was neither saved nor updated since it began.
+    /// Ends a pass: deletes, all at once, what was neither saved nor updated since it began, and clears the checkpoint of that key.
     ///
     /// # Errors
     /// [`RecordsError::NotTracking`] without a pass; then nothing is deleted.
-    pub async fn end_tracking(&self, key: &RecordKey) -> Result<Counts, RecordsError> {
-        let ended = self.store.end_tracking(key, self.clock.now_us()).await?;
+    pub async fn end_tracking(&self, key: &RecordKey, checkpoint_key: &str) -> Result<Counts, RecordsError> {
+        let ended = self
+            .store
+            .end_tracking(key, checkpoint_key, self.clock.now_us())
+            .await?;
         ended.ok_or_else(|| RecordsError::NotTracking {
             model: key.model.clone(),
         })
@@ -326,5 +329,37 @@ impl Records {
             records: records.collect::<Result<_, _>>()?,
             next_cursor: page.next_cursor,
         })
+    }
+
+    /// The same as text, elements of an array. No record is there twice, as a value and as text.
+    ///
+    /// # Errors
+    /// As [`Records::list`].
+    pub async fn list_text(&self, key: &RecordKey, filter: &RecordFilter) -> Result<RenderedRecords, RecordsError> {
+        self.render(key, filter, RenderedRecords::push_item).await
+    }
+
+    /// The same as text, each a line.
+    ///
+    /// # Errors
+    /// As [`Records::list`].
+    pub async fn list_lines(&self, key: &RecordKey, filter: &RecordFilter) -> Result<RenderedRecords, RecordsError> {
+        self.render(key, filter, RenderedRecords::push_line).await
+    }
+
+    async fn render(
+        &self,
+        key: &RecordKey,
+        filter: &RecordFilter,
+        push: fn(&mut RenderedRecords, &Record),
+    ) -> Result<RenderedRecords, RecordsError> {
+        let mut rendered = RenderedRecords::default();
+        let each = |record| {
+            push(&mut rendered, &self.sealer.open_record(key, record)?);
+            Ok::<_, RecordsError>(())
+        };
+        let next_cursor = self.store.each_record(key, filter, each).await?;
+        rendered.next_cursor = next_cursor;
+        Ok(rendered)
     }
 }

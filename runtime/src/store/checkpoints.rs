@@ -1,6 +1,6 @@
 //! Saved positions of syncs, with optimistic concurrency. What a position means and how large it may be is for others.
 
-use sqlx::{query, query_scalar};
+use sqlx::{Any, Transaction, query, query_scalar};
 
 use super::columns::Columns;
 use super::connections::lives;
@@ -86,16 +86,26 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         self.check_fence(&mut transaction).await?;
-        query(
-            "UPDATE checkpoints SET json = NULL, version = version + 1, updated_at_ms = $3 \
-             WHERE connection_key = $1 AND checkpoint_key = $2 AND json IS NOT NULL",
-        )
-        .bind(connection_key.as_str())
-        .bind(key)
-        .bind(now_ms)
-        .execute(&mut *transaction)
-        .await?;
+        clear(&mut transaction, connection_key, key, now_ms).await?;
         transaction.commit().await?;
         Ok(())
     }
+}
+
+pub(super) async fn clear(
+    transaction: &mut Transaction<'static, Any>,
+    connection_key: &ConnectionKey,
+    key: &str,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    query(
+        "UPDATE checkpoints SET json = NULL, version = version + 1, updated_at_ms = $3 \
+         WHERE connection_key = $1 AND checkpoint_key = $2 AND json IS NOT NULL",
+    )
+    .bind(connection_key.as_str())
+    .bind(key)
+    .bind(now_ms)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
 }

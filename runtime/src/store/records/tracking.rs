@@ -8,6 +8,7 @@ use super::RecordKey;
 use super::counts::add_to_count;
 use super::write::begin_change;
 use crate::model::Counts;
+use crate::store::checkpoints::clear;
 use crate::store::columns::Columns;
 use crate::store::sql::Sql;
 use crate::store::{Store, StoreError};
@@ -44,9 +45,17 @@ impl Store {
 
     /// Ends a pass: marks as deleted what it has not seen, all at once. None, and nothing is deleted, when no pass is on.
     ///
+    /// The checkpoint of that key is cleared with it. It was a position within the pass: who went on from there in a new pass would have
+    /// all records before it deleted at its end.
+    ///
     /// # Errors
     /// [`StoreError::ParentGone`] when the connection was deleted.
-    pub async fn end_tracking(&self, key: &RecordKey, now_us: i64) -> Result<Option<Counts>, StoreError> {
+    pub async fn end_tracking(
+        &self,
+        key: &RecordKey,
+        checkpoint_key: &str,
+        now_us: i64,
+    ) -> Result<Option<Counts>, StoreError> {
         let mut transaction = self.begin().await?;
         self.check_fence(&mut transaction).await?;
         let change = begin_change(&mut transaction, key, now_us).await?;
@@ -63,6 +72,7 @@ impl Store {
             .bind(key.connection_key.as_str());
         sql.push(" AND records.model = ").bind(key.model.as_str());
         sql.push(" AND records.external_id = v.external_id");
+        sql.plan_anew();
         let deleted = sql.execute(&mut *transaction).await?;
         let counts = Counts {
             deleted,
@@ -70,6 +80,7 @@ impl Store {
         };
         add_to_count(&mut transaction, key, counts).await?;
         forget_pass(&mut transaction, key).await?;
+        clear(&mut transaction, &key.connection_key, checkpoint_key, now_us / 1_000).await?;
         transaction.commit().await?;
         Ok(Some(counts))
     }
@@ -123,6 +134,7 @@ impl Store {
         sql.push(" AND r.external_id = v.item AND r.deleted_at_us IS NULL) < ")
             .bind(since_us);
         sql.push(" ON CONFLICT (connection_key, model, external_id) DO NOTHING");
+        sql.plan_anew();
         sql.execute(&mut **transaction).await?;
         Ok(())
     }

@@ -14,8 +14,11 @@ for_each_db! {
     passes_delete_what_a_simple_model_says,
     the_end_of_a_pass_is_one_change_for_readers,
     nothing_is_deleted_without_a_pass,
+    the_end_of_a_pass_clears_the_checkpoint,
     own_changes_are_written_over_and_others_are_not,
 }
+
+const CHECKPOINT: &str = "sync:issues:base";
 
 /// Each record is `{"v": value}`.
 async fn save(
@@ -162,7 +165,7 @@ async fn passes_delete_what_a_simple_model_says(store: Store) {
             }
             4 => {
                 let foreseen = store.unseen_records(key).await.unwrap();
-                let ended = store.end_tracking(key, now_us).await.unwrap();
+                let ended = store.end_tracking(key, CHECKPOINT, now_us).await.unwrap();
                 let seen = simple.seen.take();
                 assert_eq!(foreseen.is_tracking, seen.is_some(), "step {step}");
                 assert_eq!(ended.is_some(), seen.is_some(), "step {step}");
@@ -215,7 +218,15 @@ async fn the_end_of_a_pass_is_one_change_for_readers(store: Store) {
     let (_, before) = stored(&store, &key).await;
     store.start_tracking(&key, NOW_US).await.unwrap();
     save(&store, &key, &[("3", 1)], None, NOW_US).await;
-    assert_eq!(store.end_tracking(&key, NOW_US).await.unwrap().unwrap().deleted, 3);
+    assert_eq!(
+        store
+            .end_tracking(&key, CHECKPOINT, NOW_US)
+            .await
+            .unwrap()
+            .unwrap()
+            .deleted,
+        3
+    );
     let filter = RecordFilter {
         limit: 2,
         cursor: before.last().cloned(),
@@ -237,13 +248,48 @@ async fn the_end_of_a_pass_is_one_change_for_readers(store: Store) {
 async fn nothing_is_deleted_without_a_pass(store: Store) {
     let fixture = Fixture::new(&store).await;
     let key = model(&fixture, "Issue").await;
-    assert_eq!(store.end_tracking(&key, NOW_US).await.unwrap(), None);
+    assert_eq!(store.end_tracking(&key, CHECKPOINT, NOW_US).await.unwrap(), None);
     assert_eq!(store.unseen_records(&key).await.unwrap(), Unseen::default());
     save(&store, &key, &[("1", 1)], None, NOW_US).await;
-    assert_eq!(store.end_tracking(&key, NOW_US).await.unwrap(), None);
+    assert_eq!(store.end_tracking(&key, CHECKPOINT, NOW_US).await.unwrap(), None);
     store.start_tracking(&key, NOW_US).await.unwrap();
-    assert_eq!(store.end_tracking(&key, NOW_US).await.unwrap().unwrap().deleted, 1);
-    assert_eq!(store.end_tracking(&key, NOW_US).await.unwrap(), None, "it has ended");
+    assert_eq!(
+        store
+            .end_tracking(&key, CHECKPOINT, NOW_US)
+            .await
+            .unwrap()
+            .unwrap()
+            .deleted,
+        1
+    );
+    assert_eq!(
+        store.end_tracking(&key, CHECKPOINT, NOW_US).await.unwrap(),
+        None,
+        "it has ended"
+    );
+}
+
+async fn the_end_of_a_pass_clears_the_checkpoint(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    let key = model(&fixture, "Issue").await;
+    let save = async |seen_version| {
+        let saved = store.save_checkpoint(&key.connection_key, CHECKPOINT, "{}", seen_version, NOW_MS);
+        saved.await.unwrap().expect("nobody else saves it")
+    };
+    let there = async || {
+        store
+            .checkpoint(&key.connection_key, CHECKPOINT)
+            .await
+            .unwrap()
+            .is_some()
+    };
+    let version = save(0).await;
+    assert_eq!(store.end_tracking(&key, CHECKPOINT, NOW_US).await.unwrap(), None);
+    assert!(there().await, "no pass has ended");
+    store.start_tracking(&key, NOW_US).await.unwrap();
+    assert!(store.end_tracking(&key, CHECKPOINT, NOW_US).await.unwrap().is_some());
+    assert!(!there().await);
+    assert!(save(0).await > version, "versions go on counting");
 }
 
 async fn own_changes_are_written_over_and_others_are_not(store: Store) {

@@ -17,6 +17,8 @@ pub struct Listing {
     value: u64,
     /// The page before which the run fails; a page is of two.
     fail_at_page: Option<u64>,
+    #[serde(default)]
+    fail_after_end: bool,
     /// Whether the strategy is set after the first write.
     #[serde(default)]
     too_late: bool,
@@ -53,9 +55,11 @@ pub fn all_things(nango: &Nango) -> Result<(), SyncError> {
         nango.records().save(&things)?;
         nango.save_checkpoint(&Place { page: page + 1 })?;
     }
-    nango.clear_checkpoint()?;
     let counts = nango.records().track_deletes_end::<Thing>()?;
     nango.info(format!("{} gone", counts.deleted));
+    if listing.fail_after_end {
+        return Err(SyncError::new(json!({"message": "asked to fail after the end"})));
+    }
     if let Err(error) = nango.records().track_deletes_end::<Thing>() {
         nango.info(format!("ended twice: {error}"));
     }
