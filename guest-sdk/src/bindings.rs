@@ -5179,8 +5179,9 @@ pub mod nango {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Ends the pass: deletes, all at once, the records that were neither saved nor updated since it began. Error
-            /// `track_deletes_not_started` when none is on; then nothing is deleted.
+            /// Ends the pass: deletes, all at once, the records that were neither saved nor updated since it began, and clears the
+            /// function's checkpoint with them: it was a position within this pass. Error `track_deletes_not_started` when none is
+            /// on; then nothing is deleted.
             ///
             /// `@since` 1.3.0
             #[allow(async_fn_in_trait)]

@@ -93,7 +93,7 @@ pub async fn export(
     });
     let pages = stream::iter([Ok(first)]).chain(rest);
     let pieces = pages
-        .map_ok(|page| stream::iter(page.into_pieces().map(Ok)))
+        .map_ok(|page| stream::iter(page.into_pieces().map(Ok::<_, RecordsApiError>)))
         .try_flatten();
     let mut response = Response::new(Body::from_stream(pieces));
     response
