@@ -109,6 +109,11 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         "runs_and_functions",
         include_str!("../../migrations/0028_runs_and_functions.sql"),
     ),
+    (
+        30,
+        "record_lookups",
+        include_str!("../../migrations/0030_record_lookups.sql"),
+    ),
 ];
 
 /// For each connection to SQLite. WAL with `synchronous = NORMAL`: what was committed survives `kill -9` of this
@@ -117,14 +122,15 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
 /// default (8,000 pages of 4 KiB), since each one flushes and the log writes without pause under load. The schema's
 /// `CHECK`s are left to Postgres, where the same tests run: what they check comes out of enums, and SQLite builds a
 /// temporary B-tree for each `IN` of each row, which is a third of the time of a log write. `secure_delete = FAST`: what a change
-/// leaves in a page that is written anyway is overwritten there, so that an old token does not stay behind a new one.
+/// leaves in a page that is written anyway is overwritten there, so that an old token does not stay behind a new one. Caches are small,
+/// 8 MB for the writer and 1 MB for each reader: the operating system has the file's pages as well.
 const SQLITE_WRITER_PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; \
      PRAGMA secure_delete = FAST; \
      PRAGMA ignore_check_constraints = ON; \
      PRAGMA busy_timeout = 10000; PRAGMA wal_autocheckpoint = 8000; PRAGMA journal_size_limit = 67108864; \
      PRAGMA cache_size = -8000; PRAGMA temp_store = MEMORY;";
 const SQLITE_READER_PRAGMAS: &str =
-    "PRAGMA query_only = ON; PRAGMA busy_timeout = 10000; PRAGMA cache_size = -4000; PRAGMA temp_store = MEMORY;";
+    "PRAGMA query_only = ON; PRAGMA busy_timeout = 10000; PRAGMA cache_size = -1000; PRAGMA temp_store = MEMORY;";
 
 impl Store {
     /// Opens `url` (`sqlite:<path>` or `postgres://…`) and brings its schema up to date. A missing SQLite file is

@@ -70,7 +70,8 @@ impl Store {
         sql.push(" AND (modified_at_us, sequence) <= (")
             .bind(until.modified_at_us);
         sql.push(", ").bind(until.sequence);
-        sql.push(") ORDER BY modified_at_us, sequence LIMIT ").bind(limit);
+        sql.push(") AND sequence >= 0 ORDER BY modified_at_us, sequence LIMIT ")
+            .bind(limit);
         let mut rows = Vec::new();
         for row in &sql.fetch_all(&mut **transaction).await? {
             let mut columns = Columns::new(row, "records");

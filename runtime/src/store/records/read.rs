@@ -77,7 +77,9 @@ impl Store {
         }
         let limit = filter.limit.clamp(1, RECORDS_PAGE_MAX);
         // One more than asked for tells whether there is a next page.
-        sql.push(" ORDER BY modified_at_us, sequence LIMIT ").bind(limit + 1);
+        // `sequence >= 0` is what the index of changes asks for.
+        sql.push(" AND sequence >= 0 ORDER BY modified_at_us, sequence LIMIT ")
+            .bind(limit + 1);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let (mut count, mut bytes, mut last, mut more) = (0_usize, 0_usize, None, false);
         let mut given = Ok(());

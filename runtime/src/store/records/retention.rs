@@ -9,6 +9,7 @@ use super::prune::empty;
 use super::sealing::{head, lock_model};
 use super::{Pruned, RecordKey};
 use crate::model::{Counts, RunId, SyncId};
+use crate::store::checkpoints::clear;
 use crate::store::columns::Columns;
 use crate::store::connections::lives;
 use crate::store::records::tracking::forget_pass;
@@ -47,7 +48,7 @@ impl Store {
                 "SELECT m.connection_key, m.model FROM record_models m WHERE (m.connection_key, m.model) > ($1, $2) \
                  AND m.pruned_until_us < $3 AND EXISTS (SELECT 1 FROM records r WHERE r.connection_key = m.connection_key \
                  AND r.model = m.model AND r.modified_at_us > m.pruned_until_us AND r.modified_at_us <= $3 \
-                 AND r.pruned_at_us IS NULL) AND ",
+                 AND r.sequence >= 0 AND r.pruned_at_us IS NULL) AND ",
                 lives!("m.connection_key"),
                 " ORDER BY m.connection_key, m.model LIMIT 1"
             ),
@@ -121,7 +122,7 @@ impl Store {
             .push(" AND m.model = ")
             .bind(key.model.as_str());
         sql.push(" AND r.modified_at_us <= ").bind(before_us);
-        sql.push(" ORDER BY r.modified_at_us, r.sequence LIMIT ")
+        sql.push(" AND r.sequence >= 0 ORDER BY r.modified_at_us, r.sequence LIMIT ")
             .bind(batch.records);
         let (mut rows, mut bytes, mut last_us) = (Vec::new(), 0, 0_i64);
         sql.fetch_each(&mut *transaction, |row| {
@@ -173,15 +174,7 @@ impl Store {
         }
         // In the order in which a reset does it, so that the two do not wait for each other.
         for sync in syncs {
-            query(
-                "UPDATE checkpoints SET json = NULL, version = version + 1, updated_at_ms = $3 \
-                 WHERE connection_key = $1 AND checkpoint_key = $2 AND json IS NOT NULL",
-            )
-            .bind(key.connection_key.as_str())
-            .bind(&sync.checkpoint_key)
-            .bind(now_ms)
-            .execute(&mut *transaction)
-            .await?;
+            clear(&mut transaction, &key.connection_key, &sync.checkpoint_key, now_ms).await?;
         }
         let unwritten = query(
             "UPDATE record_models SET modified_at_us = modified_at_us \

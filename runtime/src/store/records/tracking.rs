@@ -146,7 +146,7 @@ fn push_unseen(sql: &mut Sql, key: &RecordKey, since_us: Option<i64>) {
         .bind(key.connection_key.as_str());
     sql.push(" AND r.model = ").bind(key.model.as_str());
     if let Some(since_us) = since_us {
-        sql.push(" AND r.modified_at_us < ").bind(since_us);
+        sql.push(" AND r.sequence >= 0 AND r.modified_at_us < ").bind(since_us);
         sql.push(
             " AND NOT EXISTS (SELECT 1 FROM record_sightings s WHERE s.connection_key = r.connection_key \
              AND s.model = r.model AND s.external_id = r.external_id)",
