@@ -11,10 +11,12 @@ use serde_json::{Value, json};
 
 use crate::Effort;
 use crate::peer::{self, PAGE_CONTACTS};
-use crate::report::{Figure, Target};
+use crate::report::{Figure, Target, median};
 
 const INTEGRATION: &str = "bench";
 const CONNECTION: &str = "conn";
+/// One whose sync never ran.
+const EMPTY: &str = "empty";
 const SYNC: &str = "contacts";
 const MODEL: &str = "Contact";
 
@@ -56,7 +58,7 @@ struct Measured {
     read: Pass,
     /// At its highest, of the server.
     resident_mib: f64,
-    /// Of `GET /sync/status` before the first pass and after the last.
+    /// Of `GET /sync/status` where there are no records, and where there are all.
     status_us: (f64, f64),
 }
 
@@ -145,10 +147,12 @@ async fn on(database: &Database, effort: Effort) -> Measured {
         .start();
     let client = server.client();
     let _ = client.create_integration(INTEGRATION, "upstream").await.ok();
-    let _ = client
-        .import_connection(INTEGRATION, CONNECTION, json!({"type": "NONE"}))
-        .await
-        .ok();
+    for connection in [CONNECTION, EMPTY] {
+        let _ = client
+            .import_connection(INTEGRATION, connection, json!({"type": "NONE"}))
+            .await
+            .ok();
+    }
     let _ = client.deploy(INTEGRATION, guest::component("pages")).await.ok();
 
     let records = effort.record_pages * PAGE_CONTACTS;
@@ -162,10 +166,9 @@ async fn on(database: &Database, effort: Effort) -> Measured {
             cpu_us: (server.cpu_seconds() - before) * 1e6 / f64::from(records),
         }
     };
-    let status_before_us = status_us(&client).await;
     let saved = measured(Box::pin(pass(client.clone(), records))).await;
     let unchanged = measured(Box::pin(pass(client.clone(), records))).await;
-    let status_after_us = status_us(&client).await;
+    let status_us = status_us(&client).await;
     let read = measured(Box::pin(read(client.clone(), records))).await;
     let resident_kib = u32::try_from(server.peak_resident_bytes() >> 10).unwrap_or(u32::MAX);
     Measured {
@@ -173,20 +176,22 @@ async fn on(database: &Database, effort: Effort) -> Measured {
         unchanged,
         read,
         resident_mib: f64::from(resident_kib) / 1024.0,
-        status_us: (status_before_us, status_after_us),
+        status_us,
     }
 }
 
-/// The median time to ask how the sync is doing.
-async fn status_us(client: &Client) -> f64 {
-    let mut times_us = Vec::with_capacity(STATUS_CALLS);
+/// The median times to ask how the sync is doing that never ran, and the one with all records, in turns.
+async fn status_us(client: &Client) -> (f64, f64) {
+    let mut times_us = [Vec::new(), Vec::new()];
     for _ in 0..STATUS_CALLS {
-        let started = Instant::now();
-        let _ = client.sync_status(INTEGRATION, CONNECTION, SYNC).await;
-        times_us.push(started.elapsed().as_secs_f64() * 1e6);
+        for (times_us, connection) in times_us.iter_mut().zip([EMPTY, CONNECTION]) {
+            let started = Instant::now();
+            let _ = client.sync_status(INTEGRATION, connection, SYNC).await;
+            times_us.push(started.elapsed().as_secs_f64() * 1e6);
+        }
     }
-    times_us.sort_by(f64::total_cmp);
-    times_us[STATUS_CALLS / 2]
+    let [without, with] = times_us.map(median);
+    (without, with)
 }
 
 /// Has the sync run to its end; gives records a second. Looks at the log for that, which knows the run by its own id.
