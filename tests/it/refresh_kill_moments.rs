@@ -115,18 +115,18 @@ impl Scene {
         (server, client)
     }
 
-    /// What is stored, with an end in the past.
-    async fn expire(&self, client: &Client, stored: &Value) {
+    /// What is stored, with an end in the past. Nobody asks the provider until somebody calls.
+    async fn expire(&mut self, client: &Client, stored: &Value) {
         let credentials = json!({
             "type": "OAUTH2", "access_token": stored["access_token"], "refresh_token": stored["refresh_token"],
             "expires_at": oidc::now_ms() - 1_000,
         });
         let _ = client.import_connection("oidc", CONNECTION, credentials).await.ok();
+        while self.answers.try_recv().is_ok() {}
     }
 
     /// Waits for the moment of the kill: a random one, of the callers' beginning or of the provider's answer.
     async fn moment(&mut self, random: &Entropy) {
-        while self.answers.try_recv().is_ok() {}
         let began = Instant::now();
         let moment = if random.fraction() < 0.25 {
             began + Duration::from_micros(soak::micros(random, 0..AFTER_BEGIN_US))
