@@ -1,5 +1,6 @@
 //! `nango-runtime runs`: actions in the background, and those that were asked for under an idempotency key; and the history of all runs.
 
+use anyhow::bail;
 use http::Method;
 use serde_json::Value;
 
@@ -122,6 +123,10 @@ pub async fn run(command: Runs, client: &Client, output: Output) -> anyhow::Resu
             }
             output.show(&answer, details)?;
         }
+        Runs::Cancel { id } if id.starts_with(RUN_PREFIX) => bail!(
+            "{id} is no action in the background: `runs list` shows their ids\nhint: what runs of a sync is cancelled with \
+             `nango-runtime sync cancel INTEGRATION SYNC --connection ID`"
+        ),
         Runs::Cancel { id } => {
             let request = client.request(Method::POST, &["action", &id, "cancel"]);
             let answer = request.answer().await?;
@@ -167,6 +172,7 @@ fn history(answer: &Value) -> String {
         [
             text_at(run, "/id"),
             text_at(run, "/type"),
+            text_at(run, "/trigger"),
             text_at(run, "/state"),
             text_at(run, "/provider_config_key"),
             text_at(run, "/connection_id"),
@@ -176,10 +182,11 @@ fn history(answer: &Value) -> String {
             text_at(run, "/error/code"),
         ]
     };
-    let rows: Vec<[String; 9]> = list_at(answer, "/data").iter().map(row).collect();
+    let rows: Vec<[String; 10]> = list_at(answer, "/data").iter().map(row).collect();
     let heading = [
         "id",
         "type",
+        "trigger",
         "state",
         "integration",
         "connection",

@@ -109,6 +109,11 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         "runs_and_functions",
         include_str!("../../migrations/0028_runs_and_functions.sql"),
     ),
+    (
+        29,
+        "webhook_runs_in_history",
+        include_str!("../../migrations/0029_webhook_runs_in_history.sql"),
+    ),
 ];
 
 /// For each connection to SQLite. WAL with `synchronous = NORMAL`: what was committed survives `kill -9` of this

@@ -69,8 +69,8 @@ async fn runs_are_claimed_in_the_order_of_their_line(store: Store) {
     );
     assert_eq!(claim(&store, NOW_MS).await, []);
     let done = run(&fixture, "inw_1", "run_1", &a, "x");
-    assert!(store.finish_webhook_run(&done, 1, &[]).await.unwrap());
-    assert!(!store.finish_webhook_run(&done, 1, &[]).await.unwrap());
+    assert!(store.finish_webhook_run(&done, 1, None, &[]).await.unwrap());
+    assert!(!store.finish_webhook_run(&done, 1, None, &[]).await.unwrap());
     let claimed = store.claim_webhook_runs(NOW_MS, NOW_MS + LEASE_MS, 100).await.unwrap();
     assert_eq!((claimed.len(), claimed[0].run.id.as_str()), (1, "run_4"));
     assert_eq!(claimed[0].content, Sealed(b"inw_2".to_vec()));
@@ -129,13 +129,13 @@ async fn a_claim_ends_and_its_writes_with_it(store: Store) {
             .unwrap()
     );
     assert!(!store.requeue_webhook_run(&only.id, 1, NOW_MS).await.unwrap());
-    assert!(!store.finish_webhook_run(&only, 1, &[]).await.unwrap());
+    assert!(!store.finish_webhook_run(&only, 1, None, &[]).await.unwrap());
     assert!(matches!(save(of_claim(1), 1).await, Err(StoreError::Superseded { .. })));
     assert_eq!(save(of_claim(2), 1).await.unwrap(), Some(2));
     // Its owner is known to be dead.
     store.release_leases().await.unwrap();
     assert_eq!(claim(&store, NOW_MS + LEASE_MS).await, [("run_1".to_owned(), 3)]);
-    assert!(store.finish_webhook_run(&only, 3, &[]).await.unwrap());
+    assert!(store.finish_webhook_run(&only, 3, None, &[]).await.unwrap());
     assert!(
         matches!(save(of_claim(3), 2).await, Err(StoreError::Superseded { .. })),
         "it has ended"
@@ -175,7 +175,7 @@ async fn the_queue_is_bounded_and_leaves_nothing(store: Store) {
     );
     for one in &two {
         assert_eq!(claim(&store, NOW_MS).await.len(), 1);
-        assert!(store.finish_webhook_run(one, 1, &[]).await.unwrap());
+        assert!(store.finish_webhook_run(one, 1, None, &[]).await.unwrap());
     }
     assert_eq!(store.queued_webhook_runs(&fixture.environment.id).await.unwrap(), 0);
     // It went with its last run.
