@@ -99,6 +99,7 @@ async fn prepare(runtime: &Runtime) -> EnvironmentId {
         .expect("the connection can be imported");
     let bytes = guest::component("noop");
     let component = NewComponent {
+        name: None,
         provider_config_key: "bench",
         bytes: &bytes,
         signature: None,

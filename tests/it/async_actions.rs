@@ -174,6 +174,12 @@ async fn the_command_line_lists_shows_and_cancels() {
         assert!(shown.contains(text), "{text} is not in\n{shown}");
     }
     runs(&["cancel", &long]);
+    let of_history = Cli::of(&server, &["runs", "cancel", "run_01M8DX680MXEHHFPFCTC1S8P5F"]).run();
+    assert!(
+        of_history.stderr.contains("nango-runtime sync cancel"),
+        "{}",
+        of_history.stderr
+    );
     let _ = client.wait_for_action(&long).await;
     let shown = runs(&["show", &long]);
     assert!(

@@ -330,6 +330,7 @@ async fn a_good_one_is_promoted_when_its_time_is_over() {
     let deploy = async |component: &str, canary: Option<CanaryOptions>| {
         let bytes = guest::component(component);
         let component = NewComponent {
+            name: None,
             provider_config_key: INTEGRATION,
             bytes: &bytes,
             signature: None,

@@ -8,7 +8,7 @@ use nango_runtime_tests::{Answer, Client, TestRuntime, guest};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::fixture::{INTEGRATION, prepared, with_upstream};
+use crate::fixture::{CONNECTION, INTEGRATION, prepared, with_upstream};
 
 /// A private key and its public key, made by openssl for these tests.
 const SIGNING_KEY: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIH41MgJqe8i1+64TNkcSQRk2QqPFmz0FP3z4Dnial1LD\n-----END PRIVATE KEY-----\n";
@@ -131,6 +131,14 @@ async fn several_components_are_deployed_whole_or_not_at_all() {
         "{}",
         refused.text()
     );
+    let message = refused.json()["error"]["message"].to_string();
+    for part in [
+        r#"component 2 of 2, for \"second\": "#,
+        "acme:thing/keys",
+        "; nothing was deployed",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
     assert_eq!(active(&client).await, []);
 
     let twice = json!({"components": [good, component(INTEGRATION, guest::component("basic"))]});
@@ -152,7 +160,9 @@ async fn several_components_are_deployed_whole_or_not_at_all() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_wants_signatures_takes_nothing_else() {
-    let runtime = TestRuntime::new().environment("NANGO_DEPLOY_KEYS", DEPLOY_KEY);
+    let runtime = TestRuntime::new()
+        .environment("NANGO_DEPLOY_KEYS", DEPLOY_KEY)
+        .environment("NANGO_RECORD_RUNS", "all");
     let (server, client) = prepared(runtime, NOWHERE).await;
     let unsigned = deploy(&client, "", "noop").await;
     assert_eq!(
@@ -176,6 +186,37 @@ async fn a_server_that_wants_signatures_takes_nothing_else() {
     let deployed = Cli::of(&server, &arguments).run();
     assert_eq!(deployed.code, Some(0), "{}", deployed.stderr);
     assert_eq!(active(&client).await, [("noop".to_owned(), 1)]);
+
+    // Nor does it run anything else without deploying it, for real or against a recording.
+    let path = format!("/integrations/{INTEGRATION}/functions/greet/dry-run");
+    let dry = json!({"connection_id": CONNECTION, "component": STANDARD.encode(guest::component("basic"))});
+    let unsigned = client.post(&path, &dry).await;
+    assert_eq!(
+        (unsigned.status, unsigned.error_code()),
+        (403, "component_not_signed".into())
+    );
+    let dryrun = ["dryrun", "noop", CONNECTION, "--component", &component];
+    let signed = Cli::of(&server, &[&dryrun[..], &["--signing-key", "deploy.pem"]].concat()).run();
+    assert_eq!(signed.code, Some(0), "{}", signed.stderr);
+    let _ = client
+        .trigger_action(INTEGRATION, CONNECTION, "noop", json!(null))
+        .await
+        .ok();
+    let ran = client.get("/runs?function=noop").await.ok();
+    let run_id = ran["data"][0]["id"].as_str().expect("it ran").to_owned();
+    let replay = ["replay", &run_id, "--with", &component];
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let unsigned = loop {
+        let unsigned = Cli::of(&server, &replay).run();
+        // A recording is written a moment after its run.
+        if !unsigned.stderr.contains("there is no recording") {
+            break unsigned;
+        }
+        assert!(std::time::Instant::now() < deadline, "{}", unsigned.stderr);
+    };
+    assert!(unsigned.stderr.contains("component_not_signed"), "{}", unsigned.stderr);
+    let signed = Cli::of(&server, &[&replay[..], &["--signing-key", "deploy.pem"]].concat()).run();
+    assert_eq!(signed.code, Some(0), "{}", signed.stderr);
 
     let signature = STANDARD.encode([7; 64]);
     let path = format!("/integrations/{INTEGRATION}/functions");
@@ -216,6 +257,28 @@ async fn a_folder_is_planned_and_deployed_from_the_command_line() {
     assert_eq!(active(&client).await, []);
     let deployed = Cli::of(&server, &["deploy", "functions"]).run();
     assert_eq!(deployed.code, Some(0), "{}", deployed.stderr);
+    assert_eq!(active(&client).await, [("noop".to_owned(), 1)]);
+
+    let again = Cli::of(&server, &["deploy", "functions"]).run();
+    assert!(
+        again.stdout.starts_with("Nothing new for upstream: 1 function"),
+        "{}",
+        again.stdout
+    );
+
+    // One that is broken is named, and nothing else is deployed.
+    std::fs::write(folder.join("broken.wasm"), b"hello").expect("a file can be written");
+    std::fs::write(folder.join("steady.wasm"), guest::component("steady")).expect("a file can be written");
+    let broken = Cli::of(&server, &["deploy", "functions"]).run();
+    assert_eq!(broken.code, Some(1), "{}", broken.stdout);
+    assert!(
+        broken
+            .stderr
+            .starts_with("error: functions/upstream/broken.wasm: this is no WebAssembly"),
+        "{}",
+        broken.stderr
+    );
+    assert!(broken.stderr.contains("; nothing was deployed"), "{}", broken.stderr);
     assert_eq!(active(&client).await, [("noop".to_owned(), 1)]);
 
     let wrong = Cli::of(&server, &["deploy", "functions/upstream"]).run();

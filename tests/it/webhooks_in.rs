@@ -177,6 +177,26 @@ async fn a_webhook_is_handled_for_its_connections_and_passed_on() {
     assert!(log.iter().all(|operation| operation["state"] == "success"), "{log:?}");
     assert!(log.iter().any(|operation| operation["function"] == "things"), "{log:?}");
 
+    // They are runs like others.
+    let ran = client.get("/runs?function=things&connection=one").await.ok();
+    let run = &ran["data"][0];
+    assert_eq!(
+        (&run["type"], &run["trigger"], &run["state"], &run["version"]),
+        (&json!("sync"), &json!("webhook"), &json!("succeeded"), &json!(1)),
+        "{ran}"
+    );
+    assert_eq!(run["result"]["Thing"]["added"], 1, "{ran}");
+    let operation = log.iter().find(|operation| operation["run_id"] == run["id"]);
+    let shown = client
+        .get(&format!("/runs/{}", run["id"].as_str().expect("an id")))
+        .await
+        .ok();
+    assert_eq!(
+        shown["data"]["operation_id"],
+        operation.expect("it is in the log")["id"],
+        "{shown}"
+    );
+
     // Two forwarded, and what the four runs changed.
     let received = heard(&application, 6).await;
     let forwarded: Vec<&Received> = received.iter().filter(|one| body(one)["type"] == "forward").collect();
@@ -232,6 +252,14 @@ async fn a_webhook_is_handled_for_its_connections_and_passed_on() {
                 (&json!("things"), &json!("two")),
                 "{failed}"
             );
+            let ran = client.get("/runs?connection=two&state=failed").await.ok();
+            let run = &ran["data"][0];
+            assert_eq!(
+                (&run["function"], &run["trigger"]),
+                (&json!("things"), &json!("webhook")),
+                "{ran}"
+            );
+            assert_eq!(run["error"]["code"], "action_script_runtime_error", "{ran}");
             break;
         }
         assert!(Instant::now() < deadline, "{all:?}");

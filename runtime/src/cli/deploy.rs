@@ -11,9 +11,8 @@ use serde_json::{Value, json};
 use super::functions::versions;
 use super::input::InputError;
 use super::output::{self, Output, list_at, text_at};
+use super::signing::SigningKey;
 use super::{block_on, build, client};
-use crate::credentials::Secret;
-use crate::runtime::sign;
 
 /// What the server refuses changes nothing.
 #[derive(Debug, clap::Args)]
@@ -60,7 +59,7 @@ struct Found {
 pub fn run(deploy: &Deploy, output: Output) -> anyhow::Result<()> {
     // Before a build that may take minutes.
     let client = client()?;
-    let key = deploy.signing_key.as_deref().map(signing_key).transpose()?;
+    let key = deploy.signing_key.as_deref().map(SigningKey::read).transpose()?;
     let found = match &deploy.integration {
         Some(integration) => vec![Found {
             integration: integration.clone(),
@@ -70,18 +69,16 @@ pub fn run(deploy: &Deploy, output: Output) -> anyhow::Result<()> {
     };
     let mut components = Vec::with_capacity(found.len());
     for Found { integration, path } in found {
+        let name = path.display().to_string();
         let bytes = std::fs::read(&path).map_err(|source| InputError::File {
             what: "the component",
             path,
             source,
         })?;
-        let mut component = json!({"integration": integration, "component": STANDARD.encode(&bytes)});
-        if let (Some(key), Some(component)) = (&key, component.as_object_mut()) {
-            let signature = sign(key, &bytes).context(
-                "the signing key is no Ed25519 private key in PEM\nhint: `openssl genpkey -algorithm ed25519 -out deploy.pem` makes one",
-            )?;
-            component.insert("signature".to_owned(), STANDARD.encode(signature).into());
-        }
+        let signature = key.as_ref().map(|key| key.sign(&bytes)).transpose()?;
+        let component = STANDARD.encode(&bytes);
+        let component =
+            json!({"integration": integration, "name": name, "component": component, "signature": signature});
         components.push(component);
     }
     let request = client.request(Method::POST, &["deployments"]).json(&json!({
@@ -92,15 +89,6 @@ pub fn run(deploy: &Deploy, output: Output) -> anyhow::Result<()> {
     let answer = block_on(async { Ok(request.answer().await?) })?;
     output.show(&answer, if deploy.plan { plan } else { report })?;
     Ok(())
-}
-
-fn signing_key(path: &Path) -> anyhow::Result<Secret<String>> {
-    let text = std::fs::read_to_string(path).map_err(|source| InputError::File {
-        what: "the signing key",
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(Secret::new(text))
 }
 
 fn component_at(path: &Path, output: Output) -> anyhow::Result<PathBuf> {
@@ -164,8 +152,10 @@ fn report(answer: &Value) -> String {
                 [name, kind, versions(function)]
             })
             .collect();
+        let is_new = deployment.get("changed") != Some(&Value::from(0));
         format!(
-            "Deployed to {}: {} (sha256 {})\n\n{}\n{}",
+            "{} {}: {} (sha256 {})\n\n{}\n{}",
+            if is_new { "Deployed to" } else { "Nothing new for" },
             text_at(deployment, "/integration"),
             count(rows.len(), "function"),
             text_at(deployment, "/digest"),
@@ -251,6 +241,9 @@ whoami    action  2
 The code may GET through github; cannot read tokens.
 ";
         assert_eq!(report(&answer), expected);
+        let mut again = answer;
+        again["deployments"][0]["changed"] = json!(0);
+        assert!(report(&again).starts_with("Nothing new for github: 1 function (sha256 abc)"));
     }
 
     #[test]

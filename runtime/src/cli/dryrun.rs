@@ -11,6 +11,7 @@ use super::client::Client;
 use super::input::{InputError, InputSource};
 use super::output::{Output, list_at, text_at};
 use super::run_report;
+use super::signing::SigningKey;
 
 /// Requests are for real, those that change something at the provider included. Records, checkpoint and metadata stay as they are.
 #[derive(Debug, clap::Args)]
@@ -42,6 +43,9 @@ pub struct DryRun {
     /// What that component may be given: `token`, `fetch:HOST`, `fetch` for any host, or `all`
     #[arg(long, value_name = "CAPABILITY", value_delimiter = ',', requires = "component")]
     allow: Vec<String>,
+    /// Sign that component with this Ed25519 private key (PEM), for servers that have `deploy_keys`
+    #[arg(long, value_name = "FILE", env = "NANGO_SIGNING_KEY_FILE")]
+    signing_key: Option<PathBuf>,
     /// Keep the traffic as a test fixture, tests/FUNCTION.test.json (FUNCTION.webhook.test.json) unless a file is given
     #[arg(long, alias = "save-responses", value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
     save: Option<String>,
@@ -102,6 +106,10 @@ impl DryRun {
                 path: path.clone(),
                 source,
             })?;
+            if let Some(path) = &self.signing_key {
+                let signature = SigningKey::read(path)?.sign(&component)?;
+                body.insert("signature".to_owned(), Value::from(signature));
+            }
             let text = base64::engine::general_purpose::STANDARD.encode(component);
             body.insert("component".to_owned(), Value::from(text));
             body.insert("allow".to_owned(), Value::from(self.allow.clone()));

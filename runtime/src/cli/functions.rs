@@ -26,7 +26,8 @@ pub enum Functions {
     Rollback {
         integration: String,
         function: String,
-        /// The version to make active; the one before the active one when left out
+        /// The version to make active; when left out the one before: while a canary tries another the active one, else the newest older
+        /// one of other code that nobody has gone back from
         #[arg(long, value_name = "VERSION")]
         to: Option<i64>,
     },

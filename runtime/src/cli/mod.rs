@@ -32,6 +32,7 @@ pub mod replay;
 pub mod run_report;
 pub mod runs;
 pub mod serve;
+pub mod signing;
 pub mod sync;
 pub mod test;
 pub mod waterfall;

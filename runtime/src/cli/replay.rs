@@ -9,7 +9,9 @@ use serde_json::Value;
 use super::client::Client;
 use super::input::InputError;
 use super::output::{Output, list_at, text_at};
+use super::signing::SigningKey;
 use super::{build, difference, dryrun, run_report};
+use crate::http::SIGNATURE_HEADER;
 use crate::recording::Comparison;
 
 /// Characters of a digest that tell components apart.
@@ -23,6 +25,9 @@ pub struct Replay {
     /// Run this component (.wasm), or the crate in this folder, in the place of the one that ran then
     #[arg(long, value_name = "FILE|DIR")]
     with: Option<PathBuf>,
+    /// Sign that component with this Ed25519 private key (PEM), for servers that have `deploy_keys`
+    #[arg(long, value_name = "FILE", env = "NANGO_SIGNING_KEY_FILE")]
+    signing_key: Option<PathBuf>,
     /// Keep the recorded run as a test fixture
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -47,6 +52,9 @@ pub fn component(replay: &Replay, output: Output) -> anyhow::Result<Option<Vec<u
 pub async fn run(replay: Replay, component: Option<Vec<u8>>, client: &Client, output: Output) -> anyhow::Result<()> {
     let mut request = client.request(Method::POST, &["runs", &replay.run_id, "replay"]);
     if let Some(component) = component {
+        if let Some(path) = &replay.signing_key {
+            request = request.header(SIGNATURE_HEADER, &SigningKey::read(path)?.sign(&component)?)?;
+        }
         request = request.body(component, HeaderValue::from_static("application/wasm"));
     }
     let answer = request.answer().await?;

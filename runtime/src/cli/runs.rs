@@ -1,9 +1,10 @@
 //! `nango-runtime runs`: actions in the background, and those that were asked for under an idempotency key; and the history of all runs.
 
+use anyhow::bail;
 use http::Method;
 use serde_json::Value;
 
-use super::client::Client;
+use super::client::{Client, Request};
 use super::output::{self, Output, list_at, text_at};
 
 /// What ids of runs begin with; those of actions in the background are UUIDs.
@@ -12,49 +13,14 @@ const RUN_PREFIX: &str = "run_";
 #[derive(Debug, clap::Subcommand)]
 pub enum Runs {
     /// What is queued, runs or has ended, newest first
-    List {
-        /// Only of this integration
-        #[arg(long, value_name = "KEY")]
-        integration: Option<String>,
-        /// Only for this connection
-        #[arg(long, value_name = "ID")]
-        connection: Option<String>,
-        /// Only this action
-        #[arg(long, value_name = "NAME")]
-        function: Option<String>,
-        /// Only in this state: queued, running, succeeded, failed or cancelled
-        #[arg(long)]
-        state: Option<String>,
-        /// Lines a page, 500 at most
-        #[arg(long, default_value_t = 50)]
-        limit: u32,
-        /// Where to read on: the next_cursor of an earlier page
-        #[arg(long)]
-        cursor: Option<String>,
-    },
+    List(Wanted),
     /// What has run, of all kinds of functions, newest first
     History {
-        /// Only of this integration
-        #[arg(long, value_name = "KEY")]
-        integration: Option<String>,
-        /// Only for this connection
-        #[arg(long, value_name = "ID")]
-        connection: Option<String>,
-        /// Only of this function
-        #[arg(long, value_name = "NAME")]
-        function: Option<String>,
+        #[command(flatten)]
+        wanted: Wanted,
         /// Only of this kind: action, sync or on-event
         #[arg(long = "type", value_name = "KIND")]
         kind: Option<String>,
-        /// Only in this state: queued, running, succeeded, failed or cancelled
-        #[arg(long)]
-        state: Option<String>,
-        /// Lines a page, 500 at most
-        #[arg(long, default_value_t = 50)]
-        limit: u32,
-        /// Where to read on: the next_cursor of an earlier page
-        #[arg(long)]
-        cursor: Option<String>,
     },
     /// How an action in the background stands, and its output or error; of a run (run_…) how it ended and what it took
     Show { id: String },
@@ -62,49 +28,52 @@ pub enum Runs {
     Cancel { id: String },
 }
 
+/// Which of them.
+#[derive(Debug, clap::Args)]
+pub struct Wanted {
+    /// Only of this integration
+    #[arg(long, value_name = "KEY")]
+    integration: Option<String>,
+    /// Only for this connection
+    #[arg(long, value_name = "ID")]
+    connection: Option<String>,
+    /// Only of this function
+    #[arg(long, value_name = "NAME")]
+    function: Option<String>,
+    /// Only in this state: queued, running, succeeded, failed or cancelled
+    #[arg(long)]
+    state: Option<String>,
+    /// Lines a page, 500 at most
+    #[arg(long, default_value_t = 50)]
+    limit: u32,
+    /// Where to read on: the next_cursor of an earlier page
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+impl Wanted {
+    fn of<'c>(&self, client: &'c Client, route: &str) -> Request<'c> {
+        client
+            .request(Method::GET, &[route])
+            .query("integration", self.integration.as_ref())
+            .query("connection", self.connection.as_ref())
+            .query("function", self.function.as_ref())
+            .query("state", self.state.as_ref())
+            .query("cursor", self.cursor.as_ref())
+            .query("limit", Some(self.limit))
+    }
+}
+
 pub async fn run(command: Runs, client: &Client, output: Output) -> anyhow::Result<()> {
     match command {
-        Runs::List {
-            integration,
-            connection,
-            function,
-            state,
-            limit,
-            cursor,
-        } => {
-            let answer = client
-                .request(Method::GET, &["actions"])
-                .query("integration", integration.as_ref())
-                .query("connection", connection.as_ref())
-                .query("function", function.as_ref())
-                .query("state", state.as_ref())
-                .query("cursor", cursor.as_ref())
-                .query("limit", Some(limit))
-                .answer()
-                .await?;
+        Runs::List(wanted) => {
+            let answer = wanted.of(client, "actions").answer().await?;
             output.show(&answer, table)?;
             output.note_next_page(&answer);
         }
-        Runs::History {
-            integration,
-            connection,
-            function,
-            kind,
-            state,
-            limit,
-            cursor,
-        } => {
-            let answer = client
-                .request(Method::GET, &["runs"])
-                .query("integration", integration.as_ref())
-                .query("connection", connection.as_ref())
-                .query("function", function.as_ref())
-                .query("type", kind.as_ref())
-                .query("state", state.as_ref())
-                .query("cursor", cursor.as_ref())
-                .query("limit", Some(limit))
-                .answer()
-                .await?;
+        Runs::History { wanted, kind } => {
+            let request = wanted.of(client, "runs").query("type", kind.as_ref());
+            let answer = request.answer().await?;
             output.show(&answer, history)?;
             output.note_next_page(&answer);
         }
@@ -122,6 +91,10 @@ pub async fn run(command: Runs, client: &Client, output: Output) -> anyhow::Resu
             }
             output.show(&answer, details)?;
         }
+        Runs::Cancel { id } if id.starts_with(RUN_PREFIX) => bail!(
+            "{id} is no action in the background: `runs list` shows their ids\nhint: what runs of a sync is cancelled with \
+             `nango-runtime sync cancel INTEGRATION SYNC --connection ID`"
+        ),
         Runs::Cancel { id } => {
             let request = client.request(Method::POST, &["action", &id, "cancel"]);
             let answer = request.answer().await?;
@@ -167,6 +140,7 @@ fn history(answer: &Value) -> String {
         [
             text_at(run, "/id"),
             text_at(run, "/type"),
+            text_at(run, "/trigger"),
             text_at(run, "/state"),
             text_at(run, "/provider_config_key"),
             text_at(run, "/connection_id"),
@@ -176,10 +150,11 @@ fn history(answer: &Value) -> String {
             text_at(run, "/error/code"),
         ]
     };
-    let rows: Vec<[String; 9]> = list_at(answer, "/data").iter().map(row).collect();
+    let rows: Vec<[String; 10]> = list_at(answer, "/data").iter().map(row).collect();
     let heading = [
         "id",
         "type",
+        "trigger",
         "state",
         "integration",
         "connection",

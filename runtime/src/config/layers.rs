@@ -141,7 +141,11 @@ impl Layers {
             return Ok(());
         }
         let last = |key: &str| key.rsplit('.').next().unwrap_or(key).to_owned();
-        let close = |known: &&str| last(known) == last(key) || edit_distance(known, key) <= TYPO_DISTANCE_MAX;
+        // Its unit is the end of many a name.
+        let unitless = format!("{key}_");
+        let close = |known: &&str| {
+            last(known) == last(key) || edit_distance(known, key) <= TYPO_DISTANCE_MAX || known.starts_with(&unitless)
+        };
         let sections = self.values.keys().filter_map(|known| Some(known.split_once('.')?.0));
         let mut known = self.values.keys().map(String::as_str).chain(sections);
         Err(ConfigError::UnknownSetting {

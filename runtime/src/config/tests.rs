@@ -159,6 +159,10 @@ fn unknown_keys_are_named() {
         "unknown setting `limts.concurrent_runs` in FILE; did you mean `limits.concurrent_runs`?; config.default.toml lists all settings",
     );
     check(
+        "[limits]\naction_timeout = 3",
+        "unknown setting `limits.action_timeout` in FILE; did you mean `limits.action_timeout_ms`?; config.default.toml lists all settings",
+    );
+    check(
         "limts = 3",
         "unknown setting `limts` in FILE; did you mean `limits`?; config.default.toml lists all settings",
     );

@@ -1,5 +1,6 @@
 //! What a canary may be like, and what becomes of one. Pure.
 
+use super::error::listed;
 use super::plan::{Change, FunctionPlan, Plan};
 use crate::model::{Canary, CanaryFunction};
 use crate::store::NewCanary;
@@ -37,7 +38,7 @@ pub enum CanaryError {
     Running { provider_config_key: String },
     #[error(
         "{} of {provider_config_key:?} would be new: there is no version that the other connections could run; deploy without a canary",
-        functions.join(", ")
+        listed(functions, ", ")
     )]
     New {
         provider_config_key: String,
@@ -45,7 +46,7 @@ pub enum CanaryError {
     },
     #[error(
         "{} of {provider_config_key:?} would become another kind of function, which cannot be tried: deploy without a canary",
-        functions.join(", ")
+        listed(functions, ", ")
     )]
     Kind {
         provider_config_key: String,

@@ -6,6 +6,7 @@
 mod canary;
 mod capability;
 pub mod cron;
+mod deployed;
 mod error;
 pub mod frequency;
 mod manifest;
@@ -25,6 +26,7 @@ use crate::store::{NewDeployment, Store, StoreError};
 
 pub use canary::{CanaryError, CanaryOptions, Verdict, judge};
 pub use capability::{Capability, sentences};
+pub use deployed::Deployed;
 pub use error::DeployError;
 pub use plan::{Change, FunctionPlan, IntegrationPlan, Plan};
 pub use signature::{SignatureError, sign};
@@ -49,6 +51,8 @@ pub struct Deploy {
 #[derive(Clone, Copy, Debug)]
 pub struct NewComponent<'a> {
     pub provider_config_key: &'a str,
+    /// What messages call it, such as its file.
+    pub name: Option<&'a str>,
     pub bytes: &'a [u8],
     /// Ed25519, over the bytes.
     pub signature: Option<&'a [u8]>,
@@ -77,20 +81,6 @@ impl Default for Allow {
     fn default() -> Self {
         Self::Only(BTreeSet::new())
     }
-}
-
-/// What a deploy did with one component.
-#[derive(Debug)]
-pub struct Deployed {
-    pub provider_config_key: String,
-    /// SHA-256 of the component's bytes, in lower-case hex.
-    pub digest: String,
-    /// The functions of the component, in the versions that are active now.
-    pub functions: Vec<Function>,
-    /// The interfaces the component imports.
-    pub imports: Vec<String>,
-    /// What it can do.
-    pub capabilities: BTreeSet<Capability>,
 }
 
 /// A component that passed all checks.
@@ -168,19 +158,18 @@ impl Deploy {
         let functions = functions.ok_or(DeployError::Concurrent)?;
         let deployed = checked.into_iter().zip(functions).map(|(component, functions)| {
             let provider_config_key = component.integration.unique_key;
-            tracing::info!(
-                digest = component.digest,
-                integration = provider_config_key,
-                "Deployed {} functions to {provider_config_key}",
-                functions.len()
-            );
-            Deployed {
-                provider_config_key,
+            let is_changed = |function: &&Function| plan.changes(&provider_config_key, &function.name);
+            let deployed = Deployed {
+                changed: functions.iter().filter(is_changed).count(),
                 digest: component.digest,
                 functions,
                 imports: component.imports,
                 capabilities: Capability::of(component.imported.as_ref(), &component.manifest.functions),
-            }
+                provider_config_key,
+            };
+            let key = &deployed.provider_config_key;
+            tracing::info!(digest = deployed.digest, integration = key, "{key}: {deployed}");
+            deployed
         });
         Ok(deployed.collect())
     }
@@ -196,12 +185,27 @@ impl Deploy {
         Ok(described)
     }
 
-    /// The same for running it without deploying it: what has to be given must be allowed all the same.
+    /// Whether a component comes from somebody who may have it run here, deployed or not.
+    ///
+    /// # Errors
+    ///
+    /// When nobody who may has signed it.
+    pub fn check_signature(&self, component: &[u8], signature: Option<&[u8]>) -> Result<(), DeployError> {
+        Ok(signature::check(&self.keys, component, signature)?)
+    }
+
+    /// The same for running it without deploying it: it must be signed, and what has to be given must be allowed all the same.
     ///
     /// # Errors
     ///
     /// As [`Deploy::describe`], and when something that has to be given is not allowed.
-    pub async fn describe_undeployed(&self, component: &[u8], allow: &Allow) -> Result<Manifest, DeployError> {
+    pub async fn describe_undeployed(
+        &self,
+        component: &[u8],
+        signature: Option<&[u8]>,
+        allow: &Allow,
+    ) -> Result<Manifest, DeployError> {
+        self.check_signature(component, signature)?;
         let described = self.describe(component).await?;
         let able = Capability::of(imported_functions(component).as_ref(), &described.functions);
         allow.covers(able.into_iter().filter(Capability::is_granted))?;
@@ -220,18 +224,20 @@ impl Deploy {
         }
         let mut all = Vec::with_capacity(components.len());
         let mut names = BTreeSet::new();
-        for component in components {
-            let checked = self.check(environment_id, component).await?;
-            for function in &checked.manifest.functions {
-                let name = (checked.integration.unique_key.clone(), function.name.clone());
-                if !names.insert(name) {
-                    return Err(DeployError::Manifest {
+        for (index, component) in components.iter().enumerate() {
+            let checked = self.check(environment_id, component).await;
+            let checked = checked.and_then(|checked| {
+                let key = &checked.integration.unique_key;
+                let mut functions = checked.manifest.functions.iter();
+                match functions.find(|function| !names.insert((key.clone(), function.name.clone()))) {
+                    Some(function) => Err(DeployError::Manifest {
                         function: format!("{:?}", function.name),
-                        message: format!("two components for {:?} have it", component.provider_config_key),
-                    });
+                        message: format!("two components for {key:?} have it"),
+                    }),
+                    None => Ok(checked),
                 }
-            }
-            all.push(checked);
+            });
+            all.push(checked.map_err(|error| error.of(component, index, components.len()))?);
         }
         Ok(all)
     }
@@ -245,7 +251,7 @@ impl Deploy {
             .connections
             .integration(environment_id, component.provider_config_key)
             .await?;
-        signature::check(&self.keys, component.bytes, component.signature)?;
+        self.check_signature(component.bytes, component.signature)?;
         let surface = check(component.bytes, self.component_bytes_max)?;
         let manifest = self.describe(component.bytes).await?;
         Ok(Checked {

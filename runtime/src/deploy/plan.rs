@@ -84,6 +84,15 @@ impl Plan {
         losses
     }
 
+    /// Whether a function gets a new version.
+    pub(super) fn changes(&self, provider_config_key: &str, function: &str) -> bool {
+        let of_key = self.integrations.iter();
+        let mut functions = of_key
+            .filter(|it| it.provider_config_key == provider_config_key)
+            .flat_map(|it| &it.functions);
+        functions.any(|it| it.name == function && it.change != Change::Keep)
+    }
+
     /// What is gained anywhere.
     #[must_use]
     pub fn gained(&self) -> BTreeSet<Capability> {

@@ -9,7 +9,7 @@ use crate::model::DeployKey;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
     #[error(
-        "the component is not signed, and this server takes signed ones only (deploy_keys): deploy it with --signing-key, whose public \
+        "the component is not signed, and this server takes signed ones only (deploy_keys): sign it with --signing-key, whose public \
          key the operator must have named"
     )]
     Missing,

@@ -42,6 +42,7 @@ use crate::variables::Variables;
 use call::{Called, Ended, Export};
 pub use cancel::Cancel;
 use guest_runtime::Boxed;
+use outcome::TimeLimit;
 use placement::Placement;
 pub use request::{Occasion, RunOutcome, RunRequest, SyncRun, Urgency};
 use sandbox::{Bounds, Room};
@@ -262,8 +263,9 @@ impl Inner {
             function: &request.function.name,
             trigger: trigger(request),
         };
+        let time = TimeLimit::of(limits, kind, request.is_for_webhook());
         let bounds = Bounds {
-            timeout_ms: timeout_ms(limits, kind, request.is_for_webhook()),
+            timeout_ms: time.ms,
             cancel: request.cancel.as_ref(),
         };
         let Called {
@@ -280,7 +282,7 @@ impl Inner {
             Ended::Returned(_) | Ended::TimedOut | Ended::Stopped | Ended::Cancelled => None,
         };
         let suspended_ms = suspended.map(|suspended| suspended.wait_ms);
-        let output = outcome::of_run(ended, &mut state, kind, limits);
+        let output = outcome::of_run(ended, &mut state, kind, time, limits);
         let usage = Usage {
             cpu_us,
             output_bytes: output.as_ref().map_or(0, |output| output.len() as u64),
@@ -397,17 +399,8 @@ impl Inner {
             MemoryLimiter::new(limits.run_memory_bytes),
             self.clock.clone(),
             taping.map_or_else(|| self.entropy.clone(), Taping::entropy),
-            timeout_ms(limits, kind, request.is_for_webhook()),
+            TimeLimit::of(limits, kind, request.is_for_webhook()).ms,
         )
-    }
-}
-
-fn timeout_ms(limits: &Limits, kind: FunctionKind, is_for_webhook: bool) -> u64 {
-    match kind {
-        FunctionKind::Action => limits.action_timeout_ms,
-        FunctionKind::Sync if is_for_webhook => limits.webhook_run_timeout_ms,
-        FunctionKind::Sync => limits.sync_timeout_ms,
-        FunctionKind::OnEvent => limits.on_event_timeout_ms,
     }
 }
 

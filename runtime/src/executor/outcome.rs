@@ -29,10 +29,32 @@ const INTERNAL: &str = "script_internal_error";
 const HTTP_ERROR: &str = "script_http_error";
 const OUTPUT_TOO_LARGE: &str = "script_output_too_large";
 
+/// How long a call may take, and what says so.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::executor) struct TimeLimit {
+    pub ms: u64,
+    pub setting: Option<&'static str>,
+}
+
+impl TimeLimit {
+    /// Of a run.
+    pub(super) fn of(limits: &Limits, kind: FunctionKind, is_for_webhook: bool) -> Self {
+        let (ms, setting) = match kind {
+            FunctionKind::Action => (limits.action_timeout_ms, "limits.action_timeout_ms"),
+            FunctionKind::Sync if is_for_webhook => (limits.webhook_run_timeout_ms, "limits.webhook_run_timeout_ms"),
+            FunctionKind::Sync => (limits.sync_timeout_ms, "limits.sync_timeout_ms"),
+            FunctionKind::OnEvent => (limits.on_event_timeout_ms, "limits.on_event_timeout_ms"),
+        };
+        let setting = Some(setting);
+        Self { ms, setting }
+    }
+}
+
 pub(super) fn of_run(
     ended: Ended,
     state: &mut GuestState,
     kind: FunctionKind,
+    time: TimeLimit,
     limits: &Limits,
 ) -> Result<String, RunError> {
     match ended {
@@ -50,15 +72,9 @@ pub(super) fn of_run(
         Ended::Returned(Err(error)) => Err(of_error(error, limits.action_output_bytes)),
         Ended::Trapped(trap) => Err(of_trap(&trap, state, limits.action_output_bytes)),
         Ended::TimedOut => {
-            let (timeout_ms, setting) = match kind {
-                FunctionKind::Action => (limits.action_timeout_ms, "limits.action_timeout_ms"),
-                FunctionKind::Sync => (limits.sync_timeout_ms, "limits.sync_timeout_ms"),
-                FunctionKind::OnEvent => (limits.on_event_timeout_ms, "limits.on_event_timeout_ms"),
-            };
-            Err(error(
-                "execution_timeout",
-                format!("the function did not end within {timeout_ms} ms ({setting})"),
-            ))
+            let setting = time.setting.map_or_else(String::new, |setting| format!(" ({setting})"));
+            let message = format!("the function did not end within {} ms{setting}", time.ms);
+            Err(error("execution_timeout", message))
         }
         Ended::Stopped => Err(stopped()),
         Ended::Cancelled => Err(cancelled()),

@@ -71,7 +71,7 @@ pub(super) fn write(
     let trigger = match kind {
         FunctionKind::Action => Trigger::Api,
         FunctionKind::OnEvent => Trigger::Event,
-        // The row of a sync's run is written by the scheduler, under the fence of its claim.
+        // The row of a sync's run is written by the scheduler, that of a webhook's by the ingress, under the fence of their claims.
         FunctionKind::Sync => return,
     };
     // A dry run has none.

@@ -12,8 +12,9 @@ use sha2::{Digest, Sha256};
 use super::call::{self, Call, Called, Ended, Export};
 use super::components::{Components, Prepared};
 use super::guest_runtime::GuestRuntime;
+use super::outcome::TimeLimit;
 use super::slots::{Class, Place, SlotError, SlotLimits, Slots};
-use super::{Cancel, ComponentError, ExecutorError, manifest, outcome, taping, timeout_ms, trigger_kind};
+use super::{Cancel, ComponentError, ExecutorError, manifest, outcome, taping, trigger_kind};
 use crate::clock::{Clock, Entropy};
 use crate::config::Limits;
 use crate::engine::{CodeCache, Engine, MemoryLimiter, check, hex};
@@ -209,7 +210,11 @@ impl Room {
             Ended::Returned(Ok(json)) => manifest::parse(&json),
             Ended::Returned(Err(error)) => Err(failed(error.message)),
             Ended::Trapped(_) | Ended::TimedOut | Ended::Stopped | Ended::Cancelled => {
-                let error = outcome::of_run(ended, &mut state, FunctionKind::Sync, &self.limits);
+                let time = TimeLimit {
+                    ms: DESCRIBE_TIMEOUT_MS,
+                    setting: None,
+                };
+                let error = outcome::of_run(ended, &mut state, FunctionKind::Sync, time, &self.limits);
                 Err(failed(error.err().map_or_else(String::new, |error| error.message)))
             }
         }
@@ -247,6 +252,7 @@ impl Room {
         let player = Arc::new(Player::new(&recording));
         let tape = Arc::new(Tape::new(self.clock.clone(), taping::DRY_RUN_BYTES_MAX));
         let kind = function.kind;
+        let time = TimeLimit::of(&self.limits, kind, recording.subject.for_webhook);
         let trigger = trigger(&recording, &function);
         let state = self.played_state(&recording, &digest, function, &player, &tape);
         let started_us = self.clock.monotonic_us();
@@ -254,14 +260,9 @@ impl Room {
             function: &recording.subject.function,
             trigger,
         };
-        let called = AssertUnwindSafe(self.call(
-            &prepared,
-            state,
-            export,
-            alone(timeout_ms(&self.limits, kind, recording.subject.for_webhook)),
-        ));
+        let called = AssertUnwindSafe(self.call(&prepared, state, export, alone(time.ms)));
         let output = match called.catch_unwind().await {
-            Ok(Called { ended, mut state, .. }) => outcome::of_run(ended, &mut state, kind, &self.limits),
+            Ok(Called { ended, mut state, .. }) => outcome::of_run(ended, &mut state, kind, time, &self.limits),
             Err(_panic) => Err(outcome::host_panicked()),
         };
         let elapsed_us = self.clock.monotonic_us().saturating_sub(started_us);
@@ -333,7 +334,7 @@ impl Room {
             MemoryLimiter::new(self.limits.run_memory_bytes),
             self.clock.clone(),
             Entropy::from_seed(recording.seed.bytes()),
-            timeout_ms(&self.limits, kind, subject.for_webhook),
+            TimeLimit::of(&self.limits, kind, subject.for_webhook).ms,
         )
     }
 }

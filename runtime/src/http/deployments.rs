@@ -34,6 +34,8 @@ pub struct Deployment {
     /// SHA-256 of the component.
     digest: String,
     functions: Vec<DeployedFunction>,
+    /// How many of them got a new version; the others are active already.
+    changed: usize,
     /// The interfaces the component imports.
     imports: Vec<String>,
     /// All it can do.
@@ -131,6 +133,7 @@ pub async fn deploy(
     let component = read(body, runtime.config().limits.component_bytes).await?;
     let components = [NewComponent {
         provider_config_key: &unique_key,
+        name: None,
         bytes: &component,
         signature: signature.as_deref(),
     }];
@@ -173,6 +176,9 @@ pub struct Bundle {
 #[serde(deny_unknown_fields)]
 pub struct BundledComponent {
     integration: String,
+    /// What messages call it, such as its file.
+    #[serde(default)]
+    name: Option<String>,
     /// The bytes, in base64.
     component: String,
     /// Ed25519 over the bytes, in base64.
@@ -227,20 +233,21 @@ pub async fn deploy_several(
         .zip(&bytes)
         .map(|(component, (bytes, signature))| NewComponent {
             provider_config_key: &component.integration,
+            name: component.name.as_deref(),
             bytes,
             signature: signature.as_deref(),
         })
         .collect();
-    if bundle.plan {
-        let plan = runtime.plan_deploy(environment, &components, bundle.prune).await?;
-        return Ok(json_response(StatusCode::OK, &PlanAnswer::from(plan)));
-    }
     let consent = Consent {
         allow: allowed(bundle.allow.iter().map(String::as_str)),
         destructive: bundle.allow_destructive,
         prune: bundle.prune,
         canary: canary(bundle.canary, bundle.canary_errors, bundle.canary_minutes)?,
     };
+    if bundle.plan {
+        let plan = runtime.plan_deploy(environment, &components, consent.prune).await?;
+        return Ok(json_response(StatusCode::OK, &PlanAnswer::from(plan)));
+    }
     let deployed = runtime.deploy(environment, &components, &consent).await?;
     let deployments = deployed.into_iter().map(Deployment::from).collect();
     Ok(json_response(StatusCode::CREATED, &Deployments { deployments }))
@@ -283,14 +290,14 @@ pub fn allowed<'a>(names: impl Iterator<Item = &'a str>) -> Allow {
     }
 }
 
-fn signature(headers: &HeaderMap) -> Result<Option<Vec<u8>>, ApiError> {
+pub fn signature(headers: &HeaderMap) -> Result<Option<Vec<u8>>, ApiError> {
     match headers.get(SIGNATURE_HEADER) {
         None => Ok(None),
         Some(value) => base64(value.to_str().unwrap_or_default(), SIGNATURE_HEADER).map(Some),
     }
 }
 
-fn base64(text: &str, place: &str) -> Result<Vec<u8>, ApiError> {
+pub fn base64(text: &str, place: &str) -> Result<Vec<u8>, ApiError> {
     STANDARD.decode(text).map_err(|error| {
         let fault = Fault::new("invalid_format", format!("Invalid base64: {error}"), place);
         ApiError::faults("invalid_body", vec![fault])
@@ -314,6 +321,7 @@ impl From<Deployed> for Deployment {
         Self {
             digest: deployed.digest,
             functions: functions.collect(),
+            changed: deployed.changed,
             imports: deployed.imports,
             capabilities: deployed.capabilities.iter().map(ToString::to_string).collect(),
             manifest,
@@ -361,12 +369,13 @@ mod tests {
             provider_config_key: "github".into(),
             digest: "abc".into(),
             functions: vec![function("a", FunctionKind::Action, 1)],
+            changed: 1,
             imports: vec!["nango:functions/nango@0.1.0".into()],
             capabilities: BTreeSet::new(),
         };
         assert_eq!(
             serde_json::to_string(&Deployment::from(deployed)).unwrap(),
-            r#"{"digest":"abc","functions":[{"name":"a","type":"action","version":1,"deployed_at":"2026-11-22T11:29:40.925Z"}],"imports":["nango:functions/nango@0.1.0"],"capabilities":[],"manifest":["cannot send requests","cannot read tokens"],"integration":"github"}"#
+            r#"{"digest":"abc","functions":[{"name":"a","type":"action","version":1,"deployed_at":"2026-11-22T11:29:40.925Z"}],"changed":1,"imports":["nango:functions/nango@0.1.0"],"capabilities":[],"manifest":["cannot send requests","cannot read tokens"],"integration":"github"}"#
         );
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use base64::Engine as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::auth::{Key, need};
 use super::body::{json_response, parse, read_json};
-use super::deployments::allowed;
+use super::deployments::{allowed, base64};
 use super::error::{ApiError, ErrorEnvelope};
 use super::fault::Fault;
 use super::query::PathParams;
@@ -49,6 +48,9 @@ pub struct DryRun<'a> {
     /// A component that is not deployed, in base64, to run in the place of the deployed one. Needs the scope to deploy, too.
     #[serde(default)]
     component: Option<String>,
+    /// Ed25519 over its bytes, in base64, as in a deploy.
+    #[serde(default)]
+    signature: Option<String>,
     /// What that component may be given, `token` and `fetch`, as in a deploy.
     #[serde(default)]
     allow: Vec<String>,
@@ -180,10 +182,12 @@ pub async fn run(
     let component: Option<Arc<[u8]>> = match &dry.component {
         Some(text) => {
             caller.require(Scope::Deploy)?;
-            Some(component(text)?.into())
+            Some(base64(text, "component")?.into())
         }
         None => None,
     };
+    let signature = dry.signature.as_deref().map(|text| base64(text, "signature"));
+    let signature = signature.transpose()?;
     let webhook = dry.webhook.map(DryRunWebhook::into_webhook).transpose()?;
     let recording = runtime
         .dry_run(
@@ -198,16 +202,10 @@ pub async fn run(
                 metadata: dry.metadata,
                 checkpoint: dry.checkpoint,
                 component,
+                signature,
                 allow: allowed(dry.allow.iter().map(String::as_str)),
             },
         )
         .await?;
     Ok(json_response(StatusCode::OK, &RunReport::from(&recording)))
-}
-
-fn component(text: &str) -> Result<Vec<u8>, ApiError> {
-    base64::engine::general_purpose::STANDARD.decode(text).map_err(|error| {
-        let message = format!("the component is no base64: {error}");
-        ApiError::faults("invalid_body", vec![Fault::new("invalid_format", message, "component")])
-    })
 }

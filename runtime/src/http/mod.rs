@@ -63,6 +63,7 @@ use crate::clock::Entropy;
 use crate::model::Scope;
 use crate::runtime::Runtime;
 
+pub use deployments::SIGNATURE_HEADER;
 pub use serve::{CONNECTIONS_MAX, HEAD_TIMEOUT_MS, serve};
 
 use error::ApiError;

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::auth::{Key, need};
 use super::body::{json_response, read, require_media_type};
+use super::deployments::signature;
 use super::dry_run::RunReport;
 use super::error::{ApiError, ErrorEnvelope};
 use super::query::{PathParams, Query};
@@ -42,7 +43,10 @@ pub struct ReplayReport {
 /// needs the scope to deploy, too.
 #[utoipa::path(
     post, path = "/runs/{run_id}/replay", tag = "functions",
-    params(("run_id" = String, Path)),
+    params(
+        ("run_id" = String, Path),
+        ("Nango-Component-Signature" = Option<String>, Header, description = "Ed25519 over the body, in base64"),
+    ),
     request_body(content = Option<Vec<u8>>, content_type = "application/wasm"),
     responses((status = 200, body = ReplayReport), (status = "4XX", body = ErrorEnvelope)),
 )]
@@ -62,11 +66,12 @@ pub async fn replay(
         let component = read(body, runtime.config().limits.component_bytes).await?;
         Some(component.as_ref().into())
     };
+    let signature = signature(&parts.headers)?;
     let environment = caller.environment_of_runs();
     let recording = runtime.recording(environment, &run_id).await?;
     let subject = &recording.subject;
     caller.connection(&subject.provider_config_key, &subject.connection_id)?;
-    let replay = runtime.replay(recording, component).await?;
+    let replay = runtime.replay(recording, component, signature.as_deref()).await?;
     let (before, after) = (&replay.before, &replay.after);
     let subject = &before.subject;
     let report = ReplayReport {

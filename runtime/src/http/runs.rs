@@ -41,7 +41,7 @@ pub struct RunItem {
     version: i64,
     provider_config_key: Option<String>,
     connection_id: Option<String>,
-    /// api, schedule or event.
+    /// api, schedule, event, or webhook for the handler of a sync.
     #[schema(value_type = String)]
     trigger: Trigger,
     /// queued, running, succeeded, failed or cancelled.
@@ -67,7 +67,7 @@ pub struct RunItem {
 
 /// List runs of functions, newest first.
 ///
-/// Actions and on-event functions are there when they have ended, syncs from the moment they are queued.
+/// Actions, on-event functions and handlers of webhooks are there when they have ended, syncs from the moment they are queued.
 #[utoipa::path(
     get, path = "/runs", tag = "logs",
     params(

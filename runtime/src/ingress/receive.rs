@@ -419,7 +419,9 @@ fn events(spec: &WebhookSpec, reader: &Reader<'_>) -> Vec<String> {
 
 /// Where the secret itself comes along.
 fn token(spec: &WebhookSpec) -> Option<&Place> {
-    matches!(spec.verification.scheme, Scheme::Token).then_some(&spec.verification.proof)
+    let ways = std::iter::successors(Some(&spec.verification), |way| way.or.as_deref());
+    let mut tokens = ways.filter(|way| matches!(way.scheme, Scheme::Token));
+    tokens.next().map(|way| &way.proof)
 }
 
 fn place(id: &IncomingWebhookId) -> String {

@@ -9,7 +9,7 @@ use crate::connections::{Connections, ConnectionsError, Target};
 use crate::executor::{Cancel, Mode, Occasion, RunOutcome, RunRequest, SyncRun, Urgency};
 use crate::model::{
     BASE_VARIANT, Checkpoint, Connection, ExecutionContext, Fence, Function, FunctionKind, Operation, OperationId,
-    OperationKind, OperationState, Progress, Webhook, WebhookRun,
+    OperationKind, OperationState, Progress, Run, RunState, Trigger, Webhook, WebhookRun,
 };
 use crate::store::{ClaimedWebhookRun, StoreError};
 use crate::webhooks::{Checkpoints, SyncEnd, SyncType};
@@ -117,7 +117,7 @@ impl Ingress {
             }
             Err(error) => {
                 parts.log_refusal(run, &error);
-                parts.finish(run, *fence, || async { Ok(Vec::new()) }).await;
+                parts.finish(run, *fence, None, || async { Ok(Vec::new()) }).await;
                 return;
             }
         };
@@ -159,8 +159,10 @@ impl Ingress {
             checkpoint: checkpoint.as_deref(),
             outcome: &outcome,
             started_at_ms,
+            ended_at_ms: parts.clock.now_ms(),
         };
-        parts.finish(run, *fence, || parts.announcement(&end)).await;
+        let ran = end.in_history();
+        parts.finish(run, *fence, Some(&ran), || parts.announcement(&end)).await;
     }
 }
 
@@ -173,6 +175,36 @@ struct End<'a> {
     checkpoint: Option<&'a str>,
     outcome: &'a RunOutcome,
     started_at_ms: i64,
+    ended_at_ms: i64,
+}
+
+impl End<'_> {
+    /// As the history of runs has it. It is none of the sync's own runs: its schedule knows nothing of it.
+    fn in_history(&self) -> Run {
+        let error = self.outcome.output.as_ref().err();
+        Run {
+            id: self.run.id.clone(),
+            environment_id: self.run.environment_id.clone(),
+            integration_id: self.function.integration_id.clone(),
+            connection_key: self.run.connection_key.clone(),
+            function: self.function.name.clone(),
+            kind: self.function.manifest.kind,
+            version: self.function.version,
+            sync_id: None,
+            trigger: Trigger::Webhook,
+            state: if error.is_none() {
+                RunState::Succeeded
+            } else {
+                RunState::Failed
+            },
+            error: error.cloned(),
+            result: self.outcome.result.clone(),
+            created_at_ms: self.run.queued_at_ms,
+            started_at_ms: Some(self.started_at_ms),
+            ended_at_ms: Some(self.ended_at_ms),
+            duration_us: Some(self.outcome.duration_us),
+        }
+    }
 }
 
 /// The runtime ended the function because it stops: after the next start it begins anew.
@@ -270,18 +302,18 @@ impl Parts {
             resumed: end.fence > 1,
             checkpoints: Checkpoints::new(end.checkpoint, checkpoint.as_ref().map(|it| it.json.as_str())),
             started_at_ms: end.started_at_ms,
-            ended_at_ms: self.clock.now_ms(),
+            ended_at_ms: end.ended_at_ms,
             error: end.outcome.output.as_ref().err(),
         }))
     }
 
-    async fn finish<F>(&self, run: &WebhookRun, fence: i64, announcement: impl Fn() -> F)
+    async fn finish<F>(&self, run: &WebhookRun, fence: i64, ran: Option<&Run>, announcement: impl Fn() -> F)
     where
         F: Future<Output = Result<Vec<Webhook>, StoreError>>,
     {
         let write = || async {
             let outbox = announcement().await?;
-            self.store.finish_webhook_run(run, fence, &outbox).await
+            self.store.finish_webhook_run(run, fence, ran, &outbox).await
         };
         match self
             .claimer

@@ -19,7 +19,7 @@ use crate::provider::{
 /// Signatures that one webhook may have: more than one while the provider's secret is rotated.
 const SIGNATURES_MAX: usize = 16;
 
-/// Says that it is genuine. `url` is where the provider was told to send it.
+/// Says that it is genuine, in one of the ways that the provider has. `url` is where the provider was told to send it.
 pub(super) fn verify(
     rules: &WebhookVerification,
     reader: &Reader<'_>,
@@ -27,7 +27,35 @@ pub(super) fn verify(
     secret: &Secret<String>,
     now_ms: i64,
 ) -> Result<(), IngressError> {
-    let key = key(rules, secret)?;
+    let Err(error) = verify_one(rules, reader, url, secret, now_ms) else {
+        return Ok(());
+    };
+    let Some(or) = &rules.or else { return Err(error) };
+    verify(or, reader, url, secret, now_ms).map_err(|other| {
+        // What is wrong with a proof that is there says more than that there is no other; and one that is old was right.
+        let is_old = matches!(error, IngressError::Stale { .. });
+        if is_old || (is_missing(&other) && !is_missing(&error)) {
+            error
+        } else {
+            other
+        }
+    })
+}
+
+fn is_missing(error: &IngressError) -> bool {
+    matches!(
+        error,
+        IngressError::MissingSignature { .. } | IngressError::MissingToken { .. }
+    )
+}
+
+fn verify_one(
+    rules: &WebhookVerification,
+    reader: &Reader<'_>,
+    url: &str,
+    secret: &Secret<String>,
+    now_ms: i64,
+) -> Result<(), IngressError> {
     let header = reader.at(&rules.proof);
     let proofs = proofs(rules, &header);
     match &rules.scheme {
@@ -36,6 +64,7 @@ pub(super) fn verify(
                 let place = name_of(&rules.proof);
                 return Err(IngressError::MissingToken { place });
             }
+            let key = key(rules, secret)?;
             // Keyed hashes of both are compared: how much of the token is right does not show in the time it takes.
             let hash = hmac::Key::new(hmac::HMAC_SHA256, key.expose());
             let expected = hmac::sign(&hash, key.expose());
@@ -46,7 +75,7 @@ pub(super) fn verify(
                 Err(IngressError::InvalidSignature)
             }
         }
-        Scheme::Hmac(scheme) => signed(rules, scheme, reader, url, &key, &header, &proofs, now_ms),
+        Scheme::Hmac(scheme) => signed(rules, scheme, reader, url, secret, &header, &proofs, now_ms),
     }
 }
 
@@ -56,7 +85,7 @@ fn signed(
     scheme: &HmacScheme,
     reader: &Reader<'_>,
     url: &str,
-    key: &Secret<Vec<u8>>,
+    secret: &Secret<String>,
     header: &[String],
     proofs: &[&str],
     now_ms: i64,
@@ -89,7 +118,7 @@ fn signed(
         HashAlgorithm::Sha256 => hmac::HMAC_SHA256,
         HashAlgorithm::Sha512 => hmac::HMAC_SHA512,
     };
-    let key = hmac::Key::new(algorithm, key.expose());
+    let key = hmac::Key::new(algorithm, key(rules, secret)?.expose());
     if !tags.iter().any(|tag| hmac::verify(&key, &content, tag).is_ok()) {
         return Err(IngressError::InvalidSignature);
     }
@@ -124,7 +153,12 @@ pub(super) fn key(rules: &WebhookVerification, secret: &Secret<String>) -> Resul
 fn proofs<'h>(rules: &WebhookVerification, header: &'h [String]) -> Vec<&'h str> {
     let all: Vec<&str> = match &rules.pair {
         Some(name) => pair(header, name).take(SIGNATURES_MAX).collect(),
-        None => header.iter().map(String::as_str).take(SIGNATURES_MAX).collect(),
+        None if matches!(rules.scheme, Scheme::Token) => header.iter().map(String::as_str).collect(),
+        // As Standard Webhooks has it, there may be several in one header; no signature has a space in it.
+        None => {
+            let each = header.iter().flat_map(|line| line.split_ascii_whitespace());
+            each.take(SIGNATURES_MAX).collect()
+        }
     };
     let prefixed = all.into_iter();
     prefixed

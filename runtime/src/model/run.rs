@@ -39,6 +39,8 @@ pub enum Trigger {
     Schedule,
     /// Something happened to the connection.
     Event,
+    /// The provider sent a webhook that the sync handles.
+    Webhook,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

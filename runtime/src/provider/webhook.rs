@@ -61,6 +61,8 @@ pub struct WebhookVerification {
     /// Before the secret as people copy it, and no part of the key: `whsec_`.
     pub secret_prefix: String,
     pub secret_encoding: SecretEncoding,
+    /// Another way in which the provider may show it, with the same secrets.
+    pub or: Option<Box<WebhookVerification>>,
 }
 
 #[derive(Clone, Debug)]

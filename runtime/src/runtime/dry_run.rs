@@ -36,6 +36,8 @@ pub struct NewDryRun {
     pub checkpoint: Option<JsonObject>,
     /// A component that is not deployed, in the place of the one that is.
     pub component: Option<Arc<[u8]>>,
+    /// Ed25519 over its bytes, where only signed ones are run.
+    pub signature: Option<Vec<u8>>,
     /// What that component may be given.
     pub allow: Allow,
 }
@@ -95,6 +97,9 @@ pub enum ReplayError {
     Recording(#[from] RecordingError),
     #[error("the component that ran then ({digest}) is not in the store any more: give one with --with")]
     ComponentGone { digest: String },
+    /// It is not signed.
+    #[error(transparent)]
+    Component(#[from] DeployError),
     #[error(transparent)]
     Play(#[from] PlayError),
     #[error(transparent)]
@@ -245,7 +250,10 @@ impl Runtime {
             .integration(environment, &new.provider_config_key)
             .await
             .map_err(InvokeError::from)?;
-        let described = parts.deploy.describe_undeployed(component, &new.allow).await?;
+        let described = parts
+            .deploy
+            .describe_undeployed(component, new.signature.as_deref(), &new.allow);
+        let described = described.await?;
         let digest = Sha256::digest(component);
         let has = || {
             described
@@ -289,13 +297,21 @@ impl Runtime {
     }
 
     /// Runs a recorded run again, with the component of then or another, against what was recorded: nothing leaves this process, and
-    /// nothing is written.
+    /// nothing is written. Another one must be signed where only signed ones are run.
     ///
     /// # Errors
     /// [`ReplayError`]: a component that cannot be run. A run that fails is no error.
-    pub async fn replay(&self, before: Recording, component: Option<Arc<[u8]>>) -> Result<Replay, ReplayError> {
+    pub async fn replay(
+        &self,
+        before: Recording,
+        component: Option<Arc<[u8]>>,
+        signature: Option<&[u8]>,
+    ) -> Result<Replay, ReplayError> {
         let component = match component {
-            Some(component) => component,
+            Some(component) => {
+                self.0.deploy.check_signature(&component, signature)?;
+                component
+            }
             None => {
                 let digest = &before.subject.digest;
                 let stored = self.0.store.component(digest).await?;

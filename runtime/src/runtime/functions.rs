@@ -193,7 +193,8 @@ impl Runtime {
         Ok(done)
     }
 
-    /// Makes the given version active, or the newest one older than the active one. None when there is no such version.
+    /// Makes the given version active, or the one before: the active one while a canary tries another, else the newest older one of other
+    /// code that nobody has gone back from. None when there is no such version.
     ///
     /// # Errors
     /// When the database fails.
@@ -207,23 +208,23 @@ impl Runtime {
         let version = match version {
             Some(version) => version,
             None => {
-                let versions = self
-                    .0
-                    .store
-                    .function_versions(environment, provider_config_key, name)
-                    .await?;
-                let Some(previous) = versions.iter().find(|it| it.version < it.active_version) else {
+                let store = &self.0.store;
+                let Some(before) = store.version_before(environment, provider_config_key, name).await? else {
                     return Ok(None);
                 };
-                previous.version
+                before
             }
         };
+        let started = self.started();
         let function = self
             .0
             .store
-            .activate_version(environment, provider_config_key, name, version)
+            .activate_version(environment, provider_config_key, name, version, started.at_ms)
             .await?;
         self.0.functions.forget(environment, provider_config_key, name);
+        if let Some(function) = &function {
+            self.log_rollback(function, &started);
+        }
         Ok(function)
     }
 

@@ -151,7 +151,7 @@ impl Runtime {
                     for function in &component.functions {
                         self.log_deployed(&id, function);
                     }
-                    let message = format!("Deployed {} functions", component.functions.len());
+                    let message = component.to_string();
                     let key = &component.provider_config_key;
                     self.log_deploy(environment, id, key, started, (OperationState::Success, message));
                 }
@@ -182,7 +182,11 @@ impl Runtime {
             CanaryState::RolledBack => (OperationState::Failed, format!("The canary was rolled back: {reason}")),
             CanaryState::Running => return,
         };
-        tracing::info!(integration = key, "{key}: {message}");
+        if state == OperationState::Failed {
+            tracing::warn!(integration = key, "{key}: {message}");
+        } else {
+            tracing::info!(integration = key, "{key}: {message}");
+        }
         let id = OperationId::new(started.at_ms, self.0.entropy.bytes());
         for function in &canary.functions {
             self.0.logs.message(Message {
@@ -205,6 +209,21 @@ impl Runtime {
             });
         }
         self.log_deploy(&canary.environment_id, id, key, started, (state, message));
+    }
+
+    /// That another version was made active is a deploy, too.
+    pub(super) fn log_rollback(&self, function: &Function, started: &Started) {
+        let id = OperationId::new(started.at_ms, self.0.entropy.bytes());
+        let (kind, name, version) = (function.manifest.kind.as_str(), &function.name, function.version);
+        let message = format!("The {kind} {name} was put to version {version}");
+        tracing::info!(
+            integration = function.provider_config_key,
+            "{}: {message}",
+            function.provider_config_key
+        );
+        let key = &function.provider_config_key;
+        let end = (OperationState::Success, message);
+        self.log_deploy(&function.environment_id, id, key, started, end);
     }
 
     fn log_deployed(&self, operation_id: &OperationId, function: &Function) {

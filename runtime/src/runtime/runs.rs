@@ -6,7 +6,7 @@ use crate::model::{EnvironmentId, Operation, RunId};
 use crate::store::{NamedRun, OperationQuery, RunQuery, StoreError};
 
 impl Runtime {
-    /// Runs of functions, newest first: those that have ended, and open ones of syncs.
+    /// Runs of functions, newest first: those that have ended, handlers of webhooks among them, and open ones of syncs.
     ///
     /// # Errors
     /// When the database fails.

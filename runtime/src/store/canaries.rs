@@ -87,6 +87,17 @@ impl Store {
             return Ok(false);
         }
         let is_promoted = state == CanaryState::Promoted;
+        if !is_promoted {
+            query(
+                "UPDATE function_versions SET given_up_at_ms = $2 WHERE integration_id = $1 AND EXISTS (SELECT 1 FROM functions f \
+                 WHERE f.integration_id = function_versions.integration_id AND f.name = function_versions.name \
+                 AND f.canary_version = function_versions.version)",
+            )
+            .bind(integration_id.as_str())
+            .bind(now_ms)
+            .execute(&mut *transaction)
+            .await?;
+        }
         query(if is_promoted {
             "UPDATE functions SET active_version = canary_version, canary_version = NULL \
              WHERE integration_id = $1 AND canary_version IS NOT NULL"
@@ -145,6 +156,24 @@ pub(super) async fn has_canary(
         .fetch_optional(&mut **transaction)
         .await?;
     Ok(running.is_some())
+}
+
+/// Ends the running canary of an integration when all its functions have been taken out of it.
+pub(super) async fn end_empty_canary(
+    transaction: &mut Transaction<'static, Any>,
+    integration_id: &IntegrationId,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    query(
+        "UPDATE canaries SET state = 'aborted', reason = 'its functions were rolled back', ended_at_ms = $2 \
+         WHERE integration_id = $1 AND state = 'running' \
+         AND NOT EXISTS (SELECT 1 FROM functions f WHERE f.integration_id = $1 AND f.canary_version IS NOT NULL)",
+    )
+    .bind(integration_id.as_str())
+    .bind(now_ms)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
 }
 
 /// Begins a canary, or goes on with one that was begun in the same transaction: `functions` are names, versions that are tried, and

@@ -158,6 +158,7 @@ words!(Trigger {
     Api = "api",
     Schedule = "schedule",
     Event = "event",
+    Webhook = "webhook",
 });
 words!(RunState {
     Queued = "queued",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Transaction, query, query_scalar};
 
-use super::canaries::{NewCanary, begin_canary, has_canary};
+use super::canaries::{NewCanary, begin_canary, end_empty_canary, has_canary};
 use super::columns::{Columns, to_json};
 use super::schedules::mark_stale;
 use super::sql::{Sql, chunks};
@@ -341,29 +341,44 @@ impl Store {
         Ok(updated.rows_affected() == 1)
     }
 
-    /// Makes a recorded version the active one, for all connections: a canary is not about the function any more. None when there is no such
-    /// version.
+    /// The version to go back to: the active one while another is tried, else the newest one before it that is of other bytes and that
+    /// nobody has gone back from. None when there is none.
+    pub async fn version_before(
+        &self,
+        environment_id: &EnvironmentId,
+        provider_config_key: &str,
+        name: &str,
+    ) -> Result<Option<i64>, StoreError> {
+        let version = query_scalar(
+            "SELECT v.version FROM functions f \
+             JOIN integrations i ON i.id = f.integration_id AND i.deleted_at_ms IS NULL \
+             JOIN function_versions a ON a.integration_id = f.integration_id AND a.name = f.name \
+             AND a.version = f.active_version \
+             JOIN function_versions v ON v.integration_id = f.integration_id AND v.name = f.name \
+             AND v.version <= f.active_version \
+             WHERE i.environment_id = $1 AND i.unique_key = $2 AND f.name = $3 \
+             AND (f.canary_version IS NOT NULL OR (v.digest <> a.digest AND v.given_up_at_ms IS NULL)) \
+             ORDER BY v.version DESC LIMIT 1",
+        )
+        .bind(environment_id.as_str())
+        .bind(provider_config_key)
+        .bind(name)
+        .fetch_optional(&self.reader)
+        .await?;
+        Ok(version)
+    }
+
+    /// Makes a recorded version the active one, for all connections: a canary is not about the function any more, and ends with the last
+    /// of its functions. Newer versions that ran until now are given up. None when there is no such version.
     pub async fn activate_version(
         &self,
         environment_id: &EnvironmentId,
         provider_config_key: &str,
         name: &str,
         version: i64,
+        now_ms: i64,
     ) -> Result<Option<Function>, StoreError> {
         let mut transaction = self.begin().await?;
-        query(
-            "UPDATE functions SET active_version = $4, canary_version = NULL WHERE name = $3 \
-             AND integration_id = (SELECT id FROM integrations WHERE environment_id = $1 AND unique_key = $2 \
-             AND deleted_at_ms IS NULL) \
-             AND EXISTS (SELECT 1 FROM function_versions v WHERE v.integration_id = functions.integration_id \
-             AND v.name = functions.name AND v.version = $4)",
-        )
-        .bind(environment_id.as_str())
-        .bind(provider_config_key)
-        .bind(name)
-        .bind(version)
-        .execute(&mut *transaction)
-        .await?;
         let row = query(concat!(
             select_function!(),
             " WHERE i.environment_id = $1 AND i.unique_key = $2 AND f.name = $3 AND v.version = $4"
@@ -374,12 +389,37 @@ impl Store {
         .bind(version)
         .fetch_optional(&mut *transaction)
         .await?;
-        let activated = row.as_ref().map(function).transpose()?;
-        if let Some(function) = &activated {
-            mark_stale(&mut transaction, &function.integration_id).await?;
-        }
+        let Some(found) = row.as_ref().map(function).transpose()? else {
+            return Ok(None);
+        };
+        query(
+            "UPDATE function_versions SET given_up_at_ms = CASE WHEN version > $3 THEN $4 END \
+             WHERE integration_id = $1 AND name = $2 AND (version = $3 OR (version > $3 AND EXISTS (SELECT 1 FROM functions f \
+             WHERE f.integration_id = function_versions.integration_id AND f.name = function_versions.name \
+             AND function_versions.version IN (f.active_version, f.canary_version))))",
+        )
+        .bind(found.integration_id.as_str())
+        .bind(name)
+        .bind(version)
+        .bind(now_ms)
+        .execute(&mut *transaction)
+        .await?;
+        query(
+            "UPDATE functions SET active_version = $3, canary_version = NULL WHERE integration_id = $1 AND name = $2",
+        )
+        .bind(found.integration_id.as_str())
+        .bind(name)
+        .bind(version)
+        .execute(&mut *transaction)
+        .await?;
+        end_empty_canary(&mut transaction, &found.integration_id, now_ms).await?;
+        mark_stale(&mut transaction, &found.integration_id).await?;
         transaction.commit().await?;
-        Ok(activated)
+        Ok(Some(Function {
+            active_version: version,
+            canary: None,
+            ..found
+        }))
     }
 }
 

@@ -4,13 +4,15 @@
 use sqlx::any::AnyRow;
 use sqlx::{query, query_scalar};
 
+use super::canaries::count_canary_runs;
 use super::columns::Columns;
 use super::connections::{connection, connection_columns, select_connection};
+use super::runs::{INSERT_RUNS, RunRow};
 use super::sql::{Sql, chunks};
 use super::validations::counts;
 use super::{Store, StoreError};
 use crate::model::{
-    Connection, ConnectionKey, Environment, EnvironmentId, IncomingWebhook, IntegrationId, RunId, Sealed, Webhook,
+    Connection, ConnectionKey, Environment, EnvironmentId, IncomingWebhook, IntegrationId, Run, RunId, Sealed, Webhook,
     WebhookRun,
 };
 
@@ -182,12 +184,13 @@ impl Store {
         Ok(requeued.rows_affected() == 1)
     }
 
-    /// Takes a run that has ended out of the queue, its webhook with the last one for it, and writes what the application is told, in one
-    /// transaction. False, and nothing written, when somebody else has the run.
+    /// Takes a run that has ended out of the queue, its webhook with the last one for it, and writes it to the history of runs if it was
+    /// run, and what the application is told, in one transaction. False, and nothing written, when somebody else has the run.
     pub async fn finish_webhook_run(
         &self,
         run: &WebhookRun,
         fence: i64,
+        ran: Option<&Run>,
         outbox: &[Webhook],
     ) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
@@ -206,6 +209,13 @@ impl Store {
         .bind(run.incoming_id.as_str())
         .execute(&mut *transaction)
         .await?;
+        if let Some(ran) = ran {
+            let row = RunRow::new(ran)?;
+            let mut sql = Sql::new(self.dialect, INSERT_RUNS);
+            sql.values([row], |columns, run| run.bind(columns));
+            sql.execute(&mut *transaction).await?;
+            count_canary_runs(&mut transaction, std::slice::from_ref(ran)).await?;
+        }
         self.add_webhooks(&mut transaction, outbox).await?;
         transaction.commit().await?;
         Ok(true)

@@ -110,6 +110,11 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0028_runs_and_functions.sql"),
     ),
     (
+        29,
+        "webhook_runs_in_history",
+        include_str!("../../migrations/0029_webhook_runs_in_history.sql"),
+    ),
+    (
         30,
         "record_lookups",
         include_str!("../../migrations/0030_record_lookups.sql"),

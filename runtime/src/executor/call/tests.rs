@@ -7,7 +7,7 @@ use super::*;
 use crate::clock::{Clock, Entropy};
 use crate::config::Limits;
 use crate::engine::{Engine, EngineOptions, MemoryLimiter};
-use crate::executor::outcome;
+use crate::executor::outcome::{self, TimeLimit};
 use crate::host::{self, RunLog};
 use crate::model::{FunctionKind, RunError};
 
@@ -125,7 +125,9 @@ impl Bench {
             hostcall_bytes_max: OUTPUT_BYTES,
         })
         .await;
-        outcome::of_run(ended, &mut state, FunctionKind::Action, &limits(self.timeout_ms))
+        let limits = limits(self.timeout_ms);
+        let time = TimeLimit::of(&limits, FunctionKind::Action, false);
+        outcome::of_run(ended, &mut state, FunctionKind::Action, time, &limits)
     }
 
     async fn fails(&self, body: &str) -> (String, String) {

@@ -28,6 +28,7 @@ impl From<DeployError> for ApiError {
     fn from(error: DeployError) -> Self {
         let message = error.to_string();
         match error {
+            DeployError::Of { error, .. } => Self::from(*error).with_message(message),
             DeployError::Component(error) => error.into(),
             DeployError::Manifest { .. } => Self::new(StatusCode::BAD_REQUEST, "invalid_manifest", message),
             DeployError::Signature(SignatureError::Missing) => {

@@ -264,6 +264,7 @@ impl From<ReplayError> for ApiError {
             }
             ReplayError::Recording(RecordingError::Encryption(error)) => error.into(),
             ReplayError::Recording(RecordingError::Store(error)) | ReplayError::Store(error) => error.into(),
+            ReplayError::Component(error) => error.into(),
             ReplayError::Play(PlayError::Component(error)) => error.into(),
             ReplayError::Play(PlayError::NoFunction { .. }) => Self::new(StatusCode::NOT_FOUND, "not_found", message),
             ReplayError::Play(PlayError::NoSlot(_)) => Self::internal(error),

@@ -125,6 +125,15 @@ impl ApiError {
 
 impl ApiError {
     /// Says when it is worth asking again.
+    pub fn with_message(mut self, message: String) -> Self {
+        // What is told to nobody stays so.
+        if let ErrorBody::Envelope(details) = &mut self.body {
+            details.message = Some(message);
+        }
+        self
+    }
+
+    #[must_use]
     pub fn retry_after(self, retry_after_s: Option<u64>) -> Self {
         Self { retry_after_s, ..self }
     }

@@ -182,7 +182,8 @@ fn unknown_function(unique_key: &str, name: &str) -> ApiError {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rollback {
-    /// The one before the active version when absent.
+    /// The one before when absent: the active one while a canary tries another, else the newest older one of other code that nobody has
+    /// gone back from.
     #[serde(default)]
     version: Option<i64>,
 }
@@ -213,15 +214,22 @@ pub async fn rollback(
     };
     let environment = caller.whole_integration(&unique_key)?;
     runtime.integration(environment, &unique_key).await?;
+    let versions = runtime.function_versions(environment, &unique_key, &name).await?;
+    if versions.is_empty() {
+        return Err(unknown_function(&unique_key, &name));
+    }
     let function = runtime
         .rollback(environment, &unique_key, &name, version)
         .await?
         .ok_or_else(|| {
-            let which = version.map_or_else(
-                || "no earlier version".to_owned(),
-                |version| format!("no version {version}"),
+            let what = match version {
+                Some(version) => format!("has no version {version}"),
+                None => "has no earlier version of other code that was not given up".to_owned(),
+            };
+            let message = format!(
+                "Function {name:?} of integration {unique_key:?} {what}; `nango-runtime functions show {unique_key} {name}` lists all, \
+                 and --to (`version` of the request) takes any of them"
             );
-            let message = format!("Function {name:?} of integration {unique_key:?} is unknown or has {which}");
             ApiError::new(StatusCode::NOT_FOUND, "not_found", message)
         })?;
     Ok(json_response(

@@ -208,6 +208,39 @@ fn tokens_are_the_secret_itself() {
 }
 
 #[test]
+fn gitlab_signs_or_sends_a_token() {
+    let gitlab = shipped("gitlab");
+    // A signing token as GitLab makes them, 32 bytes, and a signature that openssl made with it.
+    let secret = "whsec_dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0dGVzdHRlc3Q=";
+    let signature = "v1,NTYj9nKtg2MVLNNbQ39N3CCgyBFEDNv3eOL8D0P1qok=";
+    let body = br#"{"object_kind":"push","project_id":15}"#;
+    let with = |signature: &str, token: Option<&str>| {
+        let mut headers = vec![
+            ("webhook-id", "0a8b2cd1-6e4b-4d0b-9b60-3f8f0c1f7d52"),
+            ("webhook-timestamp", "1795346513"),
+            ("webhook-signature", signature),
+        ];
+        headers.extend(token.map(|token| ("x-gitlab-token", token)));
+        incoming(&headers, body)
+    };
+    let one = with(signature, None);
+    assert_eq!(outcome(&gitlab, &one, URL, secret, NOW_MS), "genuine");
+    assert_eq!(outcome(&gitlab, &one, URL, secret, NOW_MS + 301_000), "old");
+    // While the token is changed there are signatures of both.
+    let two = with(&format!("v1,{} v1a,none {signature}", "A".repeat(43)), None);
+    assert_eq!(outcome(&gitlab, &two, URL, secret, NOW_MS), "genuine");
+    let other = with(&format!("v1,{}=", "A".repeat(43)), None);
+    assert_eq!(outcome(&gitlab, &other, URL, secret, NOW_MS), "wrong");
+    assert_eq!(outcome(&gitlab, &with("", None), URL, secret, NOW_MS), "no token");
+    // Who knows only the secret token goes by that, also where there is a signature.
+    let both = with(signature, Some("s3cret"));
+    assert_eq!(outcome(&gitlab, &both, URL, "s3cret", NOW_MS), "genuine");
+    assert_eq!(outcome(&gitlab, &both, URL, secret, NOW_MS), "genuine");
+    assert_eq!(outcome(&gitlab, &both, URL, "another", NOW_MS), "wrong");
+    assert_eq!(outcome(&gitlab, &both, URL, secret, NOW_MS + 301_000), "old");
+}
+
+#[test]
 fn the_remaining_schemes() {
     // RFC 4231, test case 2, in both forms.
     let (secret, body) = ("Jefe", b"what do ya want for nothing?");

@@ -103,8 +103,12 @@ const INNER_KEYS: &[(&str, &[&str])] = &[
             "timestamp_unit",
             "tolerance_s",
             "secret",
+            "secret_prefix",
+            "secret_encoding",
+            "or",
         ],
     ),
+    ("/webhook/verification/or", &["scheme", "proof"]),
     (
         "/proxy",
         &[

@@ -48,12 +48,12 @@ struct GivenVerification {
     #[serde(default)]
     timestamp_unit: TimestampUnit,
     tolerance_s: Option<u32>,
-    #[serde(default = "webhook_secret")]
-    secret: Vec<SecretSource>,
+    secret: Option<Vec<SecretSource>>,
     #[serde(default)]
     secret_prefix: String,
     #[serde(default)]
     secret_encoding: SecretEncoding,
+    or: Option<Box<GivenVerification>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -93,10 +93,6 @@ struct GivenInstallation {
     when: BTreeMap<String, String>,
     by: String,
     awaited: String,
-}
-
-fn webhook_secret() -> Vec<SecretSource> {
-    vec![SecretSource::WebhookSecret]
 }
 
 fn yes() -> bool {
@@ -147,10 +143,22 @@ fn installation(given: GivenInstallation) -> Result<InstallationRule, EntryError
     })
 }
 
-fn verification(given: GivenVerification) -> Result<WebhookVerification, EntryError> {
-    if given.secret.is_empty() {
+fn verification(mut given: GivenVerification) -> Result<WebhookVerification, EntryError> {
+    let secrets = given.secret.take().unwrap_or(vec![SecretSource::WebhookSecret]);
+    if secrets.is_empty() {
         return Err(wrong("webhook.verification.secret", "names no secret"));
     }
+    let or = match given.or.take() {
+        Some(or) if or.secret.is_some() => {
+            let what = "another way is checked with the same secrets: `secret` stands beside `or`, not within";
+            return Err(wrong("webhook.verification.or", what));
+        }
+        Some(or) => Some(Box::new(WebhookVerification {
+            secrets: secrets.clone(),
+            ..verification(*or)?
+        })),
+        None => None,
+    };
     let scheme = match given.scheme {
         GivenScheme::Token => Scheme::Token,
         GivenScheme::Hmac => Scheme::Hmac(hmac(&given)?),
@@ -165,9 +173,10 @@ fn verification(given: GivenVerification) -> Result<WebhookVerification, EntryEr
         proof: place("webhook.verification.proof", &given.proof)?,
         prefix: given.prefix,
         pair: given.pair,
-        secrets: given.secret,
+        secrets,
         secret_prefix: given.secret_prefix,
         secret_encoding: given.secret_encoding,
+        or,
     })
 }
 

@@ -89,6 +89,11 @@ fn what_would_be_unsafe_or_means_nothing_is_refused() {
             json!({"scheme": "token", "proof": "header.x", "secret": []}),
             "names no secret",
         ),
+        (
+            json!({"scheme": "hmac", "proof": "header.x",
+                   "or": {"scheme": "token", "proof": "header.y", "secret": ["client_secret"]}}),
+            "`secret` stands beside `or`",
+        ),
     ] {
         let error = of(verification);
         assert!(error.contains(message), "{error}");

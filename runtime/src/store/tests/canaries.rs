@@ -11,6 +11,7 @@ for_each_db! {
     what_is_rolled_back_leaves_no_trace_in_functions,
     one_canary_at_a_time_and_no_other_deploy,
     a_version_that_is_activated_is_no_canary,
+    going_back_passes_over_what_was_given_up,
     the_run_of_a_sync_counts_with_its_end,
 }
 
@@ -187,7 +188,7 @@ async fn a_version_that_is_activated_is_no_canary(store: Store) {
     assert!(deploy(&fixture, "d1", None).await);
     assert!(deploy(&fixture, "d2", None).await);
     assert!(deploy(&fixture, "d3", Some(NEW)).await);
-    let activate = store.activate_version(&fixture.environment.id, "github", "a", 1);
+    let activate = store.activate_version(&fixture.environment.id, "github", "a", 1, NOW_MS);
     assert!(activate.await.unwrap().is_some());
     assert_eq!(versions(&fixture).await, (1, None));
     let end = store.end_canary(&fixture.integration.id, CanaryState::Promoted, "", NOW_MS);
@@ -199,6 +200,59 @@ async fn a_version_that_is_activated_is_no_canary(store: Store) {
         .unwrap()
         .unwrap();
     assert_eq!(b.active.version, 3);
+}
+
+async fn going_back_passes_over_what_was_given_up(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    let environment = &fixture.environment.id;
+    let before = async || store.version_before(environment, "github", "a").await.unwrap();
+    let go_back = async || {
+        for name in ["a", "b"] {
+            let version = store
+                .version_before(environment, "github", name)
+                .await
+                .unwrap()
+                .unwrap();
+            let activated = store
+                .activate_version(environment, "github", name, version, NOW_MS)
+                .await
+                .unwrap();
+            assert_eq!(activated.unwrap().active_version, version);
+        }
+    };
+    assert!(deploy(&fixture, "d1", None).await);
+    assert_eq!(before().await, None);
+    assert!(deploy(&fixture, "d2", Some(NEW)).await);
+    // While one is tried, it is gone back to the active one; with the last function the canary has ended.
+    assert_eq!(before().await, Some(1));
+    go_back().await;
+    assert_eq!(versions(&fixture).await, (1, None));
+    let canary = store.canary(&fixture.integration.id).await.unwrap().unwrap();
+    assert_eq!(
+        (canary.state, canary.reason.as_deref()),
+        (CanaryState::Aborted, Some("its functions were rolled back"))
+    );
+    // One that was rolled back as bad is not what was there before the next.
+    assert!(deploy(&fixture, "d3", Some(NEW)).await);
+    let end = store.end_canary(&fixture.integration.id, CanaryState::RolledBack, "", NOW_MS);
+    assert!(end.await.unwrap());
+    assert!(deploy(&fixture, "d4", None).await);
+    assert_eq!((versions(&fixture).await, before().await), ((4, None), Some(1)));
+    // Neither is one that somebody went back from, nor the same bytes again.
+    go_back().await;
+    assert!(deploy(&fixture, "d5", None).await);
+    assert_eq!((versions(&fixture).await, before().await), ((5, None), Some(1)));
+    let forward = store
+        .activate_version(environment, "github", "a", 4, NOW_MS)
+        .await
+        .unwrap();
+    assert_eq!(forward.unwrap().version, 4);
+    let forward = store
+        .activate_version(environment, "github", "a", 5, NOW_MS)
+        .await
+        .unwrap();
+    assert!(forward.is_some());
+    assert_eq!(before().await, Some(4), "somebody wanted it again");
 }
 
 async fn the_run_of_a_sync_counts_with_its_end(store: Store) {

@@ -99,7 +99,7 @@ async fn versions_count_for_each_function(store: Store) {
     assert_eq!(store.functions(environment_id, Some("slack")).await.unwrap().len(), 0);
 
     let rolled_back = store
-        .activate_version(environment_id, "github", "a", 1)
+        .activate_version(environment_id, "github", "a", 1, NOW_MS)
         .await
         .unwrap()
         .unwrap();
@@ -113,18 +113,20 @@ async fn versions_count_for_each_function(store: Store) {
     );
     assert!(
         store
-            .activate_version(environment_id, "github", "a", 9)
+            .activate_version(environment_id, "github", "a", 9, NOW_MS)
             .await
             .unwrap()
             .is_none()
     );
     assert!(
         store
-            .activate_version(environment_id, "github", "x", 1)
+            .activate_version(environment_id, "github", "x", 1, NOW_MS)
             .await
             .unwrap()
             .is_none()
     );
+    let before = store.version_before(environment_id, "github", "a").await.unwrap();
+    assert_eq!(before, None, "it is at its first");
     let active = store
         .active_function(environment_id, "github", "a")
         .await
@@ -144,6 +146,15 @@ async fn versions_count_for_each_function(store: Store) {
         expect(&[("a", 3)]),
         "counts on from the newest"
     );
+    // Somebody wanted 2, so that it is not given up; but 3 is of the same bytes.
+    for version in [2, 3] {
+        let activated = store
+            .activate_version(environment_id, "github", "a", version, NOW_MS)
+            .await;
+        assert!(activated.unwrap().is_some());
+    }
+    let before = store.version_before(environment_id, "github", "a").await.unwrap();
+    assert_eq!(before, Some(1));
     let all = store.function_versions(environment_id, "github", "a").await.unwrap();
     assert_eq!(versions(&all), expect(&[("a", 3), ("a", 2), ("a", 1)]));
     assert!(all.iter().all(|function| function.active_version == 3));

@@ -2,12 +2,13 @@
 
 use super::*;
 use crate::model::{Fence, IncomingWebhook, WebhookRun};
-use crate::store::{RecordKey, StoreError};
+use crate::store::{RecordKey, RunQuery, StoreError};
 
 for_each_db! {
     runs_are_claimed_in_the_order_of_their_line,
     a_claim_ends_and_its_writes_with_it,
     the_queue_is_bounded_and_leaves_nothing,
+    a_run_that_has_ended_is_in_the_history,
     connections_that_changed_are_found,
     environments_have_two_names,
 }
@@ -69,8 +70,8 @@ async fn runs_are_claimed_in_the_order_of_their_line(store: Store) {
     );
     assert_eq!(claim(&store, NOW_MS).await, []);
     let done = run(&fixture, "inw_1", "run_1", &a, "x");
-    assert!(store.finish_webhook_run(&done, 1, &[]).await.unwrap());
-    assert!(!store.finish_webhook_run(&done, 1, &[]).await.unwrap());
+    assert!(store.finish_webhook_run(&done, 1, None, &[]).await.unwrap());
+    assert!(!store.finish_webhook_run(&done, 1, None, &[]).await.unwrap());
     let claimed = store.claim_webhook_runs(NOW_MS, NOW_MS + LEASE_MS, 100).await.unwrap();
     assert_eq!((claimed.len(), claimed[0].run.id.as_str()), (1, "run_4"));
     assert_eq!(claimed[0].content, Sealed(b"inw_2".to_vec()));
@@ -129,13 +130,13 @@ async fn a_claim_ends_and_its_writes_with_it(store: Store) {
             .unwrap()
     );
     assert!(!store.requeue_webhook_run(&only.id, 1, NOW_MS).await.unwrap());
-    assert!(!store.finish_webhook_run(&only, 1, &[]).await.unwrap());
+    assert!(!store.finish_webhook_run(&only, 1, None, &[]).await.unwrap());
     assert!(matches!(save(of_claim(1), 1).await, Err(StoreError::Superseded { .. })));
     assert_eq!(save(of_claim(2), 1).await.unwrap(), Some(2));
     // Its owner is known to be dead.
     store.release_leases().await.unwrap();
     assert_eq!(claim(&store, NOW_MS + LEASE_MS).await, [("run_1".to_owned(), 3)]);
-    assert!(store.finish_webhook_run(&only, 3, &[]).await.unwrap());
+    assert!(store.finish_webhook_run(&only, 3, None, &[]).await.unwrap());
     assert!(
         matches!(save(of_claim(3), 2).await, Err(StoreError::Superseded { .. })),
         "it has ended"
@@ -175,11 +176,57 @@ async fn the_queue_is_bounded_and_leaves_nothing(store: Store) {
     );
     for one in &two {
         assert_eq!(claim(&store, NOW_MS).await.len(), 1);
-        assert!(store.finish_webhook_run(one, 1, &[]).await.unwrap());
+        assert!(store.finish_webhook_run(one, 1, None, &[]).await.unwrap());
     }
     assert_eq!(store.queued_webhook_runs(&fixture.environment.id).await.unwrap(), 0);
     // It went with its last run.
     assert_eq!(store.delete_handled_webhooks(NOW_MS, 100).await.unwrap(), 0);
+}
+
+async fn a_run_that_has_ended_is_in_the_history(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    let connection = fixture.insert_connection("a").await;
+    let queued = run(&fixture, "inw_1", "run_1", &connection, "x");
+    let runs = std::slice::from_ref(&queued);
+    let kept = store.accept_webhook(&incoming(&fixture, "inw_1"), runs, &[], 100).await;
+    assert!(kept.unwrap());
+    assert_eq!(claim(&store, NOW_MS).await.len(), 1);
+    let ran = Run {
+        id: queued.id.clone(),
+        connection_key: connection,
+        function: "x".to_owned(),
+        kind: FunctionKind::Sync,
+        trigger: Trigger::Webhook,
+        state: RunState::Succeeded,
+        ..fixture.run(1)
+    };
+    let environment = &fixture.environment.id;
+    let history = async || {
+        store
+            .runs(
+                environment,
+                &RunQuery {
+                    limit: 10,
+                    ..RunQuery::default()
+                },
+            )
+            .await
+            .unwrap()
+    };
+    assert!(!store.finish_webhook_run(&queued, 2, Some(&ran), &[]).await.unwrap());
+    assert!(history().await.is_empty(), "somebody else has it");
+    assert!(store.finish_webhook_run(&queued, 1, Some(&ran), &[]).await.unwrap());
+    let found = history().await;
+    assert_eq!((found.len(), found[0].run.trigger), (1, Trigger::Webhook));
+    assert_eq!(found[0].connection_id.as_deref(), Some("a"));
+    // Nobody claims it as a run of a sync.
+    assert!(
+        store
+            .claim_sync_runs(NOW_MS, NOW_MS + LEASE_MS, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 async fn connections_that_changed_are_found(store: Store) {
