@@ -14,7 +14,9 @@ use super::names::{is_function_name, is_model};
 use super::query::Query;
 use super::records::{BASE_VARIANT, CURSOR_BYTES_MAX, records_error};
 use super::target::TargetHeaders;
-use crate::runtime::{RecordsOf, Runtime};
+use crate::records::RecordsError;
+use crate::runtime::{RecordsApiError, RecordsOf, Runtime};
+use crate::store::StoreError;
 
 const LIMIT_DEFAULT: i64 = 1_000;
 const LIMIT_MAX: i64 = 10_000;
@@ -66,7 +68,13 @@ pub async fn prune(
     };
     let limit = prune.limit.unwrap_or(LIMIT_DEFAULT);
     let pruned = runtime.prune_records(environment, of, &prune.until_cursor, limit).await;
-    let pruned = pruned.map_err(records_error)?;
+    let pruned = pruned.map_err(|error| match error {
+        RecordsApiError::Records(RecordsError::Store(error @ StoreError::Cursor { .. })) => {
+            let fault = Fault::new("invalid_format", error.to_string(), "until_cursor");
+            ApiError::faults("invalid_body", vec![fault])
+        }
+        other => records_error(other),
+    })?;
     let answer = PrunedRecords {
         count: pruned.count,
         has_more: pruned.has_more,
