@@ -64,7 +64,7 @@ mod webhook_addresses;
 mod webhooks;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 
 use sqlx::AnyPool;
 
@@ -111,6 +111,8 @@ pub struct Store {
     message_sequence: Arc<AtomicI64>,
     /// Whether something was removed that SQLite's log still holds. True at first: nobody knows what the process before did.
     erased: Arc<AtomicBool>,
+    /// Records that this process has added.
+    records_added: Arc<AtomicU64>,
     /// The run for which records and checkpoints are written; none for whoever is no run of a sync.
     fence: Option<Arc<crate::model::Fence>>,
 }

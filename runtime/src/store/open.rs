@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -170,6 +170,7 @@ impl Store {
             writer,
             message_sequence: Arc::new(AtomicI64::new(0)),
             erased: Arc::new(AtomicBool::new(true)),
+            records_added: Arc::new(AtomicU64::new(0)),
             fence: None,
         }
     }

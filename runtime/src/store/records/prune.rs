@@ -71,6 +71,7 @@ impl Store {
             .bind(until.modified_at_us);
         sql.push(", ").bind(until.sequence);
         sql.push(") ORDER BY modified_at_us, sequence LIMIT ").bind(limit);
+        sql.plan_anew();
         let mut rows = Vec::new();
         for row in &sql.fetch_all(&mut **transaction).await? {
             let mut columns = Columns::new(row, "records");
@@ -104,6 +105,7 @@ pub(super) async fn empty(
             .bind(key.connection_key.as_str());
         sql.push(" AND model = ").bind(key.model.as_str());
         sql.push(" AND external_id = v.column1");
+        sql.plan_anew();
         emptied += sql.execute(&mut **transaction).await?;
     }
     Ok(emptied)

@@ -74,6 +74,7 @@ impl Store {
         };
         add_to_count(&mut transaction, key, counts).await?;
         transaction.commit().await?;
+        self.note_added(counts.added).await;
         change.wrote(others);
         Ok(counts)
     }
