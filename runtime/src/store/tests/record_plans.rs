@@ -65,8 +65,8 @@ async fn a_page_costs_no_more_when_the_model_has_grown() {
     // What a connection of the database has read is known when it has gone.
     store.close().await;
     let in_all = i64::from(PAGES * PAGE_RECORDS);
-    // A few pages' worth, before Postgres knows the table; a page that reads the whole model for each record is more than a million.
-    let bound = 10 * in_all;
+    // Some two pages are written before Postgres knows the table. The last page alone, read whole for each record, is seven million.
+    let bound = 100 * in_all;
     let written = rows_read(&database.url).await;
     assert!(
         written.0 < bound && written.1 < bound,
@@ -88,8 +88,9 @@ async fn a_page_costs_no_more_when_the_model_has_grown() {
     store.close().await;
     let read = rows_read(&database.url).await;
     let (in_order, by_changes) = (read.0 - written.0, read.1 - written.1);
+    // Those that were there before the last change as well, which nothing has cleared away.
     assert!(
-        in_order <= in_all && by_changes <= 2 * in_all,
+        in_order <= in_all && by_changes <= 4 * in_all,
         "reading {in_all} records read (rows in order, by changes) {:?}",
         (in_order, by_changes)
     );
