@@ -69,9 +69,8 @@ pub async fn prune(
     let limit = prune.limit.unwrap_or(LIMIT_DEFAULT);
     let pruned = runtime.prune_records(environment, of, &prune.until_cursor, limit).await;
     let pruned = pruned.map_err(|error| match error {
-        RecordsApiError::Records(RecordsError::Store(error @ StoreError::Cursor { .. })) => {
-            let fault = Fault::new("invalid_format", error.to_string(), "until_cursor");
-            ApiError::faults("invalid_body", vec![fault])
+        RecordsApiError::Records(RecordsError::Store(StoreError::Cursor { .. })) => {
+            ApiError::faults("invalid_body", vec![no_cursor()])
         }
         other => records_error(other),
     })?;
@@ -98,8 +97,7 @@ impl PruneRecords {
             faults.push(Fault::new("invalid_format", message, "variant"));
         }
         if !(1..=CURSOR_BYTES_MAX).contains(&self.until_cursor.len()) {
-            let message = "Invalid input: expected a cursor of a record";
-            faults.push(Fault::new("invalid_format", message, "until_cursor"));
+            faults.push(no_cursor());
         }
         if self.limit.is_some_and(|limit| !(1..=LIMIT_MAX).contains(&limit)) {
             let message = format!("Invalid input: expected a number from 1 to {LIMIT_MAX}");
@@ -111,6 +109,11 @@ impl PruneRecords {
             Err(ApiError::faults("invalid_body", faults))
         }
     }
+}
+
+fn no_cursor() -> Fault {
+    let message = "Invalid input: expected the cursor of a record, as its `_nango_metadata` has it";
+    Fault::new("invalid_format", message, "until_cursor")
 }
 
 #[cfg(test)]
