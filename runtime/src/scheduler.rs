@@ -347,22 +347,18 @@ impl Scheduler {
 
     /// A run that the executor never sees is an operation all the same.
     fn log_refusal(&self, run: &Run, error: &NotRunnable) {
-        let now_ms = self.0.clock.now_ms();
         self.0.logs.operation(Operation {
-            id: OperationId::new(now_ms, self.0.entropy.bytes()),
-            environment_id: run.environment_id.clone(),
-            kind: OperationKind::SyncRun,
-            state: OperationState::Failed,
-            // What the connection was called is not known when it is gone.
-            provider_config_key: None,
-            connection_id: None,
             function: Some(run.function.as_str().into()),
             run_id: Some(run.id.clone()),
-            message: format!("The sync was not run: {error}"),
-            started_at_ms: now_ms,
-            ended_at_ms: Some(now_ms),
-            duration_us: Some(0),
-            usage: None,
+            // What the connection was called is not known when it is gone.
+            ..Operation::at_once(
+                self.0.clock.now_ms(),
+                self.0.entropy.bytes(),
+                run.environment_id.clone(),
+                OperationKind::SyncRun,
+                OperationState::Failed,
+                format!("The sync was not run: {error}"),
+            )
         });
     }
 

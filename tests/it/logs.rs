@@ -222,3 +222,19 @@ async fn what_was_running_when_the_process_died_is_interrupted() {
         "{found}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_operation_is_shown_whole_though_it_has_no_messages() {
+    let (server, client, _upstream) = busy().await;
+    let _ = client.run_sync(INTEGRATION, CONNECTION, "bad-record").await;
+    let found = logs(&server, &["--function", "bad-record", "--json"]).json();
+    let id = found["data"][0]["id"].as_str().expect("an id").to_owned();
+    let shown = logs(&server, &[&id]);
+    assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+    let end = "give every record a non-empty string or a number as `id`";
+    assert!(
+        shown.stdout.contains(&id) && shown.stdout.contains(end),
+        "{}",
+        shown.stdout
+    );
+}

@@ -50,7 +50,7 @@ async fn operations_are_told_once_each_also_across_a_restart() {
     // What was answered is in the log a moment later; kill -9 may take the last moment with it.
     server.process().signal("TERM");
     let _ = server.process().wait();
-    wait_for(&process, "does not answer");
+    wait_for(&process, "waiting for it to come back");
     let server = runtime().provider_yaml(&providers("http://127.0.0.1:9")).start();
     wait_for(&process, "answers again");
     echo(&server.client(), 100).await;

@@ -6,8 +6,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use http::Method;
+use nango_runtime_tests::client::Answer;
 use nango_runtime_tests::command::Cli;
-use nango_runtime_tests::{Reply, TestRuntime, Upstream, guest, repository};
+use nango_runtime_tests::{Reply, TestRuntime, Upstream, client, guest, repository};
 use serde_json::{Value, json};
 
 use crate::fixture::{API_KEY, CONNECTION, INTEGRATION, prepared, providers, with_guest};
@@ -197,4 +198,57 @@ async fn syncs_from_the_command_line() {
     assert!(status.contains("PAUSED"), "{status}");
     let unknown = Cli::of(&server, &["sync", "pause", INTEGRATION, "nope"]).run();
     assert_eq!(unknown.code, Some(1), "{}", unknown.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variant_that_nobody_made_is_refused_and_not_made() {
+    let (_server, client) = with_guest("basic", "http://127.0.0.1:9").await;
+    let body = |sync: &str| json!({"provider_config_key": INTEGRATION, "connection_id": CONNECTION, "syncs": [sync]});
+    let refused = |answer: Answer, code: &str| {
+        assert_eq!(
+            (answer.status, answer.error_code()),
+            (400, code.into()),
+            "{}",
+            answer.text()
+        );
+        let wanted = format!("there is no variant \"typo\" of the sync \"items\" of the connection \"{CONNECTION}\"");
+        assert!(
+            answer.text().replace("\\\"", "\"").contains(&wanted),
+            "{}",
+            answer.text()
+        );
+    };
+    for command in ["trigger", "start", "pause", "cancel"] {
+        let answer = client.post(&format!("/sync/{command}"), &body("items::typo")).await;
+        refused(answer, "no_syncs_found");
+    }
+    let query = format!("provider_config_key={INTEGRATION}&connection_id={CONNECTION}");
+    let status = client.get(&format!("/sync/status?{query}&syncs=items::typo")).await;
+    refused(status, "no_syncs_found");
+    let frequency = json!({
+        "provider_config_key": INTEGRATION, "connection_id": CONNECTION, "sync_name": "items", "sync_variant": "typo",
+        "frequency": "every day",
+    });
+    let request = client.request(Method::PUT, "/sync/update-connection-frequency");
+    refused(
+        client::send(client::json_body(request, &frequency)).await,
+        "unknown_sync",
+    );
+    let all = client.get(&format!("/sync/status?{query}&syncs=*")).await.ok();
+    let syncs = all["syncs"].as_array().expect("syncs");
+    assert!(syncs.iter().all(|sync| sync["variant"] == "base"), "{all}");
+
+    // One that somebody made is found, of this connection and of all.
+    let of = json!({"provider_config_key": INTEGRATION, "connection_id": CONNECTION});
+    let _ = client.post("/sync/items/variant/eu", &of).await.ok();
+    for connection in [query.as_str(), &format!("provider_config_key={INTEGRATION}")] {
+        let status = client
+            .get(&format!("/sync/status?{connection}&syncs=items::eu,items"))
+            .await
+            .ok();
+        let syncs = status["syncs"].as_array().expect("syncs").iter();
+        let variants: Vec<_> = syncs.map(|sync| sync["variant"].as_str().unwrap_or_default()).collect();
+        assert_eq!(variants, ["base", "eu"], "{status}");
+    }
+    let _ = client.post("/sync/trigger", &body("items::eu")).await.ok();
 }

@@ -1,17 +1,17 @@
 //! Records whose payloads are sealed: read, merged, pruned and compared like others, whoever has the database alone learns nothing of
 //! them, and neither the setting nor the encryption key makes a record look changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use nango_runtime::clock::{Clock, Entropy};
 use nango_runtime::credentials::Secret;
-use nango_runtime::encryption::{KeySource, Keyring};
+use nango_runtime::encryption::{KeyId, KeySource, Keyring};
 use nango_runtime::model::{Counts, RecordFilter};
-use nango_runtime::records::{Batch, Records};
+use nango_runtime::records::{Batch, Records, SEALING_STEPS_MAX, SealingPlace};
 use nango_runtime::rotation::Rotation;
 use nango_runtime::store::{RecordKey, Store};
-use nango_runtime_tests::database::ENCRYPTION_KEY;
+use nango_runtime_tests::database::{Cell, ENCRYPTION_KEY};
 use nango_runtime_tests::{Client, Database, Server, TestRuntime, client, for_each_database, guest, soak};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -29,6 +29,8 @@ for_each_database! {
     a_payload_in_another_row_is_not_shown,
     the_setting_changes_no_record,
     settings_keys_and_prunes_make_no_change_that_a_model_has_not,
+    a_wrong_key_and_none_are_refused_and_harm_nothing,
+    a_pass_goes_on_while_records_are_sealed,
 }
 
 fn source(keys: &str) -> KeySource {
@@ -124,7 +126,7 @@ async fn payloads_are_in_no_table_and_are_read_as_ever(database: Database) {
     let cells = database.dump().await;
     let told = cells.iter().find(|cell| contains(&cell.bytes, NEEDLE));
     assert!(told.is_none(), "{told:?}");
-    let hashes = |cells: &[nango_runtime_tests::database::Cell]| -> Vec<Vec<u8>> {
+    let hashes = |cells: &[Cell]| -> Vec<Vec<u8>> {
         let hashes = cells
             .iter()
             .filter(|cell| (&*cell.table, &*cell.column) == ("records", "hash"));
@@ -245,6 +247,89 @@ async fn the_setting_changes_no_record(database: Database) {
     );
 }
 
+async fn seal_stored(records: &Records) {
+    let mut place = SealingPlace::default();
+    let done = records.seal_stored(&mut place, SEALING_STEPS_MAX).await.unwrap();
+    assert!(!done.more);
+}
+
+async fn a_wrong_key_and_none_are_refused_and_harm_nothing(database: Database) {
+    let runtime = TestRuntime::new().environment("NANGO_RECORD_ENCRYPTION", "on");
+    let (server, client) = prepared(database.serve(runtime), "http://127.0.0.1:9").await;
+    let key = key(&database).await;
+    let store = Store::open(&database.url()).await.expect("the database is there");
+    let records = open(&store, &keyring(), Clock::manual(NOW_MS).0, true).await;
+    records.save(&key, &batch(&items(0..3)), None).await.unwrap();
+    store.close().await;
+    let before = client.records(INTEGRATION, CONNECTION, MODEL, "").await.ok();
+    drop(server);
+    let cells = database.dump().await;
+
+    let refused = |runtime: TestRuntime| {
+        let runtime = database.serve_with_own_keys(runtime);
+        let (code, told) = runtime.environment("NANGO_RECORD_ENCRYPTION", "on").fail();
+        assert_eq!(code, Some(1), "{told}");
+        assert!(!told.contains(SECOND_KEY) && !told.contains(ENCRYPTION_KEY), "{told}");
+        told
+    };
+    let wrong = refused(TestRuntime::new().environment("NANGO_ENCRYPTION_KEY", SECOND_KEY));
+    assert!(
+        wrong.contains("start with the key that belongs to this database"),
+        "{wrong}"
+    );
+    let id = KeyId::of(&source(ENCRYPTION_KEY).load().expect("it is a key")[0]).to_string();
+    assert!(wrong.contains(&id), "{wrong}");
+    let none = refused(TestRuntime::new());
+    let wanted =
+        format!("there is no encryption key, and the database is sealed with the key {id}: put its key file back");
+    assert!(none.contains(&wanted), "{none}");
+    if !database.is_postgres() {
+        assert!(!database.data().join("encryption.key").exists(), "another one was made");
+    }
+    let rows = |cells: &[Cell]| -> Vec<Cell> {
+        let records = cells.iter().filter(|cell| cell.table.starts_with("record"));
+        records.cloned().collect()
+    };
+    assert_eq!(rows(&database.dump().await), rows(&cells));
+
+    let server = start(&database, "on");
+    let after = server.client().records(INTEGRATION, CONNECTION, MODEL, "").await.ok();
+    assert_eq!(after, before);
+}
+
+async fn a_pass_goes_on_while_records_are_sealed(database: Database) {
+    let (server, _) = prepared(database.serve(TestRuntime::new()), "http://127.0.0.1:9").await;
+    let key = key(&database).await;
+    drop(server);
+    let store = Store::open(&database.url()).await.expect("the database is there");
+    let (clock, hand) = Clock::manual(NOW_MS);
+    let in_clear = open(&store, &keyring(), clock.clone(), false).await;
+    let sealed = open(&store, &keyring(), clock, true).await;
+    in_clear.save(&key, &batch(&items(0..600)), None).await.unwrap();
+    hand.advance_ms(1);
+    in_clear.start_tracking(&key).await.unwrap();
+    // As they were, in clear: seen without a change.
+    in_clear.save(&key, &batch(&items(0..100)), None).await.unwrap();
+    seal_stored(&sealed).await;
+    assert_eq!(in_clear.unseen(&key).await.unwrap().external_ids.len(), 500);
+    // The same while they are sealed; one that changes; one that is new.
+    let again = sealed.save(&key, &batch(&items(100..200)), None).await.unwrap();
+    assert_eq!(again.unchanged, 100);
+    let patch = json!([{"id": "i200", "n": -1}, {"id": "i201"}]).to_string();
+    sealed.update(&key, &batch(&patch), None).await.unwrap();
+    sealed.save(&key, &batch(&items(600..601)), None).await.unwrap();
+    let ended = sealed.end_tracking(&key, "sync:items:base").await.unwrap();
+    assert_eq!(ended.deleted, 600 - 202);
+    let gone = list(&sealed, &key).await;
+    assert_eq!(gone.len(), 601);
+    // The last payload of what is gone can be read, and what is seen again is there again.
+    let back = sealed.save(&key, &batch(&items(300..301)), None).await.unwrap();
+    assert_eq!(back.added, 1);
+    sealed.start_tracking(&key).await.unwrap();
+    assert_eq!(sealed.end_tracking(&key, "sync:items:base").await.unwrap().deleted, 204);
+    store.close().await;
+}
+
 /// What there should be of one id.
 #[derive(Clone, Debug, PartialEq)]
 struct Expected {
@@ -276,6 +361,8 @@ async fn settings_keys_and_prunes_make_no_change_that_a_model_has_not(database: 
     let rotation = rotation.expect("all keys are there");
     let mut model: BTreeMap<String, Expected> = BTreeMap::new();
     let mut cursors: Vec<String> = Vec::new();
+    // While a pass is on.
+    let mut seen: Option<BTreeSet<String>> = None;
     for step in 0..STEPS {
         hand.advance_ms(1);
         // A node of a cluster whose setting is being changed.
@@ -284,7 +371,7 @@ async fn settings_keys_and_prunes_make_no_change_that_a_model_has_not(database: 
         ids.sort();
         ids.dedup();
         let mut wanted = Counts::default();
-        let counted = match below(12) {
+        let counted = match below(14) {
             0..=4 => {
                 let mut saved = Vec::new();
                 for id in &ids {
@@ -304,6 +391,9 @@ async fn settings_keys_and_prunes_make_no_change_that_a_model_has_not(database: 
                             model.insert(id.clone(), expected);
                         }
                     }
+                    if let Some(seen) = &mut seen {
+                        seen.insert(id.clone());
+                    }
                     saved.push(record);
                 }
                 records
@@ -319,6 +409,9 @@ async fn settings_keys_and_prunes_make_no_change_that_a_model_has_not(database: 
                     let Some(known) = model.get_mut(id).filter(|known| !known.deleted) else {
                         continue;
                     };
+                    if let Some(seen) = &mut seen {
+                        seen.insert(id.clone());
+                    }
                     let mut merged = known.shown.clone();
                     merged["patch"]["p"] = patch.into();
                     if merged == known.saved {
@@ -358,8 +451,24 @@ async fn settings_keys_and_prunes_make_no_change_that_a_model_has_not(database: 
                 }
                 Counts::default()
             }
+            11 => {
+                records.start_tracking(&key).await.unwrap();
+                seen.get_or_insert_default();
+                Counts::default()
+            }
+            12 => match seen.take() {
+                None => Counts::default(),
+                Some(seen) => {
+                    let living = model.iter_mut().filter(|(_, known)| !known.deleted);
+                    for (_, unseen) in living.filter(|(id, _)| !seen.contains(*id)) {
+                        unseen.deleted = true;
+                        wanted.deleted += 1;
+                    }
+                    records.end_tracking(&key, "sync:items:base").await.unwrap()
+                }
+            },
             9 => {
-                records.seal_stored().await.unwrap();
+                seal_stored(records).await;
                 Counts::default()
             }
             10 => {
@@ -397,7 +506,7 @@ async fn settings_keys_and_prunes_make_no_change_that_a_model_has_not(database: 
         }
     }
     // In the end all is sealed, with the second key, and nothing changed by that.
-    both[1].seal_stored().await.unwrap();
+    seal_stored(&both[1]).await;
     let _ = rotation.rotate(None).await;
     rotation.tick().await.unwrap();
     assert_eq!(rotation.status().await.unwrap().remaining(), 0);

@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nango_runtime_tests::command::Cli;
+use nango_runtime_tests::upstream::closed_port;
 use nango_runtime_tests::{Reply, TestRuntime, Upstream, guest};
 use serde_json::json;
 
-use crate::fixture::{CONNECTION, INTEGRATION, prepared};
+use crate::fixture::{CONNECTION, INTEGRATION, prepared, providers};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_watches_sees_pages_requests_and_short_waits() {
@@ -40,6 +41,27 @@ async fn who_watches_sees_pages_requests_and_short_waits() {
     VARIANT | CONNECTION | STATUS | RECORDS/S | PAGES | REQUESTS | WRITTEN | RECORDS | NEXT
     pages | base | conn-1 | PAUSED | 3 | {"Item":3}
     "#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_watches_waits_for_a_server_that_is_away() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let port = closed_port();
+    let runtime = || TestRuntime::new().data(folder.path()).port(port);
+    let (mut server, client) = prepared(runtime(), "http://127.0.0.1:9").await;
+    let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
+    let process = Cli::of(&server, &["sync", "status", INTEGRATION, "items", "--watch", "--json"]).start();
+    let wait_for = |text: &str| process.wait_for_line(|line| line.contains(text).then_some(()));
+    wait_for("\"PAUSED\"");
+    server.process().kill();
+    wait_for("waiting for it to come back");
+    let server = runtime().provider_yaml(&providers("http://127.0.0.1:9")).start();
+    wait_for("answers again");
+    let client = server.client();
+    let metadata = json!({"pages": 1, "records": 3, "value": 1});
+    let _ = client.set_metadata(INTEGRATION, CONNECTION, metadata).await.ok();
+    let _ = client.run_sync(INTEGRATION, CONNECTION, "items").await;
+    wait_for("\"recordCount\":{\"Item\":3}");
 }
 
 /// Without what differs from run to run: times, the pace, and the blanks that depend on them.

@@ -7,10 +7,13 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 use url::Url;
 
+use crate::clock::Clock;
 use crate::credentials::Secret;
 
 pub const HOSTPORT_DEFAULT: &str = "http://127.0.0.1:3003";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two tries to reach a server that was there before.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// Longest silence while waiting for an answer: longer than any action may run by default.
 const READ_TIMEOUT: Duration = Duration::from_secs(600);
 /// Bytes of an answer that a command reads at once; answers of `proxy` are streamed.
@@ -78,6 +81,17 @@ pub enum ClientError {
     },
     #[error("the answer has more than {ANSWER_BYTES_MAX} bytes; ask for less, for example with --limit")]
     TooLarge,
+}
+
+impl ClientError {
+    /// Whether the same request may be answered later.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Interrupted { .. } => true,
+            Self::Refused { status, .. } => status.is_server_error(),
+            _ => false,
+        }
+    }
 }
 
 /// A server and the key to use it with.
@@ -240,6 +254,29 @@ impl Request<'_> {
         } else {
             Err(refusal(base, status, answer))
         }
+    }
+}
+
+/// The answer of a server that was there before: waits while it is away, or fails, as when it has no database.
+pub async fn patiently<'c>(clock: &Clock, request: impl Fn() -> Request<'c>) -> Result<Value, ClientError> {
+    let mut is_told = false;
+    loop {
+        let error = match request().answer().await {
+            Err(error) if error.may_pass() => error,
+            answer => {
+                if is_told {
+                    eprintln!("the server answers again");
+                }
+                return answer;
+            }
+        };
+        if !is_told {
+            let told = error.to_string();
+            let told = told.lines().next().unwrap_or_default();
+            eprintln!("{told}; waiting for it to come back (Ctrl-C ends)");
+            is_told = true;
+        }
+        clock.sleep(RETRY_INTERVAL).await;
     }
 }
 

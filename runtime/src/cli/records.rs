@@ -60,6 +60,8 @@ fn table(answer: &Value, model: &str) -> String {
         }
         let [action, modified] =
             ["/_nango_metadata/last_action", "/_nango_metadata/last_modified_at"].map(|at| text_at(record, at));
+        let is_pruned = !text_at(record, "/_nango_metadata/pruned_at").is_empty();
+        let action = if is_pruned { action + ", pruned" } else { action };
         [text_at(record, "/id"), action, modified, data.to_string()]
     };
     let rows: Vec<[String; 4]> = list_at(answer, "/records").iter().map(row).collect();
@@ -81,10 +83,17 @@ mod tests {
         let answer = json!({"records": [{
             "id": "1", "title": "x",
             "_nango_metadata": {"last_action": "ADDED", "last_modified_at": "2026-01-01T00:00:00.000000+00:00"},
+        }, {
+            "id": "2",
+            "_nango_metadata": {
+                "last_action": "UPDATED", "last_modified_at": "2026-01-01T00:00:00.000001+00:00",
+                "pruned_at": "2026-01-02T00:00:00.000000+00:00",
+            },
         }]});
         let expected = "\
-ID  LAST CHANGE  AT                                RECORD
-1   ADDED        2026-01-01T00:00:00.000000+00:00  {\"id\":\"1\",\"title\":\"x\"}
+ID  LAST CHANGE      AT                                RECORD
+1   ADDED            2026-01-01T00:00:00.000000+00:00  {\"id\":\"1\",\"title\":\"x\"}
+2   UPDATED, pruned  2026-01-01T00:00:00.000001+00:00  {\"id\":\"2\"}
 ";
         assert_eq!(table(&answer, "Issue"), expected);
     }

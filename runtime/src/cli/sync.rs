@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::client::Client;
+use super::client::{Client, Request};
 use super::output::{self, Output, list_at, text_at};
 use crate::clock::Clock;
 
@@ -70,8 +70,10 @@ pub struct Selection {
 
 #[derive(Debug, thiserror::Error)]
 enum WaitError {
-    #[error("the sync {names} failed\nhint: `nango-runtime logs` shows why")]
-    Failed { names: String },
+    #[error(
+        "the sync {names} failed\nhint: `nango-runtime logs --type sync --state failed --integration {integration}` shows why"
+    )]
+    Failed { names: String, integration: String },
     #[error(
         "the syncs have not ended within {seconds} s; they go on\nhint: `nango-runtime sync status` shows how they stand"
     )]
@@ -80,14 +82,14 @@ enum WaitError {
 
 pub async fn run(command: Sync, client: &Client, output: Output) -> anyhow::Result<()> {
     match command {
-        Sync::List(selection) => output.show(&status(client, &selection).await?, schedules)?,
+        Sync::List(selection) => output.show(&status(client, &selection).answer().await?, schedules)?,
         Sync::Trigger {
             selection,
             wait,
             timeout,
         } => {
             let before = if wait {
-                runs_ended(&status(client, &selection).await?)
+                runs_ended(&status(client, &selection).answer().await?)
             } else {
                 BTreeMap::new()
             };
@@ -101,7 +103,7 @@ pub async fn run(command: Sync, client: &Client, output: Output) -> anyhow::Resu
             output.note("triggered; waiting for the runs to end");
             let after = wait_until_ended(client, &selection, &before, timeout).await?;
             output.show(&after, table)?;
-            check_succeeded(&after)?;
+            check_succeeded(&after, &selection.integration)?;
         }
         Sync::Start(selection) => {
             let answer = command_syncs(client, "start", &selection, json!({})).await?;
@@ -132,7 +134,7 @@ pub async fn run(command: Sync, client: &Client, output: Output) -> anyhow::Resu
             watch: true,
             until_idle,
         } => watch::run(client, &selection, output, until_idle).await?,
-        Sync::Status { selection, .. } => output.show(&status(client, &selection).await?, table)?,
+        Sync::Status { selection, .. } => output.show(&status(client, &selection).answer().await?, table)?,
     }
     Ok(())
 }
@@ -158,18 +160,17 @@ async fn command_syncs(
         .await?)
 }
 
-async fn status(client: &Client, selection: &Selection) -> anyhow::Result<Value> {
+fn status<'c>(client: &'c Client, selection: &Selection) -> Request<'c> {
     let syncs = if selection.syncs.is_empty() {
         "*".to_owned()
     } else {
         selection.syncs.join(",")
     };
-    let request = client
+    client
         .request(Method::GET, &["sync", "status"])
         .query("provider_config_key", Some(&selection.integration))
         .query("syncs", Some(syncs))
-        .query("connection_id", selection.connection.as_ref());
-    Ok(request.answer().await?)
+        .query("connection_id", selection.connection.as_ref())
 }
 
 /// When the last run of each sync ended, empty if none did.
@@ -190,7 +191,7 @@ async fn wait_until_ended(
     let clock = Clock::system();
     let deadline_us = clock.monotonic_us() + u64::from(timeout_s) * 1_000_000;
     while clock.monotonic_us() < deadline_us {
-        let now = status(client, selection).await?;
+        let now = status(client, selection).answer().await?;
         if has_ended(&now, before) {
             return Ok(now);
         }
@@ -208,7 +209,7 @@ fn has_ended(now: &Value, before: &BTreeMap<String, String>) -> bool {
     !syncs.is_empty() && syncs.iter().all(ended)
 }
 
-fn check_succeeded(status: &Value) -> Result<(), WaitError> {
+fn check_succeeded(status: &Value, integration: &str) -> Result<(), WaitError> {
     let failed = |sync: &&Value| text_at(sync, "/latestExecutionStatus") == "ERROR";
     let names: Vec<String> = list_at(status, "/syncs")
         .iter()
@@ -220,6 +221,7 @@ fn check_succeeded(status: &Value) -> Result<(), WaitError> {
     } else {
         Err(WaitError::Failed {
             names: names.join(", "),
+            integration: integration.to_owned(),
         })
     }
 }
@@ -241,19 +243,27 @@ fn schedules(answer: &Value) -> String {
     output::table(heading, &rows, "No syncs")
 }
 
+/// What a sync does, or until when it cannot go on.
+fn doing(sync: &Value) -> String {
+    match text_at(sync, "/rateLimitedUntil") {
+        until if until.is_empty() => text_at(sync, "/status"),
+        until => format!("waits for the rate limit until {until}"),
+    }
+}
+
 fn table(answer: &Value) -> String {
     let row = |sync: &Value| {
+        let text = |at| text_at(sync, at);
         [
-            "/name",
-            "/variant",
-            "/connection_id",
-            "/status",
-            "/latestExecutionStatus",
-            "/finishedAt",
-            "/latestResult",
-            "/recordCount",
+            text("/name"),
+            text("/variant"),
+            text("/connection_id"),
+            doing(sync),
+            text("/latestExecutionStatus"),
+            text("/finishedAt"),
+            text("/latestResult"),
+            text("/recordCount"),
         ]
-        .map(|at| text_at(sync, at))
     };
     let rows: Vec<[String; 8]> = list_at(answer, "/syncs").iter().map(row).collect();
     let heading = [
@@ -292,8 +302,22 @@ mod tests {
 
     #[test]
     fn a_failed_sync_is_named() {
-        assert!(check_succeeded(&status_of(Some("t"), "SUCCESS")).is_ok());
-        let error = check_succeeded(&status_of(Some("t"), "ERROR")).unwrap_err();
-        assert_eq!(error.to_string().lines().next().unwrap(), "the sync issues failed");
+        assert!(check_succeeded(&status_of(Some("t"), "SUCCESS"), "github").is_ok());
+        let error = check_succeeded(&status_of(Some("t"), "ERROR"), "github").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the sync issues failed\nhint: `nango-runtime logs --type sync --state failed --integration github` shows why"
+        );
+    }
+
+    #[test]
+    fn the_status_says_until_when_a_sync_waits() {
+        let mut status = status_of(None, "RUNNING");
+        status["syncs"][0]["rateLimitedUntil"] = json!("2026-01-01T00:00:00.000Z");
+        let table = table(&status);
+        assert!(
+            table.contains("waits for the rate limit until 2026-01-01T00:00:00.000Z"),
+            "{table}"
+        );
     }
 }

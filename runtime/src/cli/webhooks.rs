@@ -209,6 +209,7 @@ fn describe(answer: &Value) -> String {
         ("state", text("state")),
         ("to", text("url")),
         ("attempts", json_at(answer, "/data/attempts")),
+        ("next", text("next_attempt_at")),
         ("problem", text("problem")),
         ("operation", text("operation_id")),
         ("created", text("created_at")),

@@ -19,10 +19,7 @@ pub use revoking::REVOCATION_ATTEMPTS_MAX;
 use crate::clock::{Clock, Entropy};
 use crate::connections::{Connections, ConnectionsError};
 use crate::logs::Logs;
-use crate::model::log::Source;
-use crate::model::{
-    Connection, ConnectionKey, EnvironmentId, Level, Message, Operation, OperationId, OperationKind, OperationState,
-};
+use crate::model::{Connection, ConnectionKey, EnvironmentId, Level, Operation, OperationKind, OperationState};
 use crate::oauth::{OAuth, RevocationRequest};
 use crate::store::{DeletedConnection, Store};
 
@@ -204,31 +201,19 @@ impl Deletion {
 
     fn log(&self, kind: OperationKind, of: &Names<'_>, state: OperationState, level: Level, text: String) {
         let parts = &self.0;
-        let now_ms = parts.clock.now_ms();
-        let id = OperationId::new(now_ms, parts.entropy.bytes());
-        parts.logs.operation(Operation {
-            id: id.clone(),
-            environment_id: of.environment_id.clone(),
-            kind,
-            state,
+        let operation = Operation {
             provider_config_key: Some(of.provider_config_key.into()),
             connection_id: Some(of.connection_id.into()),
-            function: None,
-            run_id: None,
-            message: text.clone(),
-            started_at_ms: now_ms,
-            ended_at_ms: Some(now_ms),
-            duration_us: Some(0),
-            usage: None,
-        });
-        parts.logs.message(Message {
-            operation_id: id,
-            created_at_us: parts.clock.now_us(),
-            level,
-            source: Source::Internal,
-            text,
-            fields: None,
-        });
+            ..Operation::at_once(
+                parts.clock.now_ms(),
+                parts.entropy.bytes(),
+                of.environment_id.clone(),
+                kind,
+                state,
+                text,
+            )
+        };
+        parts.logs.event(operation, level);
     }
 }
 

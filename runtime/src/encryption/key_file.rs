@@ -71,6 +71,14 @@ impl KeySource {
         }
     }
 
+    /// Where the file should be, if keys come from one and it is not there.
+    #[must_use]
+    pub fn missing_file(&self) -> Option<String> {
+        let Self::File(folder) = self else { return None };
+        let path = folder.join(KEY_FILE_NAME);
+        (!path.exists()).then(|| path.display().to_string())
+    }
+
     /// All keys, the newest last; at least one. A file that is not there is made with a new key and mode 0600, and is on disk
     /// before this returns.
     pub fn load_or_create(&self, entropy: &Entropy) -> Result<Vec<EncryptionKey>, KeyError> {

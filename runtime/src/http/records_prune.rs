@@ -14,7 +14,9 @@ use super::names::{is_function_name, is_model};
 use super::query::Query;
 use super::records::{BASE_VARIANT, CURSOR_BYTES_MAX, records_error};
 use super::target::TargetHeaders;
-use crate::runtime::{RecordsOf, Runtime};
+use crate::records::RecordsError;
+use crate::runtime::{RecordsApiError, RecordsOf, Runtime};
+use crate::store::StoreError;
 
 const LIMIT_DEFAULT: i64 = 1_000;
 const LIMIT_MAX: i64 = 10_000;
@@ -66,7 +68,12 @@ pub async fn prune(
     };
     let limit = prune.limit.unwrap_or(LIMIT_DEFAULT);
     let pruned = runtime.prune_records(environment, of, &prune.until_cursor, limit).await;
-    let pruned = pruned.map_err(records_error)?;
+    let pruned = pruned.map_err(|error| match error {
+        RecordsApiError::Records(RecordsError::Store(StoreError::Cursor { .. })) => {
+            ApiError::faults("invalid_body", vec![no_cursor()])
+        }
+        other => records_error(other),
+    })?;
     let answer = PrunedRecords {
         count: pruned.count,
         has_more: pruned.has_more,
@@ -90,8 +97,7 @@ impl PruneRecords {
             faults.push(Fault::new("invalid_format", message, "variant"));
         }
         if !(1..=CURSOR_BYTES_MAX).contains(&self.until_cursor.len()) {
-            let message = "Invalid input: expected a cursor of a record";
-            faults.push(Fault::new("invalid_format", message, "until_cursor"));
+            faults.push(no_cursor());
         }
         if self.limit.is_some_and(|limit| !(1..=LIMIT_MAX).contains(&limit)) {
             let message = format!("Invalid input: expected a number from 1 to {LIMIT_MAX}");
@@ -103,6 +109,11 @@ impl PruneRecords {
             Err(ApiError::faults("invalid_body", faults))
         }
     }
+}
+
+fn no_cursor() -> Fault {
+    let message = "Invalid input: expected the cursor of a record, as its `_nango_metadata` has it";
+    Fault::new("invalid_format", message, "until_cursor")
 }
 
 #[cfg(test)]

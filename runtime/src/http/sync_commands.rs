@@ -288,7 +288,9 @@ fn command_error(error: SyncCommandError) -> ApiError {
         SyncCommandError::Invoke(InvokeError::Connections(ConnectionsError::UnknownConnection { .. })) => {
             refused("unknown_connection")
         }
-        SyncCommandError::Invoke(InvokeError::UnknownFunction { .. }) => refused("unknown_sync"),
+        SyncCommandError::Invoke(InvokeError::UnknownFunction { .. } | InvokeError::UnknownVariant { .. }) => {
+            refused("unknown_sync")
+        }
         SyncCommandError::Invoke(error) => trigger_error(error),
     }
 }

@@ -213,7 +213,7 @@ pub(super) fn trigger_error(error: InvokeError) -> ApiError {
         InvokeError::Connections(ConnectionsError::UnknownConnection { .. }) => {
             ApiError::new(StatusCode::NOT_FOUND, "unknown_connection", message)
         }
-        InvokeError::UnknownFunction { .. } | InvokeError::Disabled { .. } => {
+        InvokeError::UnknownFunction { .. } | InvokeError::UnknownVariant { .. } | InvokeError::Disabled { .. } => {
             ApiError::new(StatusCode::BAD_REQUEST, "no_syncs_found", message)
         }
         other => other.into(),

@@ -13,8 +13,8 @@ use crate::authorize::Installed;
 use crate::connections::{Kept, WebhookAddress};
 use crate::credentials::Secret;
 use crate::model::{
-    Connection, EnvironmentId, FunctionKind, IncomingWebhook, IncomingWebhookId, Integration, Operation, OperationId,
-    OperationKind, OperationState, RunId, Sealed, WebhookRun,
+    Connection, EnvironmentId, FunctionKind, IncomingWebhook, IncomingWebhookId, Integration, Operation, OperationKind,
+    OperationState, RunId, Sealed, WebhookRun,
 };
 use crate::provider::{InstallationRule, Place, Provider, Scheme, WebhookSpec};
 use crate::webhooks::forwarded_headers;
@@ -314,21 +314,16 @@ impl Parts {
                 "The provider sent the secret that it signs webhooks with; it is the integration's webhookSecret now"
             }
         };
-        let now_ms = self.clock.now_ms();
         self.logs.operation(Operation {
-            id: OperationId::new(now_ms, self.entropy.bytes()),
-            environment_id: environment_id.clone(),
-            kind: OperationKind::WebhookIncoming,
-            state: OperationState::Success,
             provider_config_key: Some(key.as_str().into()),
-            connection_id: None,
-            function: None,
-            run_id: None,
-            message: message.to_owned(),
-            started_at_ms: now_ms,
-            ended_at_ms: Some(now_ms),
-            duration_us: Some(0),
-            usage: None,
+            ..Operation::at_once(
+                self.clock.now_ms(),
+                self.entropy.bytes(),
+                environment_id.clone(),
+                OperationKind::WebhookIncoming,
+                OperationState::Success,
+                message.to_owned(),
+            )
         });
         Ok(())
     }
@@ -372,22 +367,19 @@ impl Parts {
             ),
         };
         self.logs.operation(Operation {
-            id: OperationId::new(now_ms, self.entropy.bytes()),
-            environment_id: taken.environment_id.clone(),
-            kind: OperationKind::WebhookIncoming,
-            state: OperationState::Success,
             provider_config_key: Some(taken.integration.unique_key.as_str().into()),
             connection_id: match &*taken.matches {
                 [only] => Some(only.connection_id.as_str().into()),
                 _ => None,
             },
-            function: None,
-            run_id: None,
-            message,
-            started_at_ms: now_ms,
-            ended_at_ms: Some(now_ms),
-            duration_us: Some(0),
-            usage: None,
+            ..Operation::at_once(
+                now_ms,
+                self.entropy.bytes(),
+                taken.environment_id.clone(),
+                OperationKind::WebhookIncoming,
+                OperationState::Success,
+                message,
+            )
         });
     }
 

@@ -337,22 +337,18 @@ impl Parts {
 
     /// A run that the executor never sees is an operation all the same.
     fn log_refusal(&self, run: &WebhookRun, error: &NotRunnable) {
-        let now_ms = self.clock.now_ms();
         self.logs.operation(Operation {
-            id: OperationId::new(now_ms, self.entropy.bytes()),
-            environment_id: run.environment_id.clone(),
-            kind: OperationKind::WebhookIncoming,
-            state: OperationState::Failed,
-            // What the connection was called is not known when it is gone.
-            provider_config_key: None,
-            connection_id: None,
             function: Some(run.function.as_str().into()),
             run_id: Some(run.id.clone()),
-            message: format!("The webhook was not handled: {error}"),
-            started_at_ms: now_ms,
-            ended_at_ms: Some(now_ms),
-            duration_us: Some(0),
-            usage: None,
+            // What the connection was called is not known when it is gone.
+            ..Operation::at_once(
+                self.clock.now_ms(),
+                self.entropy.bytes(),
+                run.environment_id.clone(),
+                OperationKind::WebhookIncoming,
+                OperationState::Failed,
+                format!("The webhook was not handled: {error}"),
+            )
         });
     }
 }

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::model::{Message, Operation, Run};
+use crate::model::log::Source;
+use crate::model::{Level, Message, Operation, Run};
 use crate::store::{Store, StoreError};
 use queue::{Queued, Shared};
 
@@ -128,6 +129,20 @@ impl Logs {
     /// Inserts or rewrites an operation. Several of one id in the same batch become one row.
     pub fn operation(&self, operation: Operation) {
         self.handle.shared.operation(operation);
+    }
+
+    /// An operation that has one message, which says the same.
+    pub fn event(&self, operation: Operation, level: Level) {
+        let message = Message {
+            operation_id: operation.id.clone(),
+            created_at_us: self.handle.clock.now_us(),
+            level,
+            source: Source::Internal,
+            text: operation.message.clone(),
+            fields: None,
+        };
+        self.operation(operation);
+        self.message(message);
     }
 
     pub fn message(&self, message: Message) {

@@ -26,6 +26,35 @@ pub struct Operation {
     pub usage: Option<Usage>,
 }
 
+impl Operation {
+    /// What was over at once, of nothing smaller than the environment.
+    #[must_use]
+    pub fn at_once(
+        now_ms: i64,
+        random: [u8; 16],
+        environment_id: EnvironmentId,
+        kind: OperationKind,
+        state: OperationState,
+        message: String,
+    ) -> Self {
+        Self {
+            id: OperationId::new(now_ms, random),
+            environment_id,
+            kind,
+            state,
+            provider_config_key: None,
+            connection_id: None,
+            function: None,
+            run_id: None,
+            message,
+            started_at_ms: now_ms,
+            ended_at_ms: Some(now_ms),
+            duration_us: Some(0),
+            usage: None,
+        }
+    }
+}
+
 macro_rules! operation_kinds {
     ($($(#[$doc:meta])* $kind:ident = $word:literal,)+) => {
         /// Names of Nango's operation types, `type:action`.

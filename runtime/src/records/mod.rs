@@ -7,6 +7,7 @@ mod merge;
 mod render;
 mod retention;
 mod sealer;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 pub use batch::{Batch, read_batch};
 pub use render::RenderedRecords;
 pub use retention::{Looked, RETENTION_BATCH_RECORDS, RETENTION_BATCHES_MAX, Retained, Retention, RetentionDays};
+pub use stored::{SEALING_STEPS_MAX, SealedStored, SealingPlace};
 
 use self::sealer::Sealer;
 use crate::clock::{Clock, Entropy};
@@ -289,30 +291,6 @@ impl Records {
     pub async fn prune(&self, key: &RecordKey, until_cursor: &str, limit: i64) -> Result<Pruned, RecordsError> {
         let now_us = self.clock.now_us();
         Ok(self.store.prune_records(key, until_cursor, limit, now_us).await?)
-    }
-
-    /// Seals the payloads that are stored in clear, if payloads are sealed when they are written. To be called now and then; costs
-    /// little when there are none. Gives how many.
-    ///
-    /// # Errors
-    /// The store failed; what was sealed stays so, and the next call goes on.
-    pub async fn seal_stored(&self) -> Result<u64, RecordsError> {
-        let (mut sealed, mut after) = (0, None);
-        if !self.sealer.is_on {
-            return Ok(sealed);
-        }
-        while let Some(key) = self.store.next_model_in_clear(after.as_ref()).await? {
-            if let Some(pass) = self.store.begin_sealing(&key).await? {
-                let (sealing, mut after_id) = (self.sealer.sealing(&key), String::new());
-                while let Some((count, last)) = self.store.seal_payloads(&key, &after_id, &sealing).await? {
-                    sealed += count;
-                    after_id = last;
-                }
-                self.store.end_sealing(&key, pass).await?;
-            }
-            after = Some(key);
-        }
-        Ok(sealed)
     }
 
     /// Records in order of change.

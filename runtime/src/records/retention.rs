@@ -7,16 +7,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use super::RecordsError;
 use crate::clock::{Clock, Entropy};
 use crate::logs::Logs;
-use crate::model::log::Source;
-use crate::model::{
-    Checkpoint, Connection, FunctionKind, Level, Message, Operation, OperationId, OperationKind, OperationState, Sync,
-};
+use crate::model::{Checkpoint, Connection, FunctionKind, Level, Operation, OperationKind, OperationState, Sync};
 use crate::store::{IdleSync, RecordKey, RetentionBatch, Store, UpkeepLease};
 
 const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
 /// Records of one transaction, so that others get their turn.
 pub const RETENTION_BATCH_RECORDS: i64 = 256;
-/// Transactions of one tick; the next one goes on.
+/// Transactions of one tick of the server.
 pub const RETENTION_BATCHES_MAX: usize = 1_000;
 /// A process that takes longer for a batch has lost its turn.
 const LEASE_MS: i64 = 5 * 60 * 1_000;
@@ -31,6 +28,8 @@ pub struct Retention {
     pub entropy: Entropy,
     pub days: RetentionDays,
     pub looked: Looked,
+    /// Transactions of one tick; the next one goes on.
+    pub batches_max: usize,
 }
 
 /// Up to when this process has looked for records to delete. A model that is old may have a sync that runs and finds nothing new, which
@@ -78,7 +77,7 @@ impl Retention {
         };
         let mut turn = Turn {
             lease,
-            batches_left: RETENTION_BATCHES_MAX,
+            batches_left: self.batches_max,
         };
         let now_us = now_ms.saturating_mul(1_000);
         // Deleted first: what goes needs not be emptied.
@@ -222,31 +221,19 @@ impl Retention {
         let Some(connection) = self.store.connection_by_key(&key.connection_key).await? else {
             return Ok(());
         };
-        let now_ms = self.clock.now_ms();
-        let (id, text) = (OperationId::new(now_ms, self.entropy.bytes()), text(&key.model));
-        self.logs.operation(Operation {
-            id: id.clone(),
-            environment_id: connection.environment_id,
-            kind,
-            state: OperationState::Success,
+        let operation = Operation {
             provider_config_key: Some(connection.provider_config_key.into()),
             connection_id: Some(connection.connection_id.into()),
-            function: None,
-            run_id: None,
-            message: text.clone(),
-            started_at_ms: now_ms,
-            ended_at_ms: Some(now_ms),
-            duration_us: Some(0),
-            usage: None,
-        });
-        self.logs.message(Message {
-            operation_id: id,
-            created_at_us: self.clock.now_us(),
-            level: Level::Info,
-            source: Source::Internal,
-            text,
-            fields: None,
-        });
+            ..Operation::at_once(
+                self.clock.now_ms(),
+                self.entropy.bytes(),
+                connection.environment_id,
+                kind,
+                OperationState::Success,
+                text(&key.model),
+            )
+        };
+        self.logs.event(operation, Level::Info);
         Ok(())
     }
 }

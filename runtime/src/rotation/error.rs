@@ -11,6 +11,10 @@ pub enum RotationError {
     )]
     Missing { version: i64, key_id: String },
     #[error(
+        "there is no encryption key, and the database is sealed with the key {key_id}: put its key file back as {path}, or give the key in the setting `encryption_key`. Nothing was changed"
+    )]
+    Lost { path: String, key_id: String },
+    #[error(
         "the encryption key of version {version} waits until every process has it; `nango-runtime keys status` shows which has not"
     )]
     Waiting { version: i64 },

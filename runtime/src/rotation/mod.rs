@@ -79,6 +79,23 @@ impl RotationStatus {
     }
 }
 
+/// The keys of this process, the newest last; at least one. The first one is made for a database that nothing was sealed in yet, and
+/// for no other: beside one that is lost it would look like the one that is looked for.
+///
+/// # Errors
+/// [`RotationError::Lost`] when there is no key and the database needs one; a key that cannot be read.
+pub async fn load_keys(
+    store: &Store,
+    source: &KeySource,
+    entropy: &Entropy,
+) -> Result<Vec<EncryptionKey>, RotationError> {
+    if let (Some(path), Some(check)) = (source.missing_file(), store.setting(ENCRYPTION_CHECK).await?) {
+        let key_id = KeyId::of_sealed(&check).map_or_else(String::new, |id| id.to_string());
+        return Err(RotationError::Lost { path, key_id });
+    }
+    Ok(source.load_or_create(entropy)?)
+}
+
 impl Rotation {
     /// Checks that this process has every key that the database needs, and has the right one seal. `alone` says that no other
     /// process can be using the database.

@@ -10,6 +10,7 @@ use super::audit;
 use super::keys::{KEYS_RELOAD_INTERVAL_MS, KEYS_USED_INTERVAL_MS};
 use crate::actions::MAINTENANCE_INTERVAL_MS;
 use crate::ingress;
+use crate::records::{SEALING_STEPS_MAX, SealedStored, SealingPlace};
 use crate::rotation::ROTATION_INTERVAL_MS;
 
 /// How long [`Runtime::shutdown`] waits for runs that were ended to be written down.
@@ -199,12 +200,21 @@ impl Runtime {
         let (records, retention) = (self.0.records.clone(), self.0.retention.clone());
         let clock = self.0.clock.clone();
         self.0.background.add(tokio::spawn(async move {
+            let mut place = SealingPlace::default();
             loop {
-                match records.seal_stored().await {
-                    Ok(0) => {}
-                    Ok(sealed) => tracing::info!("{sealed} records that were stored in clear were encrypted"),
-                    Err(error) => tracing::warn!(%error, "Records stay in clear until the next try: {error}"),
-                }
+                let more_in_clear = match records.seal_stored(&mut place, SEALING_STEPS_MAX).await {
+                    Ok(SealedStored { sealed, more }) => {
+                        if sealed > 0 {
+                            let rest = if more { "; there are more" } else { "" };
+                            tracing::info!("{sealed} records that were stored in clear were encrypted{rest}");
+                        }
+                        more
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "Records stay in clear until the next try: {error}");
+                        false
+                    }
+                };
                 let more = match retention.tick(clock.now_ms()).await {
                     Ok(retained) => retained.more,
                     Err(error) => {
@@ -212,7 +222,7 @@ impl Runtime {
                         false
                     }
                 };
-                let wait_ms = if more {
+                let wait_ms = if more || more_in_clear {
                     RETENTION_AGAIN_MS
                 } else {
                     RETENTION_INTERVAL_MS

@@ -131,6 +131,15 @@ pub enum InvokeError {
         function: String,
     },
     #[error(
+        "there is no variant {variant:?} of the sync {function:?}{of}; `POST /sync/{function}/variant/{variant}` makes one for a connection"
+    )]
+    UnknownVariant {
+        function: String,
+        variant: String,
+        /// Of which connection, if it was named.
+        of: String,
+    },
+    #[error(
         "the {kind} {function:?} of integration {provider_config_key:?} is disabled; `nango-runtime functions enable \
          {provider_config_key} {function}` has it run again"
     )]

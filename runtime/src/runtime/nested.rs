@@ -91,7 +91,7 @@ fn in_terms_of_the_contract(error: InvokeError) -> InvocationError {
         InvokeError::Run(error) => return of_run(error),
         InvokeError::Connections(ConnectionsError::UnknownIntegration { .. }) => "unknown_provider_config",
         InvokeError::Connections(ConnectionsError::UnknownConnection { .. }) => "unknown_connection",
-        InvokeError::UnknownFunction { .. } => "not_found",
+        InvokeError::UnknownFunction { .. } | InvokeError::UnknownVariant { .. } => "not_found",
         InvokeError::Disabled { .. } => "disabled_resource",
         InvokeError::InvalidInput { .. } => "invalid_action_input",
         // What went wrong inside is for the operator's log.

@@ -29,8 +29,8 @@ use crate::oauth::{OAuth, OAuthParts, SetupError};
 use crate::provider::{Catalogue, CatalogueError};
 use crate::proxy::{Proxy, ProxyError, ProxyOptions, Resolve};
 use crate::recordings::{RecordingOptions, Recordings};
-use crate::records::{Looked, Records, RecordsError, Retention, RetentionDays};
-use crate::rotation::{Rotation, RotationError};
+use crate::records::{Looked, RETENTION_BATCHES_MAX, Records, RecordsError, Retention, RetentionDays};
+use crate::rotation::{self, Rotation, RotationError};
 use crate::scheduler::{Retries, Scheduler, SchedulerParts};
 use crate::schema::Schemas;
 use crate::store::{Store, StoreError};
@@ -83,7 +83,8 @@ impl Runtime {
         let data_dir = DataDir::open(&config.data_dir)?;
         let catalogue = Arc::new(Catalogue::load(&config.providers)?);
         let source = KeySource::new(data_dir.path(), config.encryption_key.as_ref());
-        let mut older = source.load_or_create(&entropy)?;
+        let store = Store::open(&database_url(&config, &data_dir)).await?;
+        let mut older = rotation::load_keys(&store, &source, &entropy).await?;
         // There is always one.
         let key = older.pop().ok_or(KeyError::Given)?;
         // Another key and the code is compiled anew.
@@ -93,7 +94,6 @@ impl Runtime {
             .finalize()
             .into();
         let keyring = Keyring::with_older(key, older, entropy.clone());
-        let store = Store::open(&database_url(&config, &data_dir)).await?;
         // The lock of the data folder says that whoever used its database before is dead.
         let alone = config.database_url.is_none();
         let rotation = Rotation::start(
@@ -166,6 +166,7 @@ impl Runtime {
                 records: config.limits.record_retention_days,
             },
             looked: Looked::default(),
+            batches_max: RETENTION_BATCHES_MAX,
         };
         let proxy = Proxy::new(
             oauth.clone(),

@@ -144,7 +144,8 @@ impl Runtime {
         Some(RunNow { so_far, waits_until_ms })
     }
 
-    /// The syncs named, made where they are not there yet, each with its last run; and the active version of its function.
+    /// The syncs named, each with its last run, and the active version of its function. What is missing of a function's own is made;
+    /// variants are there or unknown, so that no slip of the pen makes a schedule.
     pub(super) async fn selected_syncs(
         &self,
         environment: &EnvironmentId,
@@ -165,22 +166,33 @@ impl Runtime {
         let mut syncs = Vec::new();
         let spread_ms = planned::spread_ms(i64::try_from(connections.len()).unwrap_or(i64::MAX));
         for connection in connections {
-            for (function, variant) in &wanted {
-                let sync = self.new_sync(function, variant, &connection, spread_ms);
+            for (function, _) in wanted.iter().filter(|(_, variant)| *variant == BASE_VARIANT) {
+                let sync = self.new_sync(function, BASE_VARIANT, &connection, spread_ms);
                 syncs.push((self.0.store.ensure_sync(&sync).await?, function.version));
             }
-            if !names.is_empty() {
+            if !names.is_empty() && wanted.iter().all(|(_, variant)| *variant == BASE_VARIANT) {
                 continue;
             }
             let key = Some(&connection.key);
             for sync in self.0.store.syncs(environment, provider_config_key, key).await? {
+                let is_wanted = names.is_empty() || wanted.iter().any(|wanted| is_of(&sync, wanted));
                 let function = deployed.iter().find(|function| function.name == sync.function);
-                if let Some(function) = function.filter(|_| sync.variant != BASE_VARIANT) {
+                if let Some(function) = function.filter(|_| is_wanted && sync.variant != BASE_VARIANT) {
                     syncs.push((sync, function.version));
                 }
             }
         }
-        Ok(syncs)
+        let missing = wanted
+            .iter()
+            .find(|wanted| wanted.1 != BASE_VARIANT && !syncs.iter().any(|(sync, _)| is_of(sync, wanted)));
+        match missing {
+            Some((function, variant)) => Err(InvokeError::UnknownVariant {
+                function: function.name.clone(),
+                variant: (*variant).to_owned(),
+                of: connection_id.map_or_else(String::new, |id| format!(" of the connection {id:?}")),
+            }),
+            None => Ok(syncs),
+        }
     }
 
     async fn selected_connections(
@@ -224,6 +236,10 @@ impl Runtime {
         let now_ms = self.0.clock.now_ms();
         planned::sync(function, variant, owner, now_ms, spread_ms, &self.0.entropy)
     }
+}
+
+fn is_of(sync: &Sync, (function, variant): &(&Function, &str)) -> bool {
+    sync.function == function.name && sync.variant == *variant
 }
 
 /// `name`, or `name::variant` unless it is the base.

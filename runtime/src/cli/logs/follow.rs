@@ -8,13 +8,11 @@ use http::Method;
 use serde_json::Value;
 
 use super::{FOLLOW_LIMIT_DEFAULT, Logs, lines};
-use crate::cli::client::{Client, ClientError, Request};
+use crate::cli::client::{Client, patiently};
 use crate::cli::output::{self, Output, list_at, text_at};
 use crate::clock::Clock;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(300);
-/// Between two tries to reach a server that was there before.
-const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// What one answer may hold.
 const PAGE_MAX: usize = 500;
 
@@ -65,7 +63,7 @@ impl Follower<'_> {
                     .query("changed_after", Some(&change))
                     .query("limit", Some(PAGE_MAX))
             };
-            let answer = self.patiently(request).await?;
+            let answer = patiently(&self.clock, request).await?;
             let changed = list_at(&answer, "/data");
             for operation in changed {
                 if told.remove(&text_at(operation, "/id")).as_ref() != Some(operation) {
@@ -90,7 +88,7 @@ impl Follower<'_> {
                 let request = self.logs.messages_request(self.client, id);
                 request.query("cursor", Some(&sequence)).query("limit", Some(PAGE_MAX))
             };
-            let answer = self.patiently(request).await?;
+            let answer = patiently(&self.clock, request).await?;
             let messages = list_at(&answer, "/data");
             for message in messages {
                 output::print(&lines::message(message, self.output))?;
@@ -108,29 +106,7 @@ impl Follower<'_> {
             }
             self.clock.sleep(POLL_INTERVAL).await;
             // Before the messages: those of an operation that has ended are all there.
-            state = self.patiently(operation).await?;
-        }
-    }
-
-    /// The answer, waiting for a server that went away to come back.
-    async fn patiently<'c>(&self, request: impl Fn() -> Request<'c>) -> Result<Value, ClientError> {
-        let mut is_away = false;
-        loop {
-            match request().answer().await {
-                Err(ClientError::Unreachable { base, .. } | ClientError::Interrupted { base, .. }) => {
-                    if !is_away {
-                        eprintln!("the server at {base} does not answer; waiting for it (Ctrl-C ends)");
-                    }
-                    is_away = true;
-                    self.clock.sleep(RETRY_INTERVAL).await;
-                }
-                answer => {
-                    if is_away {
-                        eprintln!("the server answers again");
-                    }
-                    return answer;
-                }
-            }
+            state = patiently(&self.clock, operation).await?;
         }
     }
 }

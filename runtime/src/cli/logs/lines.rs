@@ -22,13 +22,6 @@ pub(super) fn operations_table(answer: &Value) -> String {
     output::table(heading, &rows, "No operations")
 }
 
-pub(super) fn messages_table(answer: &Value) -> String {
-    let row =
-        |message: &Value| ["/created_at", "/level", "/source", "/message", "/fields"].map(|at| text_at(message, at));
-    let rows: Vec<[String; 5]> = list_at(answer, "/data").iter().map(row).collect();
-    output::table(["at", "level", "from", "message", "more"], &rows, "No messages")
-}
-
 /// One operation as it is told while following: what is running is told again when it has ended.
 pub(super) fn operation(item: &Value, output: Output) -> String {
     if output.json {

@@ -8,7 +8,7 @@ mod of_run;
 use http::Method;
 
 use super::client::{Client, Request};
-use super::output::Output;
+use super::output::{self, Output, list_at};
 
 /// Lines of a page, and of what was before when following.
 const LIMIT_DEFAULT: u32 = 50;
@@ -75,30 +75,34 @@ pub async fn run(mut logs: Logs, client: &Client, output: Output) -> anyhow::Res
     if logs.follow {
         return follow::run(&logs, client, output).await;
     }
-    let limit = Some(logs.limit.unwrap_or(LIMIT_DEFAULT));
-    let request = match &logs.operation {
-        Some(id) => logs.messages_request(client, id),
-        None => logs.operations_request(client),
-    };
-    let answer = request
-        .query("cursor", logs.cursor.as_ref())
-        .query("limit", limit)
-        .answer()
-        .await?;
-    let table = if logs.operation.is_some() {
-        lines::messages_table
-    } else {
-        lines::operations_table
-    };
-    output.show(&answer, table)?;
-    output.note_next_page(&answer);
-    if logs.operation.is_none() {
+    let Some(id) = &logs.operation else {
+        let answer = logs.page(logs.operations_request(client)).answer().await?;
+        output.show(&answer, lines::operations_table)?;
+        output.note_next_page(&answer);
         output.note("the messages of one: nango-runtime logs OPERATION");
+        return Ok(());
+    };
+    let answer = logs.page(logs.messages_request(client, id)).answer().await?;
+    if output.json {
+        return Ok(output::print_json(&answer)?);
     }
+    // Whole, as nothing else shows them.
+    for message in list_at(&answer, "/data") {
+        output::print(&lines::message(message, output))?;
+    }
+    let operation = client.request(Method::GET, &["logs", "operations", id]);
+    output::print(&lines::operation(&operation.answer().await?, output))?;
+    output.note_next_page(&answer);
     Ok(())
 }
 
 impl Logs {
+    fn page<'c>(&self, request: Request<'c>) -> Request<'c> {
+        request
+            .query("cursor", self.cursor.as_ref())
+            .query("limit", Some(self.limit.unwrap_or(LIMIT_DEFAULT)))
+    }
+
     fn operations_request<'c>(&self, client: &'c Client) -> Request<'c> {
         let filter = &self.filter;
         client

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Selection, status};
-use crate::cli::client::Client;
+use super::{Selection, doing, status};
+use crate::cli::client::{Client, patiently};
 use crate::cli::output::{self, Output, list_at, text_at};
 use crate::clock::Clock;
 
@@ -54,7 +54,13 @@ pub(super) async fn run(
     let mut paces: HashMap<String, Pace> = HashMap::new();
     let mut shown = String::new();
     loop {
-        let now = status(client, selection).await?;
+        let request = || status(client, selection);
+        // A server that is not there is an error at the beginning only.
+        let now = if shown.is_empty() {
+            request().answer().await?
+        } else {
+            patiently(&clock, request).await?
+        };
         let syncs = list_at(&now, "/syncs");
         for sync in syncs {
             let pace = paces.entry(text_at(sync, "/id")).or_default();
@@ -106,17 +112,11 @@ fn table(syncs: &[Value], paces: &HashMap<String, Pace>) -> String {
     let row = |sync: &Value| {
         let pace = paces.get(&text_at(sync, "/id")).copied().unwrap_or_default();
         let is_running = is_running(sync);
-        let until = text_at(sync, "/rateLimitedUntil");
-        let doing = if until.is_empty() {
-            text_at(sync, "/status")
-        } else {
-            format!("waits for the rate limit until {until}")
-        };
         [
             text_at(sync, "/name"),
             text_at(sync, "/variant"),
             text_at(sync, "/connection_id"),
-            doing,
+            doing(sync),
             if is_running {
                 pace.records_a_second.to_string()
             } else {

@@ -124,7 +124,7 @@ impl From<RotationError> for ApiError {
             | RotationError::Key(KeyError::Fixed | KeyError::TooMany) => {
                 Self::new(StatusCode::CONFLICT, "conflict", message)
             }
-            RotationError::Missing { .. } | RotationError::Key(_) => Self::internal(error),
+            RotationError::Missing { .. } | RotationError::Lost { .. } | RotationError::Key(_) => Self::internal(error),
             RotationError::Encryption(error) => error.into(),
             RotationError::Store(error) => error.into(),
         }
@@ -214,7 +214,9 @@ impl From<InvokeError> for ApiError {
         let message = error.to_string();
         match error {
             InvokeError::Connections(error) => error.into(),
-            InvokeError::UnknownFunction { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", message),
+            InvokeError::UnknownFunction { .. } | InvokeError::UnknownVariant { .. } => {
+                Self::new(StatusCode::NOT_FOUND, "not_found", message)
+            }
             InvokeError::Disabled { .. } => Self::new(StatusCode::NOT_FOUND, "disabled_resource", message),
             InvokeError::InvalidInput { faults, .. } => {
                 #[derive(Serialize)]

@@ -210,7 +210,7 @@ fn tokens_are_the_secret_itself() {
 #[test]
 fn gitlab_signs_or_sends_a_token() {
     let gitlab = shipped("gitlab");
-    // A signing token as GitLab makes them, 32 bytes, and a signature that openssl made with it.
+    // A signing token as GitLab makes them, 32 bytes, and a signature made with it by another program.
     let secret = "whsec_dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0dGVzdHRlc3Q=";
     let signature = "v1,NTYj9nKtg2MVLNNbQ39N3CCgyBFEDNv3eOL8D0P1qok=";
     let body = br#"{"object_kind":"push","project_id":15}"#;

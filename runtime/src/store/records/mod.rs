@@ -16,6 +16,7 @@ mod tracking;
 mod write;
 
 use serde_json::value::RawValue;
+use sqlx::query;
 
 pub(super) use counts::delete_all;
 pub use others::OthersChanges;
@@ -26,6 +27,8 @@ pub use sealing::{KeyedHash, Seal, Sealing};
 pub use tracking::Unseen;
 pub(super) use tracking::forget_pass;
 
+use super::columns::Columns;
+use super::{Store, StoreError};
 use crate::model::{ConnectionKey, Record, Sealed};
 
 /// Whose records.
@@ -42,6 +45,31 @@ impl RecordKey {
     pub fn place(&self, external_id: &str) -> String {
         let Self { connection_key, model } = self;
         format!("record:{connection_key}:{}:{model}:{external_id}", model.len())
+    }
+}
+
+impl Store {
+    /// The model that a statement finds after `after` in the order of keys; `before_us` is its third parameter, if it has one.
+    async fn next_model(
+        &self,
+        statement: &'static str,
+        after: Option<&RecordKey>,
+        before_us: Option<i64>,
+    ) -> Result<Option<RecordKey>, StoreError> {
+        let mut query = query(statement)
+            .bind(after.map_or("", |key| key.connection_key.as_str()))
+            .bind(after.map_or("", |key| key.model.as_str()));
+        if let Some(before_us) = before_us {
+            query = query.bind(before_us);
+        }
+        let Some(row) = query.fetch_optional(&self.reader).await? else {
+            return Ok(None);
+        };
+        let mut columns = Columns::new(&row, "record_models");
+        Ok(Some(RecordKey {
+            connection_key: columns.id("connection_key")?,
+            model: columns.get("model")?,
+        }))
     }
 }
 

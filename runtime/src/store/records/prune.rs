@@ -72,6 +72,7 @@ impl Store {
         sql.push(", ").bind(until.sequence);
         sql.push(") AND sequence >= 0 ORDER BY modified_at_us, sequence LIMIT ")
             .bind(limit);
+        sql.plan_anew();
         let mut rows = Vec::new();
         for row in &sql.fetch_all(&mut **transaction).await? {
             let mut columns = Columns::new(row, "records");
@@ -105,6 +106,7 @@ pub(super) async fn empty(
             .bind(key.connection_key.as_str());
         sql.push(" AND model = ").bind(key.model.as_str());
         sql.push(" AND external_id = v.column1");
+        sql.plan_anew();
         emptied += sql.execute(&mut **transaction).await?;
     }
     Ok(emptied)

@@ -111,6 +111,7 @@ fn select(store: &Store, key: &RecordKey) -> Sql {
     sql.push(" AND EXISTS (SELECT 1 FROM connections living WHERE living.connection_key = ")
         .bind(key.connection_key.as_str())
         .push(" AND living.deleted_at_ms IS NULL)");
+    sql.plan_anew();
     sql
 }
 

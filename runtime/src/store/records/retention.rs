@@ -43,7 +43,7 @@ impl Store {
         after: Option<&RecordKey>,
         before_us: i64,
     ) -> Result<Option<RecordKey>, StoreError> {
-        self.next_old_model(
+        self.next_model(
             concat!(
                 "SELECT m.connection_key, m.model FROM record_models m WHERE (m.connection_key, m.model) > ($1, $2) \
                  AND m.pruned_until_us < $3 AND EXISTS (SELECT 1 FROM records r WHERE r.connection_key = m.connection_key \
@@ -53,7 +53,7 @@ impl Store {
                 " ORDER BY m.connection_key, m.model LIMIT 1"
             ),
             after,
-            before_us,
+            Some(before_us),
         )
         .await
     }
@@ -64,7 +64,7 @@ impl Store {
         after: Option<&RecordKey>,
         before_us: i64,
     ) -> Result<Option<RecordKey>, StoreError> {
-        self.next_old_model(
+        self.next_model(
             concat!(
                 "SELECT m.connection_key, m.model FROM record_models m WHERE (m.connection_key, m.model) > ($1, $2) \
                  AND m.modified_at_us <= $3 AND EXISTS (SELECT 1 FROM records r WHERE r.connection_key = m.connection_key \
@@ -73,29 +73,9 @@ impl Store {
                 " ORDER BY m.connection_key, m.model LIMIT 1"
             ),
             after,
-            before_us,
+            Some(before_us),
         )
         .await
-    }
-
-    async fn next_old_model(
-        &self,
-        statement: &'static str,
-        after: Option<&RecordKey>,
-        before_us: i64,
-    ) -> Result<Option<RecordKey>, StoreError> {
-        let row = query(statement)
-            .bind(after.map_or("", |key| key.connection_key.as_str()))
-            .bind(after.map_or("", |key| key.model.as_str()))
-            .bind(before_us)
-            .fetch_optional(&self.reader)
-            .await?;
-        let Some(row) = row else { return Ok(None) };
-        let mut columns = Columns::new(&row, "record_models");
-        Ok(Some(RecordKey {
-            connection_key: columns.id("connection_key")?,
-            model: columns.get("model")?,
-        }))
     }
 
     /// Empties the payloads of the next records that were not changed since `before_us`, the earliest changes first. None when the

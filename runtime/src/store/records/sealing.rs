@@ -100,6 +100,7 @@ impl Store {
             "SELECT connection_key, model FROM record_models WHERE payloads IN ('clear', 'mixed', 'sealing') \
              AND (connection_key, model) > ($1, $2) ORDER BY connection_key, model LIMIT 1",
             after,
+            None,
         )
         .await
     }
@@ -110,26 +111,9 @@ impl Store {
             "SELECT connection_key, model FROM record_models WHERE payloads IN ('mixed', 'sealing', 'sealed') \
              AND (connection_key, model) > ($1, $2) ORDER BY connection_key, model LIMIT 1",
             after,
+            None,
         )
         .await
-    }
-
-    async fn next_model(
-        &self,
-        statement: &'static str,
-        after: Option<&RecordKey>,
-    ) -> Result<Option<RecordKey>, StoreError> {
-        let row = query(statement)
-            .bind(after.map_or("", |key| key.connection_key.as_str()))
-            .bind(after.map_or("", |key| key.model.as_str()))
-            .fetch_optional(&self.reader)
-            .await?;
-        let Some(row) = row else { return Ok(None) };
-        let mut columns = Columns::new(&row, "record_models");
-        Ok(Some(RecordKey {
-            connection_key: columns.id("connection_key")?,
-            model: columns.get("model")?,
-        }))
     }
 
     /// Begins to seal what a model has in clear; gives the number of the pass, for [`Store::end_sealing`]. None when the model is
@@ -207,6 +191,7 @@ impl Store {
                 .bind(key.connection_key.as_str());
             sql.push(" AND model = ").bind(key.model.as_str());
             sql.push(" AND external_id = v.column1");
+            sql.plan_anew();
             count += sql.execute(&mut *transaction).await?;
         }
         self.end_erasing(transaction).await?;
@@ -279,6 +264,7 @@ impl Store {
                 .bind(key.connection_key.as_str());
             sql.push(" AND model = ").bind(key.model.as_str());
             sql.push(" AND external_id = v.column1 AND substr(sealed, 1, 17) = v.column2");
+            sql.plan_anew();
             replaced += sql.execute(&mut *transaction).await?;
         }
         transaction.commit().await?;

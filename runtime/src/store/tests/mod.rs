@@ -18,6 +18,7 @@ mod integrations;
 mod logs;
 mod oauth_clients;
 mod opening;
+mod record_plans;
 mod record_tracking;
 mod recordings;
 mod records;
