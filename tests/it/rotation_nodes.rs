@@ -209,7 +209,7 @@ async fn a_rotation_while_two_processes_serve() {
     refused(
         &database,
         &database.folder().join("fourth"),
-        "sealed with the encryption key",
+        "there is no encryption key, and the database is sealed with the key",
     );
     let after = at_rest(&database).await;
     let changed: Vec<_> = before.symmetric_difference(&after).collect();
