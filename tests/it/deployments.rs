@@ -8,11 +8,8 @@ use nango_runtime_tests::{Answer, Client, TestRuntime, guest};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::fixture::{CONNECTION, INTEGRATION, prepared, with_upstream};
+use crate::fixture::{CONNECTION, DEPLOY_KEY, INTEGRATION, SIGNING_KEY, prepared, with_upstream};
 
-/// A private key and its public key, made by openssl for these tests.
-const SIGNING_KEY: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIH41MgJqe8i1+64TNkcSQRk2QqPFmz0FP3z4Dnial1LD\n-----END PRIVATE KEY-----\n";
-const DEPLOY_KEY: &str = "MCowBQYDK2VwAyEAiVdvqGNxzOYnbiLh/1ucFVtSN1jOmLXxXOoJcScrH3A=";
 const NOWHERE: &str = "http://127.0.0.1:9";
 
 async fn deploy(client: &Client, query: &str, component: &str) -> Answer {

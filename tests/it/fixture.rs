@@ -57,6 +57,10 @@ open:
     )
 }
 
+/// A private key and its public key, made by openssl for these tests.
+pub const SIGNING_KEY: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIH41MgJqe8i1+64TNkcSQRk2QqPFmz0FP3z4Dnial1LD\n-----END PRIVATE KEY-----\n";
+pub const DEPLOY_KEY: &str = "MCowBQYDK2VwAyEAiVdvqGNxzOYnbiLh/1ucFVtSN1jOmLXxXOoJcScrH3A=";
+
 /// A server with all of [`providers`] as integrations of the same names, each with the connection [`CONNECTION`].
 pub async fn with_providers(base_url: &str) -> (Server, Client) {
     let server = TestRuntime::new()

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use nango_runtime_tests::command::Cli;
 use nango_runtime_tests::process::Stream;
-use nango_runtime_tests::{Reply, Server, Upstream, repository};
+use nango_runtime_tests::{Reply, Server, TestRuntime, Upstream, repository};
 use serde_json::json;
 
-use crate::fixture::{CONNECTION, INTEGRATION, with_upstream};
+use crate::fixture::{CONNECTION, DEPLOY_KEY, INTEGRATION, SIGNING_KEY, prepared, with_upstream};
 
 fn cli(server: &Server, arguments: &[&str]) -> Cli {
     repository::guest_compiler()
@@ -113,7 +113,12 @@ async fn a_new_on_event_function_is_green_and_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn dev_builds_deploys_and_runs_on_every_change() {
     let upstream = Upstream::replying([Reply::json(200, &json!({"id": "5", "name": "fifth"}))]).await;
-    let (server, client) = with_upstream(&upstream.url()).await;
+    // It signs what it deploys where that is wanted.
+    let runtime = TestRuntime::new()
+        .egress_loopback()
+        .environment("NANGO_DEPLOY_KEYS", DEPLOY_KEY);
+    let (server, client) = prepared(runtime, &upstream.url()).await;
+    std::fs::write(server.folder().join("deploy.pem"), SIGNING_KEY).expect("a file can be written");
     let folder = project(&server, "look-up", "action");
     let source = folder.join("src/lib.rs");
     // So that dev finds the dependencies built.
@@ -128,6 +133,8 @@ async fn dev_builds_deploys_and_runs_on_every_change() {
         "look-up",
         "--connection",
         CONNECTION,
+        "--signing-key",
+        "deploy.pem",
     ];
     let mut dev = cli(&server, &[&arguments[..], &["--input", r#"{"id":"5"}"#]].concat()).start();
     let wait = |text: &str| dev.wait_for_line(|line| line.contains(text).then_some(()));
@@ -161,6 +168,8 @@ async fn dev_builds_deploys_and_runs_on_every_change() {
         INTEGRATION,
         "--input",
         r#"{"id":"6"}"#,
+        "--signing-key",
+        "deploy.pem",
     ];
     let mut dev = cli(&server, &arguments).start();
     dev.wait_for_line(|line| line.contains("GET    /thoughts/6  200").then_some(()));

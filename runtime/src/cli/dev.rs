@@ -12,9 +12,11 @@ use super::client::Client;
 use super::exit;
 use super::input::InputSource;
 use super::output::{self, Output, list_at, text_at};
+use super::signing::SigningKey;
 use super::waterfall::milliseconds;
 use super::{build, client, dryrun, run_report};
 use crate::clock::Clock;
+use crate::http::SIGNATURE_HEADER;
 
 /// How often files are looked at. With [`SETTLE_MS`] it is all that is added to the time of the compiler, the server and the function.
 const POLL_MS: u64 = 15;
@@ -48,6 +50,9 @@ pub struct Dev {
     /// The function's input: JSON, @FILE, - or env:NAME
     #[arg(long, value_name = "JSON")]
     input: Option<InputSource>,
+    /// Sign components with this Ed25519 private key (PEM), for servers that have `deploy_keys`
+    #[arg(long, value_name = "FILE", env = "NANGO_SIGNING_KEY_FILE")]
+    signing_key: Option<PathBuf>,
 }
 
 /// What to run after each deploy.
@@ -122,8 +127,11 @@ async fn round(dev: &Dev, input: Option<&Value>, client: &Client, clock: &Clock,
             .context("the build failed\nhint: the last version that was built stays deployed; save a file to try again")
     })?;
     let built_us = clock.monotonic_us();
-    let request = client
-        .request(Method::POST, &["integrations", &dev.integration, "functions"])
+    let mut request = client.request(Method::POST, &["integrations", &dev.integration, "functions"]);
+    if let Some(path) = &dev.signing_key {
+        request = request.header(SIGNATURE_HEADER, &SigningKey::read(path)?.sign(&component)?)?;
+    }
+    let request = request
         // Whoever develops changes what a function can do all the time.
         .query("allow", Some("all"))
         .query("allow_destructive", Some(true))
