@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use nango_runtime_tests::client::{for_connection, json_body, send};
 use nango_runtime_tests::{Answer, Client, Server, TestRuntime, guest, soak};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -16,6 +18,8 @@ const DEAD_UPSTREAM: &str = "http://127.0.0.1:9";
 const CALM: &str = "calm";
 /// How long one call takes: so long that calls come faster than they are served, also where machines are slow.
 const REST_MS: u64 = 20;
+/// How long a caller waits: ten thousand at four places take a minute at least.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A server with four places and two connections.
 async fn shared(waiting_runs: u32) -> (Server, Client) {
@@ -31,8 +35,10 @@ async fn shared(waiting_runs: u32) -> (Server, Client) {
 }
 
 fn call(client: &Client, connection: &'static str, input: Value) -> JoinHandle<Answer> {
-    let client = client.clone();
-    tokio::spawn(async move { client.trigger_action(INTEGRATION, connection, "rest", input).await })
+    let request = client.request(Method::POST, "/action/trigger").timeout(PATIENCE);
+    let body = json!({"action_name": "rest", "input": input});
+    let request = json_body(for_connection(request, INTEGRATION, connection), &body);
+    tokio::spawn(send(request))
 }
 
 /// Calls at once; counts those that are answered.
