@@ -266,19 +266,18 @@ fn filter(options: &[(String, String)]) -> Result<RecordFilter, Fault> {
     })
 }
 
-/// Reads the batch, once for its ids and hashes and once more for the schema, if there is one: a record that does not fit the model
-/// refuses the whole batch.
+/// Reads the batch, in one go with its schema's check, if there is one: a record that does not fit the model refuses the whole batch.
 fn read<'a>(run: &RunFacts, part: Part<'_>, records: &'a str) -> Result<Batch<'a>, Fault> {
     let unfit = |faults: Vec<String>| Fault::unfit("invalid_sync_record", "the batch does not fit the model", &faults);
-    match Batch::parse(records) {
-        Ok(batch) => {
-            run.schemas.check_records(part, batch.texts()).map_err(unfit)?;
-            Ok(batch)
-        }
+    let Some(mut check) = run.schemas.records(part).map_err(unfit)? else {
+        return Ok(Batch::parse(records)?);
+    };
+    match Batch::parse_seen(records, &mut |index, record| check.see(index, record)) {
+        Err(error @ RecordsError::NoArray(_)) => Err(error.into()),
         // The schema says more of a record that has no id than that.
-        Err(error) => {
-            run.schemas.check_array(part, records).map_err(unfit)?;
-            Err(error.into())
+        read => {
+            check.end().map_err(unfit)?;
+            Ok(read?)
         }
     }
 }

@@ -1,12 +1,14 @@
-//! Takes a JSON array of records apart, without copying: each record keeps its own text, which is read once for the id and the hash.
+//! Takes a JSON array of records apart, without copying: each record keeps its own text, in which its id is found while it is hashed.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::canonical::{self, Hashed};
+use super::elements::{Element, Elements};
 use super::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ID_CHARS_MAX, RECORD_BYTES_MAX, RecordsError};
 use crate::model::JsonObject;
 
@@ -16,8 +18,6 @@ const EXCERPT_CHARS_MAX: usize = 80;
 /// Records with distinct ids, read from a JSON array.
 #[derive(Debug)]
 pub struct Batch<'a> {
-    /// The array's elements as they were given.
-    elements: Vec<&'a RawValue>,
     pub(super) items: Vec<Item<'a>>,
     /// Records left out because one before had the same id.
     pub(super) duplicates: u64,
@@ -35,13 +35,13 @@ pub(super) struct Item<'a> {
 
 #[derive(Debug)]
 enum Json<'a> {
-    AsGiven(&'a RawValue),
+    AsGiven(&'a str),
     /// Without `_nango_metadata`.
-    Stripped(Box<RawValue>),
+    Stripped(String),
 }
 
 impl Item<'_> {
-    pub(super) fn json(&self) -> &RawValue {
+    pub(super) fn json(&self) -> &str {
         match &self.json {
             Json::AsGiven(json) => json,
             Json::Stripped(json) => json,
@@ -67,43 +67,60 @@ struct Head<'a> {
     metadata: Option<&'a RawValue>,
 }
 
+/// Shown each record as it is parsed: its place in the batch, and its value or why it has none though it is JSON.
+pub type See<'s> = &'s mut dyn FnMut(usize, Result<&Value, &serde_json::Error>);
+
 impl<'a> Batch<'a> {
     /// Reads a JSON array of records.
     ///
     /// # Errors
     /// It is none, or too large, or a record has no usable id or is too large.
     pub fn parse(json: &'a str) -> Result<Self, RecordsError> {
+        Self::read(json, None)
+    }
+
+    /// The same; `see` is shown each element on the way, those after a refused one too. What is nested too deeply it is not shown.
+    ///
+    /// # Errors
+    /// As [`Batch::parse`].
+    pub fn parse_seen(json: &'a str, see: See<'_>) -> Result<Self, RecordsError> {
+        Self::read(json, Some(see))
+    }
+
+    fn read(json: &'a str, mut see: Option<See<'_>>) -> Result<Self, RecordsError> {
         if json.len() > BATCH_BYTES_MAX {
             return Err(RecordsError::BatchTooLarge { bytes_len: json.len() });
         }
-        let elements: Vec<&RawValue> = serde_json::from_str(json).map_err(RecordsError::NoArray)?;
-        if elements.len() > BATCH_RECORDS_MAX {
-            return Err(RecordsError::TooMany {
-                records: elements.len(),
-            });
-        }
-        let mut items = Vec::with_capacity(elements.len());
-        let mut seen: HashSet<Cow<'_, str>> = HashSet::with_capacity(elements.len());
-        let mut duplicates = 0;
+        let mut elements = Elements::of(json, see.is_some()).map_err(RecordsError::NoArray)?;
+        let mut items = Vec::new();
+        let mut seen: HashSet<Cow<'_, str>> = HashSet::new();
+        let (mut count, mut duplicates) = (0, 0);
+        let mut refused = None;
         let mut canonical = Vec::new();
-        for (index, element) in elements.iter().enumerate() {
-            let item = item(index, element, &mut canonical)?;
-            if seen.insert(item.external_id.clone()) {
-                items.push(item);
-            } else {
-                duplicates += 1;
+        while let Some(Element { text, value }) = elements.next().map_err(RecordsError::NoArray)? {
+            let index = count;
+            count += 1;
+            if index >= BATCH_RECORDS_MAX {
+                continue;
+            }
+            let item = item(index, text, &mut canonical);
+            let is_too_deep = item.as_ref().is_ok_and(|item| item.hash.is_none());
+            if let (Some(see), Some(value), false) = (&mut see, &value, is_too_deep) {
+                see(index, value.as_ref());
+            }
+            match item {
+                Ok(item) if seen.insert(item.external_id.clone()) => items.push(item),
+                Ok(_) => duplicates += 1,
+                Err(error) => refused = refused.or(Some(error)),
             }
         }
-        Ok(Self {
-            elements,
-            items,
-            duplicates,
-        })
-    }
-
-    /// The texts of all elements in order, duplicates and metadata included.
-    pub fn texts(&self) -> impl Iterator<Item = &'a str> {
-        self.elements.iter().map(|element| element.get())
+        if count > BATCH_RECORDS_MAX {
+            return Err(RecordsError::TooMany { records: count });
+        }
+        match refused {
+            Some(error) => Err(error),
+            None => Ok(Self { items, duplicates }),
+        }
     }
 }
 
@@ -118,18 +135,18 @@ pub fn read_batch(json: &str) -> Result<Vec<(String, JsonObject)>, RecordsError>
             index: item.index,
             source,
         };
-        let record = serde_json::from_str(item.json().get()).map_err(unreadable)?;
+        let record = serde_json::from_str(item.json()).map_err(unreadable)?;
         Ok((item.external_id.to_string(), record))
     });
     records.collect()
 }
 
-fn item<'a>(index: usize, element: &'a RawValue, canonical: &mut Vec<u8>) -> Result<Item<'a>, RecordsError> {
+fn item<'a>(index: usize, element: &'a str, canonical: &mut Vec<u8>) -> Result<Item<'a>, RecordsError> {
     // A struct would be read from an array as well.
-    if !element.get().starts_with('{') {
+    if !element.starts_with('{') {
         return Err(RecordsError::NoObject {
             index,
-            found: excerpt(element.get()),
+            found: excerpt(element),
         });
     }
     let unreadable = |source| RecordsError::Unreadable { index, source };
@@ -143,17 +160,17 @@ fn item<'a>(index: usize, element: &'a RawValue, canonical: &mut Vec<u8>) -> Res
             ..
         }) => (id, has_metadata),
         _ => {
-            let head: Head<'_> = serde_json::from_str(element.get()).map_err(unreadable)?;
+            let head: Head<'_> = serde_json::from_str(element).map_err(unreadable)?;
             (head.id.map(RawValue::get), head.metadata.is_some())
         }
     };
     let id = id.filter(|id| *id != "null").ok_or(RecordsError::MissingId { index })?;
     let external_id = external_id(id).ok_or_else(|| RecordsError::InvalidId { index, id: excerpt(id) })?;
-    if element.get().len() > RECORD_BYTES_MAX {
+    if element.len() > RECORD_BYTES_MAX {
         return Err(RecordsError::RecordTooLarge {
             index,
             id: external_id.into_owned(),
-            bytes_len: element.get().len(),
+            bytes_len: element.len(),
         });
     }
     let json = if has_metadata {
@@ -195,10 +212,10 @@ pub(super) fn without_nul(id: &str) -> Cow<'_, str> {
 
 /// Copies a record without its member `_nango_metadata`, which is no part of it: functions save back what they were
 /// given.
-fn without_metadata(element: &RawValue) -> Result<Box<RawValue>, serde_json::Error> {
-    let mut members: MembersInOrder<'_> = serde_json::from_str(element.get())?;
+fn without_metadata(element: &str) -> Result<String, serde_json::Error> {
+    let mut members: MembersInOrder<'_> = serde_json::from_str(element)?;
     members.0.retain(|(name, _)| name != "_nango_metadata");
-    let mut json = String::with_capacity(element.get().len());
+    let mut json = String::with_capacity(element.len());
     for (name, value) in &members.0 {
         json.push(if json.is_empty() { '{' } else { ',' });
         json.push_str(&serde_json::to_string(name)?);
@@ -206,7 +223,7 @@ fn without_metadata(element: &RawValue) -> Result<Box<RawValue>, serde_json::Err
         json.push_str(value.get());
     }
     json.push('}');
-    RawValue::from_string(json)
+    Ok(json)
 }
 
 /// An object's members as they stand in the text.
@@ -254,20 +271,13 @@ mod tests {
         let ids: Vec<&str> = batch.items.iter().map(|item| &*item.external_id).collect();
         assert_eq!(ids, ["x", "12", "-1.5", "Ab"]);
         assert_eq!(batch.duplicates, 1);
-        assert_eq!(
-            batch.items[0].json().get(),
-            r#"{"a":{"id":9},"id":"x"}"#,
-            "the first counts"
-        );
+        assert_eq!(batch.items[0].json(), r#"{"a":{"id":9},"id":"x"}"#, "the first counts");
     }
 
     #[test]
     fn metadata_is_no_part_of_a_record() {
         let json = r#"[{"_nango_metadata":{"cursor":"x"},"id": "1", "s\"":[ 1 ]}]"#;
-        assert_eq!(
-            Batch::parse(json).unwrap().items[0].json().get(),
-            r#"{"id":"1","s\"":[ 1 ]}"#
-        );
+        assert_eq!(Batch::parse(json).unwrap().items[0].json(), r#"{"id":"1","s\"":[ 1 ]}"#);
     }
 
     #[test]
@@ -291,6 +301,28 @@ mod tests {
         );
         assert_eq!(message("{}"), "the batch is no JSON array of records");
         assert_eq!(message("[{]"), "the batch is no JSON array of records");
+    }
+
+    #[test]
+    fn every_record_is_shown_once() {
+        let deep = format!(r#"{{"id":2,"x":{}{}}}"#, "[".repeat(1_000), "]".repeat(1_000));
+        let json = format!(r#"[{{"id":1}},{{"name":"x"}},{deep},{{"id":3,"x":1e999}},{{"id":1}}]"#);
+        let mut seen = Vec::new();
+        let batch = Batch::parse_seen(&json, &mut |index, record| {
+            seen.push((index, record.ok().map(ToString::to_string)));
+        });
+        assert!(matches!(batch, Err(RecordsError::MissingId { index: 1 })));
+        let value = |json: &str| Some(json.to_owned());
+        assert_eq!(
+            seen,
+            [
+                (0, value(r#"{"id":1}"#)),
+                (1, value(r#"{"name":"x"}"#)),
+                (3, None),
+                (4, value(r#"{"id":1}"#))
+            ],
+            "the one that is too deep is refused when it is saved"
+        );
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! space left out. Works on the text itself, so that numbers too large for any type keep all their digits. Strings that
 //! are escaped in another way count as changed: the worst that comes of it is an update too many.
 
-use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::DEPTH_MAX;
@@ -26,7 +25,7 @@ pub(super) struct Hashed<'a> {
 
 /// Hashes a valid JSON object without its member `_nango_metadata`, and finds the id on the way. `canonical` is room to work in; what it
 /// holds does not matter.
-pub(super) fn hash_record<'a>(json: &'a RawValue, canonical: &mut Vec<u8>) -> Result<Hashed<'a>, TooDeep> {
+pub(super) fn hash_record<'a>(json: &'a str, canonical: &mut Vec<u8>) -> Result<Hashed<'a>, TooDeep> {
     canonical.clear();
     let mut hashed = Hashed {
         hash: [0; 32],
@@ -50,20 +49,16 @@ pub(super) fn hash_record<'a>(json: &'a RawValue, canonical: &mut Vec<u8>) -> Re
             true
         }
     };
-    let mut text = Text {
-        rest: json.get().as_bytes(),
-    };
+    let mut text = Text { rest: json.as_bytes() };
     text.object(canonical, DEPTH_MAX - 1, &mut look)?;
     hashed.hash = Sha256::digest(&*canonical).into();
     Ok(hashed)
 }
 
 /// Hashes valid JSON. `canonical` is room to work in; what it holds does not matter.
-pub(super) fn hash(json: &RawValue, canonical: &mut Vec<u8>) -> Result<[u8; 32], TooDeep> {
+pub(super) fn hash(json: &str, canonical: &mut Vec<u8>) -> Result<[u8; 32], TooDeep> {
     canonical.clear();
-    let mut text = Text {
-        rest: json.get().as_bytes(),
-    };
+    let mut text = Text { rest: json.as_bytes() };
     text.value(canonical, DEPTH_MAX)?;
     Ok(Sha256::digest(&*canonical).into())
 }
@@ -72,10 +67,10 @@ pub(super) fn hash(json: &RawValue, canonical: &mut Vec<u8>) -> Result<[u8; 32],
 pub(super) fn hash_object(object: &JsonObject) -> [u8; 32] {
     // Patches may be somewhat deeper than what can be saved; the text is as good then, since the parsed keys are
     // sorted.
-    let Ok(json) = serde_json::value::to_raw_value(object) else {
+    let Ok(json) = serde_json::to_string(object) else {
         return [0; 32];
     };
-    hash(&json, &mut Vec::new()).unwrap_or_else(|TooDeep| Sha256::digest(json.get()).into())
+    hash(&json, &mut Vec::new()).unwrap_or_else(|TooDeep| Sha256::digest(&json).into())
 }
 
 /// Valid JSON that is read from left to right. On invalid JSON it stops somewhere, but does not fail.
@@ -201,7 +196,7 @@ mod tests {
     use super::*;
 
     fn hash_of(json: &str) -> Result<[u8; 32], TooDeep> {
-        hash(&RawValue::from_string(json.to_owned()).unwrap(), &mut Vec::new())
+        hash(json, &mut Vec::new())
     }
 
     #[test]
@@ -249,19 +244,20 @@ mod tests {
 
     #[test]
     fn a_record_is_hashed_without_metadata_and_its_id_is_found() {
-        let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
-        let given = raw(r#"{ "b":{"id":7,"_nango_metadata":1}, "_nango_metadata" : {"cursor":"x"} , "id": "a\"" }"#);
-        let hashed = hash_record(&given, &mut Vec::new()).unwrap();
+        let given = r#"{ "b":{"id":7,"_nango_metadata":1}, "_nango_metadata" : {"cursor":"x"} , "id": "a\"" }"#;
+        let hashed = hash_record(given, &mut Vec::new()).unwrap();
         assert_eq!(
             (hashed.id, hashed.has_metadata, hashed.is_odd),
             (Some(r#""a\"""#), true, false)
         );
         let without = r#"{"id":"a\"","b":{"id":7,"_nango_metadata":1}}"#;
         assert_eq!(hashed.hash, hash_of(without).unwrap());
-        let bare = raw(r#"{"a":1,"id":12}"#);
-        assert_eq!(hash_record(&bare, &mut Vec::new()).unwrap().id, Some("12"));
+        assert_eq!(
+            hash_record(r#"{"a":1,"id":12}"#, &mut Vec::new()).unwrap().id,
+            Some("12")
+        );
         for odd in [r#"{"i\u0064":1}"#, r#"{"id":1,"id":2}"#] {
-            assert!(hash_record(&raw(odd), &mut Vec::new()).unwrap().is_odd, "{odd}");
+            assert!(hash_record(odd, &mut Vec::new()).unwrap().is_odd, "{odd}");
         }
     }
 

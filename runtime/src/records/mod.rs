@@ -3,6 +3,7 @@
 
 mod batch;
 mod canonical;
+mod elements;
 mod merge;
 mod render;
 mod retention;
@@ -14,7 +15,7 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub use batch::{Batch, read_batch};
+pub use batch::{Batch, See, read_batch};
 pub use render::RenderedRecords;
 pub use retention::{Looked, RETENTION_BATCH_RECORDS, RETENTION_BATCHES_MAX, Retained, Retention, RetentionDays};
 pub use stored::{SEALING_STEPS_MAX, SealedStored, SealingPlace};
@@ -164,11 +165,10 @@ impl Records {
     ) -> Result<Counts, RecordsError> {
         let mut patches = Vec::with_capacity(batch.items.len());
         for item in &batch.items {
-            let patch: JsonObject =
-                serde_json::from_str(item.json().get()).map_err(|source| RecordsError::Unreadable {
-                    index: item.index,
-                    source,
-                })?;
+            let patch: JsonObject = serde_json::from_str(item.json()).map_err(|source| RecordsError::Unreadable {
+                index: item.index,
+                source,
+            })?;
             patches.push((item.external_id.to_string(), patch));
         }
         let ids: Vec<&str> = patches.iter().map(|(id, _)| id.as_str()).collect();
@@ -205,7 +205,7 @@ impl Records {
             merged.push(MergedRecord {
                 external_id: external_id.clone(),
                 hash: canonical::hash_object(&object),
-                json: serde_json::value::to_raw_value(&object).map_err(unreadable)?,
+                json: serde_json::to_string(&object).map_err(unreadable)?,
             });
         }
         Ok(merged)

@@ -59,7 +59,7 @@ impl Sealer {
     }
 
     fn seal<'a>(&'a self, key: &'a RecordKey) -> Seal<'a> {
-        Box::new(move |id, json| self.keyring.seal(&key.place(id), json.get().as_bytes()))
+        Box::new(move |id, json| self.keyring.seal(&key.place(id), json.as_bytes()))
     }
 
     pub(super) fn open_payload(

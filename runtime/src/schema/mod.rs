@@ -10,7 +10,6 @@ use jsonschema::Validator;
 use quick_cache::sync::Cache;
 use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::model::FunctionManifest;
 
@@ -154,49 +153,53 @@ impl FunctionSchemas {
         self.schemas.check(&self.digest, &self.manifest, part, json)
     }
 
-    /// Checks each record of a JSON array. Text that is no array passes: whoever reads it says what is wrong with it.
+    /// Checks records one after the other, as whoever reads them shows them. None when there is nothing to check.
     ///
     /// # Errors
     ///
-    /// As [`FunctionSchemas::check_records`].
-    pub fn check_array(&self, part: Part<'_>, json: &str) -> Result<(), Vec<String>> {
-        let Ok(records) = serde_json::from_str::<Vec<&RawValue>>(json) else {
-            return Ok(());
-        };
-        self.check_records(part, records.into_iter().map(RawValue::get))
+    /// The schema cannot be used.
+    pub fn records(&self, part: Part<'_>) -> Result<Option<RecordsCheck>, Vec<String>> {
+        let validator = self.schemas.validator(&self.digest, &self.manifest, part)?;
+        Ok(validator.map(|validator| RecordsCheck {
+            validator,
+            faults: Vec::new(),
+        }))
+    }
+}
+
+/// What does not fit of the records seen so far.
+pub struct RecordsCheck {
+    validator: Arc<Validator>,
+    faults: Vec<String>,
+}
+
+impl RecordsCheck {
+    /// Checks the record at that place of its batch, or notes why it cannot be read.
+    pub fn see(&mut self, index: usize, record: Result<&Value, &serde_json::Error>) {
+        if self.faults.len() >= FAULTS_MAX {
+            return;
+        }
+        let place = || format!("/{index}");
+        match record {
+            // Which is what nearly all are; looking for what is wrong takes longer.
+            Ok(record) if self.validator.is_valid(record) => {}
+            Ok(record) => self
+                .faults
+                .extend(faults(&self.validator, record, &place()).err().unwrap_or_default()),
+            Err(error) => self.faults.push(format!("{}: cannot be read: {error}", place())),
+        }
     }
 
-    /// Checks the JSON texts of records; one of them is in memory at a time. What is no JSON passes with those after it.
-    ///
     /// # Errors
     ///
     /// As [`Schemas::check`]; pointers begin with the record's place.
-    pub fn check_records<'a>(
-        &self,
-        part: Part<'_>,
-        records: impl IntoIterator<Item = &'a str>,
-    ) -> Result<(), Vec<String>> {
-        let Some(validator) = self.schemas.validator(&self.digest, &self.manifest, part)? else {
-            return Ok(());
-        };
-        let mut all = Vec::new();
-        for (index, record) in records.into_iter().enumerate() {
-            let Ok(record) = serde_json::from_str::<Value>(record) else {
-                break;
-            };
-            // Which is what nearly all are; looking for what is wrong takes longer.
-            if validator.is_valid(&record) {
-                continue;
-            }
-            if let Err(more) = faults(&validator, &record, &format!("/{index}")) {
-                all.extend(more);
-            }
-            if all.len() >= FAULTS_MAX {
-                break;
-            }
+    pub fn end(mut self) -> Result<(), Vec<String>> {
+        self.faults.truncate(FAULTS_MAX);
+        if self.faults.is_empty() {
+            Ok(())
+        } else {
+            Err(self.faults)
         }
-        all.truncate(FAULTS_MAX);
-        if all.is_empty() { Ok(()) } else { Err(all) }
     }
 }
 

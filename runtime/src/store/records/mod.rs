@@ -80,7 +80,8 @@ pub struct RecordWrite<'a> {
     /// SHA-256 of the canonical JSON (keys sorted), so that a mere change of key order is no change. With a sealed payload its keyed
     /// form is stored.
     pub hash: [u8; 32],
-    pub json: &'a RawValue,
+    /// A valid JSON object.
+    pub json: &'a str,
 }
 
 /// A record merged with a patch, to be written.
@@ -88,7 +89,7 @@ pub struct RecordWrite<'a> {
 pub struct MergedRecord {
     pub external_id: String,
     pub hash: [u8; 32],
-    pub json: Box<RawValue>,
+    pub json: String,
 }
 
 /// A payload as it is stored. What is sealed is opened by [`crate::records`].

@@ -27,8 +27,8 @@ pub(in crate::store) const COUNT_SEALED_RECORDS: &str = "SELECT substr(r.sealed,
      FROM record_models m JOIN records r ON r.connection_key = m.connection_key AND r.model = m.model \
      WHERE m.payloads IN ('mixed', 'sealing', 'sealed') AND length(r.sealed) > 0 GROUP BY 1";
 
-/// Seals the payload of the record with that id.
-pub type Seal<'a> = Box<dyn Fn(&str, &RawValue) -> Sealed + Send + Sync + 'a>;
+/// Seals the payload, a JSON text, of the record with that id.
+pub type Seal<'a> = Box<dyn Fn(&str, &str) -> Sealed + Send + Sync + 'a>;
 /// The keyed hash of the record with that id, made of the one that it has in clear.
 pub type KeyedHash<'a> = Box<dyn Fn(&str, &[u8; 32]) -> [u8; 32] + Send + Sync + 'a>;
 

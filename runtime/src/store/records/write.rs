@@ -285,10 +285,10 @@ impl Store {
             sql.values(chunk, |row, (sequence, record)| {
                 row.bind(record.external_id).bind(sealing.hash(record).as_slice());
                 match &sealing.seal {
-                    None => row.bind(record.json.get()).bind(*sequence),
+                    None => row.bind(record.json).bind(*sequence),
                     Some(seal) => row
                         // It is an object, of which the id at least can be read.
-                        .bind(head(record.json.get(), record.external_id).unwrap_or_else(|_| "{}".to_owned()))
+                        .bind(head(record.json, record.external_id).unwrap_or_else(|_| "{}".to_owned()))
                         .bind(*sequence)
                         .bind(seal(record.external_id, record.json).0),
                 };

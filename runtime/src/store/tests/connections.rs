@@ -326,11 +326,10 @@ async fn deletions_cascade_and_cancel_open_runs(store: Store) {
                 .save_checkpoint(key, "sync:issues:base", "{}", 0, NOW_MS)
                 .await
                 .unwrap();
-            let json = serde_json::value::RawValue::from_string(r#"{"id":"1"}"#.to_owned()).unwrap();
             let records = [RecordWrite {
                 external_id: "1",
                 hash: [1; 32],
-                json: &json,
+                json: r#"{"id":"1"}"#,
             }];
             store
                 .save_records(&record_key(key), &records, &in_clear(), None, NOW_US)
@@ -358,11 +357,10 @@ async fn deletions_cascade_and_cancel_open_runs(store: Store) {
             .unwrap();
         assert_eq!(run.state, RunState::Cancelled, "runs are history");
 
-        let json = serde_json::value::RawValue::from_string("{}".to_owned()).unwrap();
         let records = [RecordWrite {
             external_id: "1",
             hash: [1; 32],
-            json: &json,
+            json: "{}",
         }];
         let error = store
             .save_records(&record_key(&key), &records, &in_clear(), None, NOW_US)

@@ -29,12 +29,11 @@ fn record_key(connection_key: &ConnectionKey) -> RecordKey {
 }
 
 async fn save_records(store: &Store, key: &ConnectionKey, count: usize) -> Result<(), StoreError> {
-    let json = serde_json::value::RawValue::from_string("{}".to_owned()).unwrap();
     let ids: Vec<String> = (0..count).map(|number| number.to_string()).collect();
     let record = |id| RecordWrite {
         external_id: id,
         hash: [1; 32],
-        json: &json,
+        json: "{}",
     };
     let records: Vec<RecordWrite<'_>> = ids.iter().map(|id| record(id.as_str())).collect();
     store

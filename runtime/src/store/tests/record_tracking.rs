@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use serde_json::value::RawValue;
 
 use super::*;
 use crate::model::{Counts, RecordFilter};
@@ -28,9 +27,8 @@ async fn save(
     others: Option<&mut OthersChanges>,
     now_us: i64,
 ) -> Counts {
-    let json = |value: u32| RawValue::from_string(format!("{{\"v\":{value}}}")).unwrap();
-    let owned: Vec<(&str, u32, Box<RawValue>)> =
-        records.iter().map(|(id, value)| (*id, *value, json(*value))).collect();
+    let json = |value: u32| format!("{{\"v\":{value}}}");
+    let owned: Vec<(&str, u32, String)> = records.iter().map(|(id, value)| (*id, *value, json(*value))).collect();
     let writes: Vec<RecordWrite<'_>> = owned
         .iter()
         .map(|(external_id, value, json)| RecordWrite {
@@ -58,7 +56,7 @@ async fn overwrite(
         let merged = stored.into_keys().map(|external_id| MergedRecord {
             external_id,
             hash: [value; 32],
-            json: RawValue::from_string(format!("{{\"v\":{value}}}")).unwrap(),
+            json: format!("{{\"v\":{value}}}"),
         });
         Ok::<_, StoreError>(merged.collect())
     };

@@ -434,11 +434,10 @@ async fn a_cancelled_run_writes_nothing_more(store: Store) {
         connection_key: key.clone(),
         model: "Issue".to_owned(),
     };
-    let json = serde_json::value::RawValue::from_string(r#"{"id":"1"}"#.to_owned()).unwrap();
     let write = RecordWrite {
         external_id: "1",
         hash: [1; 32],
-        json: &json,
+        json: r#"{"id":"1"}"#,
     };
     let records = [write];
     assert_eq!(
