@@ -159,10 +159,9 @@ impl Store {
                 .try_into()
                 .map_err(|_| columns.inconsistent("hash", "not 32 bytes".into()))?;
             let data: String = columns.get("data")?;
-            let data = RawValue::from_string(data).map_err(|source| columns.inconsistent("data", source.into()))?;
             let pruned_at_us: Option<i64> = columns.get("pruned_at_us")?;
-            let head = head(data.get(), &external_id).map_err(|source| columns.inconsistent("data", source.into()))?;
-            bytes += data.get().len();
+            let head = head(&data, &external_id).map_err(|source| columns.inconsistent("data", source.into()))?;
+            bytes += data.len();
             // Of a pruned one there is nothing to seal.
             let sealed = match pruned_at_us {
                 Some(_) => Sealed(Vec::new()),
