@@ -34,6 +34,7 @@ pub mod runtime;
 mod scheduler;
 pub mod schema;
 mod signing;
+mod spelling;
 pub mod store;
 pub mod telemetry;
 pub mod variables;

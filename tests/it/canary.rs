@@ -115,6 +115,10 @@ async fn what_cannot_be_tried_is_refused() {
     refused("canary=ten", "risky", 400, "invalid_query_params", "whole number").await;
     refused("canary_minutes=5", "risky", 400, "invalid_body", "how many percent").await;
     refused("canary=10", "steady", 400, "invalid_canary", "nothing to try").await;
+    // A plan says so as well.
+    refused("canary=10&plan=true", "steady", 400, "invalid_canary", "nothing to try").await;
+    let plan = deploy(&client, "plan=true", "risky").await.ok();
+    assert_eq!(plan.get("canary"), None, "{plan}");
     refused(
         "canary=10&prune=true",
         "risky",
@@ -138,6 +142,7 @@ async fn what_cannot_be_tried_is_refused() {
     )
     .await;
     refused("", "risky", 409, "canary_running", "is running").await;
+    refused("canary=20&plan=true", "risky", 409, "canary_running", "is running").await;
     let aborted = Cli::of(&server, &["canary", "abort", INTEGRATION]).run();
     assert_eq!(aborted.code, Some(0), "{}", aborted.stderr);
     assert!(aborted.stdout.contains("somebody aborted it"), "{}", aborted.stdout);
@@ -150,22 +155,43 @@ async fn a_share_of_the_connections_tries_it_until_it_is_promoted() {
     let file = server.folder().join("risky.wasm");
     std::fs::write(&file, guest::component("risky")).expect("a file can be written");
     let file = file.to_string_lossy().into_owned();
-    let begun = Cli::of(
-        &server,
-        &[
-            "deploy",
-            &file,
-            "--integration",
-            INTEGRATION,
-            "--canary",
-            "30",
-            "--canary-errors",
-            "5",
-            "--canary-minutes",
-            "30",
-        ],
-    )
-    .run();
+    let arguments = [
+        "deploy",
+        &file,
+        "--integration",
+        INTEGRATION,
+        "--canary",
+        "30",
+        "--canary-errors",
+        "5",
+        "--canary-minutes",
+        "30",
+    ];
+    let planned = Cli::of(&server, &[&arguments[..], &["--plan"]].concat()).run();
+    assert_eq!(planned.code, Some(0), "{}", planned.stderr);
+    insta::assert_snapshot!(planned.stdout, @r"
+    upstream
+
+    FUNCTION  TYPE    CHANGE  WHAT
+    feed      sync    update  it runs every 30 minutes instead of every hour; its description is another
+    work      action  update  its description is another
+
+    The code cannot send requests; may write records Item; cannot read tokens.
+
+    A canary: at first 30 % of the connections would run what is updated, after 30 minutes all of them; when more than 5 % of a function's runs fail, none.
+    2 functions would change; nothing was changed.
+    ");
+    let planned = Cli::of(&server, &[&arguments[..], &["--plan", "--json"]].concat()).run();
+    assert_eq!(
+        planned.json()["canary"],
+        json!({"percent": 30, "errors_percent": 5, "minutes": 30})
+    );
+    assert_eq!(
+        client.get(&format!("/integrations/{INTEGRATION}/canary")).await.status,
+        404,
+        "a plan changes nothing"
+    );
+    let begun = Cli::of(&server, &arguments).run();
     assert_eq!(begun.code, Some(0), "{}", begun.stderr);
     assert!(begun.stdout.contains("1 (2: 30 %)"), "{}", begun.stdout);
     let listed = Cli::of(&server, &["functions", "list", INTEGRATION]).run();

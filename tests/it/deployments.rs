@@ -282,3 +282,93 @@ async fn a_folder_is_planned_and_deployed_from_the_command_line() {
     assert_ne!(wrong.code, Some(0));
     assert!(wrong.stderr.contains("--integration"), "{}", wrong.stderr);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_in_a_folder_is_passed_over_without_a_word() {
+    let (server, client) = with_upstream(NOWHERE).await;
+    let folder = server.folder().join("functions");
+    let make = |name: &str| {
+        let made = folder.join(name);
+        std::fs::create_dir_all(&made).expect("a folder can be made");
+        made
+    };
+    let deploy = || {
+        let deployed = Cli::of(&server, &["deploy", "functions"]).run();
+        (deployed.code, deployed.stderr)
+    };
+    // Nothing at all, then only what is of tools.
+    make("");
+    let (code, stderr) = deploy();
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("functions holds no folder with components"), "{stderr}");
+    make(".git");
+    let target = make("target");
+    std::fs::write(target.join("CACHEDIR.TAG"), "Signature: …").expect("a file can be written");
+    assert!(deploy().1.contains("functions holds no folder with components"));
+
+    let upstream = make(INTEGRATION);
+    std::fs::write(upstream.join("noop.wasm"), guest::component("noop")).expect("a file can be written");
+    let slack = make("slack");
+    make("slack/deeper");
+    let (code, stderr) = deploy();
+    assert_eq!(code, Some(1), "{stderr}");
+    insta::assert_snapshot!(stderr, @r"
+    error: no component (*.wasm) and no crate is in functions/slack; nothing was deployed
+    hint: each folder in functions is an integration's: put its functions right into it, or take it away; only folders whose names begin with a dot, and cargo's `target`, are passed over
+    ");
+    std::fs::remove_dir_all(slack).expect("a folder can be removed");
+    let loose = folder.join("basic.wasm");
+    std::fs::write(&loose, guest::component("basic")).expect("a file can be written");
+    let (code, stderr) = deploy();
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(
+        stderr.contains("functions/basic.wasm is in no integration's folder"),
+        "{stderr}"
+    );
+    assert_eq!(active(&client).await, []);
+
+    std::fs::remove_file(loose).expect("a file can be removed");
+    let (code, stderr) = deploy();
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(active(&client).await, [("noop".to_owned(), 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_capability_cannot_be_allowed() {
+    let (server, client) = with_upstream(NOWHERE).await;
+    let file = server.folder().join("noop.wasm");
+    std::fs::write(&file, guest::component("noop")).expect("a file can be written");
+    let file = file.to_string_lossy().into_owned();
+    let deploy = |allowed: &str| {
+        let arguments = ["deploy", &file, "--integration", INTEGRATION, "--allow", allowed];
+        Cli::of(&server, &arguments).run()
+    };
+    // It could be deployed without.
+    let refused = deploy("locks,request:GET");
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    insta::assert_snapshot!(refused.stderr, @r#"
+    error: there is no capability "request:GET"; did you mean "requests:GET"?; there are requests:GET, requests:POST, requests:PUT, requests:PATCH, requests:DELETE, requests:any, records:read, records:write, metadata:read, metadata:write, invoke, invoke-elsewhere, environment, locks, connection-details, integration, token, fetch, anything, fetch:HOST, and `all` for every one (unknown_capability, status 400 Bad Request)
+    "#);
+    let host = deploy("fetch:https://a.test");
+    assert!(host.stderr.contains("without scheme, port and path"), "{}", host.stderr);
+    let noop = guest::component("noop");
+    let bundled =
+        json!({"components": [{"integration": INTEGRATION, "component": STANDARD.encode(&noop)}], "allow": ["al"]});
+    let one = self::deploy(&client, "allow=tokens", "noop").await;
+    let planned = self::deploy(&client, "plan=true&allow=tokens", "noop").await;
+    let several = client.post("/deployments", &bundled).await;
+    let path = format!("/integrations/{INTEGRATION}/functions/noop/dry-run");
+    let dry = json!({"connection_id": CONNECTION, "component": STANDARD.encode(&noop), "allow": ["tokens"]});
+    let dry = client.post(&path, &dry).await;
+    for refused in [one, planned, several, dry] {
+        assert_eq!(
+            (refused.status, refused.error_code()),
+            (400, "unknown_capability".into()),
+            "{}",
+            refused.text()
+        );
+    }
+    assert_eq!(active(&client).await, []);
+    let allowed = deploy("locks,fetch:*.a.test");
+    assert_eq!(allowed.code, Some(0), "{}", allowed.stderr);
+}

@@ -87,6 +87,7 @@ mod token_words;
 mod torture;
 mod validation;
 mod webhook_dry_run;
+mod webhook_runs;
 mod webhook_secrets;
 mod webhooks;
 mod webhooks_in;

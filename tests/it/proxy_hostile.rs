@@ -47,6 +47,11 @@ async fn body(mut response: reqwest::Response) -> (String, bool) {
     }
 }
 
+/// Host and port of a URL, as messages have them.
+fn at(url: &str) -> String {
+    format!("{:?}", url.trim_start_matches("http://"))
+}
+
 fn failure(code: &str, message: String) -> serde_json::Value {
     json!({"status": 500, "body": {"message": message, "code": code, "method": "get"}})
 }
@@ -62,7 +67,10 @@ async fn a_head_that_drips_is_given_up() {
     })
     .await;
     let (_server, client) = impatient().await;
-    let message = format!("\"127.0.0.1\" did not begin to answer within {FIRST_BYTE_TIMEOUT_MS} ms");
+    let message = format!(
+        "{} did not begin to answer within {FIRST_BYTE_TIMEOUT_MS} ms",
+        at(&upstream.url())
+    );
     assert_eq!(
         get(&client, &upstream.url()).await.snapshot(),
         failure("ETIMEDOUT", message)
@@ -96,7 +104,7 @@ async fn what_is_no_http_is_named_so() {
     let (_server, client) = impatient().await;
     for wrong in ["SSH-2.0-OpenSSH_9.2\r\n\r\n", "HTTP/1.1 abc\r\n\r\n", large.as_str()] {
         let upstream = WireUpstream::saying(wrong).await;
-        let message = "\"127.0.0.1\" answered with what is no HTTP response".to_owned();
+        let message = format!("{} answered with what is no HTTP response", at(&upstream.url()));
         let answer = get(&client, &upstream.url()).await.snapshot();
         assert_eq!(answer, failure("HPE_INVALID_CONSTANT", message), "{:.40}", wrong);
         assert_eq!(upstream.connections(), 1, "asking again gives the same");
@@ -266,7 +274,7 @@ async fn a_dead_upstream_takes_nobody_along() {
         tokio::spawn(async move { get(&client, &dead).await.snapshot() })
     });
     for call in calls.collect::<Vec<_>>() {
-        let message = "no connection to \"127.0.0.1\": connection refused".to_owned();
+        let message = format!("no connection to {}: connection refused", at(&dead));
         assert_eq!(call.await.expect("it ends"), failure("ECONNREFUSED", message));
     }
     assert_eq!(get(&client, &alive.url()).await.ok(), json!({"ok": true}));

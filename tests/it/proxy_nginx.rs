@@ -16,7 +16,7 @@ const FILE: &str = "The quick brown fox jumps over the lazy dog.\n";
 struct Site {
     client: Client,
     _server: Server,
-    _nginx: Nginx,
+    nginx: Nginx,
     folder: tempfile::TempDir,
 }
 
@@ -40,7 +40,7 @@ async fn site(locations: &str, settings: &[(&str, &str)]) -> Site {
     Site {
         client,
         _server: server,
-        _nginx: nginx,
+        nginx,
         folder,
     }
 }
@@ -121,9 +121,10 @@ async fn a_connection_that_is_cut_is_a_reset() {
             (500, &"ECONNRESET".into()),
             "{failure}"
         );
+        let at = site.nginx.url().trim_start_matches("http://");
         assert_eq!(
             failure["message"],
-            "\"127.0.0.1\" broke the connection off before it answered"
+            format!("{at:?} broke the connection off before it answered")
         );
         assert_eq!(
             site.noted("/cut").len() - before,

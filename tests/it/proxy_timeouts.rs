@@ -27,8 +27,9 @@ async fn failure(client: &Client) -> Value {
     answer.snapshot()
 }
 
-fn timed_out(message: &str) -> Value {
-    let message = format!("\"127.0.0.1\" {message}");
+fn timed_out(url: &str, message: &str) -> Value {
+    let (_, at) = url.split_once("://").expect("it is a URL");
+    let message = format!("{at:?} {message}");
     json!({"status": 500, "body": {"message": message, "code": "ETIMEDOUT", "method": "get"}})
 }
 
@@ -55,7 +56,7 @@ async fn connecting() {
     let (_server, client) = limited(&[("CONNECT", 300)], &upstream.https_url()).await;
     assert_eq!(
         failure(&client).await,
-        timed_out("did not accept a connection within 300 ms")
+        timed_out(&upstream.https_url(), "did not accept a connection within 300 ms")
     );
 }
 
@@ -65,7 +66,7 @@ async fn the_first_byte() {
     let (_server, client) = limited(&[("FIRST_BYTE", 300)], &upstream.url()).await;
     assert_eq!(
         failure(&client).await,
-        timed_out("did not begin to answer within 300 ms")
+        timed_out(&upstream.url(), "did not begin to answer within 300 ms")
     );
 }
 
@@ -109,6 +110,6 @@ async fn redirects_share_the_time_of_one_call() {
     let (_server, client) = limited(&limits, &upstream.url()).await;
     assert_eq!(
         failure(&client).await,
-        timed_out("did not finish its answer within 600 ms")
+        timed_out(&upstream.url(), "did not finish its answer within 600 ms")
     );
 }

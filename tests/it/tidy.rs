@@ -17,8 +17,9 @@ const WALLS: &[(&str, &[&str])] = &[
     ("encryption", &["credentials"]),
     ("provider", &["credentials"]),
     ("credentials", &[]),
+    ("spelling", &[]),
     // `recording` and `schema` for the plain words that say which runs get one, and what is checked.
-    ("config", &["credentials", "recording", "schema"]),
+    ("config", &["credentials", "recording", "schema", "spelling"]),
     ("telemetry", &["config"]),
     ("metrics", &[]),
     ("store", &[]),
@@ -27,7 +28,7 @@ const WALLS: &[(&str, &[&str])] = &[
     // `credentials` for the one type that a key is.
     ("records", &["store", "encryption", "credentials", "logs"]),
     // Plain data: what runs leave when they are taped, and fixtures.
-    ("recording", &[]),
+    ("recording", &["spelling"]),
     ("recordings", &["recording", "store", "encryption"]),
     (
         "connections",
@@ -166,6 +167,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "credentials",
             "schema",
             "config",
+            "spelling",
         ],
     ),
     ("data_dir", &[]),

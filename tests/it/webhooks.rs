@@ -292,6 +292,39 @@ async fn what_fails_is_tried_again_and_dead_letters_can_be_sent_again() {
     assert_genuine(&server, &client, &received).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_shows_when_it_is_sent_again() {
+    let application = Upstream::replying([Reply::status(503).header("retry-after", "3600")]).await;
+    let (server, client) = with_upstream("http://127.0.0.1:9").await;
+    set_address(&client, &application.url()).await;
+    connect(&client, "busy").await;
+    let _ = heard(&application, 1).await;
+    let deadline = Instant::now() + WAIT;
+    let waiting = loop {
+        let waiting = newest(&client, "pending").await;
+        if waiting["attempts"] == 1 && waiting["problem"].is_string() {
+            break waiting;
+        }
+        assert!(Instant::now() < deadline, "{waiting}");
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    };
+    let id = waiting["id"].as_str().expect("an id");
+    let next = waiting["next_attempt_at"].as_str().expect("a moment");
+    let created = waiting["created_at"].as_str().expect("a moment");
+    assert_ne!(&next[..13], &created[..13], "about an hour later");
+    let shown = Cli::of(&server, &["webhooks", "show", id]).run();
+    assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+    for line in [
+        format!("next       {next}\n"),
+        "state      pending\n".to_owned(),
+        "attempts   1\n".to_owned(),
+    ] {
+        assert!(shown.stdout.contains(&line), "{line}: {}", shown.stdout);
+    }
+    let listed = Cli::of(&server, &["webhooks", "list"]).run();
+    assert!(listed.stdout.contains(next), "{}", listed.stdout);
+}
+
 fn start(data: &Path) -> Server {
     let providers = providers("http://127.0.0.1:9");
     TestRuntime::new()

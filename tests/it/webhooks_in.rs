@@ -98,7 +98,7 @@ pub async fn hook(client: &Client, path: &str, headers: Headers<'_>, body: &str)
 }
 
 /// A webhook as Acme sends it.
-async fn acme(client: &Client, body: &Value) -> Answer {
+pub async fn acme(client: &Client, body: &Value) -> Answer {
     let body = body.to_string();
     let headers = [("x-acme-signature", &*signature(&body)), ("x-note", "hello")];
     hook(client, "/webhook/dev/acme", &headers, &body).await

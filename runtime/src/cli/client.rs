@@ -34,6 +34,11 @@ pub enum ClientError {
     #[error("NANGO_HOSTPORT is {value:?}, which is no URL such as {HOSTPORT_DEFAULT}")]
     BadHostport { value: String },
     #[error(
+        "NANGO_HOSTPORT has more than scheme, host, port and path; it is a URL such as {HOSTPORT_DEFAULT}, and the API key goes into \
+         NANGO_SECRET_KEY"
+    )]
+    TooMuchInHostport,
+    #[error(
         "no API key: set NANGO_SECRET_KEY to the key that `nango-runtime serve` printed on its first start (or was given)"
     )]
     NoKey,
@@ -104,6 +109,10 @@ pub struct Client {
 impl Client {
     /// `key` none is an error here, before anything is sent.
     pub fn new(hostport: &str, key: Option<String>) -> Result<Self, ClientError> {
+        // A value that may hold a secret, before an @ or behind a question mark, is not repeated.
+        if hostport.contains(['@', '?', '#']) {
+            return Err(ClientError::TooMuchInHostport);
+        }
         let bad = || ClientError::BadHostport {
             value: hostport.to_owned(),
         };
@@ -148,7 +157,7 @@ impl Client {
         let text = format!("{base}/proxy/{}", path.trim_start_matches('/'));
         let url = text
             .parse()
-            .map_err(|_| ClientError::BadHostport { value: text.clone() })?;
+            .map_err(|_| ClientError::BadHostport { value: base.to_owned() })?;
         Ok(Request {
             client: self,
             inner: reqwest::Request::new(method, url),
@@ -165,8 +174,13 @@ impl Client {
             .then(|| refusal(self.base(), StatusCode::UNAUTHORIZED, answer.clone()))
     }
 
+    /// For messages: also with the port that goes without saying, since a forgotten one is why nobody answers.
     fn base(&self) -> String {
-        self.base.as_str().trim_end_matches('/').to_owned()
+        let base = &self.base;
+        let port = base.port_or_known_default().unwrap_or_default();
+        let host = base.host_str().unwrap_or_default();
+        let path = base.path().trim_end_matches('/');
+        format!("{}://{host}:{port}{path}", base.scheme())
     }
 }
 
@@ -383,6 +397,28 @@ mod tests {
             Client::new(HOSTPORT_DEFAULT, Some(String::new())),
             Err(ClientError::NoKey)
         ));
+    }
+
+    #[test]
+    fn messages_name_host_and_port_and_no_secret() {
+        for (hostport, expected) in [
+            (HOSTPORT_DEFAULT, "http://127.0.0.1:3003"),
+            ("http://localhost", "http://localhost:80"),
+            ("https://nango.example.com/base/", "https://nango.example.com:443/base"),
+            ("http://[::1]:1/", "http://[::1]:1"),
+        ] {
+            assert_eq!(client(hostport).unwrap().base(), expected);
+        }
+        for bad in [
+            "http://me:s3cret@localhost:3003",
+            "me:s3cret@localhost",
+            "http://localhost?key=s3cret",
+            "http://localhost/#s3cret",
+        ] {
+            let error = client(bad).err().unwrap();
+            assert!(matches!(error, ClientError::TooMuchInHostport), "{error}");
+            assert!(!error.to_string().contains("s3cret"), "{error}");
+        }
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub struct Deploy {
     signing_key: Option<PathBuf>,
 }
 
-/// A file and where its functions belong.
+/// A component, or the folder of a crate that becomes one, and where its functions belong.
 struct Found {
     integration: String,
     path: PathBuf,
@@ -63,12 +63,13 @@ pub fn run(deploy: &Deploy, output: Output) -> anyhow::Result<()> {
     let found = match &deploy.integration {
         Some(integration) => vec![Found {
             integration: integration.clone(),
-            path: component_at(&deploy.path, output)?,
+            path: deploy.path.clone(),
         }],
-        None => of_folder(&deploy.path, output)?,
+        None => of_folder(&deploy.path)?,
     };
     let mut components = Vec::with_capacity(found.len());
     for Found { integration, path } in found {
+        let path = component_at(&path, output)?;
         let name = path.display().to_string();
         let bytes = std::fs::read(&path).map_err(|source| InputError::File {
             what: "the component",
@@ -99,26 +100,27 @@ fn component_at(path: &Path, output: Output) -> anyhow::Result<PathBuf> {
     }
 }
 
-/// What the folders of a folder hold, by name.
-fn of_folder(folder: &Path, output: Output) -> anyhow::Result<Vec<Found>> {
-    let mut found = Vec::new();
-    for integration in entries(folder)?.into_iter().filter(|path| path.is_dir()) {
-        let name = integration
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        if integration.join("Cargo.toml").is_file() {
-            found.push(Found {
-                path: build::build_crate(&integration, None, output)?,
-                integration: name,
-            });
+/// What the folders of a folder hold, by name; looked at as a whole before anything is built.
+fn of_folder(folder: &Path) -> anyhow::Result<Vec<Found>> {
+    let (mut found, mut empty, mut loose) = (Vec::new(), Vec::new(), Vec::new());
+    for path in entries(folder)? {
+        if is_component(&path) {
+            loose.push(path.display().to_string());
+        }
+        if !path.is_dir() || is_passed_over(&path) {
             continue;
         }
-        let components = entries(&integration)?.into_iter();
-        let components = components.filter(|path| path.extension().is_some_and(|it| it == "wasm"));
-        found.extend(components.map(|path| Found {
-            integration: name.clone(),
+        let integration = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let paths = if path.join("Cargo.toml").is_file() {
+            vec![path.clone()]
+        } else {
+            entries(&path)?.into_iter().filter(|path| is_component(path)).collect()
+        };
+        if paths.is_empty() {
+            empty.push(path.display().to_string());
+        }
+        found.extend(paths.into_iter().map(|path| Found {
+            integration: integration.clone(),
             path,
         }));
     }
@@ -129,7 +131,32 @@ fn of_folder(folder: &Path, output: Output) -> anyhow::Result<Vec<Found>> {
             folder.display()
         );
     }
+    if !empty.is_empty() {
+        bail!(
+            "no component (*.wasm) and no crate is in {}; nothing was deployed\nhint: each folder in {} is an integration's: put its functions \
+             right into it, or take it away; only folders whose names begin with a dot, and cargo's `target`, are passed over",
+            empty.join(", "),
+            folder.display()
+        );
+    }
+    if !loose.is_empty() {
+        bail!(
+            "{} is in no integration's folder; nothing was deployed\nhint: move it into the folder that is named as its integration, or \
+             deploy it alone, with --integration",
+            loose.join(", ")
+        );
+    }
     Ok(found)
+}
+
+fn is_component(path: &Path) -> bool {
+    path.extension().is_some_and(|it| it == "wasm") && path.is_file()
+}
+
+/// Of tools, such as `.git`; and what cargo builds into, which it marks.
+fn is_passed_over(folder: &Path) -> bool {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with('.') || folder.join("CACHEDIR.TAG").is_file()
 }
 
 fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
@@ -204,11 +231,24 @@ fn plan(answer: &Value) -> String {
         }
         text.push('\n');
     }
+    if let Some(canary) = answer.get("canary") {
+        text.push_str(&tried(canary));
+    }
     text.push_str(&match changes {
         0 => "Nothing would change.\n".to_owned(),
         changes => format!("{} would change; nothing was changed.\n", count(changes, "function")),
     });
     text
+}
+
+/// Which connections a canary would be for, and how it would end.
+fn tried(canary: &Value) -> String {
+    let [percent, errors_percent, minutes] =
+        ["percent", "errors_percent", "minutes"].map(|name| canary.get(name).unwrap_or(&Value::Null));
+    format!(
+        "A canary: at first {percent} % of the connections would run what is updated, after {minutes} minutes all of them; \
+         when more than {errors_percent} % of a function's runs fail, none.\n"
+    )
 }
 
 fn manifest(about: &Value) -> String {
@@ -271,5 +311,13 @@ Something is lost: --allow-destructive
 1 function would change; nothing was changed.
 ";
         assert_eq!(plan(&answer), expected);
+        let mut tried = answer;
+        tried["canary"] = json!({"percent": 10, "errors_percent": 5, "minutes": 60});
+        let canary = "\
+A canary: at first 10 % of the connections would run what is updated, after 60 minutes all of them; when more than 5 % of a function's \
+runs fail, none.
+1 function would change; nothing was changed.
+";
+        assert!(plan(&tried).ends_with(canary), "{}", plan(&tried));
     }
 }

@@ -21,9 +21,13 @@ pub fn code(error: &anyhow::Error) -> u8 {
         return match error {
             ClientError::Unreachable { .. } | ClientError::Interrupted { .. } => UNREACHABLE,
             ClientError::NoKey | ClientError::BadKey | ClientError::Unauthorized { .. } => UNAUTHORIZED,
-            ClientError::BadHostport { .. } | ClientError::BadHeader { .. } => USAGE,
+            ClientError::BadHostport { .. } | ClientError::TooMuchInHostport | ClientError::BadHeader { .. } => USAGE,
             // The server knows which values of an option there are; it has read nothing but them.
-            ClientError::Refused { code, .. } if code == "invalid_query_params" => USAGE,
+            ClientError::Refused { code, .. }
+                if ["invalid_query_params", "unknown_capability"].contains(&code.as_str()) =>
+            {
+                USAGE
+            }
             ClientError::Setup(_)
             | ClientError::Refused { .. }
             | ClientError::NotOurs { .. }
@@ -134,11 +138,12 @@ mod tests {
             answer: serde_json::Value::Null,
         };
         check(refused("invalid_query_params").into(), USAGE);
+        check(refused("unknown_capability").into(), USAGE);
         check(refused("action_script_failure").into(), FAILED);
         check(InputError::Empty { what: "--token" }.into(), USAGE);
         let unknown = ConfigError::UnknownVariable {
             name: "NANGO_X".into(),
-            suggestion: "NANGO_Y".into(),
+            suggestion: Some("NANGO_Y".into()),
         };
         check(Err::<(), _>(unknown).context("while starting").unwrap_err(), USAGE);
     }

@@ -3,7 +3,6 @@
 
 use std::io::Write as _;
 
-use anyhow::Context as _;
 use http::{HeaderValue, Method, StatusCode};
 
 use super::client::Client;
@@ -81,7 +80,7 @@ pub async fn run(proxy: Proxy, client: &Client) -> anyhow::Result<()> {
     }
     let status = response.status();
     if status == StatusCode::UNAUTHORIZED {
-        let body = response.bytes().await.context("the answer broke off")?;
+        let body = response.bytes().await.map_err(broke_off)?;
         if let Some(refusal) = client.key_refusal(&body) {
             return Err(refusal.into());
         }
@@ -97,11 +96,16 @@ pub async fn run(proxy: Proxy, client: &Client) -> anyhow::Result<()> {
 
 async fn print_body(mut response: reqwest::Response) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    while let Some(chunk) = response.chunk().await.context("the answer broke off")? {
+    while let Some(chunk) = response.chunk().await.map_err(broke_off)? {
         stdout.write_all(&chunk)?;
     }
     stdout.flush()?;
     Ok(())
+}
+
+/// Without the URL, whose query may hold a secret.
+fn broke_off(error: reqwest::Error) -> anyhow::Error {
+    anyhow::Error::new(error.without_url()).context("the answer broke off")
 }
 
 fn parse_method(text: &str) -> Result<Method, String> {

@@ -8,6 +8,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use super::ConfigError;
+use crate::spelling;
 
 const DEFAULTS: &str = include_str!("../../config.default.toml");
 const PREFIX: &str = "NANGO_";
@@ -19,8 +20,10 @@ const FOREIGN_VARIABLES: [&str; 4] = [
     "NANGO_POSTGRES_DIR",
 ];
 const FOREIGN_PREFIX: &str = "NANGO_TEST_";
-/// A name is taken for a misspelling of another when at most this many letters differ.
-const TYPO_DISTANCE_MAX: usize = 2;
+/// Below it all variables are ours: what is unknown there is an error, whatever it is like.
+const LIMITS_PREFIX: &str = "NANGO_LIMITS_";
+/// What is easily left out at the end of a limit's name.
+const UNITS: [&str; 3] = ["_MS", "_BYTES", "_DAYS"];
 
 /// A value that a flag gives to a setting.
 #[derive(Clone, Debug)]
@@ -112,10 +115,13 @@ impl Layers {
                     let value = self.parse_like_default(key, text);
                     self.set(key.clone(), value, &format!("from {name}"));
                 }
-                None => match resembles_setting(&name, keys.keys()) {
-                    Some(suggestion) => return Err(ConfigError::UnknownVariable { name, suggestion }),
-                    None => ignored.push(name),
-                },
+                None => {
+                    let suggestion = meant(&name, keys.keys().map(String::as_str));
+                    if suggestion.is_some() || name.starts_with(LIMITS_PREFIX) {
+                        return Err(ConfigError::UnknownVariable { name, suggestion });
+                    }
+                    ignored.push(name);
+                }
             }
         }
         ignored.sort();
@@ -143,15 +149,14 @@ impl Layers {
         let last = |key: &str| key.rsplit('.').next().unwrap_or(key).to_owned();
         // Its unit is the end of many a name.
         let unitless = format!("{key}_");
-        let close = |known: &&str| {
-            last(known) == last(key) || edit_distance(known, key) <= TYPO_DISTANCE_MAX || known.starts_with(&unitless)
-        };
+        let close = |known: &&str| last(known) == last(key) || known.starts_with(&unitless);
         let sections = self.values.keys().filter_map(|known| Some(known.split_once('.')?.0));
-        let mut known = self.values.keys().map(String::as_str).chain(sections);
+        let known = || self.values.keys().map(String::as_str).chain(sections.clone());
+        let suggestion = spelling::nearest(key, known()).or_else(|| known().find(close));
         Err(ConfigError::UnknownSetting {
             key: key.to_owned(),
             origin: origin.to_owned(),
-            suggestion: known.find(close).map(str::to_owned),
+            suggestion: suggestion.map(str::to_owned),
         })
     }
 
@@ -193,40 +198,21 @@ fn variable_name(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "_").to_uppercase())
 }
 
-/// The variable that `name` was probably meant to be: one that differs in few letters, or the same without its section.
-fn resembles_setting<'a>(name: &str, known: impl Iterator<Item = &'a String> + Clone) -> Option<String> {
-    let tail = format!("_{}", name.strip_prefix(PREFIX)?);
-    let is_limit = tail.starts_with("_LIMITS_");
+/// The variable that `name` was probably meant to be: one of nearly the same letters, the same with its unit, or the same with its section.
+fn meant<'n>(name: &str, known: impl Iterator<Item = &'n str> + Clone) -> Option<String> {
+    let bare = name.strip_prefix(PREFIX)?;
+    // A limit is meant to be a limit.
     let alike = known
         .clone()
-        .filter(|known| !is_limit || known.starts_with("NANGO_LIMITS_"));
-    let closest = alike.min_by_key(|known| edit_distance(known, name))?;
-    if edit_distance(closest, name) <= TYPO_DISTANCE_MAX || is_limit {
-        return Some(closest.clone());
+        .filter(|known| known.starts_with(LIMITS_PREFIX) || !name.starts_with(LIMITS_PREFIX));
+    let alike = alike.filter_map(|known| known.strip_prefix(PREFIX));
+    if let Some(nearest) = spelling::nearest(bare, alike) {
+        return Some(format!("{PREFIX}{nearest}"));
     }
-    known
-        .into_iter()
-        .find(|known| known.ends_with(&tail) && known.starts_with("NANGO_LIMITS_"))
-        .cloned()
-}
-
-/// Levenshtein's distance in bytes: names of settings are ASCII.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, a_byte) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (above, b_byte) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let replaced = diagonal + usize::from(a_byte != b_byte);
-            diagonal = *above;
-            left = replaced.min(left + 1).min(*above + 1);
-            *above = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
+    let whole = UNITS.map(|unit| format!("{name}{unit}"));
+    let of_section = format!("{LIMITS_PREFIX}{bare}");
+    let is_meant = |known: &&str| *known == of_section || whole.iter().any(|whole| whole == known);
+    known.clone().find(is_meant).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -234,25 +220,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distances() {
-        let check = |a, b, expected| assert_eq!(edit_distance(a, b), expected, "{a} {b}");
-        check("listen", "listen", 0);
-        check("listen", "lisen", 1);
-        check("listen", "listne", 2);
-        check("", "abc", 3);
-        check("kitten", "sitting", 3);
-    }
-
-    #[test]
     fn a_variable_that_resembles_a_setting_is_recognised() {
-        let known = ["NANGO_LISTEN", "NANGO_DATA_DIR", "NANGO_LIMITS_CONCURRENT_RUNS"].map(str::to_owned);
+        let known = [
+            "NANGO_LISTEN",
+            "NANGO_LOG",
+            "NANGO_DATA_DIR",
+            "NANGO_LIMITS_CONCURRENT_RUNS",
+            "NANGO_LIMITS_ACTION_TIMEOUT_MS",
+        ];
         let check = |name, expected: Option<&str>| {
-            assert_eq!(resembles_setting(name, known.iter()).as_deref(), expected, "{name}");
+            assert_eq!(meant(name, known.into_iter()).as_deref(), expected, "{name}");
         };
         check("NANGO_LISTEM", Some("NANGO_LISTEN"));
         check("NANGO_CONCURRENT_RUNS", Some("NANGO_LIMITS_CONCURRENT_RUNS"));
-        check("NANGO_LIMITS_CONCURRENCY", Some("NANGO_LIMITS_CONCURRENT_RUNS"));
-        check("NANGO_LIMITS_X", Some("NANGO_LIMITS_CONCURRENT_RUNS"));
+        check("NANGO_LIMTS_CONCURRENT_RUNS", Some("NANGO_LIMITS_CONCURRENT_RUNS"));
+        check("NANGO_LIMITS_CONCURENT_RUN", Some("NANGO_LIMITS_CONCURRENT_RUNS"));
+        check("NANGO_LIMITS_ACTION_TIMEOUT", Some("NANGO_LIMITS_ACTION_TIMEOUT_MS"));
+        check("NANGO_LIMITS_ACTION_TIMEOUT_S", Some("NANGO_LIMITS_ACTION_TIMEOUT_MS"));
+        check("NANGO_LIMITS_CONCURRENCY", None);
+        check("NANGO_LIMITS_FOO", None);
+        check("NANGO_LIMITS_", None);
+        check("NANGO_FOO", None);
         check("NANGO_SERVER_URL", None);
     }
 }

@@ -216,8 +216,8 @@ pub enum ConfigError {
         origin: String,
         suggestion: Option<String>,
     },
-    #[error("the environment variable {name} is no setting; did you mean {suggestion}?")]
-    UnknownVariable { name: String, suggestion: String },
+    #[error("the environment variable {name} is no setting{}; config.default.toml lists all settings", did_you_mean(suggestion.as_deref()))]
+    UnknownVariable { name: String, suggestion: Option<String> },
     #[error("the setting `{key}` ({origin}) must be {expected}{}", found.as_ref().map_or(String::new(), |found| format!(", not {found}")))]
     Invalid {
         key: String,

@@ -176,7 +176,12 @@ fn unknown_keys_are_named() {
 fn unknown_variables_that_resemble_a_setting_are_errors_and_others_are_reported() {
     assert_eq!(
         error_of("", &[("NANGO_LISTEM", "x")]),
-        "the environment variable NANGO_LISTEM is no setting; did you mean NANGO_LISTEN?"
+        "the environment variable NANGO_LISTEM is no setting; did you mean `NANGO_LISTEN`?; config.default.toml lists all settings"
+    );
+    // Nothing there is like it, and whose it is is clear.
+    assert_eq!(
+        error_of("", &[("NANGO_LIMITS_FOO", "7")]),
+        "the environment variable NANGO_LIMITS_FOO is no setting; config.default.toml lists all settings"
     );
     let environment = [
         ("NANGO_SERVER_URL", "x"),

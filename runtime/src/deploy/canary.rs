@@ -17,9 +17,9 @@ const MINUTE_MS: i64 = 60_000;
 /// How a deploy is tried before it is active for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CanaryOptions {
-    pub(super) percent: i64,
-    pub(super) errors_percent: i64,
-    pub(super) minutes: i64,
+    percent: i64,
+    errors_percent: i64,
+    minutes: i64,
 }
 
 /// Why there is no canary, and nothing was deployed.
@@ -82,6 +82,24 @@ impl CanaryOptions {
             errors_percent,
             minutes,
         })
+    }
+
+    /// Of the connections, 1 to 99.
+    #[must_use]
+    pub fn percent(self) -> i64 {
+        self.percent
+    }
+
+    /// Of a function's runs may fail, 0 to 99.
+    #[must_use]
+    pub fn errors_percent(self) -> i64 {
+        self.errors_percent
+    }
+
+    /// After how long it is active for all.
+    #[must_use]
+    pub fn minutes(self) -> i64 {
+        self.minutes
     }
 
     pub(super) fn begun_at(self, now_ms: i64) -> NewCanary {

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::model::{FetchHosts, FunctionManifest, host_covers};
+use crate::spelling;
 
 /// One thing a component can do, as in `requests:GET` or `fetch:api.example.com`. Ordered by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -30,6 +31,43 @@ const HARMLESS: [&str; 9] = [
 ];
 /// What nobody can tell of a component whose types cannot be read.
 const ANYTHING: &str = "anything";
+/// All there are but `fetch:HOST`, as documentation has them.
+const NAMES: [&str; 19] = [
+    "requests:GET",
+    "requests:POST",
+    "requests:PUT",
+    "requests:PATCH",
+    "requests:DELETE",
+    "requests:any",
+    "records:read",
+    "records:write",
+    "metadata:read",
+    "metadata:write",
+    "invoke",
+    "invoke-elsewhere",
+    "environment",
+    "locks",
+    "connection-details",
+    "integration",
+    "token",
+    FETCH,
+    ANYTHING,
+];
+/// Characters of a name that there is not, to be shown.
+const NAME_CHARS_MAX: usize = 64;
+
+/// Why a name is no capability's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CapabilityError {
+    #[error(
+        "there is no capability {name:?}{}; there are {}, {FETCH}:HOST, and `all` for every one",
+        spelling::nearest(name, NAMES).map_or_else(String::new, |meant| format!("; did you mean {meant:?}?")),
+        NAMES.join(", ")
+    )]
+    Unknown { name: String },
+    #[error("the capability {name:?}: {reason}")]
+    Host { name: String, reason: String },
+}
 
 impl Capability {
     /// Of those functions of a component with those imports; none: of one that says nothing of itself.
@@ -62,12 +100,32 @@ impl Capability {
         }
     }
 
+    /// The one of that name, as in `--allow`.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of that name.
+    pub fn named(name: &str) -> Result<Self, CapabilityError> {
+        let shown = || name.chars().take(NAME_CHARS_MAX).collect::<String>();
+        if let Some((FETCH, host)) = name.split_once(':') {
+            return match FetchHosts::check_host(host) {
+                Ok(()) => Ok(Self::fetch_from(host)),
+                Err(reason) => Err(CapabilityError::Host { name: shown(), reason }),
+            };
+        }
+        if NAMES.contains(&name) {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err(CapabilityError::Unknown { name: shown() })
+        }
+    }
+
     /// Whether whoever was allowed this was allowed the other.
     #[must_use]
-    pub fn covers(allowed: &str, other: &Self) -> bool {
-        allowed == other.0
-            || match (allowed.split_once(':'), other.0.split_once(':')) {
-                (None, Some((FETCH, _))) => allowed == FETCH,
+    pub fn covers(&self, other: &Self) -> bool {
+        self == other
+            || match (self.0.split_once(':'), other.0.split_once(':')) {
+                (None, Some((FETCH, _))) => self.0 == FETCH,
                 (Some((FETCH, allowed)), Some((FETCH, other))) => host_covers(allowed, other),
                 _ => false,
             }
@@ -247,12 +305,48 @@ mod tests {
             ("token", "fetch:a.test", false),
             ("requests", "requests:GET", false),
         ] {
-            assert_eq!(
-                Capability::covers(allowed, &Capability(other.to_owned())),
-                covers,
-                "{allowed} {other}"
+            let [of_allowed, of_other] = [allowed, other].map(|name| Capability(name.to_owned()));
+            assert_eq!(of_allowed.covers(&of_other), covers, "{allowed} {other}");
+        }
+    }
+
+    #[test]
+    fn every_capability_that_the_contract_gives_can_be_named() {
+        let mut contract = wit_parser::Resolve::default();
+        contract
+            .push_source("functions.wit", include_str!("../../../wit/functions.wit"))
+            .unwrap();
+        let mut given = BTreeSet::from([ANYTHING.to_owned()]);
+        for (_, interface) in contract.interfaces.iter() {
+            let functions = interface.functions.keys();
+            let imports = functions.map(|function| format!("{}.{function}", interface.name.as_deref().unwrap()));
+            given.extend(
+                imports
+                    .filter_map(|import| Capability::of_import(&import))
+                    .map(|it| it.0),
             );
         }
+        assert_eq!(given, NAMES.map(str::to_owned).into());
+    }
+
+    #[test]
+    fn what_there_is_not_is_named_with_what_there_is() {
+        let error = |name: &str| Capability::named(name).unwrap_err().to_string();
+        assert_eq!(
+            error("request:post"),
+            "there is no capability \"request:post\"; did you mean \"requests:POST\"?; there are requests:GET, requests:POST, requests:PUT, \
+             requests:PATCH, requests:DELETE, requests:any, records:read, records:write, metadata:read, metadata:write, invoke, \
+             invoke-elsewhere, environment, locks, connection-details, integration, token, fetch, anything, fetch:HOST, and `all` for every one"
+        );
+        assert!(error("everything").starts_with("there is no capability \"everything\"; there are "));
+        assert!(!error(&"x".repeat(100_000)).contains(&"x".repeat(65)));
+        for name in ["fetch:", "fetch:https://a.test", "fetch:a.test/x", "fetch:A.test"] {
+            assert!(error(name).contains("a host's name in lower case"), "{}", error(name));
+        }
+        assert_eq!(
+            Capability::named("fetch:*").unwrap(),
+            Capability::named("fetch").unwrap()
+        );
     }
 
     #[test]

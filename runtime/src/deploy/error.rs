@@ -1,6 +1,7 @@
 //! Why nothing was deployed.
 
 use super::canary::CanaryError;
+use super::capability::CapabilityError;
 use super::signature::SignatureError;
 use super::{COMPONENTS_MAX, NewComponent};
 use crate::connections::ConnectionsError;
@@ -34,6 +35,8 @@ pub enum DeployError {
         listed(losses, "; ")
     )]
     Destructive { losses: Vec<String> },
+    #[error(transparent)]
+    Capability(#[from] CapabilityError),
     #[error(transparent)]
     Canary(#[from] CanaryError),
     #[error("another deploy to the same integration was faster: look at the plan again")]

@@ -3,6 +3,7 @@
 //! What a function is called and how often it may run is decided here and in [`frequency`]; running `describe` is the executor's
 //! work, versions and activation are the store's.
 
+mod allow;
 mod canary;
 mod capability;
 pub mod cron;
@@ -24,8 +25,9 @@ use crate::executor::Executor;
 use crate::model::{CanaryState, DeployKey, DeploymentId, EnvironmentId, Function, Integration, Manifest};
 use crate::store::{NewDeployment, Store, StoreError};
 
+pub use allow::Allow;
 pub use canary::{CanaryError, CanaryOptions, Verdict, judge};
-pub use capability::{Capability, sentences};
+pub use capability::{Capability, CapabilityError, sentences};
 pub use deployed::Deployed;
 pub use error::DeployError;
 pub use plan::{Change, FunctionPlan, IntegrationPlan, Plan};
@@ -71,18 +73,6 @@ pub struct Consent {
     pub canary: Option<CanaryOptions>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Allow {
-    All,
-    Only(BTreeSet<String>),
-}
-
-impl Default for Allow {
-    fn default() -> Self {
-        Self::Only(BTreeSet::new())
-    }
-}
-
 /// A component that passed all checks.
 struct Checked<'a> {
     integration: Integration,
@@ -102,19 +92,23 @@ struct Planned {
 }
 
 impl Deploy {
-    /// What [`Deploy::deploy`] would do; changes nothing.
+    /// What [`Deploy::deploy`] would do; changes nothing. What is not consented to is no error: the plan names it.
     ///
     /// # Errors
     ///
-    /// When there is no such integration, or a component or what it says of itself is refused.
+    /// When there is no such integration, a component or what it says of itself is refused, or there cannot be the canary that is wanted.
     pub async fn plan(
         &self,
         environment_id: &EnvironmentId,
         components: &[NewComponent<'_>],
-        prune: bool,
+        consent: &Consent,
     ) -> Result<Plan, DeployError> {
         let checked = self.check_all(environment_id, components).await?;
-        Ok(self.planned(environment_id, &checked, prune).await?.plan)
+        let Planned { plan, seen } = self.planned(environment_id, &checked, consent).await?;
+        if consent.canary.is_some() {
+            self.check_canary(&plan, &seen, consent).await?;
+        }
+        Ok(plan)
     }
 
     /// Checks the components, records a version of each of their functions and makes it active, all at once. A function whose active
@@ -131,7 +125,7 @@ impl Deploy {
         consent: &Consent,
     ) -> Result<Vec<Deployed>, DeployError> {
         let checked = self.check_all(environment_id, components).await?;
-        let Planned { plan, seen } = self.planned(environment_id, &checked, consent.prune).await?;
+        let Planned { plan, seen } = self.planned(environment_id, &checked, consent).await?;
         consent.covers(&plan)?;
         self.check_canary(&plan, &seen, consent).await?;
         let now_ms = self.clock.now_ms();
@@ -268,7 +262,7 @@ impl Deploy {
         &self,
         environment_id: &EnvironmentId,
         checked: &[Checked<'_>],
-        prune: bool,
+        consent: &Consent,
     ) -> Result<Planned, DeployError> {
         let mut by_integration: BTreeMap<&str, Vec<&Checked<'_>>> = BTreeMap::new();
         for component in checked {
@@ -278,6 +272,7 @@ impl Deploy {
         let mut planned = Planned {
             plan: Plan {
                 integrations: Vec::new(),
+                canary: consent.canary,
             },
             seen: Vec::new(),
         };
@@ -295,7 +290,7 @@ impl Deploy {
             planned
                 .plan
                 .integrations
-                .push(plan::plan(key, &wanted, &active, &imported, prune));
+                .push(plan::plan(key, &wanted, &active, &imported, consent.prune));
             let seen = active.into_iter().map(|function| (function.name, function.digest));
             if let Some(component) = components.first() {
                 planned.seen.push((component.integration.clone(), seen.collect()));
@@ -346,21 +341,6 @@ impl Deploy {
             }
         }
         Ok(imported)
-    }
-}
-
-impl Allow {
-    fn covers(&self, gained: impl Iterator<Item = Capability>) -> Result<(), DeployError> {
-        let Self::Only(allowed) = self else { return Ok(()) };
-        let missing: Vec<String> = gained
-            .filter(|gained| !allowed.iter().any(|allowed| Capability::covers(allowed, gained)))
-            .map(|gained| gained.as_str().to_owned())
-            .collect();
-        if missing.is_empty() {
-            Ok(())
-        } else {
-            Err(DeployError::Widened { gained: missing })
-        }
     }
 }
 

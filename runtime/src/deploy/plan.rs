@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::canary::CanaryOptions;
 use super::capability::Capability;
 use crate::model::{Function, FunctionKind, FunctionManifest};
 
@@ -11,6 +12,8 @@ use crate::model::{Function, FunctionKind, FunctionManifest};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub integrations: Vec<IntegrationPlan>,
+    /// How what is updated is tried first; none when all connections run it at once.
+    pub canary: Option<CanaryOptions>,
 }
 
 /// What becomes of the functions of one integration.
@@ -133,7 +136,7 @@ pub(super) fn plan(
                     let could = could
                         .map(|imported| Capability::of(imported, [&*before.manifest]))
                         .unwrap_or_default();
-                    let had = |it: &Capability| could.iter().any(|could| Capability::covers(could.as_str(), it));
+                    let had = |it: &Capability| could.iter().any(|could| could.covers(it));
                     plan.gained.extend(able.filter(|it| !had(it)));
                 }
                 None => plan.gained.extend(able.filter(Capability::is_granted)),
@@ -313,6 +316,7 @@ mod tests {
         assert_eq!(gained, ["requests:POST"]);
         let plan = Plan {
             integrations: vec![plan],
+            canary: None,
         };
         assert_eq!(
             plan.losses(),

@@ -17,8 +17,8 @@ use crate::store::Store;
 /// Code of components kept ready, in bytes; what was not used lately goes first. One that uses the SDK takes about 1 MiB, a language
 /// runtime some 30 MiB.
 const PREPARED_BYTES_MAX: u64 = 512 << 20;
-/// About what one takes.
-const PREPARED_BYTES: u64 = 2 << 20;
+/// Few enough that the cache is one: in parts, each would have a part of the bytes, and a component larger than that would never be kept.
+const PREPARED_ESTIMATE: usize = 32;
 
 pub(super) type Prepared = Arc<FunctionPre<GuestState>>;
 
@@ -47,12 +47,15 @@ struct Loader {
 
 impl Components {
     pub(super) fn new(engine: Engine, code_cache: CodeCache, clock: Clock) -> Result<Self, ExecutorError> {
+        Self::holding(PREPARED_BYTES_MAX, engine, code_cache, clock)
+    }
+
+    fn holding(bytes_max: u64, engine: Engine, code_cache: CodeCache, clock: Clock) -> Result<Self, ExecutorError> {
         let linker = host::linker(engine.wasmtime()).map_err(|error| ExecutorError::Linker {
             reason: format!("{error:#}"),
         })?;
-        let items = usize::try_from(PREPARED_BYTES_MAX / PREPARED_BYTES).unwrap_or(usize::MAX);
         Ok(Self {
-            prepared: Cache::with_weighter(items, PREPARED_BYTES_MAX, CodeBytes),
+            prepared: Cache::with_weighter(PREPARED_ESTIMATE, bytes_max, CodeBytes),
             loader: Arc::new(Loader {
                 engine,
                 code_cache,
@@ -155,5 +158,68 @@ impl Loader {
                 reason: format!("compiling it ended early: {error}"),
             })
         })
+    }
+}
+
+#[cfg(test)]
+pub(in crate::executor) mod tests {
+    use super::*;
+    use crate::engine::EngineOptions;
+
+    /// A component with an action of that name, of eight letters.
+    pub(in crate::executor) fn component(action: &str) -> Arc<[u8]> {
+        let text = include_str!("../../../tests/guests/wat/first-version.wat");
+        let named = text.replace(r#"\"name\":\"metadata\""#, &format!(r#"\"name\":\"{action}\""#));
+        assert!(named.contains(action) && action.len() == 8, "{action}");
+        wat::parse_str(named).unwrap().into()
+    }
+
+    pub(in crate::executor) fn engine() -> Engine {
+        let options = EngineOptions {
+            concurrent_runs: 2,
+            run_memory_bytes: 4 << 20,
+        };
+        Engine::new(&options).unwrap()
+    }
+
+    fn holding(bytes_max: u64, folder: &tempfile::TempDir) -> Components {
+        let code_cache = CodeCache::new(folder.path().to_owned(), [7; 32]);
+        Components::holding(bytes_max, engine(), code_cache, Clock::system()).unwrap()
+    }
+
+    async fn prepare(components: &Components, action: &str) -> (String, u64) {
+        let component = component(action);
+        let digest = hex(&Sha256::digest(&component));
+        let prepared = components.of_bytes(&digest, component).await.unwrap();
+        let bytes = CodeBytes.weight(&digest, &prepared);
+        (digest, bytes)
+    }
+
+    #[tokio::test]
+    async fn code_is_kept_up_to_a_number_of_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, one_bytes) = prepare(&holding(PREPARED_BYTES_MAX, &folder), "metadata").await;
+        assert!(one_bytes > 1_000, "what wasmtime made of it: {one_bytes}");
+
+        let components = holding(2 * one_bytes + one_bytes / 2, &folder);
+        let mut digests = Vec::new();
+        for number in 0..20 {
+            let (digest, bytes) = prepare(&components, &format!("action{number:02}")).await;
+            assert_eq!(bytes, one_bytes, "they differ in nothing but a name");
+            digests.push(digest);
+        }
+        let ready = digests.iter().filter(|digest| components.is_ready(digest)).count();
+        assert_eq!(ready, 2);
+    }
+
+    #[tokio::test]
+    async fn one_component_may_have_all_the_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let components = holding(PREPARED_BYTES_MAX, &folder);
+        assert_eq!(components.prepared.shard_capacity(), PREPARED_BYTES_MAX);
+        let (digest, _) = prepare(&components, "metadata").await;
+        assert!(components.is_ready(&digest));
+        components.forget(&digest);
+        assert!(!components.is_ready(&digest));
     }
 }

@@ -384,3 +384,38 @@ fn trigger(recording: &Recording, function: &FunctionManifest) -> Vec<(String, S
         .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::components::tests::{component, engine};
+    use super::*;
+    use crate::schema::Validation;
+
+    #[tokio::test]
+    async fn what_is_examined_leaves_no_code_in_memory_and_what_is_run_keeps_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Limits {
+            concurrent_runs: 2,
+            run_memory_bytes: 4 << 20,
+            ..Limits::default()
+        };
+        let code_cache = CodeCache::new(folder.path().to_owned(), [7; 32]);
+        let schemas = Schemas::new(Validation::On);
+        let sandbox = Sandbox::new(engine(), code_cache, Clock::system(), limits, schemas).unwrap();
+        let component = component("metadata");
+        let digest = hex(&Sha256::digest(&component));
+        let is_ready = || sandbox.0.components.is_ready(&digest);
+
+        let manifest = sandbox.examine(&component).await.unwrap();
+        assert_eq!(manifest.functions[0].name, "metadata");
+        assert!(!is_ready(), "a deploy is no run");
+        let kept = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(kept, 1, "the first run finds it on disk");
+
+        let _ = sandbox.describe(&component).await.unwrap();
+        assert!(is_ready());
+        let _ = sandbox.examine(&component).await.unwrap();
+        assert!(is_ready(), "it is in use");
+        sandbox.shutdown(0).await;
+    }
+}

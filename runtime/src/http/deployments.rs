@@ -1,7 +1,5 @@
 //! Deploying components: one to an integration, or several to several at once; and what that would change.
 
-use std::collections::BTreeSet;
-
 use axum::extract::{Request, State};
 use axum::response::Response;
 use base64::Engine as _;
@@ -23,8 +21,6 @@ use crate::runtime::{
 
 /// Where the signature of a component travels: Ed25519, in base64.
 pub const SIGNATURE_HEADER: &str = "nango-component-signature";
-/// Stands for every capability in `allow`.
-const ALL: &str = "all";
 /// Base64 makes four bytes of three; the rest is for names.
 const BUNDLE_ROOM_BYTES: usize = 64 * 1024;
 
@@ -63,6 +59,19 @@ pub struct DeployedFunction {
 #[derive(Serialize, ToSchema)]
 pub struct PlanAnswer {
     integrations: Vec<PlannedIntegration>,
+    /// How what is updated would be tried first; absent when all connections would run it at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canary: Option<PlannedCanary>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct PlannedCanary {
+    /// Of the connections of each integration would run it.
+    percent: i64,
+    /// Of a function's runs may fail.
+    errors_percent: i64,
+    /// After how long it would be active for all.
+    minutes: i64,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -119,7 +128,7 @@ pub async fn deploy(
     let plan_only = query.boolean("plan");
     let allow = query.optional("allow").unwrap_or_default();
     let consent = Consent {
-        allow: allowed(allow.split(',')),
+        allow: allowed(allow.split(','))?,
         destructive: query.boolean("allow_destructive"),
         prune: query.boolean("prune"),
         canary: {
@@ -138,7 +147,7 @@ pub async fn deploy(
         signature: signature.as_deref(),
     }];
     if plan_only {
-        let plan = runtime.plan_deploy(environment, &components, consent.prune).await?;
+        let plan = runtime.plan_deploy(environment, &components, &consent).await?;
         return Ok(json_response(StatusCode::OK, &PlanAnswer::from(plan)));
     }
     let deployed = runtime.deploy(environment, &components, &consent).await?;
@@ -239,13 +248,13 @@ pub async fn deploy_several(
         })
         .collect();
     let consent = Consent {
-        allow: allowed(bundle.allow.iter().map(String::as_str)),
+        allow: allowed(bundle.allow.iter().map(String::as_str))?,
         destructive: bundle.allow_destructive,
         prune: bundle.prune,
         canary: canary(bundle.canary, bundle.canary_errors, bundle.canary_minutes)?,
     };
     if bundle.plan {
-        let plan = runtime.plan_deploy(environment, &components, consent.prune).await?;
+        let plan = runtime.plan_deploy(environment, &components, &consent).await?;
         return Ok(json_response(StatusCode::OK, &PlanAnswer::from(plan)));
     }
     let deployed = runtime.deploy(environment, &components, &consent).await?;
@@ -281,13 +290,8 @@ fn canary(percent: Option<i64>, errors: Option<i64>, minutes: Option<i64>) -> Re
 }
 
 /// The capabilities of those names; `all` is every one.
-pub fn allowed<'a>(names: impl Iterator<Item = &'a str>) -> Allow {
-    let names: BTreeSet<String> = names.map(|name| name.trim().to_owned()).collect();
-    if names.contains(ALL) {
-        Allow::All
-    } else {
-        Allow::Only(names)
-    }
+pub fn allowed<'a>(names: impl Iterator<Item = &'a str>) -> Result<Allow, ApiError> {
+    Ok(Allow::named(names).map_err(DeployError::from)?)
 }
 
 pub fn signature(headers: &HeaderMap) -> Result<Option<Vec<u8>>, ApiError> {
@@ -334,6 +338,11 @@ impl From<Plan> for PlanAnswer {
     fn from(plan: Plan) -> Self {
         Self {
             integrations: plan.integrations.into_iter().map(PlannedIntegration::from).collect(),
+            canary: plan.canary.map(|canary| PlannedCanary {
+                percent: canary.percent(),
+                errors_percent: canary.errors_percent(),
+                minutes: canary.minutes(),
+            }),
         }
     }
 }
@@ -359,6 +368,8 @@ impl From<IntegrationPlan> for PlannedIntegration {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::http::functions::tests::function;
     use crate::model::FunctionKind;

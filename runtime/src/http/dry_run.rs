@@ -203,7 +203,7 @@ pub async fn run(
                 checkpoint: dry.checkpoint,
                 component,
                 signature,
-                allow: allowed(dry.allow.iter().map(String::as_str)),
+                allow: allowed(dry.allow.iter().map(String::as_str))?,
             },
         )
         .await?;

@@ -182,13 +182,13 @@ mod tests {
     #[tokio::test]
     async fn no_answer_at_all() {
         let refused = ProxyError::Connect {
-            host: "127.0.0.1".into(),
+            at: "127.0.0.1:9".into(),
             kind: Some(std::io::ErrorKind::ConnectionRefused),
             source: "os error 111".into(),
         };
         assert_eq!(
             rendered(call_error(refused, &Method::GET)).await,
-            r#"500 {"message":"no connection to \"127.0.0.1\": connection refused","code":"ECONNREFUSED","method":"get"}"#
+            r#"500 {"message":"no connection to \"127.0.0.1:9\": connection refused","code":"ECONNREFUSED","method":"get"}"#
         );
         let missing = ProxyError::MissingApiUrl { provider: "x".into() };
         assert!(

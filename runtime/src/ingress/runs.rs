@@ -9,7 +9,7 @@ use crate::connections::{Connections, ConnectionsError, Target};
 use crate::executor::{Cancel, Mode, Occasion, RunOutcome, RunRequest, SyncRun, Urgency};
 use crate::model::{
     BASE_VARIANT, Checkpoint, Connection, ExecutionContext, Fence, Function, FunctionKind, Operation, OperationId,
-    OperationKind, OperationState, Progress, Run, RunState, Trigger, Webhook, WebhookRun,
+    OperationKind, OperationState, Progress, Run, RunError, RunState, Trigger, Webhook, WebhookRun,
 };
 use crate::store::{ClaimedWebhookRun, StoreError};
 use crate::webhooks::{Checkpoints, SyncEnd, SyncType};
@@ -29,11 +29,15 @@ const NO_ROOM: [&str; 3] = ["too_many_request", "action_script_failure", "shutti
 pub const MAINTENANCE_INTERVAL_MS: u64 = 600_000;
 const DELETED_MAX: i64 = 1_000;
 
+/// What a queued run is of.
+struct Subject {
+    connection: Connection,
+    function: Arc<Function>,
+}
+
 /// A run that can be run.
 struct Ready {
     request: RunRequest,
-    connection: Connection,
-    function: Arc<Function>,
     /// Where it begins, JSON.
     checkpoint: Option<String>,
 }
@@ -61,6 +65,17 @@ impl NotRunnable {
     /// Whether it may be better in a moment.
     fn passes(&self) -> bool {
         matches!(self, Self::Store(_) | Self::Connections(ConnectionsError::Store(_)))
+    }
+}
+
+impl From<&NotRunnable> for RunError {
+    fn from(error: &NotRunnable) -> Self {
+        Self {
+            code: "script_internal_error".into(),
+            message: error.to_string(),
+            payload: None,
+            upstream: None,
+        }
     }
 }
 
@@ -108,25 +123,14 @@ impl Ingress {
         let ClaimedWebhookRun { run, fence, .. } = &claimed;
         let cancel = Cancel::new();
         let started_at_ms = parts.clock.now_ms();
-        let ready = match parts.ready(&claimed, &cancel).await {
-            Ok(ready) => ready,
-            Err(error) if error.passes() => {
-                tracing::warn!(run.id = %run.id, %error, "Run {} for a webhook is tried again: {error}", run.id);
-                parts.requeue(run, *fence, started_at_ms + NO_ROOM_WAIT_MS).await;
-                return;
-            }
-            Err(error) => {
-                parts.log_refusal(run, &error);
-                parts.finish(run, *fence, None, || async { Ok(Vec::new()) }).await;
-                return;
-            }
+        let subject = match parts.subject(run).await {
+            Ok(subject) => subject,
+            Err(error) => return parts.refuse(run, *fence, &error, None, started_at_ms).await,
         };
-        let Ready {
-            request,
-            connection,
-            function,
-            checkpoint,
-        } = ready;
+        let Ready { request, checkpoint } = match parts.ready(&claimed, &subject, &cancel).await {
+            Ok(ready) => ready,
+            Err(error) => return parts.refuse(run, *fence, &error, Some(&subject), started_at_ms).await,
+        };
         // Waits for the guest's end also when the lease is lost, so that nothing of it goes on unseen.
         let outcome = {
             let outcome = parts.executor.run(request);
@@ -148,16 +152,16 @@ impl Ingress {
             outcome.refused && matches!(&outcome.output, Err(error) if NO_ROOM.contains(&error.code.as_str()));
         if is_without_room || outcome.interrupted || is_shutdown(&outcome) {
             let due_at_ms = parts.clock.now_ms() + if is_without_room { NO_ROOM_WAIT_MS } else { 0 };
-            parts.requeue(run, *fence, due_at_ms).await;
+            parts.requeue(run, *fence, due_at_ms, !outcome.refused).await;
             return;
         }
         let end = End {
             run,
             fence: *fence,
-            connection: &connection,
-            function: &function,
+            subject: &subject,
             checkpoint: checkpoint.as_deref(),
             outcome: &outcome,
+            began: true,
             started_at_ms,
             ended_at_ms: parts.clock.now_ms(),
         };
@@ -170,10 +174,11 @@ impl Ingress {
 struct End<'a> {
     run: &'a WebhookRun,
     fence: i64,
-    connection: &'a Connection,
-    function: &'a Function,
+    subject: &'a Subject,
     checkpoint: Option<&'a str>,
     outcome: &'a RunOutcome,
+    /// False of a run that waited in vain: it says nothing of its function.
+    began: bool,
     started_at_ms: i64,
     ended_at_ms: i64,
 }
@@ -182,14 +187,15 @@ impl End<'_> {
     /// As the history of runs has it. It is none of the sync's own runs: its schedule knows nothing of it.
     fn in_history(&self) -> Run {
         let error = self.outcome.output.as_ref().err();
+        let function = &self.subject.function;
         Run {
             id: self.run.id.clone(),
             environment_id: self.run.environment_id.clone(),
-            integration_id: self.function.integration_id.clone(),
+            integration_id: function.integration_id.clone(),
             connection_key: self.run.connection_key.clone(),
-            function: self.function.name.clone(),
-            kind: self.function.manifest.kind,
-            version: self.function.version,
+            function: function.name.clone(),
+            kind: function.manifest.kind,
+            version: function.version,
             sync_id: None,
             trigger: Trigger::Webhook,
             state: if error.is_none() {
@@ -200,9 +206,9 @@ impl End<'_> {
             error: error.cloned(),
             result: self.outcome.result.clone(),
             created_at_ms: self.run.queued_at_ms,
-            started_at_ms: Some(self.started_at_ms),
+            started_at_ms: self.began.then_some(self.started_at_ms),
             ended_at_ms: Some(self.ended_at_ms),
-            duration_us: Some(self.outcome.duration_us),
+            duration_us: self.began.then_some(self.outcome.duration_us),
         }
     }
 }
@@ -213,17 +219,7 @@ fn is_shutdown(outcome: &RunOutcome) -> bool {
 }
 
 impl Parts {
-    async fn ready(&self, claimed: &ClaimedWebhookRun, cancel: &Cancel) -> Result<Ready, NotRunnable> {
-        let ClaimedWebhookRun { run, content, fence } = claimed;
-        let now_ms = self.clock.now_ms();
-        let wait_ms = self.limits.webhook_run_wait_ms;
-        if now_ms.saturating_sub(run.queued_at_ms) > i64::try_from(wait_ms).unwrap_or(i64::MAX) {
-            return Err(NotRunnable::Expired { wait_ms });
-        }
-        if *fence > CLAIMS_MAX {
-            return Err(NotRunnable::EndsProcesses);
-        }
-        let input = self.open(&run.incoming_id, content).ok_or(NotRunnable::Content)?;
+    async fn subject(&self, run: &WebhookRun) -> Result<Subject, NotRunnable> {
         let connection = self.store.connection_by_key(&run.connection_key).await?;
         let connection = connection.ok_or(NotRunnable::ConnectionGone)?;
         let function = self
@@ -239,7 +235,27 @@ impl Parts {
             .ok_or_else(|| NotRunnable::FunctionGone {
                 function: run.function.clone(),
             })?;
-        let target = target(&self.connections, &connection).await?;
+        Ok(Subject { connection, function })
+    }
+
+    async fn ready(
+        &self,
+        claimed: &ClaimedWebhookRun,
+        subject: &Subject,
+        cancel: &Cancel,
+    ) -> Result<Ready, NotRunnable> {
+        let ClaimedWebhookRun { run, content, fence } = claimed;
+        let Subject { connection, function } = subject;
+        let now_ms = self.clock.now_ms();
+        let wait_ms = self.limits.webhook_run_wait_ms;
+        if now_ms.saturating_sub(run.queued_at_ms) > i64::try_from(wait_ms).unwrap_or(i64::MAX) {
+            return Err(NotRunnable::Expired { wait_ms });
+        }
+        if *fence > CLAIMS_MAX {
+            return Err(NotRunnable::EndsProcesses);
+        }
+        let input = self.open(&run.incoming_id, content).ok_or(NotRunnable::Content)?;
+        let target = target(&self.connections, connection).await?;
         let key = Checkpoint::webhook_key(&run.function, BASE_VARIANT);
         let checkpoint = self.store.checkpoint(&run.connection_key, &key).await?;
         let request = RunRequest {
@@ -251,7 +267,7 @@ impl Parts {
                 run_id: Some(run.id.clone()),
                 operation_id: OperationId::new(now_ms, self.entropy.bytes()),
             },
-            function: Arc::clone(&function),
+            function: Arc::clone(function),
             provider: target.provider.name.as_str().into(),
             environment_name: Arc::clone(&self.environment_name),
             connection_key: run.connection_key.clone(),
@@ -274,10 +290,36 @@ impl Parts {
         };
         Ok(Ready {
             request,
-            connection,
-            function,
             checkpoint: checkpoint.map(|checkpoint| checkpoint.json),
         })
+    }
+
+    /// Puts back what may be run in a moment, and ends what cannot be run: as a failed run, unless there is nothing left that it could be
+    /// one of.
+    async fn refuse(&self, run: &WebhookRun, fence: i64, error: &NotRunnable, subject: Option<&Subject>, now_ms: i64) {
+        if error.passes() {
+            tracing::warn!(run.id = %run.id, %error, "Run {} for a webhook is tried again: {error}", run.id);
+            self.requeue(run, fence, now_ms + NO_ROOM_WAIT_MS, false).await;
+            return;
+        }
+        self.log_refusal(run, error, subject);
+        let Some(subject) = subject else {
+            self.finish(run, fence, None, || async { Ok(Vec::new()) }).await;
+            return;
+        };
+        let outcome = RunOutcome::failed(error.into());
+        let end = End {
+            run,
+            fence,
+            subject,
+            checkpoint: None,
+            outcome: &outcome,
+            began: matches!(error, NotRunnable::EndsProcesses),
+            started_at_ms: now_ms,
+            ended_at_ms: now_ms,
+        };
+        let ran = end.in_history();
+        self.finish(run, fence, Some(&ran), || self.announcement(&end)).await;
     }
 
     /// Keeps the lease; comes back when it is lost.
@@ -291,9 +333,9 @@ impl Parts {
         let key = Checkpoint::webhook_key(&end.run.function, BASE_VARIANT);
         let checkpoint = self.store.checkpoint(&end.run.connection_key, &key).await?;
         let plan = self.webhooks.plan(&end.run.environment_id).await?;
-        let models = end.function.manifest.models.keys();
+        let models = end.subject.function.manifest.models.keys();
         Ok(plan.sync_ended(&SyncEnd {
-            connection: end.connection,
+            connection: &end.subject.connection,
             sync: &end.run.function,
             variant: BASE_VARIANT,
             sync_type: SyncType::Webhook,
@@ -328,19 +370,23 @@ impl Parts {
         }
     }
 
-    /// When that fails, its lease ends and it is claimed again.
-    async fn requeue(&self, run: &WebhookRun, fence: i64, due_at_ms: i64) {
-        if let Err(error) = self.store.requeue_webhook_run(&run.id, fence, due_at_ms).await {
+    /// `began` says whether its function was called. When that fails, its lease ends and it is claimed again.
+    async fn requeue(&self, run: &WebhookRun, fence: i64, due_at_ms: i64, began: bool) {
+        let requeued = self.store.requeue_webhook_run(&run.id, fence, due_at_ms, began);
+        if let Err(error) = requeued.await {
             tracing::warn!(run.id = %run.id, %error, "Run {} was not put back into the queue: {error}", run.id);
         }
     }
 
     /// A run that the executor never sees is an operation all the same.
-    fn log_refusal(&self, run: &WebhookRun, error: &NotRunnable) {
+    fn log_refusal(&self, run: &WebhookRun, error: &NotRunnable, subject: Option<&Subject>) {
+        // What the connection was called is not known when it is gone.
+        let connection = subject.map(|subject| &subject.connection);
         self.logs.operation(Operation {
+            provider_config_key: connection.map(|connection| connection.provider_config_key.as_str().into()),
+            connection_id: connection.map(|connection| connection.connection_id.as_str().into()),
             function: Some(run.function.as_str().into()),
             run_id: Some(run.id.clone()),
-            // What the connection was called is not known when it is gone.
             ..Operation::at_once(
                 self.clock.now_ms(),
                 self.entropy.bytes(),

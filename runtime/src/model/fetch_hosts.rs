@@ -40,14 +40,20 @@ impl FetchHosts {
                 self.0.len()
             ));
         }
-        match self.0.iter().find(|pattern| !is_pattern(pattern)) {
-            Some(wrong) => Err(format!(
-                "the host {:?} of fetch: it is a host's name in lower case, such as `api.example.com`, without scheme, port and path; \
-                 `*.example.com` for all below one; or `*`",
-                wrong.chars().take(64).collect::<String>()
-            )),
-            None => Ok(()),
+        self.iter().try_for_each(Self::check_host)
+    }
+
+    /// # Errors
+    /// Says that this is none, and what one is.
+    pub fn check_host(pattern: &str) -> Result<(), String> {
+        if is_pattern(pattern) {
+            return Ok(());
         }
+        Err(format!(
+            "the host {:?} of fetch: it is a host's name in lower case, such as `api.example.com`, without scheme, port and path; \
+             `*.example.com` for all below one; or `*`",
+            pattern.chars().take(64).collect::<String>()
+        ))
     }
 }
 

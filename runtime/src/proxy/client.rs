@@ -152,7 +152,7 @@ impl HttpClient {
             let wait = Duration::from_millis(self.first_byte_timeout_ms.min(left_ms));
             tokio::select! {
                 biased;
-                answer = &mut answer => return answer.map_err(|error| classify(error, url.host())),
+                answer = &mut answer => return answer.map_err(|error| classify(error, url)),
                 () = self.clock.sleep(wait) => {
                     let (phase, timeout_ms) = if deadline.left_ms(&self.clock) == 0 {
                         (Phase::Total, deadline.total_ms)
@@ -163,7 +163,7 @@ impl HttpClient {
                     } else {
                         (Phase::FirstByte, self.first_byte_timeout_ms)
                     };
-                    return Err(ProxyError::Timeout { host: url.host().to_owned(), phase, timeout_ms });
+                    return Err(ProxyError::Timeout { at: url.host_and_port(), phase, timeout_ms });
                 }
             }
         }
@@ -248,20 +248,20 @@ impl tower_service::Service<Uri> for TimedConnector {
 }
 
 /// What went wrong, out of the causes that the layers below wrapped into each other.
-fn classify(error: legacy::Error, host: &str) -> ProxyError {
-    let host = host.to_owned();
+fn classify(error: legacy::Error, url: &UpstreamUrl) -> ProxyError {
+    let at = url.host_and_port();
     if let Some(source) = find::<SourceBroke>(&error) {
         return ProxyError::RequestBody(Box::new(io::Error::new(source.0.kind(), source.0.to_string())));
     }
     if find::<hyper::Error>(&error).is_some_and(hyper::Error::is_parse) {
         return ProxyError::InvalidAnswer {
-            host,
+            at,
             source: Box::new(error),
         };
     }
     if !error.is_connect() {
         return ProxyError::Reset {
-            host,
+            at,
             source: Box::new(error),
         };
     }
@@ -269,7 +269,7 @@ fn classify(error: legacy::Error, host: &str) -> ProxyError {
         Some(ResolveError::Denied(denied)) => return ProxyError::EgressDenied(denied.clone()),
         Some(ResolveError::Lookup(_) | ResolveError::Empty) => {
             return ProxyError::Dns {
-                host,
+                host: url.host().to_owned(),
                 source: Box::new(error),
             };
         }
@@ -278,19 +278,19 @@ fn classify(error: legacy::Error, host: &str) -> ProxyError {
     let timed_out = find::<ConnectTimeout>(&error).map(|timeout| timeout.timeout_ms);
     if let Some(timeout_ms) = timed_out {
         return ProxyError::Timeout {
-            host,
+            at,
             phase: Phase::Connect,
             timeout_ms,
         };
     }
     if find::<rustls::Error>(&error).is_some() {
         return ProxyError::Tls {
-            host,
+            at,
             source: Box::new(error),
         };
     }
     ProxyError::Connect {
-        host,
+        at,
         kind: find::<io::Error>(&error).map(io::Error::kind),
         source: Box::new(error),
     }

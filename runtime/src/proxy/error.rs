@@ -35,7 +35,7 @@ impl Phase {
     }
 }
 
-/// Why there is no answer.
+/// Why there is no answer. `at` is a host with its port.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
     #[error(transparent)]
@@ -128,34 +128,30 @@ pub enum ProxyError {
         #[source]
         source: BoxError,
     },
-    #[error("no connection to {host:?}: {}", kind.map_or_else(|| "it failed".to_owned(), |kind| kind.to_string()))]
+    #[error("no connection to {at:?}: {}", kind.map_or_else(|| "it failed".to_owned(), |kind| kind.to_string()))]
     Connect {
-        host: String,
+        at: String,
         kind: Option<io::ErrorKind>,
         #[source]
         source: BoxError,
     },
-    #[error("no TLS connection to {host:?}")]
+    #[error("no TLS connection to {at:?}")]
     Tls {
-        host: String,
+        at: String,
         #[source]
         source: BoxError,
     },
-    #[error("{host:?} {} within {timeout_ms} ms", phase.describe())]
-    Timeout {
-        host: String,
-        phase: Phase,
-        timeout_ms: u64,
-    },
-    #[error("{host:?} broke the connection off before it answered")]
+    #[error("{at:?} {} within {timeout_ms} ms", phase.describe())]
+    Timeout { at: String, phase: Phase, timeout_ms: u64 },
+    #[error("{at:?} broke the connection off before it answered")]
     Reset {
-        host: String,
+        at: String,
         #[source]
         source: BoxError,
     },
-    #[error("{host:?} answered with what is no HTTP response")]
+    #[error("{at:?} answered with what is no HTTP response")]
     InvalidAnswer {
-        host: String,
+        at: String,
         #[source]
         source: BoxError,
     },

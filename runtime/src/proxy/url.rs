@@ -67,6 +67,11 @@ impl UpstreamUrl {
         self.uri.port_u16().unwrap_or(if self.is_https() { 443 } else { 80 })
     }
 
+    /// Host and port, for messages; also the port that goes without saying.
+    pub(super) fn host_and_port(&self) -> String {
+        format!("{}:{}", self.host(), self.port())
+    }
+
     /// Whether credentials for `self` may go to `other`: same scheme, host and port, or the step from http to https of the
     /// same host on the usual ports, since what was sent in clear loses nothing by encryption.
     pub(super) fn shares_origin(&self, other: &Self) -> bool {
@@ -292,6 +297,18 @@ mod tests {
             UpstreamUrl::parse("https://h.test\\@evil.test/").unwrap().host(),
             "h.test"
         );
+    }
+
+    #[test]
+    fn messages_name_host_and_port_and_nothing_else() {
+        for (text, expected) in [
+            ("https://h.test/a?api_key=s3cret#x", "h.test:443"),
+            ("http://h.test/", "h.test:80"),
+            ("http://127.0.0.1:8080/x", "127.0.0.1:8080"),
+            ("https://[::1]/", "[::1]:443"),
+        ] {
+            assert_eq!(UpstreamUrl::parse(text).unwrap().host_and_port(), expected);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
 use super::{Body, Outcome};
+use crate::spelling;
 
 /// Headers that are never part of a recording: credentials, and what differs between two equal requests.
 const LEFT_OUT: [&str; 12] = [
@@ -243,24 +244,9 @@ impl Book {
     }
 }
 
-/// Levenshtein's distance, of texts that are cut to a length at which that is cheap.
+/// Letters that differ, of texts that are cut to a length at which that is cheap.
 fn edits(a: &str, b: &str) -> usize {
     const BYTES_MAX: usize = 200;
-    let a: Vec<u8> = a.bytes().take(BYTES_MAX).collect();
-    let b: Vec<u8> = b.bytes().take(BYTES_MAX).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.iter().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, to) in row.iter_mut().skip(1).zip(&b) {
-            let change = diagonal + usize::from(from != to);
-            diagonal = *cell;
-            left = change.min(diagonal + 1).min(left + 1);
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
+    let cut = |text: &str| text.bytes().take(BYTES_MAX).collect::<Vec<u8>>();
+    spelling::edits(&cut(a), &cut(b))
 }

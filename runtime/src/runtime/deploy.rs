@@ -33,16 +33,16 @@ impl Runtime {
         Ok(deployed)
     }
 
-    /// What [`Runtime::deploy`] would change.
+    /// What [`Runtime::deploy`] would change. What is not consented to is no error: the plan names it.
     ///
     /// # Errors
-    /// [`DeployError`]: what is wrong with a component.
+    /// [`DeployError`]: what is wrong with a component, or why there cannot be the canary that is wanted.
     pub async fn plan_deploy(
         &self,
         environment: &EnvironmentId,
         components: &[NewComponent<'_>],
-        prune: bool,
+        consent: &Consent,
     ) -> Result<Plan, DeployError> {
-        self.0.deploy.plan(environment, components, prune).await
+        self.0.deploy.plan(environment, components, consent).await
     }
 }

@@ -63,8 +63,8 @@ use crate::webhooks::Webhooks;
 pub use crate::actions::ActionsError;
 pub use crate::deletion::{PurgeQuery, Purged};
 pub use crate::deploy::{
-    Allow, CanaryError, CanaryOptions, Capability, Consent, DeployError, Deployed, FunctionPlan, IntegrationPlan,
-    NewComponent, Plan, sentences, sign,
+    Allow, CanaryError, CanaryOptions, Capability, CapabilityError, Consent, DeployError, Deployed, FunctionPlan,
+    IntegrationPlan, NewComponent, Plan, sentences, sign,
 };
 pub use crate::rotation::{KeyStatus, RotationError, RotationStatus};
 pub use actions::{ActionError, BackgroundOptions, IDEMPOTENCY_KEY_CHARS_MAX, RETRIES_MAX};

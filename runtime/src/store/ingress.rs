@@ -172,20 +172,30 @@ impl Store {
         Ok(renewed.rows_affected() == 1)
     }
 
-    /// Puts a claimed run back into the queue until `due_at_ms`; this claim does not count. False when somebody else has it.
-    pub async fn requeue_webhook_run(&self, id: &RunId, fence: i64, due_at_ms: i64) -> Result<bool, StoreError> {
-        // A number that was used stays used: what this claim still writes is refused.
-        let requeued = query("UPDATE webhook_runs SET lease_until_ms = 0, due_at_ms = $3 WHERE id = $1 AND fence = $2")
-            .bind(id.as_str())
-            .bind(fence)
-            .bind(due_at_ms)
-            .execute(&self.writer)
-            .await?;
+    /// Puts a claimed run back into the queue until `due_at_ms`. A claim under which it never `began` does not count. False when somebody
+    /// else has it.
+    pub async fn requeue_webhook_run(
+        &self,
+        id: &RunId,
+        fence: i64,
+        due_at_ms: i64,
+        began: bool,
+    ) -> Result<bool, StoreError> {
+        // A number under which a function ran stays used: what it still writes is refused.
+        let requeued = query(
+            "UPDATE webhook_runs SET lease_until_ms = 0, due_at_ms = $3, fence = fence - $4 WHERE id = $1 AND fence = $2",
+        )
+        .bind(id.as_str())
+        .bind(fence)
+        .bind(due_at_ms)
+        .bind(i64::from(!began))
+        .execute(&self.writer)
+        .await?;
         Ok(requeued.rows_affected() == 1)
     }
 
-    /// Takes a run that has ended out of the queue, its webhook with the last one for it, and writes it to the history of runs if it was
-    /// run, and what the application is told, in one transaction. False, and nothing written, when somebody else has the run.
+    /// Takes a run that has ended out of the queue, its webhook with the last one for it, and writes it to the history of runs if `ran`
+    /// says how, and what the application is told, in one transaction. It counts for a canary if it began. False, and nothing written, when somebody else has the run.
     pub async fn finish_webhook_run(
         &self,
         run: &WebhookRun,
@@ -214,7 +224,10 @@ impl Store {
             let mut sql = Sql::new(self.dialect, INSERT_RUNS);
             sql.values([row], |columns, run| run.bind(columns));
             sql.execute(&mut *transaction).await?;
-            count_canary_runs(&mut transaction, std::slice::from_ref(ran)).await?;
+            // One that waited in vain says nothing of the version that it would have run.
+            if ran.started_at_ms.is_some() {
+                count_canary_runs(&mut transaction, std::slice::from_ref(ran)).await?;
+            }
         }
         self.add_webhooks(&mut transaction, outbox).await?;
         transaction.commit().await?;

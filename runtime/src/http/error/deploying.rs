@@ -52,6 +52,7 @@ impl From<DeployError> for ApiError {
                 };
                 Self::from_details(StatusCode::CONFLICT, details)
             }
+            DeployError::Capability(_) => Self::new(StatusCode::BAD_REQUEST, "unknown_capability", message),
             DeployError::Canary(CanaryError::Running { .. }) => {
                 Self::new(StatusCode::CONFLICT, "canary_running", message)
             }

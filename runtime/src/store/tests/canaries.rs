@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::model::{CanaryFunction, CanaryShare, CanaryState, FunctionManifest, RunCounts};
+use crate::model::{
+    CanaryFunction, CanaryShare, CanaryState, FunctionManifest, IncomingWebhook, RunCounts, WebhookRun,
+};
 use crate::store::{NewCanary, NewDeployment, Retry};
 
 for_each_db! {
@@ -13,6 +15,7 @@ for_each_db! {
     a_version_that_is_activated_is_no_canary,
     going_back_passes_over_what_was_given_up,
     the_run_of_a_sync_counts_with_its_end,
+    the_run_of_a_handler_counts_if_it_began,
 }
 
 const NEW: NewCanary = NewCanary {
@@ -287,4 +290,46 @@ async fn the_run_of_a_sync_counts_with_its_end(store: Store) {
             failed: 1
         }
     );
+}
+
+async fn the_run_of_a_handler_counts_if_it_began(store: Store) {
+    let fixture = Fixture::new(&store).await;
+    assert!(deploy(&fixture, "d1", None).await);
+    assert!(deploy(&fixture, "d2", Some(NEW)).await);
+    let connection_key = fixture.insert_connection("a").await;
+    let incoming = IncomingWebhook {
+        id: "inw_1".into(),
+        environment_id: fixture.environment.id.clone(),
+        content: Sealed(Vec::new()),
+        received_at_ms: NOW_MS,
+    };
+    let queued = [1, 2, 3].map(|number| WebhookRun {
+        id: fixture.run(number).id,
+        incoming_id: incoming.id.clone(),
+        environment_id: fixture.environment.id.clone(),
+        connection_key: connection_key.clone(),
+        function: "a".to_owned(),
+        queued_at_ms: NOW_MS,
+    });
+    assert!(store.accept_webhook(&incoming, &queued, &[], 10).await.unwrap());
+    let ends = [
+        (RunState::Succeeded, Some(NOW_MS)),
+        (RunState::Failed, Some(NOW_MS)),
+        (RunState::Failed, None),
+    ];
+    for ((number, queued), (state, started_at_ms)) in (1..).zip(&queued).zip(ends) {
+        let claimed = store.claim_webhook_runs(NOW_MS, NOW_MS + 30_000, 10).await.unwrap();
+        assert_eq!(claimed.len(), 1);
+        let run = Run {
+            started_at_ms,
+            ..ran(&fixture, number, 2, state)
+        };
+        assert!(store.finish_webhook_run(queued, 1, Some(&run), &[]).await.unwrap());
+    }
+    let canary = store.canary(&fixture.integration.id).await.unwrap().unwrap();
+    let counted = RunCounts {
+        succeeded: 1,
+        failed: 1,
+    };
+    assert_eq!(canary.functions[0].runs, counted);
 }

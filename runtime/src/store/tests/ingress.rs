@@ -78,12 +78,18 @@ async fn runs_are_claimed_in_the_order_of_their_line(store: Store) {
     // Put back, it is first in its line again when its time comes.
     assert!(
         store
-            .requeue_webhook_run(&"run_2".into(), 1, NOW_MS + 50)
+            .requeue_webhook_run(&"run_2".into(), 1, NOW_MS + 50, true)
             .await
             .unwrap()
     );
     assert_eq!(claim(&store, NOW_MS + 49).await, []);
     assert_eq!(claim(&store, NOW_MS + 50).await, [("run_2".to_owned(), 2)]);
+    // However often there was no room for it, that is no claim that counts.
+    for _ in 0..20 {
+        let requeued = store.requeue_webhook_run(&"run_2".into(), 2, NOW_MS + 50, false).await;
+        assert!(requeued.unwrap());
+        assert_eq!(claim(&store, NOW_MS + 50).await, [("run_2".to_owned(), 2)]);
+    }
 }
 
 async fn a_claim_ends_and_its_writes_with_it(store: Store) {
@@ -129,7 +135,7 @@ async fn a_claim_ends_and_its_writes_with_it(store: Store) {
             .await
             .unwrap()
     );
-    assert!(!store.requeue_webhook_run(&only.id, 1, NOW_MS).await.unwrap());
+    assert!(!store.requeue_webhook_run(&only.id, 1, NOW_MS, true).await.unwrap());
     assert!(!store.finish_webhook_run(&only, 1, None, &[]).await.unwrap());
     assert!(matches!(save(of_claim(1), 1).await, Err(StoreError::Superseded { .. })));
     assert_eq!(save(of_claim(2), 1).await.unwrap(), Some(2));
