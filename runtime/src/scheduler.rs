@@ -450,7 +450,10 @@ impl Scheduler {
     async fn suspend(&self, run: &Run, fence: i64, until_ms: i64) {
         match self.0.store.suspend_sync_run(run, fence, until_ms).await {
             Ok(true) => {
-                tracing::info!(run.id = %run.id, until_ms, "Run {} waits for the rate limit of its provider, outside of memory", run.id);
+                let until = jiff::Timestamp::from_millisecond(until_ms).unwrap_or(jiff::Timestamp::MAX);
+                // As the API shows it.
+                let until = format!("{until:.3}");
+                tracing::info!(run.id = %run.id, until, "Run {} waits until {until} for the rate limit of its provider, outside of memory", run.id);
             }
             Ok(false) => {
                 tracing::info!(run.id = %run.id, "Run {} was taken over by another process or cancelled", run.id);

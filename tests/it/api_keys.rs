@@ -86,7 +86,7 @@ async fn every_route_asks_for_its_scope() {
     for (method, path, scope) in &routes {
         let Some(scope) = scope else {
             // What takes the token of a connect session takes no key. Pages say what is wrong in words, and show nothing without one.
-            let is_open = ["/", "/health", "/openapi.json", "/connect"].contains(&path.as_str());
+            let is_open = ["/", "/health", "/health/ready", "/openapi.json", "/connect"].contains(&path.as_str());
             let refused = match path.as_str() {
                 "/oauth/client-metadata/x/x" | "/webhook/x/x" | "/webhook/x/x/x" => 404,
                 path if path.starts_with("/oauth/") => 400,

@@ -78,6 +78,47 @@ async fn integrations_and_connections_from_the_command_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn why_there_are_no_records() {
+    let (server, client) = with_guest("basic", "http://127.0.0.1:9").await;
+    let records = |model: &str, more: &[&str]| {
+        let arguments = ["records", INTEGRATION, model, "--connection", CONNECTION];
+        Cli::of(&server, &[&arguments, more].concat())
+    };
+    let told = |cli: Cli| {
+        let ended = cli.run();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        ended.stdout
+    };
+    assert_eq!(told(records("Item", &[])), "No records of the model Item\n");
+    assert_eq!(
+        told(records("Item", &["--variant", "eu"])),
+        "No records of the model Item in the variant eu\n"
+    );
+    let unknown = told(records("Itme", &[]));
+    let expected = format!("No records: no sync deployed for {INTEGRATION} declares the model Itme. These declare:\n");
+    assert!(
+        unknown.starts_with(&expected) && unknown.contains("\n  items: Item\n"),
+        "{unknown}"
+    );
+    let answer = records("Itme", &["--json"]).run().json();
+    assert_eq!(answer, json!({"next_cursor": null, "records": []}));
+
+    // A key that may not see what is deployed sees the records.
+    let made = client
+        .post(
+            "/api-keys",
+            &json!({"name": "reader", "scopes": ["environment:records:read"]}),
+        )
+        .await
+        .ok();
+    let key = made["data"]["key"].as_str().expect("a key is shown once");
+    assert_eq!(
+        told(records("Itme", &[]).environment("NANGO_SECRET_KEY", key)),
+        "No records of the model Itme\n"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn exit_codes_mean_something() {
     let (server, _) = with_guest("basic", "http://127.0.0.1:9").await;
     let invoke = |function: &str| Cli::of(&server, &["invoke", INTEGRATION, function, "--connection", CONNECTION]);

@@ -47,6 +47,7 @@ mod oauth_flow;
 mod odd_tokens;
 mod on_event;
 mod openapi;
+mod outage;
 mod outbound_install;
 mod pagination;
 mod projects;

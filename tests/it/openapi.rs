@@ -18,6 +18,7 @@ async fn the_document_lists_the_routes() {
     );
     for path in [
         "/health",
+        "/health/ready",
         "/metrics",
         "/action/trigger",
         "/sync/trigger",

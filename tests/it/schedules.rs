@@ -110,7 +110,7 @@ async fn a_sync_that_waits_long_for_a_rate_limit_leaves_memory_and_goes_on() {
     let runtime = TestRuntime::new()
         .egress_loopback()
         .environment("NANGO_LIMITS_SYNC_RATE_LIMIT_WAIT_MS", "500");
-    let (_server, client) = prepared(runtime, &upstream.url()).await;
+    let (server, client) = prepared(runtime, &upstream.url()).await;
     let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
     let metadata = json!({"path": "/items"});
     let _ = client.set_metadata(INTEGRATION, CONNECTION, metadata).await.ok();
@@ -133,6 +133,15 @@ async fn a_sync_that_waits_long_for_a_rate_limit_leaves_memory_and_goes_on() {
     );
     let log = client.logs().await;
     assert!(log.contains("the sync is suspended"), "{log}");
+    let log = server.log();
+    let told = log
+        .lines()
+        .find_map(|line| line.split_once("waits until ")?.1.split(' ').next());
+    let told = told.unwrap_or_else(|| panic!("until when it waits is not told: {log}"));
+    assert!(
+        told.len() == "2026-11-22T11:16:49.746Z".len() && told.starts_with("20") && told.ends_with('Z'),
+        "{told}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ use nango_runtime::model::{Counts, RecordFilter};
 use nango_runtime::records::{Batch, Records, SEALING_STEPS_MAX, SealingPlace};
 use nango_runtime::rotation::Rotation;
 use nango_runtime::store::{RecordKey, Store};
+use nango_runtime_tests::command::Cli;
 use nango_runtime_tests::database::{Cell, ENCRYPTION_KEY};
 use nango_runtime_tests::{Client, Database, Server, TestRuntime, client, for_each_database, guest, soak};
 use reqwest::Method;
@@ -204,6 +205,18 @@ async fn the_setting_changes_no_record(database: Database) {
         page["records"].clone()
     };
     let before = shown(&client).await;
+    let in_clear = async |server: &Server| {
+        let status = Cli::of(server, &["keys", "status"]).run();
+        assert_eq!(status.code, Some(0), "{}", status.stderr);
+        let answer = server.client().get("/encryption-keys").await.ok();
+        assert_eq!(
+            answer["records_in_clear"],
+            status.stderr.contains("stored in clear"),
+            "{answer}"
+        );
+        answer["records_in_clear"] == true
+    };
+    assert!(in_clear(&server).await);
     drop(server);
 
     // On: those that are there are sealed, and are what they were.
@@ -221,6 +234,7 @@ async fn the_setting_changes_no_record(database: Database) {
     assert_eq!(again["latestResult"]["Item"], nothing, "{again}");
     let keys = client.get("/encryption-keys").await.ok().to_string();
     assert!(keys.contains("records.sealed"), "{keys}");
+    assert!(!in_clear(&server).await);
     drop(server);
 
     // Off: they stay so until they change.

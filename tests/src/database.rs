@@ -166,6 +166,28 @@ impl Database {
         row.get(0)
     }
 
+    /// As if Postgres were away: whoever uses the database is cut off, and nobody gets to it until [`Database::come_back`].
+    ///
+    /// # Panics
+    ///
+    /// When it is no Postgres, or the user may not do that.
+    pub async fn go_away(&self) {
+        let Postgres { admin_url, name, .. } = self.postgres.as_ref().expect("SQLite is a file");
+        administer(admin_url, format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await;
+        let cut = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+        administer(admin_url, cut).await;
+    }
+
+    /// Ends [`Database::go_away`].
+    ///
+    /// # Panics
+    ///
+    /// As that.
+    pub async fn come_back(&self) {
+        let Postgres { admin_url, name, .. } = self.postgres.as_ref().expect("SQLite is a file");
+        administer(admin_url, format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await;
+    }
+
     async fn connect(&self) -> AnyConnection {
         sqlx::any::install_default_drivers();
         AnyConnection::connect(&self.url())

@@ -26,7 +26,12 @@ pub async fn start(change: impl FnOnce(&mut Config)) -> (Runtime, TempDir) {
     start_with(change, Clock::system(), Entropy::system()).await
 }
 
-async fn start_with(change: impl FnOnce(&mut Config), clock: Clock, entropy: Entropy) -> (Runtime, TempDir) {
+/// The same with time and randomness of one's own.
+///
+/// # Panics
+///
+/// When it cannot start.
+pub async fn start_with(change: impl FnOnce(&mut Config), clock: Clock, entropy: Entropy) -> (Runtime, TempDir) {
     let folder = TempDir::with_prefix("nango-runtime-test-").expect("a temporary folder can be made");
     let mut config = config::load(None, [], Vec::new())
         .expect("the defaults are valid")

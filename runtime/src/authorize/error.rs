@@ -135,6 +135,22 @@ impl From<CreateError> for FlowError {
 }
 
 impl FlowError {
+    /// Whether the database is at fault, so that the same may work later.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_transient(),
+            Self::Connections(error) => error.is_outage(),
+            Self::NoToken(error) => error.error.is_outage(),
+            Self::Create(error) => match &**error {
+                CreateError::Connections(error) => error.is_outage(),
+                CreateError::NotObtained(error) => error.error.is_outage(),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
     /// The type as clients know it. (Nango compatibility; the last ones are ours.)
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -9,6 +9,9 @@ use super::client::Client;
 use super::input::InputSource;
 use super::output::{self, Output, list_at, text_at};
 
+/// Said where there are such records.
+const IN_CLEAR: &str = "Payloads of records are stored in clear, and a rotation leaves them so: the server seals them in the background \
+                        where its setting record_encryption is on.";
 /// How often a rotation is looked after.
 const POLL: Duration = Duration::from_millis(500);
 
@@ -28,14 +31,16 @@ pub async fn rotate(key: Option<InputSource>, no_wait: bool, client: &Client, ou
     }
     output.show(&answer, table)?;
     if is_done(&answer) {
-        output.note("Everything is sealed with the new key. Back the key file up, then let go of old keys with `keys retire VERSION`.");
+        output.note("All that is sealed is sealed with the new key. Back the key file up, then let go of old keys with `keys retire VERSION`.");
     }
+    note_clear_records(&answer, output);
     Ok(())
 }
 
 pub async fn status(client: &Client, output: Output) -> anyhow::Result<()> {
     let answer = client.request(Method::GET, &["encryption-keys"]).answer().await?;
     output.show(&answer, |answer| format!("{}\n{}", table(answer), processes(answer)))?;
+    note_clear_records(&answer, output);
     Ok(())
 }
 
@@ -46,6 +51,12 @@ pub async fn retire(version: i64, client: &Client, output: Output) -> anyhow::Re
         format!("Retired the encryption key of version {version}; backups from before the rotation still need it")
     })?;
     Ok(())
+}
+
+fn note_clear_records(answer: &Value, output: Output) {
+    if answer["records_in_clear"] == true {
+        output.note(IN_CLEAR);
+    }
 }
 
 fn is_waiting(answer: &Value) -> bool {

@@ -86,7 +86,7 @@ async fn enable(
 }
 
 /// `{"data": […]}`, each function with its integration.
-async fn list(client: &Client, integration: Option<String>) -> anyhow::Result<Value> {
+pub async fn list(client: &Client, integration: Option<String>) -> anyhow::Result<Value> {
     let keys = match integration {
         Some(key) => vec![key],
         None => {

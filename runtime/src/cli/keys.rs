@@ -19,7 +19,7 @@ pub enum KeysCommand {
         /// As `keys list` shows it
         id: String,
     },
-    /// Encryption: seal with a new key, and move what is sealed to it while the server goes on
+    /// Encryption: seal with a new key, and move what is sealed to it while the server goes on; what is stored in clear stays so
     Rotate {
         /// Use this key, 32 bytes in base64, instead of a random one: @FILE, - or env:NAME
         #[arg(long, value_name = "KEY")]

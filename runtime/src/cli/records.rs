@@ -4,6 +4,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::client::Client;
+use super::functions;
 use super::output::{self, Output, list_at, text_at};
 
 #[derive(Debug, clap::Args)]
@@ -39,20 +40,70 @@ pub async fn run(records: Records, client: &Client, output: Output) -> anyhow::R
         .target(&records.integration, &records.connection)?
         .query("model", Some(&records.model))
         .query("limit", Some(records.limit))
-        .query("cursor", records.cursor)
-        .query("modified_after", records.modified_after)
-        .query("filter", records.filter)
-        .query("variant", records.variant);
-    for id in records.ids {
+        .query("cursor", records.cursor.as_ref())
+        .query("modified_after", records.modified_after.as_ref())
+        .query("filter", records.filter.as_ref())
+        .query("variant", records.variant.as_ref());
+    for id in &records.ids {
         request = request.query("ids", Some(id));
     }
     let answer = request.answer().await?;
-    output.show(&answer, |answer| table(answer, &records.model))?;
+    let none = if list_at(&answer, "/records").is_empty() && !output.json {
+        let functions = functions::list(client, Some(records.integration.clone())).await;
+        // Not every key may see the functions; it sees that there are no records.
+        records.none(functions.ok().as_ref())
+    } else {
+        String::new()
+    };
+    output.show(&answer, |answer| table(answer, &none))?;
     output.note_next_page(&answer);
     Ok(())
 }
 
-fn table(answer: &Value, model: &str) -> String {
+impl Records {
+    /// Why there are none, as far as `functions`, those of the integration, tell.
+    fn none(&self, functions: Option<&Value>) -> String {
+        let (integration, model) = (&self.integration, &self.model);
+        if let Some(functions) = functions {
+            let syncs = syncs(functions);
+            if syncs.is_empty() {
+                return format!("No records: no sync is deployed for {integration}");
+            }
+            if !syncs.iter().any(|(_, models)| models.contains(model)) {
+                let syncs = syncs
+                    .iter()
+                    .map(|(sync, models)| format!("\n  {sync}: {}", models.join(", ")));
+                return format!(
+                    "No records: no sync deployed for {integration} declares the model {model}. These declare:{}",
+                    syncs.collect::<String>()
+                );
+            }
+        }
+        let of = match &self.variant {
+            Some(variant) => format!("the model {model} in the variant {variant}"),
+            None => format!("the model {model}"),
+        };
+        let is_narrowed =
+            self.cursor.is_some() || self.modified_after.is_some() || self.filter.is_some() || !self.ids.is_empty();
+        if is_narrowed {
+            format!("No records of {of} fit what was asked for")
+        } else {
+            format!("No records of {of}")
+        }
+    }
+}
+
+/// The syncs among functions, and the models of each.
+fn syncs(functions: &Value) -> Vec<(String, Vec<String>)> {
+    let functions = list_at(functions, "/data").iter();
+    let syncs = functions.filter(|function| text_at(function, "/type") == "sync");
+    let models = |sync| list_at(sync, "/returns").iter().filter_map(Value::as_str);
+    syncs
+        .map(|sync| (text_at(sync, "/name"), models(sync).map(str::to_owned).collect()))
+        .collect()
+}
+
+fn table(answer: &Value, none: &str) -> String {
     let row = |record: &Value| {
         let mut data = record.clone();
         if let Some(fields) = data.as_object_mut() {
@@ -65,11 +116,7 @@ fn table(answer: &Value, model: &str) -> String {
         [text_at(record, "/id"), action, modified, data.to_string()]
     };
     let rows: Vec<[String; 4]> = list_at(answer, "/records").iter().map(row).collect();
-    output::table(
-        ["id", "last change", "at", "record"],
-        &rows,
-        &format!("No records of the model {model}"),
-    )
+    output::table(["id", "last change", "at", "record"], &rows, none)
 }
 
 #[cfg(test)]
@@ -95,6 +142,50 @@ ID  LAST CHANGE      AT                                RECORD
 1   ADDED            2026-01-01T00:00:00.000000+00:00  {\"id\":\"1\",\"title\":\"x\"}
 2   UPDATED, pruned  2026-01-01T00:00:00.000001+00:00  {\"id\":\"2\"}
 ";
-        assert_eq!(table(&answer, "Issue"), expected);
+        assert_eq!(table(&answer, ""), expected);
+    }
+
+    #[test]
+    fn why_there_are_none() {
+        let asked = |variant: Option<&str>, ids: &[&str]| Records {
+            integration: "github".to_owned(),
+            model: "Issue".to_owned(),
+            connection: "c".to_owned(),
+            limit: 100,
+            cursor: None,
+            modified_after: None,
+            filter: None,
+            ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+            variant: variant.map(str::to_owned),
+        };
+        let functions = |models: &[&str]| {
+            json!({"data": [
+                {"name": "whoami", "type": "action", "returns": ["Issue"]},
+                {"name": "issues", "type": "sync", "returns": models},
+                {"name": "pulls", "type": "sync", "returns": ["Pull", "Review"]},
+            ]})
+        };
+        let plain = asked(None, &[]);
+        assert_eq!(
+            plain.none(Some(&functions(&["GithubIssue"]))),
+            "No records: no sync deployed for github declares the model Issue. These declare:\n  issues: GithubIssue\n  pulls: Pull, Review"
+        );
+        assert_eq!(
+            plain.none(Some(
+                &json!({"data": [{"name": "whoami", "type": "action", "returns": ["Issue"]}]})
+            )),
+            "No records: no sync is deployed for github"
+        );
+        let known = functions(&["Issue"]);
+        assert_eq!(plain.none(Some(&known)), "No records of the model Issue");
+        assert_eq!(plain.none(None), "No records of the model Issue");
+        assert_eq!(
+            asked(Some("eu"), &[]).none(Some(&known)),
+            "No records of the model Issue in the variant eu"
+        );
+        assert_eq!(
+            asked(None, &["1"]).none(Some(&known)),
+            "No records of the model Issue fit what was asked for"
+        );
     }
 }

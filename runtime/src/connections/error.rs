@@ -56,6 +56,12 @@ pub enum ConnectionsError {
 }
 
 impl ConnectionsError {
+    /// Whether the database is at fault, so that the same may work later.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_transient())
+    }
+
     pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid {
             field: field.into(),

@@ -9,7 +9,7 @@ use super::kept::Kept;
 use super::state::{GuestState, RunFacts, Services};
 use crate::model::{Counts, FunctionKind, RecordAction, RecordFilter};
 use crate::recording::import;
-use crate::records::{Batch, RecordsError};
+use crate::records::{Batch, RecordForm, RecordsError};
 use crate::schema::Part;
 use crate::store::{OthersChanges, RecordKey};
 
@@ -136,7 +136,7 @@ impl Host for GuestState {
         let key = key(run, &model)?;
         let filter = filter(&options)?;
         let live = async |services: &Services| {
-            let page = services.records.list_text(&key, &filter).await?;
+            let page = services.records.list_text(&key, &filter, RecordForm::Elements).await?;
             Ok(page.into_document().concat())
         };
         let over = |kept: &Kept, found: Option<String>| kept.over_page(&model, found);

@@ -1,5 +1,5 @@
-//! Who calls: the bearer key. Handlers take a [`Key`], which names the scope that the call needs; only `/health` and
-//! `/openapi.json` go without. What else a key is limited to, its [`Caller`] knows.
+//! Who calls: the bearer key. Handlers take a [`Key`], which names the scope that the call needs; only `/health`,
+//! `/health/ready` and `/openapi.json` go without. What else a key is limited to, its [`Caller`] knows.
 
 use std::marker::PhantomData;
 

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::audit::RequestId;
-use super::error::{ApiError, ErrorDetails, InternalFailure};
+use super::error::{ApiError, DatabaseOutage, ErrorDetails, InternalFailure};
 use super::linger;
 use crate::clock::Entropy;
 
@@ -94,6 +94,14 @@ pub async fn run<F: Future<Output = Response>>(
     let id = edge.next_id();
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let mut response = handle(linger::wrap(request), &id).await;
+    if let Some(DatabaseOutage(error)) = response.extensions_mut().remove() {
+        tracing::warn!(
+            request.id = id.to_str().unwrap_or_default(),
+            error = &*error as &(dyn std::error::Error + 'static),
+            "{method} {} had no database: {error}",
+            uri.path()
+        );
+    }
     if let Some(InternalFailure(error)) = response.extensions_mut().remove() {
         let id = id.to_str().unwrap_or_default();
         // The path only: a query may carry what is nobody's business.
@@ -167,15 +175,16 @@ mod tests {
 
     async fn ask(request: http::request::Builder) -> Response {
         let failing = any(async || ApiError::internal(std::io::Error::other("a secret place")));
+        let outage = any(async || ApiError::outage(std::io::Error::other("a secret place")));
         let fine = any(async |method: Method| ([("x-request-id", "of-upstream")], method.to_string()));
-        let router =
-            Router::new()
-                .route("/fine", fine)
-                .route("/failing", failing)
-                .layer(axum::middleware::from_fn_with_state(
-                    Edge::new(&Entropy::seeded(1)),
-                    layer,
-                ));
+        let router = Router::new()
+            .route("/fine", fine)
+            .route("/failing", failing)
+            .route("/outage", outage)
+            .layer(axum::middleware::from_fn_with_state(
+                Edge::new(&Entropy::seeded(1)),
+                layer,
+            ));
         let request = request.body(Body::empty()).unwrap();
         hyper::service::Service::call(&hyper_util::service::TowerToHyperService::new(router), request)
             .await
@@ -197,6 +206,18 @@ mod tests {
             format!(
                 r#"{{"error":{{"code":"generic_error_support","message":"The server failed; its log says why under the request id {id}","payload":"{id}"}}}}"#
             )
+        );
+    }
+
+    #[tokio::test]
+    async fn an_outage_keeps_its_answer() {
+        let response = ask(Request::get("/outage")).await;
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()["retry-after"], "5");
+        let text = text(response).await;
+        assert!(
+            text.starts_with(r#"{"error":{"code":"database_unavailable""#) && !text.contains("secret"),
+            "{text}"
         );
     }
 

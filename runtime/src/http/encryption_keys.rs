@@ -31,6 +31,9 @@ pub struct EncryptionKeyList {
     data: Vec<EncryptionKeyItem>,
     /// Values that are still sealed with an older key.
     remaining: i64,
+    /// Whether payloads of records are stored in clear. A rotation leaves them so; where `record_encryption` is on, they are sealed in the
+    /// background.
+    records_in_clear: bool,
     /// Those that live.
     processes: Vec<ProcessItem>,
 }
@@ -130,6 +133,7 @@ impl From<RotationStatus> for EncryptionKeyList {
         };
         Self {
             remaining,
+            records_in_clear: status.records_in_clear,
             data: status.keys.into_iter().map(EncryptionKeyItem::from).collect(),
             processes: status.processes.into_iter().map(process).collect(),
         }

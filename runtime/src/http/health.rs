@@ -1,5 +1,7 @@
 //! `GET /health`: is the server there? Answers without a key and without the database, so that a slow database does not get a
 //! healthy process killed. That the log cannot be written is no reason for that either: it is told besides.
+//!
+//! `GET /health/ready`: does its database answer as well? For those who choose between servers; anybody may ask, so it says no more.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -8,6 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::body::json_response;
+use super::error::{ApiError, ErrorEnvelope};
 use crate::runtime::Runtime;
 
 #[derive(Serialize, ToSchema)]
@@ -30,8 +33,33 @@ pub struct LogHealth {
 }
 
 /// Is the server there?
+///
+/// It is whenever this is answered, whatever the state of its database: for whoever restarts servers that hang.
 #[utoipa::path(get, path = "/health", tag = "server", security(()), responses((status = 200, body = Health)))]
 pub async fn show(State(runtime): State<Runtime>) -> Response {
+    health(&runtime)
+}
+
+/// Is the server there, and does its database answer?
+///
+/// For whoever decides which servers get requests. The database is asked once a second at most, and not waited for longer than 2 s.
+#[utoipa::path(
+    get, path = "/health/ready", tag = "server", security(()),
+    responses(
+        (status = 200, body = Health),
+        (status = 503, description = "`database_unavailable`", body = ErrorEnvelope),
+    ),
+)]
+pub async fn ready(State(runtime): State<Runtime>) -> Result<Response, ApiError> {
+    if runtime.is_ready().await {
+        Ok(health(&runtime))
+    } else {
+        // Said once in the log, and not for each who asks.
+        Err(ApiError::known_outage())
+    }
+}
+
+fn health(runtime: &Runtime) -> Response {
     let log = runtime.log_status();
     let is_failing = log.failure.is_some();
     let health = Health {

@@ -2,7 +2,7 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -110,10 +110,9 @@ pub struct Success {
 pub async fn list(
     State(runtime): State<Runtime>,
     KeyOrSession(visitor, _): KeyOrSession<need::IntegrationsList>,
-    request: Request,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
-    Query::parse(request.uri().query()).finish()?;
-    let data = listed(&runtime, visitor).await?;
+    let data = listed(&runtime, visitor, &uri).await?;
     Ok(json_response(StatusCode::OK, &IntegrationList { data }))
 }
 
@@ -121,14 +120,14 @@ pub async fn list(
 pub async fn list_configs(
     State(runtime): State<Runtime>,
     KeyOrSession(visitor, _): KeyOrSession<need::IntegrationsList>,
-    request: Request,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
-    Query::parse(request.uri().query()).finish()?;
-    let configs = listed(&runtime, visitor).await?;
+    let configs = listed(&runtime, visitor, &uri).await?;
     Ok(json_response(StatusCode::OK, &json!({ "configs": configs })))
 }
 
-async fn listed(runtime: &Runtime, visitor: Visitor) -> Result<Vec<IntegrationItem>, ApiError> {
+async fn listed(runtime: &Runtime, visitor: Visitor, uri: &Uri) -> Result<Vec<IntegrationItem>, ApiError> {
+    Query::parse(uri.query()).finish()?;
     let integrations = match visitor {
         Visitor::Key(caller) => runtime.integrations(caller.environment()?).await?,
         Visitor::Session(session) => {

@@ -95,6 +95,7 @@ const OPEN: Option<Scope> = None;
 routes! {
     get    "/"                                                  => waiting_page::wait, OPEN;
     get    "/health"                                            => health::show, OPEN;
+    get    "/health/ready"                                      => health::ready, OPEN;
     get    "/openapi.json"                                      => openapi::show, OPEN;
     get    "/metrics"                                           => metrics::show, Some(Scope::MetricsRead);
     post   "/action/trigger"                                    => action::trigger, Some(Scope::ActionsExecute);

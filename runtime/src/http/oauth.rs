@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
 use url::form_urlencoded;
 
+use super::error::ApiError;
 use super::pages::{Connected, Failed, connected, failed};
 use super::query::{PathParams, Query};
 use super::session::SESSION_PARAMETER;
@@ -140,6 +141,9 @@ pub async fn client_metadata(
         Ok(Some(metadata)) => Json(metadata).into_response(),
         Ok(None) => StatusCode::NOT_FOUND.into_response(),
         Err(error) => {
+            if error.is_outage() {
+                return ApiError::outage(error).into_response();
+            }
             tracing::warn!(%error, "The metadata of a client could not be given: {error}");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }

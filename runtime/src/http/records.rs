@@ -19,6 +19,7 @@ use super::target::TargetHeaders;
 use super::timestamp::parse_us;
 use crate::connections::ConnectionsError;
 use crate::model::{RecordAction, RecordFilter};
+use crate::records::RecordForm;
 use crate::runtime::{RecordsApiError, RecordsOf, Runtime};
 
 const LIMIT_DEFAULT: i64 = 100;
@@ -71,7 +72,7 @@ pub async fn list(
     list.filter.bytes_max = runtime.config().limits.records_page_bytes;
     let environment = caller.connection(target.provider_config_key, target.connection_id)?;
     let page = runtime
-        .records_text(environment, list.of(&target), &list.filter)
+        .records_text(environment, list.of(&target), &list.filter, RecordForm::Elements)
         .await
         .map_err(records_error)?;
     let mut pieces = page.into_document();

@@ -15,7 +15,7 @@ use super::query::Query;
 use super::records::{ListRecords, records_error};
 use super::target::TargetHeaders;
 use crate::model::{EnvironmentId, RecordFilter};
-use crate::records::RenderedRecords;
+use crate::records::{RecordForm, RenderedRecords};
 use crate::runtime::{RecordsApiError, RecordsOf, Runtime};
 
 /// Records read at once.
@@ -110,7 +110,10 @@ impl Export {
             model: &self.model,
             variant: &self.variant,
         };
-        let page = self.runtime.records_lines(&self.environment, of, &self.filter).await?;
+        let page = self
+            .runtime
+            .records_text(&self.environment, of, &self.filter, RecordForm::Lines)
+            .await?;
         self.filter.cursor.clone_from(&page.next_cursor);
         self.is_done = page.next_cursor.is_none();
         Ok(page)

@@ -126,6 +126,16 @@ pub enum RefreshError {
 }
 
 impl RefreshError {
+    /// Whether the database is at fault, so that the same may work later.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_transient(),
+            Self::Connections(error) => error.is_outage(),
+            _ => false,
+        }
+    }
+
     /// Whether the provider says that it does not know the client (RFC 6749, section 5.2).
     #[must_use]
     pub fn is_unknown_client(&self) -> bool {
@@ -192,6 +202,12 @@ pub struct NotObtained {
 }
 
 impl NoCredentials {
+    /// As [`RefreshError::is_outage`].
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Refresh(error) if error.is_outage())
+    }
+
     /// Stable code. (Nango compatibility.)
     #[must_use]
     pub fn code(&self) -> &'static str {

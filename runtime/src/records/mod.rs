@@ -16,14 +16,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use batch::{Batch, See, read_batch};
-pub use render::RenderedRecords;
+pub use render::{RecordForm, RenderedRecords};
 pub use retention::{Looked, RETENTION_BATCH_RECORDS, RETENTION_BATCHES_MAX, Retained, Retention, RetentionDays};
 pub use stored::{SEALING_STEPS_MAX, SealedStored, SealingPlace};
 
 use self::sealer::Sealer;
 use crate::clock::{Clock, Entropy};
 use crate::encryption::{EncryptionError, Keyring};
-use crate::model::{Counts, JsonObject, Record, RecordFilter};
+use crate::model::{Counts, JsonObject, RecordFilter};
 use crate::store::{
     MergedRecord, OthersChanges, Payload, Pruned, RecordKey, RecordPage, RecordWrite, Store, StoreError, Unseen,
 };
@@ -309,31 +309,19 @@ impl Records {
         })
     }
 
-    /// The same as text, elements of an array. No record is there twice, as a value and as text.
+    /// The same as text. No record is there twice, as a value and as text.
     ///
     /// # Errors
     /// As [`Records::list`].
-    pub async fn list_text(&self, key: &RecordKey, filter: &RecordFilter) -> Result<RenderedRecords, RecordsError> {
-        self.render(key, filter, RenderedRecords::push_item).await
-    }
-
-    /// The same as text, each a line.
-    ///
-    /// # Errors
-    /// As [`Records::list`].
-    pub async fn list_lines(&self, key: &RecordKey, filter: &RecordFilter) -> Result<RenderedRecords, RecordsError> {
-        self.render(key, filter, RenderedRecords::push_line).await
-    }
-
-    async fn render(
+    pub async fn list_text(
         &self,
         key: &RecordKey,
         filter: &RecordFilter,
-        push: fn(&mut RenderedRecords, &Record),
+        form: RecordForm,
     ) -> Result<RenderedRecords, RecordsError> {
         let mut rendered = RenderedRecords::default();
         let each = |record| {
-            push(&mut rendered, &self.sealer.open_record(key, record)?);
+            rendered.push(&self.sealer.open_record(key, record)?, form);
             Ok::<_, RecordsError>(())
         };
         let next_cursor = self.store.each_record(key, filter, each).await?;

@@ -37,6 +37,15 @@ pub(super) fn render(record: &Record, out: &mut String) {
     out.push_str("\"}}");
 }
 
+/// How records stand one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordForm {
+    /// With commas between, as in a JSON array.
+    Elements,
+    /// Each a line of NDJSON.
+    Lines,
+}
+
 /// Records one after the other as text, in pieces: a large page is in memory once, does not move as it grows, and goes as it is sent.
 #[derive(Debug, Default)]
 pub struct RenderedRecords {
@@ -46,6 +55,13 @@ pub struct RenderedRecords {
 }
 
 impl RenderedRecords {
+    pub(super) fn push(&mut self, record: &Record, form: RecordForm) {
+        match form {
+            RecordForm::Elements => self.push_element(record),
+            RecordForm::Lines => self.push_line(record),
+        }
+    }
+
     fn begin_record(&mut self) {
         if self.last.len() >= PIECE_BYTES {
             let room = String::with_capacity(self.last.capacity());
@@ -53,8 +69,7 @@ impl RenderedRecords {
         }
     }
 
-    /// The next one of a JSON array.
-    pub(super) fn push_item(&mut self, record: &Record) {
+    fn push_element(&mut self, record: &Record) {
         let is_first = self.last.is_empty();
         self.begin_record();
         if !is_first {
@@ -63,8 +78,7 @@ impl RenderedRecords {
         render(record, &mut self.last);
     }
 
-    /// A line of NDJSON.
-    pub(super) fn push_line(&mut self, record: &Record) {
+    fn push_line(&mut self, record: &Record) {
         self.begin_record();
         let start = self.last.len();
         render(record, &mut self.last);
@@ -176,7 +190,7 @@ mod tests {
             ..RenderedRecords::default()
         };
         for record in &records {
-            page.push_item(record);
+            page.push(record, RecordForm::Elements);
         }
         let rendered: serde_json::Value = serde_json::from_str(&page.into_document().concat()).unwrap();
         assert_eq!(rendered["next_cursor"], "x");
@@ -198,7 +212,7 @@ mod tests {
             ..RenderedRecords::default()
         };
         for json in [&large, r#"{"id":"2"}"#, &large] {
-            page.push_item(&record(json));
+            page.push(&record(json), RecordForm::Elements);
         }
         let pieces = page.into_document();
         assert_eq!(
@@ -215,7 +229,7 @@ mod tests {
     fn a_record_is_a_line() {
         let mut page = RenderedRecords::default();
         for json in ["{\n \"id\": \"a\\nb\"\r\n}", r#"{"id":"2"}"#] {
-            page.push_line(&record(json));
+            page.push(&record(json), RecordForm::Lines);
         }
         let text: String = page.into_pieces().collect();
         let parsed: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -49,6 +49,8 @@ struct Parts {
 #[derive(Clone, Debug)]
 pub struct RotationStatus {
     pub keys: Vec<KeyStatus>,
+    /// Whether payloads of records are stored in clear, of which no rotation moves anything.
+    pub records_in_clear: bool,
     /// Those that live.
     pub processes: Vec<KeyHolder>,
 }
@@ -260,7 +262,11 @@ impl Rotation {
         let mut processes = parts.store.key_holders().await?;
         let since_ms = self.living_since_ms();
         processes.retain(|process| process.seen_at_ms >= since_ms);
-        Ok(RotationStatus { keys, processes })
+        Ok(RotationStatus {
+            keys,
+            records_in_clear: parts.store.next_model_in_clear(None).await?.is_some(),
+            processes,
+        })
     }
 
     /// Says that this process has ended.

@@ -19,6 +19,7 @@ mod logs;
 mod nested;
 mod offline;
 mod proxy_call;
+mod readiness;
 mod records;
 mod runs;
 mod start;
@@ -106,6 +107,7 @@ struct Parts {
     logs: Logs,
     recordings: Recordings,
     metrics: Metrics,
+    readiness: readiness::Readiness,
     rotation: Rotation,
     variables: Variables,
     scheduler: Scheduler,

@@ -2,7 +2,7 @@
 
 use super::{BASE_VARIANT, RecordsApiError, Runtime};
 use crate::model::{EnvironmentId, RecordFilter};
-use crate::records::RenderedRecords;
+use crate::records::{RecordForm, RenderedRecords};
 use crate::store::{Pruned, RecordKey, RecordPage};
 
 /// Whose records.
@@ -29,7 +29,7 @@ impl Runtime {
         Ok(self.0.records.list(&key, filter).await?)
     }
 
-    /// The same as the text of a JSON array's elements, with `_nango_metadata` in each.
+    /// The same as text, with `_nango_metadata` in each.
     ///
     /// # Errors
     /// As [`Runtime::records`].
@@ -38,23 +38,10 @@ impl Runtime {
         environment: &EnvironmentId,
         of: RecordsOf<'_>,
         filter: &RecordFilter,
+        form: RecordForm,
     ) -> Result<RenderedRecords, RecordsApiError> {
         let key = self.record_key(environment, of).await?;
-        Ok(self.0.records.list_text(&key, filter).await?)
-    }
-
-    /// The same as lines of NDJSON.
-    ///
-    /// # Errors
-    /// As [`Runtime::records`].
-    pub async fn records_lines(
-        &self,
-        environment: &EnvironmentId,
-        of: RecordsOf<'_>,
-        filter: &RecordFilter,
-    ) -> Result<RenderedRecords, RecordsApiError> {
-        let key = self.record_key(environment, of).await?;
-        Ok(self.0.records.list_lines(&key, filter).await?)
+        Ok(self.0.records.list_text(&key, filter, form).await?)
     }
 
     /// Empties the payloads of records up to and with the change at `until_cursor`, `limit` at most: their ids and hashes stay, so that

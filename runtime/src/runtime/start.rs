@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::background::Background;
 use super::functions::Functions;
 use super::keys::Keys;
+use super::readiness::Readiness;
 use super::{Parts, Runtime, events, nested};
 use crate::actions::{Actions, ActionsParts};
 use crate::authorize::{Authorize, AuthorizeParts, Waiting};
@@ -316,6 +317,7 @@ impl Runtime {
             logs,
             recordings,
             metrics,
+            readiness: Readiness::default(),
             rotation,
             variables,
             scheduler,

@@ -44,6 +44,8 @@ pub enum StoreError {
     },
     #[error("Postgres at {address} did not answer within {timeout_ms} ms")]
     ConnectTimeout { address: String, timeout_ms: u64 },
+    #[error("the database did not answer within {timeout_ms} ms")]
+    NoAnswer { timeout_ms: u64 },
     #[error(
         "the database has schema version {found}, this program knows versions up to {known}: \
          run the newer release that last opened it"
@@ -83,7 +85,11 @@ impl StoreError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::ConnectTimeout { .. } | Self::Unreachable { .. } | Self::Full(_) | Self::BecameReadOnly(_) => true,
+            Self::ConnectTimeout { .. }
+            | Self::NoAnswer { .. }
+            | Self::Unreachable { .. }
+            | Self::Full(_)
+            | Self::BecameReadOnly(_) => true,
             Self::Driver(error) => is_outage(error),
             Self::Url { .. }
             | Self::ReadOnly { .. }
@@ -116,9 +122,9 @@ const SQLITE_NOTADB: i32 = 26;
 const PG_CHARACTER_NOT_IN_REPERTOIRE: &str = "22021";
 const PG_READ_ONLY_SQL_TRANSACTION: &str = "25006";
 const PG_DISK_FULL: &str = "53100";
-/// Classes of SQLSTATEs that say that the server, and not the statement, is at fault: connection, rollback for others'
-/// sake, resources, state of an object, an operator's doing, the system.
-const PG_OUTAGES: [&str; 6] = ["08", "40", "53", "55", "57", "58"];
+/// Classes of SQLSTATEs that say that the server, and not the statement, is at fault: connection, who may connect, which
+/// database to, rollback for others' sake, resources, state of an object, an operator's doing, the system.
+const PG_OUTAGES: [&str; 8] = ["08", "28", "3D", "40", "53", "55", "57", "58"];
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {

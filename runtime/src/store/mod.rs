@@ -42,6 +42,7 @@ mod log_queries;
 mod logs;
 mod oauth_clients;
 mod open;
+mod probe;
 mod purge;
 mod recordings;
 mod records;
@@ -107,6 +108,7 @@ pub struct Store {
     reader: AnyPool,
     /// On SQLite one connection.
     writer: AnyPool,
+    prober: probe::Prober,
     /// The last sequence number given to a log message by this process.
     message_sequence: Arc<AtomicI64>,
     /// Whether something was removed that SQLite's log still holds. True at first: nobody knows what the process before did.

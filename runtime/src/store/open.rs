@@ -14,6 +14,7 @@ use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions, Connection, Executor, Qu
 use url::Url;
 
 use super::error::is_not_a_database;
+use super::probe::Prober;
 use super::{Store, StoreError};
 
 /// Connections that read at the same time from SQLite. One more writes: SQLite has one writer at a time anyway, and
@@ -160,6 +161,7 @@ impl Store {
 
     /// Closes all connections after the calls that are under way. SQLite then folds its write-ahead log into the file.
     pub async fn close(&self) {
+        self.prober.close().await;
         self.reader.close().await;
         self.writer.close().await;
     }
@@ -174,11 +176,12 @@ impl Store {
         Ok(self.writer.begin_with(statement).await?)
     }
 
-    fn new(dialect: Dialect, reader: AnyPool, writer: AnyPool) -> Self {
+    fn new(dialect: Dialect, reader: AnyPool, writer: AnyPool, options: AnyConnectOptions) -> Self {
         Self {
             dialect,
             reader,
             writer,
+            prober: Prober::new(options),
             message_sequence: Arc::new(AtomicI64::new(0)),
             erased: Arc::new(AtomicBool::new(true)),
             fence: None,
@@ -231,6 +234,7 @@ async fn open_sqlite(path: &str) -> Result<Store, StoreError> {
         Dialect::Sqlite,
         pool(SQLITE_READERS_MAX, SQLITE_READER_PRAGMAS),
         pool(1, SQLITE_WRITER_PRAGMAS),
+        options,
     ))
 }
 
@@ -303,8 +307,8 @@ async fn open_postgres(url: &str) -> Result<Store, StoreError> {
     let pool = AnyPoolOptions::new()
         .max_connections(POSTGRES_CONNECTIONS_MAX)
         .acquire_timeout(Duration::from_millis(ACQUIRE_TIMEOUT_MS))
-        .connect_lazy_with(options);
-    Ok(Store::new(Dialect::Postgres, pool.clone(), pool))
+        .connect_lazy_with(options.clone());
+    Ok(Store::new(Dialect::Postgres, pool.clone(), pool, options))
 }
 
 /// Where a Postgres is, for messages: no user, no password, no parameters.

@@ -3,6 +3,7 @@
 
 use sqlx::{Any, Transaction, query, query_scalar};
 
+use super::checkpoints::clear;
 use super::columns::Word;
 use super::records::{RecordKey, delete_all, forget_pass};
 use super::runs::{INSERT_RUNS, RunRow};
@@ -142,15 +143,7 @@ async fn forget(
     data: &SyncData,
     now_ms: i64,
 ) -> Result<(), StoreError> {
-    query(
-        "UPDATE checkpoints SET json = NULL, version = version + 1, updated_at_ms = $3 \
-         WHERE connection_key = $1 AND checkpoint_key = $2 AND json IS NOT NULL",
-    )
-    .bind(sync.connection_key.as_str())
-    .bind(&data.checkpoint_key)
-    .bind(now_ms)
-    .execute(&mut **transaction)
-    .await?;
+    clear(transaction, &sync.connection_key, &data.checkpoint_key, now_ms).await?;
     for model in &data.models {
         let key = RecordKey {
             connection_key: sync.connection_key.clone(),

@@ -11,7 +11,7 @@ mod webhook;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -209,6 +209,14 @@ fn show_error(error: OAuthError) -> ApiError {
     }
 }
 
+/// The whole query of a route that names a connection in its path and takes nothing else.
+fn provider_config_key(uri: &Uri) -> Result<String, ApiError> {
+    let mut query = Query::parse(uri.query());
+    let provider_config_key = query.required_name("provider_config_key", "provider config key", is_provider_config_key);
+    query.finish()?;
+    Ok(provider_config_key)
+}
+
 /// Of routes that name one connection in their path.
 fn named_error(error: ConnectionsError) -> ApiError {
     let message = error.to_string();
@@ -237,9 +245,7 @@ pub async fn update(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let mut query = Query::parse(parts.uri.query());
-    let provider_config_key = query.required_name("provider_config_key", "provider config key", is_provider_config_key);
-    query.finish()?;
+    let provider_config_key = provider_config_key(&parts.uri)?;
     let body = read_json(&parts.headers, body, runtime.config().limits.request_body_bytes).await?;
     let patch = parse::<PatchConnection>(&body)?;
     if patch.may_lead_elsewhere() {
@@ -274,9 +280,7 @@ pub async fn remove(
     PathParams(connection_id): PathParams<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let mut query = Query::parse(request.uri().query());
-    let provider_config_key = query.required_name("provider_config_key", "provider config key", is_provider_config_key);
-    query.finish()?;
+    let provider_config_key = provider_config_key(request.uri())?;
     runtime
         .delete_connection(
             caller.connection(&provider_config_key, &connection_id)?,

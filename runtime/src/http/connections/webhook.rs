@@ -6,11 +6,12 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::provider_config_key;
 use crate::credentials::Secret;
 use crate::http::auth::{Key, need};
 use crate::http::body::{json_response, parse, read_json};
 use crate::http::error::{ApiError, ErrorEnvelope};
-use crate::http::query::{PathParams, Query};
+use crate::http::query::PathParams;
 use crate::runtime::Runtime;
 
 #[derive(Deserialize, ToSchema)]
@@ -45,9 +46,7 @@ pub async fn put_webhook(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let mut query = Query::parse(parts.uri.query());
-    let provider_config_key = query.required("provider_config_key");
-    query.finish()?;
+    let provider_config_key = provider_config_key(&parts.uri)?;
     let environment = caller.connection(&provider_config_key, &connection_id)?;
     let body = read_json(&parts.headers, body, runtime.config().limits.request_body_bytes).await?;
     let PutWebhook { secret } = parse(&body)?;

@@ -27,6 +27,9 @@ const RETRY_AFTER_S: u64 = 1;
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
+        if error.is_transient() {
+            return Self::outage(error);
+        }
         let message = error.to_string();
         match error {
             StoreError::Cursor { .. } => Self::faults(
@@ -45,6 +48,7 @@ impl From<StoreError> for ApiError {
             | StoreError::NotADatabase { .. }
             | StoreError::Unreachable { .. }
             | StoreError::ConnectTimeout { .. }
+            | StoreError::NoAnswer { .. }
             | StoreError::SchemaNewer { .. }
             | StoreError::Migration(_)
             | StoreError::Inconsistent { .. }
@@ -355,6 +359,7 @@ impl From<ProxyError> for ApiError {
                 Self::new(StatusCode::NOT_FOUND, "unknown_provider_config", message)
             }
             ProxyError::Connections(error) => error.into(),
+            ProxyError::NoCredentials { reason, .. } if reason.is_outage() => Self::outage(reason),
             ProxyError::NoCredentials { reason, .. } => no_credentials(&reason, code, message),
             ProxyError::Identity(_)
             | ProxyError::MissingApiUrl { .. }
@@ -429,6 +434,9 @@ impl From<CreateError> for ApiError {
 
 impl From<NotObtained> for ApiError {
     fn from(error: NotObtained) -> Self {
+        if error.error.is_outage() {
+            return Self::outage(error);
+        }
         let message = error.to_string();
         let code = match (NoCredentials::code_of(&error.error), error.mode) {
             ("server_error", _) => return Self::internal(error),
@@ -456,6 +464,7 @@ impl From<OAuthError> for ApiError {
         let message = error.to_string();
         match error {
             OAuthError::Connections(error) => error.into(),
+            OAuthError::NoCredentials { reason, .. } if reason.is_outage() => Self::outage(reason),
             OAuthError::NoCredentials { reason, .. } => {
                 let status = match reason {
                     NoCredentials::Backoff { .. } | NoCredentials::Exhausted { .. } => StatusCode::FAILED_DEPENDENCY,

@@ -1,5 +1,6 @@
 //! How every failure leaves the API. Expected failures carry a code a client can match on and a message a person can act on. The
-//! unexpected ones leave as `generic_error_support` with the id of the request; what happened goes to the log only.
+//! unexpected ones leave as `generic_error_support` with the id of the request; what happened goes to the log only. So it does where the
+//! database is away or full, which is nobody's mistake and passes: `database_unavailable`, worth asking again.
 
 mod deploying;
 mod mapping;
@@ -18,6 +19,9 @@ use utoipa::ToSchema;
 use super::body::{JSON, json_response};
 use super::fault::Fault;
 
+/// When it is worth asking again, where the database is away or full.
+const OUTAGE_RETRY_AFTER_S: u64 = 5;
+
 /// An answer that is no success.
 #[derive(Debug)]
 pub struct ApiError {
@@ -34,6 +38,8 @@ enum ErrorBody {
     Network(NetworkFailure),
     /// Told to nobody but the log.
     Internal(Arc<dyn Error + Send + Sync>),
+    /// The database is at fault; how, is told to nobody but the log.
+    Outage(Arc<dyn Error + Send + Sync>),
 }
 
 /// Every error of the API but network failures of `/proxy`.
@@ -75,6 +81,10 @@ pub struct NetworkFailure {
 /// Travels on the response to [`super::edge`], which knows the request id and answers and logs with it.
 #[derive(Clone, Debug)]
 pub struct InternalFailure(pub Arc<dyn Error + Send + Sync>);
+
+/// The same of a database that does not answer, or takes nothing; the answer to the client is there.
+#[derive(Clone, Debug)]
+pub struct DatabaseOutage(pub Arc<dyn Error + Send + Sync>);
 
 impl ApiError {
     pub fn new(status: StatusCode, code: impl Into<String>, message: impl Into<String>) -> Self {
@@ -121,10 +131,23 @@ impl ApiError {
             retry_after_s: None,
         }
     }
+
+    /// The database cannot be reached or written at the moment, for which neither the request nor this program is to blame.
+    pub fn outage(error: impl Error + Send + Sync + 'static) -> Self {
+        Self {
+            body: ErrorBody::Outage(Arc::new(error)),
+            ..Self::known_outage()
+        }
+    }
+
+    /// The same, of which the log knows already.
+    pub fn known_outage() -> Self {
+        Self::from_details(StatusCode::SERVICE_UNAVAILABLE, ErrorDetails::outage())
+            .retry_after(Some(OUTAGE_RETRY_AFTER_S))
+    }
 }
 
 impl ApiError {
-    /// Says when it is worth asking again.
     pub fn with_message(mut self, message: String) -> Self {
         // What is told to nobody stays so.
         if let ErrorBody::Envelope(details) = &mut self.body {
@@ -133,6 +156,7 @@ impl ApiError {
         self
     }
 
+    /// Says when it is worth asking again.
     #[must_use]
     pub fn retry_after(self, retry_after_s: Option<u64>) -> Self {
         Self { retry_after_s, ..self }
@@ -147,6 +171,14 @@ impl ErrorDetails {
             payload: None,
             errors: Vec::new(),
             upstream: None,
+        }
+    }
+
+    fn outage() -> Self {
+        let message = "The server's database cannot be reached or written at the moment; ask again in a few seconds";
+        Self {
+            message: Some(message.to_owned()),
+            ..Self::code("database_unavailable")
         }
     }
 
@@ -169,6 +201,12 @@ impl IntoResponse for ApiError {
                     .headers_mut()
                     .insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
                 response.extensions_mut().insert(InternalFailure(error));
+                response
+            }
+            ErrorBody::Outage(cause) => {
+                let error = ErrorDetails::outage();
+                let mut response = json_response(self.status, &ErrorEnvelope { error });
+                response.extensions_mut().insert(DatabaseOutage(cause));
                 response
             }
         };
@@ -204,6 +242,67 @@ pub mod tests {
             rendered(ApiError::network(failure)).await,
             r#"500 {"message":"connection refused","code":"ECONNREFUSED","method":"get"}"#
         );
+    }
+
+    #[tokio::test]
+    async fn an_outage_says_when_to_ask_again_and_not_what_it_is() {
+        let error = ApiError::outage(std::io::Error::other("a secret place"));
+        let response = error.with_message("a secret message".to_owned()).into_response();
+        assert!(response.extensions().get::<DatabaseOutage>().is_some());
+        assert_eq!(response.headers()["retry-after"], "5");
+        let told = rendered(ApiError::outage(std::io::Error::other("a secret place"))).await;
+        assert_eq!(
+            told,
+            r#"503 {"error":{"code":"database_unavailable","message":"The server's database cannot be reached or written at the moment; ask again in a few seconds"}}"#
+        );
+        assert_eq!(rendered(ApiError::known_outage()).await, told);
+    }
+
+    #[tokio::test]
+    async fn the_database_away_is_an_outage_wherever_it_shows() {
+        use crate::authorize::FlowError;
+        use crate::connections::ConnectionsError;
+        use crate::credentials::CredentialsType;
+        use crate::ingress::IngressError;
+        use crate::oauth::{NoCredentials, NotObtained, OAuthError, RefreshError};
+        use crate::proxy::ProxyError;
+        use crate::store::StoreError;
+
+        let away = || StoreError::NoAnswer { timeout_ms: 1 };
+        let of_connections = || ConnectionsError::Store(away());
+        let no_credentials = || OAuthError::NoCredentials {
+            provider_config_key: "github".into(),
+            connection_id: "c".into(),
+            reason: NoCredentials::Refresh(Arc::new(RefreshError::Store(away()))),
+        };
+        let not_obtained = || NotObtained {
+            provider_config_key: "github".into(),
+            mode: CredentialsType::OAuth2Cc,
+            error: RefreshError::Connections(of_connections()),
+        };
+        for error in [
+            away().into(),
+            of_connections().into(),
+            ProxyError::from(of_connections()).into(),
+            no_credentials().into(),
+            ProxyError::from(no_credentials()).into(),
+            not_obtained().into(),
+            IngressError::Installation(Box::new(FlowError::from(not_obtained()))).into(),
+        ] {
+            let told = rendered(error).await;
+            assert!(
+                told.starts_with(r#"503 {"error":{"code":"database_unavailable""#),
+                "{told}"
+            );
+        }
+        let inconsistent = StoreError::Inconsistent {
+            table: "syncs",
+            column: "state",
+            row: "syn_1".to_owned(),
+            source: "it is \"odd\"".into(),
+        };
+        let response = ApiError::from(inconsistent).into_response();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     }
 
     #[tokio::test]

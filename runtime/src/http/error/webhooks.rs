@@ -55,6 +55,7 @@ impl From<IngressError> for ApiError {
             IngressError::QueueFull { .. } => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_request", message).retry_after(Some(RETRY_AFTER_S))
             }
+            IngressError::Installation(error) if error.is_outage() => Self::outage(error),
             IngressError::Installation(error) => Self::new(StatusCode::BAD_REQUEST, error.kind(), message),
             IngressError::Connections(ConnectionsError::UnknownIntegration { .. }) => {
                 Self::new(StatusCode::NOT_FOUND, "unknown_provider_config", message)

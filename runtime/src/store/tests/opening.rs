@@ -4,8 +4,14 @@ use std::error::Error;
 
 use sqlx::{AnyConnection, Connection, Executor};
 
-use super::{Fixture, PostgresDatabase};
+use super::{Fixture, PostgresDatabase, for_each_db};
+use crate::store::open::Dialect;
 use crate::store::{Store, StoreError};
+
+for_each_db! {
+    what_is_wrong_with_a_statement_is_no_outage,
+    a_probe_looks_again_when_its_connection_was_cut,
+}
 
 fn sqlite_url(path: &std::path::Path) -> String {
     format!("sqlite:{}", path.display())
@@ -129,6 +135,46 @@ async fn a_store_does_not_print_its_url() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&sqlite_url(&folder.path().join("test.db"))).await.unwrap();
     assert_eq!(format!("{store:?}"), "Store(Sqlite)");
+}
+
+async fn what_is_wrong_with_a_statement_is_no_outage(store: Store) {
+    let insert = "INSERT INTO settings (name, value) SELECT 'twice', value FROM settings WHERE name = 'once'";
+    let once = "INSERT INTO settings (name, value) VALUES ('once', $1)";
+    sqlx::query(once).bind(vec![1_u8]).execute(&store.writer).await.unwrap();
+    store.writer.execute(insert).await.unwrap();
+    for statement in [
+        insert,
+        "INSERT INTO settings (name, value) VALUES ('nothing', NULL)",
+        "SELECT no_such_column FROM settings",
+        "SELECT FROM WHERE",
+    ] {
+        let error = StoreError::from(store.writer.execute(statement).await.unwrap_err());
+        assert!(!error.is_transient(), "{statement}: {error:?}");
+    }
+    let closed = StoreError::from(sqlx::Error::PoolTimedOut);
+    assert!(closed.is_transient(), "{closed:?}");
+}
+
+async fn a_probe_looks_again_when_its_connection_was_cut(store: Store) {
+    store.probe().await.unwrap();
+    if store.dialect == Dialect::Postgres {
+        let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        assert!(!store.writer.fetch_all(cut).await.unwrap().is_empty());
+    }
+    store.probe().await.unwrap();
+    sqlx::query("DROP TABLE settings").execute(&store.writer).await.unwrap();
+    store.probe().await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_probe_of_a_postgres_that_is_gone_says_so() {
+    let database = PostgresDatabase::create().await;
+    let store = Store::open(database.url.as_str()).await.unwrap();
+    store.close().await;
+    database.drop().await;
+    let error = store.probe().await.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
 }
 
 /// SQLite then ends the transaction by itself, and the driver does not notice.
