@@ -199,7 +199,7 @@ fn variable_name(key: &str) -> String {
 }
 
 /// The variable that `name` was probably meant to be: one of nearly the same letters, the same with its unit, or the same with its section.
-fn meant<'n>(name: &str, known: impl Iterator<Item = &'n str> + Clone) -> Option<String> {
+fn meant<'n>(name: &str, mut known: impl Iterator<Item = &'n str> + Clone) -> Option<String> {
     let bare = name.strip_prefix(PREFIX)?;
     // A limit is meant to be a limit.
     let alike = known
@@ -212,7 +212,7 @@ fn meant<'n>(name: &str, known: impl Iterator<Item = &'n str> + Clone) -> Option
     let whole = UNITS.map(|unit| format!("{name}{unit}"));
     let of_section = format!("{LIMITS_PREFIX}{bare}");
     let is_meant = |known: &&str| *known == of_section || whole.iter().any(|whole| whole == known);
-    known.clone().find(is_meant).map(str::to_owned)
+    known.find(is_meant).map(str::to_owned)
 }
 
 #[cfg(test)]

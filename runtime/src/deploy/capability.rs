@@ -317,7 +317,7 @@ mod tests {
             .push_source("functions.wit", include_str!("../../../wit/functions.wit"))
             .unwrap();
         let mut given = BTreeSet::from([ANYTHING.to_owned()]);
-        for (_, interface) in contract.interfaces.iter() {
+        for (_, interface) in &contract.interfaces {
             let functions = interface.functions.keys();
             let imports = functions.map(|function| format!("{}.{function}", interface.name.as_deref().unwrap()));
             given.extend(
