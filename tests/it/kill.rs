@@ -9,15 +9,20 @@ use serde_json::{Value, json};
 
 use crate::fixture::{CONNECTION, INTEGRATION, prepared, providers};
 
-const PAGES: u64 = 1_000;
 const PAGE_RECORDS: u64 = 20;
-const TOO_FEW_PAGES: &str = "the sync ended before it could be killed or looked at; PAGES must be raised";
+/// For each kill: it does up to two hundred while the server is started and asked.
+const KILL_PAGES: u64 = 400;
+const TOO_FEW_PAGES: &str = "the sync ended before it could be killed or looked at; KILL_PAGES must be raised";
 /// Between two looks at a running sync.
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// How often the server is killed; more in a soak.
 fn kills() -> u64 {
-    u64::from(soak::rounds(3, 50))
+    u64::from(soak::rounds(3, 20))
+}
+
+fn pages() -> u64 {
+    KILL_PAGES * kills()
 }
 
 fn start(data: &Path) -> Server {
@@ -43,7 +48,7 @@ async fn a_sync_goes_on_from_its_checkpoint() {
     let runtime = TestRuntime::new().egress_loopback().data(folder.path());
     let (mut server, client) = prepared(runtime, "http://127.0.0.1:9").await;
     let _ = client.deploy(INTEGRATION, guest::component("basic")).await.ok();
-    let metadata = json!({"pages": PAGES, "records": PAGE_RECORDS, "value": 7});
+    let metadata = json!({"pages": pages(), "records": PAGE_RECORDS, "value": 7});
     let _ = client.set_metadata(INTEGRATION, CONNECTION, metadata).await.ok();
     let _ = client.trigger_sync(INTEGRATION, CONNECTION, "items").await.ok();
     let watch = soak::Watch::start("a_sync_goes_on_from_its_checkpoint");
@@ -53,7 +58,7 @@ async fn a_sync_goes_on_from_its_checkpoint() {
         watch.check();
         let client = server.client();
         // The last kill leaves half of the pages, so that the sync does not end before one looks at it again.
-        let wanted = PAGES * kill / (2 * kills() + 8);
+        let wanted = pages() * kill / (2 * kills() + 8);
         loop {
             let (page, status) = position(&client).await;
             assert_ne!(status, "SUCCESS", "{TOO_FEW_PAGES}");
@@ -82,10 +87,10 @@ async fn a_sync_goes_on_from_its_checkpoint() {
         .client()
         .wait_for_sync(INTEGRATION, CONNECTION, "items", ended)
         .await;
-    assert_eq!(done["recordCount"], json!({"Item": PAGES * PAGE_RECORDS}), "{done}");
+    assert_eq!(done["recordCount"], json!({"Item": pages() * PAGE_RECORDS}), "{done}");
     let added = done["latestResult"]["Item"]["added"].as_u64().unwrap_or(u64::MAX);
     assert!(
-        added <= (PAGES - before_kill) * PAGE_RECORDS,
+        added <= (pages() - before_kill) * PAGE_RECORDS,
         "the last run added {added}, {before_kill} pages were there before"
     );
 }
