@@ -1,5 +1,5 @@
-//! The elements of a JSON array one after the other: each as the text that it is and, read at the same time, as a value. Nothing is read
-//! twice, and one value is in memory at a time.
+//! The elements of a JSON array one after the other: each as the text that it is and, parsed at the same time, as a value. Only what is too
+//! much for a value is parsed again, to find its end. One value is in memory at a time.
 
 use serde::de::{DeserializeOwned, Error as _, IgnoredAny};
 use serde_json::Value;
